@@ -1,0 +1,17 @@
+//! What Hexabase means: ids, names, plans and limits, roles, groups, phases. Pure data and functions.
+//!
+//! Invariant: nothing here reads a clock, draws a random number, or does IO; time and randomness are arguments.
+//! A value of one of these types has been checked: code that receives a [`WorkspaceName`](names::WorkspaceName) or a
+//! [`WorkspaceId`](ids::WorkspaceId) may put it into a Kubernetes object without looking at it again.
+//!
+//! To add a noun: one file here with its type, its rules and its tests; then follow "To add a REST resource" in
+//! CONTRIBUTING.md.
+
+pub mod groups;
+pub mod ids;
+pub mod names;
+pub mod phases;
+pub mod plans;
+pub mod quantity;
+pub mod roles;
+pub mod time;

@@ -1,0 +1,102 @@
+//! Roles: in the organisation, and the preset roles inside a workspace.
+
+use crate::words;
+
+words! {
+    /// What a person may do in an organisation.
+    OrganizationRole, "organisation role" {
+        /// Settings, people, billing, and every workspace's lifecycle.
+        Admin = "admin",
+        /// May be put into workspaces.
+        Member = "member",
+    }
+}
+
+words! {
+    /// The ClusterRoles that the platform makes in every workspace.
+    PresetClusterRole, "cluster role" {
+        /// Administers the whole workspace.
+        WorkspaceAdmin = "hexabase:workspace-admin",
+        /// Reads the whole workspace, without secrets, and changes nothing.
+        WorkspaceViewer = "hexabase:workspace-viewer",
+    }
+}
+
+/// One rule of a role, as in `rbac.authorization.k8s.io/v1` `PolicyRule`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// API groups; `""` is the core group.
+    pub api_groups: Vec<&'static str>,
+    /// Resources and subresources.
+    pub resources: Vec<&'static str>,
+    /// Verbs.
+    pub verbs: Vec<&'static str>,
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// The rules of a preset ClusterRole.
+///
+/// The admin holds every verb except `escalate`, `bind` and `impersonate`, so that Kubernetes' own escalation check
+/// ("Using RBAC Authorization", privilege escalation prevention) keeps holding for whoever is given the role. The
+/// viewer's list is closed: Secrets, tokens and exec are not on it.
+pub fn rules(role: PresetClusterRole) -> Vec<Rule> {
+    match role {
+        PresetClusterRole::WorkspaceAdmin => vec![Rule {
+            api_groups: vec!["*"],
+            resources: vec!["*"],
+            verbs: vec!["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"],
+        }],
+        PresetClusterRole::WorkspaceViewer => {
+            let read = |group, resources: &[&'static str]| Rule {
+                api_groups: vec![group],
+                resources: resources.to_vec(),
+                verbs: READ.to_vec(),
+            };
+            vec![
+                read(
+                    "",
+                    &[
+                        "bindings", "configmaps", "endpoints", "events", "limitranges", "namespaces", "nodes",
+                        "persistentvolumeclaims", "persistentvolumes", "pods", "pods/log", "pods/status",
+                        "replicationcontrollers", "resourcequotas", "serviceaccounts", "services",
+                    ],
+                ),
+                read("apps", &["controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"]),
+                read("autoscaling", &["horizontalpodautoscalers"]),
+                read("batch", &["cronjobs", "jobs"]),
+                read("discovery.k8s.io", &["endpointslices"]),
+                read("events.k8s.io", &["events"]),
+                read("metrics.k8s.io", &["nodes", "pods"]),
+                read("networking.k8s.io", &["ingressclasses", "ingresses", "networkpolicies"]),
+                read("policy", &["poddisruptionbudgets"]),
+                read("rbac.authorization.k8s.io", &["clusterrolebindings", "clusterroles", "rolebindings", "roles"]),
+                read("storage.k8s.io", &["storageclasses", "volumeattachments"]),
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_viewer_reads_no_secret_and_changes_nothing() {
+        for rule in rules(PresetClusterRole::WorkspaceViewer) {
+            assert!(!rule.resources.iter().any(|resource| *resource == "*" || *resource == "secrets"));
+            assert!(rule.verbs.iter().all(|verb| READ.contains(verb)));
+        }
+    }
+
+    #[test]
+    fn no_preset_role_can_escalate() {
+        for role in PresetClusterRole::ALL {
+            for rule in rules(*role) {
+                for verb in ["*", "escalate", "bind", "impersonate"] {
+                    assert!(!rule.verbs.contains(&verb));
+                }
+            }
+        }
+    }
+}
