@@ -1,0 +1,109 @@
+//! The keys of one issuer.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Algorithm, Jwk, JwkSet, KeyState, RotationPolicy, SigningKey};
+use crate::jwt::{self, Expectation, SignError, TokenError, Typ};
+
+/// Why a key was not taken into the ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RingError {
+    /// Two keys of the same id would make verification depend on their order.
+    #[error("the key {0} is in the ring already")]
+    Duplicate(String),
+    /// A public key without an id, or of a type that verifies nothing.
+    #[error("the public key has no id or no algorithm of ours")]
+    Unusable,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    jwk: Jwk,
+    alg: Algorithm,
+    signer: Option<SigningKey>,
+    state: KeyState,
+}
+
+/// The keys of one issuer, each with its [`KeyState`]. A value: load it, use it, replace it when the store changes.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRing {
+    held: Vec<Held>,
+}
+
+impl KeyRing {
+    /// An empty ring, which signs and accepts nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a key that can sign.
+    pub fn add(&mut self, key: SigningKey, state: KeyState) -> Result<(), RingError> {
+        let (jwk, alg) = (key.public_jwk().clone(), key.algorithm());
+        self.push(Held { jwk, alg, signer: Some(key), state })
+    }
+
+    /// Takes in the public half of a key that no longer signs but is still published.
+    pub fn add_public(&mut self, jwk: Jwk, state: KeyState) -> Result<(), RingError> {
+        let alg = jwk.algorithm().filter(|_| jwk.kid.is_some()).ok_or(RingError::Unusable)?;
+        self.push(Held { jwk, alg, signer: None, state })
+    }
+
+    fn push(&mut self, new: Held) -> Result<(), RingError> {
+        if self.held.iter().any(|held| held.jwk.kid == new.jwk.kid) {
+            return Err(RingError::Duplicate(new.jwk.kid.unwrap_or_default()));
+        }
+        self.held.push(new);
+        Ok(())
+    }
+
+    /// The key that signs at `now`: of those that may, the one that began last.
+    pub fn signer(&self, alg: Algorithm, now: i64) -> Option<&SigningKey> {
+        self.held
+            .iter()
+            .filter(|held| held.alg == alg && held.state.may_sign(now))
+            .filter_map(|held| held.signer.as_ref().map(|signer| (held.state.sign_from, signer)))
+            .max_by_key(|(sign_from, _)| *sign_from)
+            .map(|(_, signer)| signer)
+    }
+
+    /// The key set to serve at `now`, with `Cache-Control: max-age` of the rotation policy.
+    pub fn jwks(&self, now: i64) -> JwkSet {
+        let published = self.held.iter().filter(|held| held.state.is_published(now));
+        JwkSet { keys: published.map(|held| held.jwk.clone()).collect() }
+    }
+
+    /// The algorithms in which the ring can sign at `now`.
+    pub fn algorithms(&self, now: i64) -> Vec<Algorithm> {
+        Algorithm::ALL.into_iter().filter(|alg| self.signer(*alg, now).is_some()).collect()
+    }
+
+    /// Signs with the current key of that algorithm.
+    pub fn sign(&self, alg: Algorithm, claims: &impl Serialize, typ: Typ, now: i64) -> Result<String, SignError> {
+        jwt::sign(self.signer(alg, now).ok_or(SignError::NoKey(alg))?, claims, typ)
+    }
+
+    /// Verifies one of our own tokens against the keys published at `expected.now`.
+    pub fn verify<C: DeserializeOwned>(&self, token: &str, expected: &Expectation<'_>) -> Result<C, TokenError> {
+        let published = self.held.iter().filter(|held| held.state.is_published(expected.now)).map(|held| &held.jwk);
+        jwt::verify_among(token, published, expected)
+    }
+
+    /// Whether a new key of that algorithm should be made now, and if so with which life. `None`: nothing to do.
+    ///
+    /// Idempotent: once the successor is in the ring it answers `None` until the next rotation. Two processes that ask
+    /// at the same moment both get an answer, so make the key under a lock.
+    pub fn rotation_due(&self, alg: Algorithm, now: i64, policy: &RotationPolicy) -> Option<KeyState> {
+        let signs_until = self
+            .held
+            .iter()
+            .filter(|held| held.alg == alg && held.signer.is_some() && held.state.sign_until > now)
+            .map(|held| held.state.sign_until)
+            .max();
+        match signs_until {
+            // Nothing signs: the service is down anyway, so do not add the lead to the outage.
+            None => Some(policy.first(now)),
+            Some(until) if now >= policy.successor_due_at(until) => Some(policy.successor(now, until)),
+            Some(_) => None,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The provider's side: what comes in is parsed into types, what goes out is built from them.
+//!
+//! Nothing here remembers anything: codes, refresh tokens, device codes and sessions live with the caller, who stores
+//! their [`crate::hash_token`] and redeems them once, under a row lock.
+
+mod authorize;
+mod client;
+mod client_auth;
+mod device;
+mod discovery;
+mod error;
+mod pkce;
+mod redirect;
+mod scope;
+mod token;
+
+pub use authorize::{AuthorizationError, AuthorizationRequest, Prompt, client_id_of};
+pub use client::{Client, ClientError};
+pub use client_auth::ClientCredentials;
+pub use device::{DeviceAuthorizationRequest, DeviceAuthorizationResponse, UserCode, UserCodeError};
+pub use discovery::{DiscoveryDocument, ProviderFeatures, paths};
+pub use error::{OAuthError, OAuthErrorCode};
+pub use pkce::{CodeChallenge, CodeVerifier, PkceError};
+pub use redirect::{RedirectUri, RedirectUriError, append_query};
+pub use scope::Scopes;
+pub use token::{Grant, TokenExchange, TokenRequest, TokenResponse, grant_types, token_types};

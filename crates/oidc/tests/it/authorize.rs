@@ -1,0 +1,273 @@
+//! The authorisation request: who is told what.
+
+use hexabase_oidc::provider::{
+    AuthorizationError, AuthorizationRequest, Client, ClientError, CodeVerifier, OAuthError, OAuthErrorCode,
+    RedirectUri, RedirectUriError, append_query, client_id_of,
+};
+use url::{Url, form_urlencoded};
+
+use crate::support::{ISSUER, issuer};
+
+const CALLBACK: &str = "https://app.example.test/cb?tenant=1";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+fn clients() -> Vec<Client> {
+    vec![
+        Client::public("app", vec![RedirectUri::exact(CALLBACK).unwrap()]).unwrap(),
+        Client::public(
+            "hxb",
+            vec![
+                RedirectUri::loopback("http://127.0.0.1/cb").unwrap(),
+                RedirectUri::loopback("http://[::1]/cb").unwrap(),
+            ],
+        )
+        .unwrap(),
+    ]
+}
+
+const GOOD: [(&str, &str); 8] = [
+    ("client_id", "app"),
+    ("redirect_uri", CALLBACK),
+    ("response_type", "code"),
+    ("scope", "openid email"),
+    ("state", "s t&a=te"),
+    ("nonce", "n"),
+    ("code_challenge", CHALLENGE),
+    ("code_challenge_method", "S256"),
+];
+
+/// The good request with one parameter replaced, added or (empty) taken away.
+fn query(name: &str, value: &str) -> String {
+    let kept = GOOD.into_iter().filter(|(key, _)| *key != name);
+    let added = (!value.is_empty()).then_some((name, value));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(kept.chain(added)).finish()
+}
+
+fn parse(query: &str) -> Result<AuthorizationRequest, AuthorizationError> {
+    AuthorizationRequest::parse(query, &issuer(), &clients())
+}
+
+fn shown(query: &str) -> OAuthError {
+    match parse(query) {
+        Err(AuthorizationError::Show(error)) => error,
+        other => panic!("{query} gave {other:?}"),
+    }
+}
+
+/// The error code, and that the browser goes to the registered URI with state and iss.
+fn redirected(query: &str) -> OAuthErrorCode {
+    match parse(query) {
+        Err(AuthorizationError::Redirect { location, error }) => {
+            assert!(location.starts_with(&format!("{CALLBACK}&error={}&", error.code.as_str())), "{location}");
+            let url = Url::parse(&location).unwrap();
+            let iss: Vec<_> = url.query_pairs().filter(|(name, _)| name == "iss").collect();
+            assert_eq!(iss.len(), 1);
+            assert_eq!(iss[0].1, ISSUER);
+            error.code
+        }
+        other => panic!("{query} gave {other:?}"),
+    }
+}
+
+#[test]
+fn a_good_request_is_read_and_answered() {
+    let request = parse(&query("prompt", "login select_account")).unwrap();
+    assert_eq!((request.client_id.as_str(), request.nonce.as_deref()), ("app", Some("n")));
+    assert!(request.scopes.contains("openid") && request.prompt.login && request.prompt.select_account);
+    assert_eq!(
+        request.success_location("c/o+de", &issuer()),
+        "https://app.example.test/cb?tenant=1&code=c%2Fo%2Bde&state=s+t%26a%3Dte\
+         &iss=https%3A%2F%2Fid.example.test%2Foidc%2Fws-1"
+    );
+    let no = OAuthError::new(OAuthErrorCode::AccessDenied, "no");
+    assert!(request.error_location(&no, &issuer()).contains("&error=access_denied&error_description=no&state="));
+    assert_eq!(client_id_of(&query("nonce", "x")).as_deref(), Some("app"));
+}
+
+#[test]
+fn unknown_parameters_and_scopes_are_ignored() {
+    for (name, value) in
+        [("extra", "foobar"), ("display", "page"), ("ui_locales", "se"), ("acr_values", "1 2"), ("claims", "{}")]
+    {
+        assert!(parse(&query(name, value)).is_ok(), "{name}");
+    }
+    let request = parse(&query("scope", "openid address phone openid")).unwrap();
+    assert_eq!(request.scopes.to_string(), "openid address phone");
+    assert_eq!(request.scopes.limited_to(&["openid", "email"]).to_string(), "openid");
+}
+
+#[test]
+fn a_wrong_client_or_redirect_uri_is_shown_and_never_redirected() {
+    for bad in [
+        String::new(),
+        "%".to_owned(),
+        query("client_id", ""),
+        query("client_id", "other"),
+        query("client_id", "APP"),
+        query("client_id", "app\u{0}"),
+        query("redirect_uri", ""),
+        query("redirect_uri", "https://evil.example/cb"),
+        query("redirect_uri", "https://app.example.test/cb"),
+        query("redirect_uri", "https://app.example.test/cb?tenant=1&x=1"),
+        query("redirect_uri", "https://app.example.test/cb?tenant=1#f"),
+        query("redirect_uri", "https://app.example.test/cb/?tenant=1"),
+        query("redirect_uri", "https://app.example.test/./cb?tenant=1"),
+        query("redirect_uri", "https://APP.example.test/cb?tenant=1"),
+        query("redirect_uri", "https://app.example.test:443/cb?tenant=1"),
+        query("redirect_uri", "https://u@app.example.test/cb?tenant=1"),
+        query("redirect_uri", "http://app.example.test/cb?tenant=1"),
+        query("redirect_uri", "//app.example.test/cb?tenant=1"),
+        query("redirect_uri", "javascript:alert(1)"),
+        format!("{}&client_id=hxb", query("x", "")),
+        format!("{}&client_id=app", query("x", "")),
+        format!("{}&redirect_uri=https%3A%2F%2Fevil.example", query("x", "")),
+    ] {
+        assert_eq!(shown(&bad).status(), 400, "{bad}");
+    }
+    assert_eq!(shown(&"a=b&".repeat(65)).code, OAuthErrorCode::InvalidRequest);
+    assert_eq!(shown(&format!("{}&pad={}", query("x", ""), "x".repeat(70_000))).code, OAuthErrorCode::InvalidRequest);
+}
+
+#[test]
+fn everything_else_is_told_to_the_client() {
+    use OAuthErrorCode::{
+        InvalidRequest, InvalidScope, RegistrationNotSupported, RequestNotSupported, RequestUriNotSupported,
+        UnsupportedResponseType,
+    };
+    let long = "x".repeat(2049);
+    let cases = [
+        ("response_type", "", InvalidRequest),
+        ("response_type", "token", UnsupportedResponseType),
+        ("response_type", "id_token", UnsupportedResponseType),
+        ("response_type", "code id_token", UnsupportedResponseType),
+        ("response_type", "none", UnsupportedResponseType),
+        ("response_mode", "fragment", InvalidRequest),
+        ("response_mode", "form_post", InvalidRequest),
+        ("code_challenge", "", InvalidRequest),
+        ("code_challenge", "short", InvalidRequest),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM", InvalidRequest),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM=", InvalidRequest),
+        ("code_challenge_method", "", InvalidRequest),
+        ("code_challenge_method", "plain", InvalidRequest),
+        ("code_challenge_method", "s256", InvalidRequest),
+        ("prompt", "none login", InvalidRequest),
+        ("prompt", "create", InvalidRequest),
+        ("max_age", "-1", InvalidRequest),
+        ("max_age", "soon", InvalidRequest),
+        ("scope", "openid \"x\"", InvalidScope),
+        ("scope", "openid \u{e9}", InvalidScope),
+        ("request", "eyJhbGciOiJub25lIn0.e30.", RequestNotSupported),
+        ("request_uri", "https://evil.example/r", RequestUriNotSupported),
+        ("registration", "{}", RegistrationNotSupported),
+        ("state", long.as_str(), InvalidRequest),
+        ("nonce", long.as_str(), InvalidRequest),
+        ("nonce", "a\nb", InvalidRequest),
+    ];
+    for (name, value, code) in cases {
+        assert_eq!(redirected(&query(name, value)), code, "{name}={value}");
+    }
+}
+
+#[test]
+fn a_parameter_that_comes_twice_is_refused() {
+    for name in [
+        "response_type",
+        "scope",
+        "state",
+        "nonce",
+        "prompt",
+        "max_age",
+        "code_challenge",
+        "login_hint",
+        "display",
+        "claims",
+    ] {
+        let twice = format!("{}&{name}=a&{name}=b", query(name, ""));
+        assert_eq!(redirected(&twice), OAuthErrorCode::InvalidRequest, "{name}");
+    }
+}
+
+#[test]
+fn a_state_that_came_once_is_returned_with_the_error() {
+    let Err(AuthorizationError::Redirect { location, .. }) = parse(&query("response_type", "token")) else { panic!() };
+    assert!(location.contains("&state=s+t%26a%3Dte&"), "{location}");
+}
+
+#[test]
+fn a_native_client_may_listen_on_any_port_of_its_loopback_address() {
+    let client = &clients()[1];
+    for good in ["http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", "http://[::1]:8000/cb"] {
+        assert!(client.allows_redirect_to(good), "{good}");
+    }
+    for bad in [
+        "http://127.0.0.1:/cb",
+        "http://127.0.0.1:0/cb",
+        "http://127.0.0.1:65536/cb",
+        "http://127.0.0.1:08000/cb",
+        "http://127.0.0.1:+80/cb",
+        "http://127.0.0.1:80@evil.example/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "http://127.0.0.1@evil.example/cb",
+        "http://127.0.0.1:8000/cb/",
+        "http://127.0.0.1:8000/cb?x=1",
+        "http://127.0.0.1:8000/other",
+        "http://127.0.0.1:8000/x/cb",
+        "http://127.0.0.2:8000/cb",
+        "http://localhost:8000/cb",
+        "http://2130706433:8000/cb",
+        "https://127.0.0.1:8000/cb",
+        "http://evil.example/http://127.0.0.1/cb",
+        " http://127.0.0.1:8000/cb",
+    ] {
+        assert!(!client.allows_redirect_to(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_redirect_uri_that_must_not_be_registered_is_refused() {
+    use RedirectUriError::{Fragment, NotAUrl, NotLoopback, Scheme};
+    let cases = [
+        ("https://a.example/cb#x", Fragment),
+        ("https://u:p@a.example/cb", NotAUrl),
+        ("https://a.example\\@evil.example/", NotAUrl),
+        ("/cb", NotAUrl),
+        ("https://a.example/ cb", NotAUrl),
+        ("https://a.example/\u{e9}", NotAUrl),
+        ("http://a.example/cb", Scheme),
+        ("javascript:alert(1)", Scheme),
+        ("data:text/html,x", Scheme),
+        ("myapp:/cb", Scheme),
+    ];
+    for (uri, expected) in cases {
+        assert_eq!(RedirectUri::exact(uri), Err(expected), "{uri}");
+    }
+    assert!(RedirectUri::exact("com.example.app:/cb").is_ok());
+    for uri in ["http://127.0.0.1:80/cb", "https://127.0.0.1/cb", "http://10.0.0.1/cb", "http://127.0.0.1.evil/cb"] {
+        assert_eq!(RedirectUri::loopback(uri), Err(NotLoopback), "{uri}");
+    }
+}
+
+#[test]
+fn a_client_has_a_plain_id_and_a_long_secret() {
+    assert_eq!(Client::public("", vec![]).unwrap_err(), ClientError::Id);
+    assert_eq!(Client::public("a:b", vec![]).unwrap_err(), ClientError::Id);
+    assert_eq!(Client::confidential("a", vec![], "short").unwrap_err(), ClientError::Secret);
+    assert_eq!(Client::with_secret_hash("a", vec![], "xx".into()).unwrap_err(), ClientError::Secret);
+}
+
+#[test]
+fn a_query_is_added_to_without_touching_the_rest() {
+    assert_eq!(append_query("https://a.example", [("a", "b c")]), "https://a.example?a=b+c");
+    assert_eq!(append_query("https://a.example/?", [("a", "b")]), "https://a.example/?a=b");
+    assert_eq!(append_query("com.example:/x?y=%20", [("a", "\r\nb")]), "com.example:/x?y=%20&a=%0D%0Ab");
+}
+
+#[test]
+fn the_challenge_of_the_request_is_met_by_its_verifier_only() {
+    let request = parse(&query("x", "")).unwrap();
+    let verifier = CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();
+    assert!(request.code_challenge.is_met_by(&verifier), "the example of RFC 7636 appendix B");
+    assert!(!request.code_challenge.is_met_by(&CodeVerifier::generate().unwrap()));
+    // Sending the challenge itself is what worked with `plain`.
+    assert!(!request.code_challenge.is_met_by(&CodeVerifier::parse(CHALLENGE).unwrap()));
+}
