@@ -1,0 +1,45 @@
+//! The store: rows of core types on PostgreSQL or SQLite, read and written by free functions, one module per noun.
+//!
+//! Reads take `&impl Db`, which is the [`Store`] itself or a transaction; writes take a [`Tx`]. Lists are ordered by
+//! id, hold at most [`MAX_PAGE`] rows, and go on after the last id seen.
+
+pub mod authorization_codes;
+mod column;
+mod connect;
+mod db;
+pub mod device_codes;
+mod digest;
+mod error;
+pub mod events;
+pub mod groups;
+pub mod idempotency;
+pub mod jobs;
+mod lock;
+pub mod organizations;
+pub mod plans;
+pub mod projects;
+pub mod refresh_tokens;
+pub mod role_assignments;
+pub mod sessions;
+pub mod settings;
+pub mod signing_keys;
+mod tx;
+mod url;
+pub mod users;
+pub mod workspace_members;
+pub mod workspace_steps;
+pub mod workspaces;
+
+pub use connect::Store;
+pub use db::Db;
+pub use digest::{Digest, InvalidDigest};
+pub use error::{StoreError, Unique};
+pub use tx::Tx;
+pub use url::{InvalidStoreUrl, StoreUrl};
+
+/// Most rows that one list returns.
+pub const MAX_PAGE: u64 = 500;
+
+fn capped(limit: u64) -> u64 {
+    limit.min(MAX_PAGE)
+}

@@ -1,0 +1,249 @@
+//! Organisations, who belongs to them, and the scope through which their rows are read.
+
+use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::names::DisplayName;
+use hexabase_core::roles::OrganizationRole;
+use hexabase_core::time::Timestamp;
+use sea_orm::sea_query::{Expr, LockType, Query};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::column::{Table, micros_opt, time, time_opt};
+use super::db::{self, Connection, Db};
+use super::users::{self, User};
+use super::workspaces::WorkspaceScope;
+use super::{StoreError, Tx, capped};
+use crate::entities::organizations::{organization, organization_member};
+
+const TABLE: Table = Table("organizations");
+const MEMBERS: Table = Table("organization_members");
+
+/// An organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name.
+    pub name: DisplayName,
+    /// A longer name, if it has one.
+    pub display_name: Option<DisplayName>,
+    /// The person for whom it was made at the first sign-in.
+    pub personal_of: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A person in an organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationMember {
+    /// The person.
+    pub user: User,
+    /// What the person may do.
+    pub role: OrganizationRole,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Proof that a person belongs to an organisation that is not deleted; the key to that organisation's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationScope {
+    id: OrganizationId,
+    user: UserId,
+    role: OrganizationRole,
+}
+
+impl OrganizationScope {
+    /// The organisation.
+    pub fn id(&self) -> &OrganizationId {
+        &self.id
+    }
+
+    /// The person.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// What the person may do in it.
+    pub fn role(&self) -> OrganizationRole {
+        self.role
+    }
+}
+
+fn read(model: organization::Model) -> Result<Organization, StoreError> {
+    Ok(Organization {
+        id: TABLE.parse("id", &model.id)?,
+        name: TABLE.parse("name", &model.name)?,
+        display_name: TABLE.parse_opt("display_name", model.display_name.as_deref())?,
+        personal_of: TABLE.parse_opt("personal_of", model.personal_of.as_deref())?,
+        created_at: time(model.created_at),
+        deleted_at: time_opt(model.deleted_at),
+    })
+}
+
+/// The scope of `user` in `organization`; `None` for a stranger, and when it does not exist or is deleted.
+pub async fn scope_for(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+) -> Result<Option<OrganizationScope>, StoreError> {
+    let Some(role) = role_of(db, user, organization).await? else { return Ok(None) };
+    let living = organization::Entity::find_by_id(organization.as_str())
+        .filter(organization::Column::DeletedAt.is_null())
+        .one(db.conn())
+        .await?;
+    Ok(living.map(|_| OrganizationScope { id: organization.clone(), user: user.clone(), role }))
+}
+
+pub(super) async fn role_of(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+) -> Result<Option<OrganizationRole>, StoreError> {
+    let key = (organization.to_string(), user.to_string());
+    let member = organization_member::Entity::find_by_id(key).one(db.conn()).await?;
+    member.map(|member| MEMBERS.parse("role", &member.role)).transpose()
+}
+
+/// The organisation of the scope.
+pub async fn get(db: &impl Db, scope: &OrganizationScope) -> Result<Option<Organization>, StoreError> {
+    organization::Entity::find_by_id(scope.id.as_str()).one(db.conn()).await?.map(read).transpose()
+}
+
+/// The living organisations that `user` belongs to, each with the role there.
+pub async fn list_for_user(
+    db: &impl Db,
+    user: &UserId,
+    after: Option<&OrganizationId>,
+    limit: u64,
+) -> Result<Vec<(Organization, OrganizationRole)>, StoreError> {
+    let mine = Query::select()
+        .column(organization_member::Column::OrganizationId)
+        .from(organization_member::Entity)
+        .and_where(organization_member::Column::UserId.eq(user.as_str()))
+        .to_owned();
+    let mut query = organization::Entity::find()
+        .filter(organization::Column::DeletedAt.is_null())
+        .filter(organization::Column::Id.in_subquery(mine));
+    if let Some(after) = after {
+        query = query.filter(organization::Column::Id.gt(after.as_str()));
+    }
+    let query = query.order_by_asc(organization::Column::Id).limit(capped(limit));
+    let mut found = Vec::new();
+    for model in query.all(db.conn()).await? {
+        let organization = read(model)?;
+        if let Some(role) = role_of(db, user, &organization.id).await? {
+            found.push((organization, role));
+        }
+    }
+    Ok(found)
+}
+
+/// Adds an organisation with `founder` as its first admin.
+///
+/// [`Unique::PersonalOrganization`](super::Unique::PersonalOrganization) when the person has a personal one already.
+pub async fn insert(tx: &Tx, organization: &Organization, founder: &UserId) -> Result<OrganizationScope, StoreError> {
+    let model = organization::Model {
+        id: organization.id.to_string(),
+        name: organization.name.to_string(),
+        display_name: organization.display_name.as_ref().map(ToString::to_string),
+        personal_of: organization.personal_of.as_ref().map(ToString::to_string),
+        created_at: organization.created_at.as_micros(),
+        deleted_at: micros_opt(organization.deleted_at),
+    };
+    db::insert(tx.conn(), model).await?;
+    let role = OrganizationRole::Admin;
+    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role };
+    add_member(tx, &scope, founder, role, organization.created_at).await?;
+    Ok(scope)
+}
+
+/// Lets nobody else change what belongs to the organisation until the transaction ends: take it before counting
+/// against a limit.
+pub async fn lock(tx: &Tx, scope: &OrganizationScope) -> Result<(), StoreError> {
+    organization::Entity::find_by_id(scope.id.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    Ok(())
+}
+
+/// Adds a person to the organisation.
+pub async fn add_member(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    user: &UserId,
+    role: OrganizationRole,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let model = organization_member::Model {
+        organization_id: scope.id.to_string(),
+        user_id: user.to_string(),
+        role: role.to_string(),
+        created_at: now.as_micros(),
+    };
+    db::insert(tx.conn(), model).await
+}
+
+/// Gives a member another role; `false` when the person is no member.
+pub async fn set_member_role(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    user: &UserId,
+    role: OrganizationRole,
+) -> Result<bool, StoreError> {
+    let updated = organization_member::Entity::update_many()
+        .col_expr(organization_member::Column::Role, Expr::value(role.as_str()))
+        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
+        .filter(organization_member::Column::UserId.eq(user.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(updated.rows_affected > 0)
+}
+
+/// What `user` may do in the organisation; `None` when no member.
+pub async fn member_role(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    user: &UserId,
+) -> Result<Option<OrganizationRole>, StoreError> {
+    role_of(db, user, &scope.id).await
+}
+
+/// The people of the organisation, by id.
+pub async fn list_members(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    after: Option<&UserId>,
+    limit: u64,
+) -> Result<Vec<OrganizationMember>, StoreError> {
+    let mut query =
+        organization_member::Entity::find().filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()));
+    if let Some(after) = after {
+        query = query.filter(organization_member::Column::UserId.gt(after.as_str()));
+    }
+    let query = query.order_by_asc(organization_member::Column::UserId).limit(capped(limit));
+    let members = query.all(db.conn()).await?;
+    let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
+    // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.
+    let pairs = people.into_iter().zip(members);
+    pairs
+        .map(|(user, member)| {
+            Ok(OrganizationMember {
+                user,
+                role: MEMBERS.parse("role", &member.role)?,
+                created_at: time(member.created_at),
+            })
+        })
+        .collect()
+}
+
+/// Makes a person who is given access to a workspace a member of its organisation, unless the person belongs to it
+/// already.
+pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: Timestamp) -> Result<(), StoreError> {
+    let model = organization_member::Model {
+        organization_id: scope.organization().to_string(),
+        user_id: user.to_string(),
+        role: OrganizationRole::Member.to_string(),
+        created_at: now.as_micros(),
+    };
+    db::insert_if_absent(tx.conn(), model).await?;
+    Ok(())
+}

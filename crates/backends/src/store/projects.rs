@@ -1,0 +1,162 @@
+//! Projects: the namespaces of a workspace.
+
+use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::names::ProjectName;
+use hexabase_core::phases::ProjectPhase;
+use hexabase_core::plans::ProjectLimits;
+use hexabase_core::time::Timestamp;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+
+use super::column::{Table, time, time_opt};
+use super::db::{self, Connection, Db};
+use super::workspaces::WorkspaceScope;
+use super::{StoreError, Tx, capped};
+use crate::entities::projects::project;
+
+const TABLE: Table = Table("projects");
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// Its name, unique among the workspace's living projects.
+    pub name: ProjectName,
+    /// Where it stands.
+    pub phase: ProjectPhase,
+    /// What it may use of the workspace's plan.
+    pub limits: ProjectLimits,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its namespace was gone.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A project to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: ProjectName,
+    /// What it may use of the workspace's plan.
+    pub limits: ProjectLimits,
+}
+
+fn read(model: project::Model) -> Result<Project, StoreError> {
+    Ok(Project {
+        id: TABLE.parse("id", &model.id)?,
+        workspace_id: TABLE.parse("workspace_id", &model.workspace_id)?,
+        name: TABLE.parse("name", &model.name)?,
+        phase: TABLE.parse("phase", &model.phase)?,
+        limits: serde_json::from_value(TABLE.json("limits", &model.limits)?).map_err(|error| StoreError::Corrupt {
+            table: "projects",
+            column: "limits",
+            source: Box::new(error),
+        })?,
+        created_by: TABLE.parse("created_by", &model.created_by)?,
+        created_at: time(model.created_at),
+        deleted_at: time_opt(model.deleted_at),
+    })
+}
+
+fn living(workspace: &WorkspaceId) -> Select<project::Entity> {
+    project::Entity::find()
+        .filter(project::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(project::Column::LivingName.is_not_null())
+}
+
+/// A project of the workspace, deleted or not.
+pub async fn get(db: &impl Db, scope: &WorkspaceScope, id: &ProjectId) -> Result<Option<Project>, StoreError> {
+    let query =
+        project::Entity::find_by_id(id.as_str()).filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()));
+    query.one(db.conn()).await?.map(read).transpose()
+}
+
+/// The workspace's living projects, by id.
+pub async fn list(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    after: Option<&ProjectId>,
+    limit: u64,
+) -> Result<Vec<Project>, StoreError> {
+    list_for_job(db, scope.workspace(), after, limit).await
+}
+
+/// The same, for the job that makes the namespaces.
+pub async fn list_for_job(
+    db: &impl Db,
+    workspace: &WorkspaceId,
+    after: Option<&ProjectId>,
+    limit: u64,
+) -> Result<Vec<Project>, StoreError> {
+    let mut query = living(workspace);
+    if let Some(after) = after {
+        query = query.filter(project::Column::Id.gt(after.as_str()));
+    }
+    let query = query.order_by_asc(project::Column::Id).limit(capped(limit));
+    query.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// How many living projects the workspace has. To hold a limit, take [`workspaces::lock`](super::workspaces::lock)
+/// first.
+pub async fn count_living(db: &impl Db, scope: &WorkspaceScope) -> Result<u64, StoreError> {
+    Ok(living(scope.workspace()).count(db.conn()).await?)
+}
+
+/// Adds a project in phase `creating`, made by the scope's person.
+///
+/// [`Unique::ProjectName`](super::Unique::ProjectName) when a living one has the name.
+pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Timestamp) -> Result<(), StoreError> {
+    let model = project::Model {
+        id: new.id.to_string(),
+        workspace_id: scope.workspace().to_string(),
+        name: new.name.to_string(),
+        living_name: Some(new.name.to_string()),
+        phase: ProjectPhase::Creating.to_string(),
+        limits: serde_json::to_string(&new.limits).map_err(|error| StoreError::Other(Box::new(error)))?,
+        created_by: scope.user().to_string(),
+        created_at: now.as_micros(),
+        deleted_at: None,
+    };
+    db::insert(tx.conn(), model).await
+}
+
+/// Asks for the project's deletion; `false` when there is no such project, or that was done before.
+pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, id: &ProjectId) -> Result<bool, StoreError> {
+    let updated = project::Entity::update_many()
+        .col_expr(project::Column::Phase, Expr::value(ProjectPhase::Deleting.as_str()))
+        .filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(project::Column::Id.eq(id.as_str()))
+        .filter(project::Column::Phase.is_in([ProjectPhase::Creating.as_str(), ProjectPhase::Ready.as_str()]))
+        .exec(tx.conn())
+        .await?;
+    Ok(updated.rows_affected > 0)
+}
+
+/// Notes where the project stands; `deleted` also frees its name.
+///
+/// [`StoreError::Stale`] when its deletion was asked for and `phase` is one of coming to life, or the reverse.
+pub async fn set_phase(tx: &Tx, id: &ProjectId, phase: ProjectPhase, now: Timestamp) -> Result<(), StoreError> {
+    use ProjectPhase::{Creating, Deleted, Deleting, Ready};
+    let from = match phase {
+        Creating | Ready => [Creating, Ready].as_slice(),
+        Deleting | Deleted => &[Deleting],
+    };
+    let mut update = project::Entity::update_many()
+        .col_expr(project::Column::Phase, Expr::value(phase.as_str()))
+        .filter(project::Column::Id.eq(id.as_str()))
+        .filter(project::Column::Phase.is_in(from.iter().map(|phase| phase.as_str())));
+    if phase == Deleted {
+        update = update
+            .col_expr(project::Column::LivingName, Expr::value(None::<String>))
+            .col_expr(project::Column::DeletedAt, Expr::value(now.as_micros()));
+    }
+    let updated = update.exec(tx.conn()).await?;
+    if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
+}

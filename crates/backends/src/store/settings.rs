@@ -1,0 +1,17 @@
+//! Named values of the installation, such as the check value of the master key.
+
+use sea_orm::EntityTrait;
+
+use super::db::{self, Connection, Db};
+use super::{StoreError, Tx};
+use crate::entities::installation::setting;
+
+/// The value named `key`.
+pub async fn get(db: &impl Db, key: &str) -> Result<Option<String>, StoreError> {
+    Ok(setting::Entity::find_by_id(key).one(db.conn()).await?.map(|setting| setting.value))
+}
+
+/// Writes the value named `key` unless there is one; says whether it did. Of two that race, one waits for the other.
+pub async fn insert_if_none(tx: &Tx, key: &str, value: &str) -> Result<bool, StoreError> {
+    db::insert_if_absent(tx.conn(), setting::Model { key: key.to_owned(), value: value.to_owned() }).await
+}

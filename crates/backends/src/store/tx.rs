@@ -1,0 +1,73 @@
+//! A transaction.
+
+use std::sync::{Mutex, PoisonError};
+
+use sea_orm::DatabaseTransaction;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::StoreError;
+use super::db::{Connection, Db};
+use super::events::{self, NewEvent};
+use super::jobs::{self, Claim};
+
+/// A transaction: all of its writes happen at [`commit`](Self::commit), or none do.
+#[derive(Debug)]
+pub struct Tx {
+    // Dropped before the permit, so that the next writer starts after the rollback was asked for.
+    inner: DatabaseTransaction,
+    at_commit: Mutex<AtCommit>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is done last, because it locks what every other transaction also wants.
+#[derive(Debug, Default)]
+struct AtCommit {
+    held: Vec<Claim>,
+    events: Vec<NewEvent>,
+}
+
+impl Connection for Tx {
+    type Conn = DatabaseTransaction;
+
+    fn conn(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+}
+
+impl Db for Tx {}
+
+impl Tx {
+    pub(super) fn new(inner: DatabaseTransaction, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { inner, at_commit: Mutex::default(), _permit: permit }
+    }
+
+    /// Writes everything.
+    ///
+    /// [`StoreError::Stale`] and nothing written when a claim held by [`jobs::hold`] is no longer ours.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let AtCommit { held, events } = std::mem::take(&mut *self.at_commit());
+        for claim in &held {
+            jobs::lock_held(&self, claim).await?;
+        }
+        events::write(&self, events).await?;
+        Ok(self.inner.commit().await?)
+    }
+
+    /// Undoes everything and waits for it; dropping the transaction does the same without waiting.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.inner.rollback().await?)
+    }
+
+    pub(super) fn hold_at_commit(&self, claim: Claim) {
+        self.at_commit().held.push(claim);
+    }
+
+    pub(super) fn write_at_commit(&self, event: NewEvent) {
+        self.at_commit().events.push(event);
+    }
+
+    fn at_commit(&self) -> std::sync::MutexGuard<'_, AtCommit> {
+        // Nothing can panic while it is held, and the lists would still be whole.
+        self.at_commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

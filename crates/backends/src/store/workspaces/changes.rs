@@ -1,0 +1,178 @@
+//! What happens to a workspace.
+
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::names::WorkspaceName;
+use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
+use hexabase_core::plans::PlanId;
+use hexabase_core::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
+use serde_json::Value;
+
+use super::{Desired, Workspace, WorkspaceScope, read};
+use crate::entities::workspaces::workspace;
+use crate::store::db::{self, Connection};
+use crate::store::organizations::OrganizationScope;
+use crate::store::{StoreError, Tx};
+
+/// A workspace to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWorkspace {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Its name.
+    pub name: WorkspaceName,
+    /// Its plan.
+    pub plan_id: PlanId,
+}
+
+/// Adds a workspace of the organisation, in phase `creating`, made by the scope's person.
+///
+/// [`Unique::WorkspaceName`](crate::store::Unique::WorkspaceName) when a living one has the name.
+pub async fn insert(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    new: &NewWorkspace,
+    now: Timestamp,
+) -> Result<WorkspaceScope, StoreError> {
+    let model = workspace::Model {
+        id: new.id.to_string(),
+        organization_id: scope.id().to_string(),
+        name: new.name.to_string(),
+        living_name: Some(new.name.to_string()),
+        plan_id: new.plan_id.clone(),
+        phase: WorkspacePhase::Creating.to_string(),
+        step: None,
+        message: None,
+        desired: Desired::Present.to_string(),
+        created_by: scope.user().to_string(),
+        created_at: now.as_micros(),
+        updated_at: now.as_micros(),
+        ready_at: None,
+        deleting_at: None,
+        deleted_at: None,
+        endpoint: None,
+        ca_pem: None,
+        receipt: None,
+        fence: 0,
+        version: 1,
+    };
+    db::insert(tx.conn(), model).await?;
+    Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
+}
+
+/// The workspace, with nobody else changing what belongs to it until the transaction ends: take it before counting
+/// against a limit, and before comparing the version with an `If-Match`.
+pub async fn lock(tx: &Tx, scope: &WorkspaceScope) -> Result<Option<Workspace>, StoreError> {
+    let query = workspace::Entity::find_by_id(scope.workspace().as_str()).lock(LockType::NoKeyUpdate);
+    query.one(tx.conn()).await?.map(read).transpose()
+}
+
+fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
+    workspace::Entity::update_many()
+        .col_expr(workspace::Column::UpdatedAt, Expr::value(now.as_micros()))
+        .col_expr(workspace::Column::Version, Expr::col(workspace::Column::Version).add(1))
+        .filter(workspace::Column::Id.eq(id.as_str()))
+}
+
+/// Keeps the earliest moment when there is one.
+fn first(column: workspace::Column, now: Timestamp) -> Expr {
+    Func::coalesce([Expr::col(column), Expr::value(now.as_micros())]).into()
+}
+
+async fn changed(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<(), StoreError> {
+    let updated = update.exec(tx.conn()).await?;
+    if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
+}
+
+/// Notes how far the job is.
+///
+/// [`StoreError::Stale`] when the owner wants something else by now: a phase of coming to life is refused once the
+/// deletion was asked for, and a phase of going before that.
+pub async fn set_progress(
+    tx: &Tx,
+    id: &WorkspaceId,
+    phase: WorkspacePhase,
+    step: Option<WorkspaceStep>,
+    message: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let desired = match phase {
+        WorkspacePhase::Creating | WorkspacePhase::Ready | WorkspacePhase::Failed => Desired::Present,
+        WorkspacePhase::Deleting | WorkspacePhase::Deleted => Desired::Absent,
+    };
+    let update = change(id, now)
+        .col_expr(workspace::Column::Phase, Expr::value(phase.as_str()))
+        .col_expr(workspace::Column::Step, Expr::value(step.map(|step| step.as_str().to_owned())))
+        .col_expr(workspace::Column::Message, Expr::value(message.map(str::to_owned)))
+        .filter(workspace::Column::Desired.eq(desired.as_str()))
+        .filter(workspace::Column::DeletedAt.is_null());
+    changed(tx, update).await
+}
+
+/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when its deletion was asked for.
+pub async fn set_ready(
+    tx: &Tx,
+    id: &WorkspaceId,
+    endpoint: &str,
+    ca_pem: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let update = change(id, now)
+        .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Ready.as_str()))
+        .col_expr(workspace::Column::Step, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Message, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Endpoint, Expr::value(endpoint))
+        .col_expr(workspace::Column::CaPem, Expr::value(ca_pem))
+        .col_expr(workspace::Column::ReadyAt, first(workspace::Column::ReadyAt, now))
+        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+    changed(tx, update).await
+}
+
+/// Asks for the workspace's deletion; `false` when that was done before.
+pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<bool, StoreError> {
+    let update = change(scope.workspace(), now)
+        .col_expr(workspace::Column::Desired, Expr::value(Desired::Absent.as_str()))
+        .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Deleting.as_str()))
+        .col_expr(workspace::Column::Step, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Message, Expr::value(None::<String>))
+        .col_expr(workspace::Column::DeletingAt, Expr::value(now.as_micros()))
+        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+    Ok(update.exec(tx.conn()).await?.rows_affected > 0)
+}
+
+/// Notes that nothing of the workspace is left on the host, and frees its name. The row stays as a record.
+///
+/// [`StoreError::Stale`] when the deletion was not asked for, or is over already.
+pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<(), StoreError> {
+    let update = change(id, now)
+        .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Deleted.as_str()))
+        .col_expr(workspace::Column::LivingName, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Step, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Message, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Endpoint, Expr::value(None::<String>))
+        .col_expr(workspace::Column::CaPem, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Receipt, Expr::value(receipt.to_string()))
+        .col_expr(workspace::Column::DeletedAt, Expr::value(now.as_micros()))
+        .filter(workspace::Column::Desired.eq(Desired::Absent.as_str()))
+        .filter(workspace::Column::DeletedAt.is_null());
+    changed(tx, update).await
+}
+
+/// Notes the fencing number of the job that works on the host now; [`StoreError::Stale`] when a later one has.
+pub async fn raise_fence(tx: &Tx, id: &WorkspaceId, epoch: i64) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::Fence, Expr::value(epoch))
+        .filter(workspace::Column::Id.eq(id.as_str()))
+        .filter(workspace::Column::Fence.lte(epoch));
+    changed(tx, update).await
+}
+
+/// Notes what a deletion that is under way has found so far; [`StoreError::Stale`] when none is.
+pub async fn note_receipt(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<(), StoreError> {
+    let update = change(id, now)
+        .col_expr(workspace::Column::Receipt, Expr::value(receipt.to_string()))
+        .filter(workspace::Column::Desired.eq(Desired::Absent.as_str()))
+        .filter(workspace::Column::DeletedAt.is_null());
+    changed(tx, update).await
+}

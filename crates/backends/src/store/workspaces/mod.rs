@@ -1,0 +1,219 @@
+//! Workspaces, and the scope through which their rows are read.
+
+mod changes;
+mod scope;
+
+use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
+use hexabase_core::names::WorkspaceName;
+use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
+use hexabase_core::plans::PlanId;
+use hexabase_core::roles::OrganizationRole;
+use hexabase_core::time::Timestamp;
+use hexabase_core::words;
+use sea_orm::sea_query::{Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use serde_json::Value;
+
+pub use self::changes::{
+    NewWorkspace, insert, lock, note_receipt, raise_fence, request_deletion, set_deleted, set_progress, set_ready,
+};
+pub use self::scope::{WorkspaceScope, scope_for, scope_for_name};
+use super::column::{Table, time, time_opt};
+use super::db::Db;
+use super::organizations::OrganizationScope;
+use super::{StoreError, capped};
+use crate::entities::organizations::organization_member;
+use crate::entities::workspaces::{workspace, workspace_member};
+
+const TABLE: Table = Table("workspaces");
+
+words! {
+    /// What the owner wants of a workspace.
+    Desired, "desired state" {
+        /// That it is there.
+        Present = "present",
+        /// That nothing of it is left.
+        Absent = "absent",
+    }
+}
+
+/// A workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// The organisation that owns it.
+    pub organization_id: OrganizationId,
+    /// Its name, unique among the organisation's living workspaces.
+    pub name: WorkspaceName,
+    /// Its plan.
+    pub plan_id: PlanId,
+    /// Where it stands.
+    pub phase: WorkspacePhase,
+    /// The step it is at, while it is being made or removed.
+    pub step: Option<WorkspaceStep>,
+    /// What a person should know about the step.
+    pub message: Option<String>,
+    /// What the owner wants.
+    pub desired: Desired,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its row last changed.
+    pub updated_at: Timestamp,
+    /// When it was first usable.
+    pub ready_at: Option<Timestamp>,
+    /// When its deletion was asked for.
+    pub deleting_at: Option<Timestamp>,
+    /// When nothing of it was left.
+    pub deleted_at: Option<Timestamp>,
+    /// Where its API server is.
+    pub endpoint: Option<String>,
+    /// The certificate authority of its API server, PEM.
+    pub ca_pem: Option<String>,
+    /// What its deletion removed, and what it found left.
+    pub receipt: Option<Value>,
+    /// The highest fencing number of a job that worked on it.
+    pub fence: i64,
+    /// Counts the changes of the row; for ETags.
+    pub version: i64,
+}
+
+fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
+    Ok(Workspace {
+        id: TABLE.parse("id", &model.id)?,
+        organization_id: TABLE.parse("organization_id", &model.organization_id)?,
+        name: TABLE.parse("name", &model.name)?,
+        plan_id: model.plan_id,
+        phase: TABLE.parse("phase", &model.phase)?,
+        step: TABLE.parse_opt("step", model.step.as_deref())?,
+        message: model.message,
+        desired: TABLE.parse("desired", &model.desired)?,
+        created_by: TABLE.parse("created_by", &model.created_by)?,
+        created_at: time(model.created_at),
+        updated_at: time(model.updated_at),
+        ready_at: time_opt(model.ready_at),
+        deleting_at: time_opt(model.deleting_at),
+        deleted_at: time_opt(model.deleted_at),
+        endpoint: model.endpoint,
+        ca_pem: model.ca_pem,
+        receipt: model.receipt.map(|text| TABLE.json("receipt", &text)).transpose()?,
+        fence: model.fence,
+        version: model.version,
+    })
+}
+
+/// The workspace of the scope, deleted or not.
+pub async fn get(db: &impl Db, scope: &WorkspaceScope) -> Result<Option<Workspace>, StoreError> {
+    load(db, scope.workspace()).await
+}
+
+/// The workspace with this id, for the job that works on it: jobs have no person whose scope they could use.
+pub async fn load_for_job(db: &impl Db, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+    load(db, id).await
+}
+
+/// The workspace with this id, for its token issuer, which is public, and for the gateway, before a person is known.
+pub async fn load_for_issuer(db: &impl Db, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+    load(db, id).await
+}
+
+async fn load(db: &impl Db, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+    workspace::Entity::find_by_id(id.as_str()).one(db.conn()).await?.map(read).transpose()
+}
+
+fn living() -> Select<workspace::Entity> {
+    workspace::Entity::find().filter(workspace::Column::LivingName.is_not_null())
+}
+
+fn workspaces_of_member(user: &UserId) -> SelectStatement {
+    Query::select()
+        .column(workspace_member::Column::WorkspaceId)
+        .from(workspace_member::Entity)
+        .and_where(workspace_member::Column::UserId.eq(user.as_str()))
+        .to_owned()
+}
+
+fn organizations_of_admin(user: &UserId) -> SelectStatement {
+    Query::select()
+        .column(organization_member::Column::OrganizationId)
+        .from(organization_member::Entity)
+        .and_where(organization_member::Column::UserId.eq(user.as_str()))
+        .and_where(organization_member::Column::Role.eq(OrganizationRole::Admin.as_str()))
+        .to_owned()
+}
+
+async fn page(
+    db: &impl Db,
+    mut query: Select<workspace::Entity>,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<Workspace>, StoreError> {
+    if let Some(after) = after {
+        query = query.filter(workspace::Column::Id.gt(after.as_str()));
+    }
+    let query = query.order_by_asc(workspace::Column::Id).limit(capped(limit));
+    query.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// The organisation's living workspaces: all of them for an admin, else those that the person is a member of.
+pub async fn list(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<Workspace>, StoreError> {
+    let mut query = living().filter(workspace::Column::OrganizationId.eq(scope.id().as_str()));
+    if scope.role() != OrganizationRole::Admin {
+        query = query.filter(workspace::Column::Id.in_subquery(workspaces_of_member(scope.user())));
+    }
+    page(db, query, after, limit).await
+}
+
+/// The living workspaces that `user` is a member of, or an admin of the organisation of; with `name` only those called
+/// exactly so.
+pub async fn list_for_user(
+    db: &impl Db,
+    user: &UserId,
+    name: Option<&str>,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<Workspace>, StoreError> {
+    let mine = Condition::any()
+        .add(workspace::Column::Id.in_subquery(workspaces_of_member(user)))
+        .add(workspace::Column::OrganizationId.in_subquery(organizations_of_admin(user)));
+    let mut query = living().filter(mine);
+    if let Some(name) = name {
+        query = query.filter(workspace::Column::LivingName.eq(name));
+    }
+    page(db, query, after, limit).await
+}
+
+/// How many living workspaces the organisation has under a plan. To hold a limit, take
+/// [`organizations::lock`](super::organizations::lock) first.
+pub async fn count_living(db: &impl Db, scope: &OrganizationScope, plan: &str) -> Result<u64, StoreError> {
+    let query = living()
+        .filter(workspace::Column::OrganizationId.eq(scope.id().as_str()))
+        .filter(workspace::Column::PlanId.eq(plan));
+    Ok(query.count(db.conn()).await?)
+}
+
+/// Ids of the workspaces of which something may be on the host, for the sweep that looks at all of them.
+pub async fn list_ids_for_sweep(
+    db: &impl Db,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<WorkspaceId>, StoreError> {
+    let mut query = living();
+    if let Some(after) = after {
+        query = query.filter(workspace::Column::Id.gt(after.as_str()));
+    }
+    let query = query
+        .select_only()
+        .column(workspace::Column::Id)
+        .order_by_asc(workspace::Column::Id)
+        .limit(capped(limit))
+        .into_tuple::<String>();
+    query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
+}

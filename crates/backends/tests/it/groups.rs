@@ -1,0 +1,183 @@
+use hexabase_backends::store::groups::{self, Move};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Store, StoreError, Unique, workspace_members};
+use hexabase_core::groups::effective_groups;
+use hexabase_core::ids::{GroupId, UserId};
+use hexabase_testkit::clock::new_id;
+use hexabase_testkit::on_both_engines;
+
+use crate::scenery::{add_group, add_organization, add_person, add_workspace, group, now};
+
+async fn add_workspace_member(store: &Store, scope: &WorkspaceScope, name: &str) -> anyhow::Result<UserId> {
+    let user = add_person(store, name).await?;
+    let tx = store.begin().await?;
+    workspace_members::add(&tx, scope, &user, now()).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+async fn put(store: &Store, scope: &WorkspaceScope, id: &GroupId, user: &UserId) -> Result<bool, StoreError> {
+    let tx = store.begin().await?;
+    let added = groups::add_member(&tx, scope, id, user).await?;
+    tx.commit().await?;
+    Ok(added)
+}
+
+async fn set_parent(
+    store: &Store,
+    scope: &WorkspaceScope,
+    id: &GroupId,
+    parent: Option<&GroupId>,
+) -> Result<Move, StoreError> {
+    let tx = store.begin().await?;
+    let moved = groups::set_parent(&tx, scope, id, parent).await?;
+    tx.commit().await?;
+    Ok(moved)
+}
+
+on_both_engines! {
+    async fn a_member_of_a_group_resolves_to_its_ancestors(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let everybody = add_group(&store, &scope, "WorkspaceMembers", None).await?;
+        let users = add_group(&store, &scope, "WSUsers", Some(&everybody)).await?;
+        add_group(&store, &scope, "WSAdmins", Some(&everybody)).await?;
+        let bob = add_workspace_member(&store, &scope, "Bob").await?;
+        assert!(put(&store, &scope, &users, &bob).await?);
+        assert!(!put(&store, &scope, &users, &bob).await?, "he is in it already");
+        let nodes = groups::nodes(&*store, &scope).await?;
+        let direct = groups::direct(&*store, &scope, &bob).await?;
+        let names: Vec<String> = effective_groups(&nodes, &direct).into_iter().map(String::from).collect();
+        assert_eq!(names, ["WSUsers", "WorkspaceMembers"]);
+        assert_eq!(groups::list_members(&*store, &scope, &users, None, 10).await?[0].id, bob);
+        assert_eq!(groups::nodes_for_issuer(&*store, scope.workspace()).await?, nodes);
+        assert_eq!(groups::memberships(&*store, &scope).await?, [(users.clone(), bob.clone())]);
+    }
+
+    async fn nothing_of_another_workspace_can_be_tied_to_a_group(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let bank = add_workspace(&store, &organization, "bank").await?;
+        let of_bank = add_group(&store, &bank, "team", None).await?;
+        let of_shop = add_group(&store, &shop, "team", None).await?;
+        let bob = add_workspace_member(&store, &bank, "Bob").await?;
+
+        let tx = store.begin().await?;
+        let below = groups::insert(&tx, &shop, &group("below", Some(&of_bank))?).await;
+        assert!(matches!(below, Err(StoreError::MissingReference)), "{below:?}");
+        drop(tx);
+        for id in [&of_shop, &of_bank] {
+            let added = put(&store, &shop, id, &bob).await;
+            assert!(matches!(added, Err(StoreError::MissingReference)), "{added:?}");
+        }
+        assert_eq!(set_parent(&store, &shop, &of_shop, Some(&of_bank)).await?, Move::NoSuchGroup);
+        assert_eq!(set_parent(&store, &shop, &of_bank, None).await?, Move::NoSuchGroup);
+        assert_eq!(groups::get(&*store, &shop, &of_bank).await?, None);
+        let tx = store.begin().await?;
+        assert!(!groups::delete(&tx, &shop, &of_bank).await?);
+        assert!(!groups::set_display_name(&tx, &shop, &of_bank, &"Taken over".parse()?).await?);
+    }
+
+    async fn the_forest_never_gets_a_cycle(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let a = add_group(&store, &scope, "a", None).await?;
+        let b = add_group(&store, &scope, "b", None).await?;
+        let c = add_group(&store, &scope, "c", Some(&b)).await?;
+        assert_eq!(set_parent(&store, &scope, &b, Some(&c)).await?, Move::Cycle);
+        assert_eq!(set_parent(&store, &scope, &b, Some(&b)).await?, Move::Cycle);
+        // Each of these is fine alone; both together would be a cycle.
+        let first = tokio::spawn({
+            let (store, scope, a, b) = ((*store).clone(), scope.clone(), a.clone(), b.clone());
+            async move { set_parent(&store, &scope, &a, Some(&b)).await }
+        });
+        let second = set_parent(&store, &scope, &b, Some(&a)).await?;
+        let mut moves = [first.await??, second];
+        moves.sort_by_key(|moved| *moved == Move::Cycle);
+        assert_eq!(moves, [Move::Moved, Move::Cycle]);
+        assert_eq!(set_parent(&store, &scope, &c, None).await?, Move::Moved);
+    }
+
+    async fn a_group_name_is_unique_in_its_workspace(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let id = add_group(&store, &scope, "team", None).await?;
+        let tx = store.begin().await?;
+        let refused = groups::insert(&tx, &scope, &group("team", None)?).await;
+        assert!(matches!(refused, Err(StoreError::NotUnique(Unique::GroupName))), "{refused:?}");
+        drop(tx);
+        let tx = store.begin().await?;
+        assert!(groups::set_display_name(&tx, &scope, &id, &"チーム".parse()?).await?);
+        tx.commit().await?;
+        let found = groups::get_by_name(&*store, &scope, &"team".parse()?).await?;
+        assert_eq!(found.map(|group| group.display_name.to_string()).as_deref(), Some("チーム"));
+        assert_eq!(groups::count(&*store, &scope).await?, 1);
+    }
+
+    async fn a_person_taken_out_of_the_workspace_is_out_of_its_groups(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let team = add_group(&store, &scope, "team", None).await?;
+        let bob = add_workspace_member(&store, &scope, "Bob").await?;
+        put(&store, &scope, &team, &bob).await?;
+        assert_eq!(workspace_members::count(&*store, &scope).await?, 1);
+        assert_eq!(workspace_members::list(&*store, &scope, None, 10).await?[0].user.id, bob);
+
+        let tx = store.begin().await?;
+        assert!(workspace_members::remove(&tx, &scope, &bob).await?);
+        assert!(!workspace_members::remove(&tx, &scope, &bob).await?);
+        tx.commit().await?;
+        assert!(groups::direct(&*store, &scope, &bob).await?.is_empty());
+        assert!(!workspace_members::is_member(&*store, &scope, &bob).await?);
+        // Back in the workspace is not back in the group.
+        let tx = store.begin().await?;
+        workspace_members::add(&tx, &scope, &bob, now()).await?;
+        tx.commit().await?;
+        assert!(groups::direct_for_issuer(&*store, scope.workspace(), &bob).await?.is_empty());
+    }
+
+    async fn a_group_is_deleted_only_when_nothing_hangs_on_it(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let top = add_group(&store, &scope, "top", None).await?;
+        let below = add_group(&store, &scope, "below", Some(&top)).await?;
+        let bob = add_workspace_member(&store, &scope, "Bob").await?;
+        put(&store, &scope, &below, &bob).await?;
+        let tx = store.begin().await?;
+        let refused = groups::delete(&tx, &scope, &top).await;
+        assert!(matches!(refused, Err(StoreError::MissingReference)), "{refused:?}");
+        drop(tx);
+        let tx = store.begin().await?;
+        assert!(groups::delete(&tx, &scope, &below).await?);
+        assert!(groups::delete(&tx, &scope, &top).await?);
+        tx.commit().await?;
+        assert_eq!(groups::count(&*store, &scope).await?, 0);
+    }
+
+    async fn a_role_is_given_once_for_the_same_target(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let team = add_group(&store, &scope, "team", None).await?;
+        let assignment = |role: &str| RoleAssignment {
+            id: new_id(now()),
+            group_id: team.clone(),
+            project_id: None,
+            role: role.to_owned(),
+            created_at: now(),
+        };
+        let given = assignment("hexabase:workspace-viewer");
+        let tx = store.begin().await?;
+        role_assignments::insert(&tx, &scope, &given).await?;
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        let again = role_assignments::insert(&tx, &scope, &assignment("hexabase:workspace-viewer")).await;
+        assert!(matches!(again, Err(StoreError::NotUnique(Unique::RoleAssignment))), "{again:?}");
+        drop(tx);
+        let tx = store.begin().await?;
+        let elsewhere = RoleAssignment { project_id: Some(new_id(now())), ..assignment("developer") };
+        let refused = role_assignments::insert(&tx, &scope, &elsewhere).await;
+        assert!(matches!(refused, Err(StoreError::MissingReference)), "{refused:?}");
+        drop(tx);
+        assert_eq!(role_assignments::list(&*store, &scope, None, 10).await?, std::slice::from_ref(&given));
+        assert_eq!(role_assignments::list_for_job(&*store, scope.workspace(), Some(&given.id), 10).await?, []);
+        let tx = store.begin().await?;
+        assert!(role_assignments::delete(&tx, &scope, &given.id).await?);
+        assert!(!role_assignments::delete(&tx, &scope, &given.id).await?);
+        tx.commit().await?;
+    }
+}

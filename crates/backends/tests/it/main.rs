@@ -1,0 +1,17 @@
+//! The store's suites, each case on SQLite and on PostgreSQL, and those of the sealer and the bell.
+
+mod bell;
+mod connect;
+mod corrupt;
+mod events;
+mod groups;
+mod idempotency;
+mod jobs;
+mod oauth;
+mod people;
+mod projects;
+mod scenery;
+mod seal;
+mod sessions;
+mod signing_keys;
+mod workspaces;

@@ -1,0 +1,160 @@
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use hexabase_backends::store::organizations::Organization;
+use hexabase_backends::store::{Store, StoreError, Unique, organizations, users};
+use hexabase_core::ids::UserId;
+use hexabase_core::roles::OrganizationRole;
+use hexabase_testkit::clock::new_id;
+use hexabase_testkit::on_both_engines;
+
+use crate::scenery::{add_organization, add_person, add_workspace, now, organization, person};
+
+const ISSUER: &str = "https://accounts.example.com";
+
+/// What a first sign-in does: look, add, and look again when somebody else was faster.
+async fn sign_in(store: &Store) -> anyhow::Result<UserId> {
+    loop {
+        let tx = store.begin().await?;
+        if let Some(user) = users::find_by_identity(&tx, ISSUER, "ada").await? {
+            return Ok(user.id);
+        }
+        let ada = person("Ada")?;
+        users::insert(&tx, &ada).await?;
+        match users::add_identity(&tx, &ada.id, ISSUER, "ada", now()).await {
+            Ok(()) => {}
+            Err(StoreError::NotUnique(Unique::Identity)) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        organizations::insert(&tx, &organization("Ada", Some(&ada.id))?, &ada.id).await?;
+        tx.commit().await?;
+        return Ok(ada.id);
+    }
+}
+
+on_both_engines! {
+    async fn twenty_parallel_first_sign_ins_make_one_organization(store: TestStore) {
+        let mut sign_ins = Vec::new();
+        for _ in 0..20 {
+            let store = (*store).clone();
+            sign_ins.push(tokio::spawn(async move { sign_in(&store).await }));
+        }
+        let mut people = BTreeSet::new();
+        for sign_in in sign_ins {
+            people.insert(sign_in.await??);
+        }
+        assert_eq!(people.len(), 1);
+        let ada = people.first().context("one person")?;
+        let organizations = organizations::list_for_user(&*store, ada, None, 10).await?;
+        assert_eq!(organizations.len(), 1);
+        assert_eq!(organizations[0].0.personal_of.as_ref(), Some(ada));
+        assert_eq!(organizations[0].1, OrganizationRole::Admin);
+        assert_eq!(users::find_by_verified_email(&*store, "ada@example.com").await?.len(), 1);
+    }
+
+    async fn a_person_has_one_personal_organization(store: TestStore) {
+        let ada = add_person(&store, "Ada").await?;
+        let tx = store.begin().await?;
+        organizations::insert(&tx, &organization("Ada", Some(&ada))?, &ada).await?;
+        let second = organizations::insert(&tx, &organization("Ada", Some(&ada))?, &ada).await;
+        assert!(matches!(second, Err(StoreError::NotUnique(Unique::PersonalOrganization))), "{second:?}");
+    }
+
+    async fn the_same_subject_of_another_issuer_is_somebody_else(store: TestStore) {
+        let ada = sign_in(&store).await?;
+        assert!(users::find_by_identity(&*store, "https://evil.example.com", "ada").await?.is_none());
+        let tx = store.begin().await?;
+        users::add_identity(&tx, &ada, "https://github.com", "17", now()).await?;
+        tx.commit().await?;
+        let found = users::find_by_identity(&*store, "https://github.com", "17").await?.context("Ada")?;
+        assert_eq!(found.id, ada);
+    }
+
+    async fn only_verified_addresses_find_a_person(store: TestStore) {
+        let ada = add_person(&store, "Ada").await?;
+        assert_eq!(users::find_by_verified_email(&*store, "ADA@Example.com").await?[0].id, ada);
+        let tx = store.begin().await?;
+        assert!(users::update_profile(&tx, &ada, &"Ada L".parse()?, Some("new@example.com"), false).await?);
+        assert!(!users::update_profile(&tx, &new_id(now()), &"Nobody".parse()?, None, false).await?);
+        tx.commit().await?;
+        for address in ["ada@example.com", "new@example.com"] {
+            assert!(users::find_by_verified_email(&*store, address).await?.is_empty(), "{address}");
+        }
+        let read = users::get(&*store, &ada).await?.context("Ada")?;
+        assert_eq!((read.display_name.as_str(), read.email.as_deref()), ("Ada L", Some("new@example.com")));
+    }
+
+    async fn an_organization_reads_back_as_it_was_written(store: TestStore) {
+        let ada = add_person(&store, "Ada").await?;
+        let written = Organization { display_name: Some("株式会社ヘキサ".parse()?), ..organization("hexa", Some(&ada))? };
+        let tx = store.begin().await?;
+        let scope = organizations::insert(&tx, &written, &ada).await?;
+        tx.commit().await?;
+        assert_eq!(organizations::get(&*store, &scope).await?, Some(written));
+    }
+
+    async fn a_stranger_has_no_scope_in_an_organization(store: TestStore) {
+        let hers = add_organization(&store, "Ada").await?;
+        let his = add_organization(&store, "Bob").await?;
+        assert_eq!(organizations::scope_for(&*store, his.user(), hers.id()).await?, None);
+        assert_eq!(organizations::scope_for(&*store, hers.user(), &new_id(now())).await?, None);
+        assert_eq!(organizations::scope_for(&*store, hers.user(), hers.id()).await?, Some(hers));
+    }
+
+    async fn members_are_listed_in_pages_with_their_names(store: TestStore) {
+        let scope = add_organization(&store, "Ada").await?;
+        let mut expected = vec![scope.user().clone()];
+        for name in ["Bob", "Cem", "Dee", "Eve"] {
+            let user = add_person(&store, name).await?;
+            let tx = store.begin().await?;
+            organizations::add_member(&tx, &scope, &user, OrganizationRole::Member, now()).await?;
+            tx.commit().await?;
+            expected.push(user);
+        }
+        expected.sort();
+        let mut seen: Vec<UserId> = Vec::new();
+        loop {
+            let page = organizations::list_members(&*store, &scope, seen.last(), 2).await?;
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page.into_iter().map(|member| member.user.id));
+        }
+        assert_eq!(seen, expected);
+        let tx = store.begin().await?;
+        let again = organizations::add_member(&tx, &scope, scope.user(), OrganizationRole::Member, now()).await;
+        assert!(matches!(again, Err(StoreError::NotUnique(Unique::OrganizationMember))), "{again:?}");
+    }
+
+    async fn a_role_can_be_changed_for_members_only(store: TestStore) {
+        let scope = add_organization(&store, "Ada").await?;
+        let bob = add_person(&store, "Bob").await?;
+        let tx = store.begin().await?;
+        assert!(!organizations::set_member_role(&tx, &scope, &bob, OrganizationRole::Admin).await?);
+        organizations::add_member(&tx, &scope, &bob, OrganizationRole::Member, now()).await?;
+        assert!(organizations::set_member_role(&tx, &scope, &bob, OrganizationRole::Admin).await?);
+        tx.commit().await?;
+        assert_eq!(organizations::member_role(&*store, &scope, &bob).await?, Some(OrganizationRole::Admin));
+    }
+
+    async fn nobody_who_does_not_exist_becomes_a_member(store: TestStore) {
+        let scope = add_organization(&store, "Ada").await?;
+        let tx = store.begin().await?;
+        let added = organizations::add_member(&tx, &scope, &new_id(now()), OrganizationRole::Member, now()).await;
+        assert!(matches!(added, Err(StoreError::MissingReference)), "{added:?}");
+    }
+
+    async fn whoever_joins_through_a_workspace_keeps_an_earlier_role(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let workspace = add_workspace(&store, &organization, "shop").await?;
+        let bob = add_person(&store, "Bob").await?;
+        let tx = store.begin().await?;
+        for user in [&bob, &bob, organization.user()] {
+            organizations::join_through(&tx, &workspace, user, now()).await?;
+        }
+        tx.commit().await?;
+        let role = |user| organizations::member_role(&*store, &organization, user);
+        assert_eq!(role(&bob).await?, Some(OrganizationRole::Member));
+        assert_eq!(role(organization.user()).await?, Some(OrganizationRole::Admin));
+    }
+}

@@ -1,0 +1,76 @@
+use anyhow::Context;
+use hexabase_backends::store::projects::{self, NewProject};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Store, StoreError, Unique};
+use hexabase_core::ids::ProjectId;
+use hexabase_core::phases::ProjectPhase;
+use hexabase_core::plans::ProjectLimits;
+use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_testkit::clock::new_id;
+use hexabase_testkit::on_both_engines;
+
+use crate::scenery::{add_organization, add_workspace, is_stale, now};
+
+fn limits() -> ProjectLimits {
+    ProjectLimits {
+        cpu: Cpu::from_millis(500),
+        memory: Bytes::from_gibibytes(1),
+        storage: Bytes::from_gibibytes(2),
+        pods: 5,
+    }
+}
+
+async fn add(store: &Store, scope: &WorkspaceScope, name: &str) -> anyhow::Result<ProjectId> {
+    let limits = limits();
+    let new = NewProject { id: new_id(now()), name: name.parse()?, limits };
+    let tx = store.begin().await?;
+    projects::insert(&tx, scope, &new, now()).await?;
+    tx.commit().await?;
+    Ok(new.id)
+}
+
+on_both_engines! {
+    async fn a_project_lives_from_creation_to_deletion(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let scope = add_workspace(&store, &organization, "shop").await?;
+        let id = add(&store, &scope, "web").await?;
+        let tx = store.begin().await?;
+        assert!(is_stale(&projects::set_phase(&tx, &id, ProjectPhase::Deleted, now()).await), "nobody asked for it");
+        projects::set_phase(&tx, &id, ProjectPhase::Ready, now()).await?;
+        tx.commit().await?;
+        let project = projects::get(&*store, &scope, &id).await?.context("the project")?;
+        assert_eq!((project.phase, project.name.as_str()), (ProjectPhase::Ready, "web"));
+        assert_eq!(project.limits, limits());
+
+        let tx = store.begin().await?;
+        assert!(projects::request_deletion(&tx, &scope, &id).await?);
+        assert!(!projects::request_deletion(&tx, &scope, &id).await?);
+        assert!(is_stale(&projects::set_phase(&tx, &id, ProjectPhase::Ready, now()).await));
+        tx.commit().await?;
+        assert_eq!(projects::count_living(&*store, &scope).await?, 1);
+        let tx = store.begin().await?;
+        projects::set_phase(&tx, &id, ProjectPhase::Deleted, now()).await?;
+        tx.commit().await?;
+        assert_eq!(projects::count_living(&*store, &scope).await?, 0);
+        let project = projects::get(&*store, &scope, &id).await?.context("kept as a record")?;
+        assert_eq!((project.phase, project.deleted_at), (ProjectPhase::Deleted, Some(now())));
+        add(&store, &scope, "web").await?;
+    }
+
+    async fn a_project_of_another_workspace_is_not_found(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let bank = add_workspace(&store, &organization, "bank").await?;
+        let id = add(&store, &shop, "web").await?;
+        add(&store, &bank, "web").await?;
+        assert_eq!(projects::get(&*store, &bank, &id).await?, None);
+        let tx = store.begin().await?;
+        assert!(!projects::request_deletion(&tx, &bank, &id).await?);
+        drop(tx);
+        assert_eq!(projects::list(&*store, &shop, None, 10).await?.len(), 1);
+        let again = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits() };
+        let tx = store.begin().await?;
+        let refused = projects::insert(&tx, &shop, &again, now()).await;
+        assert!(matches!(refused, Err(StoreError::NotUnique(Unique::ProjectName))), "{refused:?}");
+    }
+}

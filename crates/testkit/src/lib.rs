@@ -1,0 +1,11 @@
+//! For tests only: real peers to test against, and clocks and ids under the test's control.
+//!
+//! Invariants: a missing peer fails the test with the command that installs it, and is never skipped; nothing uses a
+//! fixed port or sleeps for a fixed time; every process started here ends with the test process, however that ends.
+//!
+//! To add a peer: one file here that starts it on a free loopback port, with a `shared()` for the whole test process
+//! when starting takes longer than a test.
+
+pub mod clock;
+pub mod postgres;
+pub mod store;
