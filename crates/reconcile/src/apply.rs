@@ -1,0 +1,181 @@
+//! The few calls made to an API server, each with an error that names the object.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, Error};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::ReconcileError;
+use crate::labels::MANAGER;
+use crate::manifest::{Kind, Manifest};
+
+/// How many calls are made at the same time.
+const PARALLEL: usize = 6;
+
+/// An API server: the host's or a tenant's.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    /// For messages.
+    pub(crate) title: &'static str,
+}
+
+impl Cluster {
+    fn api(&self, kind: Kind, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace.filter(|_| kind.is_namespaced()) {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind.resource()),
+            None => Api::all_with(self.client.clone(), &kind.resource()),
+        }
+    }
+
+    fn error(&self, action: &'static str, kind: Kind, name: &str, error: Error) -> ReconcileError {
+        match error {
+            // 401, 429 and 5xx say nothing about the object.
+            Error::Api(status) if status.code != 401 && status.code != 429 && status.code < 500 => {
+                ReconcileError::Refused {
+                    action,
+                    object: format!("{} {name}", kind.as_str()),
+                    code: status.code,
+                    message: status.message,
+                }
+            }
+            error => ReconcileError::Unreachable { api: self.title, source: Box::new(error) },
+        }
+    }
+
+    /// The object, if it exists.
+    pub(crate) async fn get(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, ReconcileError> {
+        self.api(kind, namespace).get_opt(name).await.map_err(|error| self.error("read", kind, name, error))
+    }
+
+    /// The object as its own type, if it exists.
+    pub(crate) async fn get_as<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ReconcileError> {
+        match self.get(kind, namespace, name).await? {
+            Some(object) => typed(object).map(Some).map_err(|error| self.error("read", kind, name, error)),
+            None => Ok(None),
+        }
+    }
+
+    /// All objects that match a label selector; all in the namespace when it is empty.
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<DynamicObject>, ReconcileError> {
+        let parameters = ListParams::default().labels(selector);
+        let list = self.api(kind, namespace).list(&parameters).await;
+        list.map(|list| list.items).map_err(|error| self.error("list", kind, selector, error))
+    }
+
+    /// The same, each as its own type; what cannot be read as one is left out.
+    pub(crate) async fn list_as<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<T>, ReconcileError> {
+        Ok(self.list(kind, namespace, selector).await?.into_iter().filter_map(|object| typed(object).ok()).collect())
+    }
+
+    /// The names of all objects that match a label selector; only metadata is transferred. None of a kind that the
+    /// server does not know.
+    pub(crate) async fn list_names(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<String>, ReconcileError> {
+        let parameters = ListParams::default().labels(selector);
+        match self.api(kind, namespace).list_metadata(&parameters).await {
+            Ok(list) => Ok(list.items.into_iter().filter_map(|object| object.metadata.name).collect()),
+            Err(Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(self.error("list", kind, selector, error)),
+        }
+    }
+
+    /// Creates the object; refused with 409 when it exists.
+    pub(crate) async fn create(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
+        let refuse = |error| self.error("create", manifest.kind, &manifest.name, error);
+        let object: DynamicObject =
+            serde_json::from_value(manifest.json.clone()).map_err(|error| refuse(Error::SerdeError(error)))?;
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        self.api(manifest.kind, manifest.namespace.as_deref()).create(&parameters, &object).await.map_err(refuse)
+    }
+
+    /// Makes the fields of the manifest true, whoever set them before; leaves all others alone.
+    pub(crate) async fn apply(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
+        let parameters = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&manifest.json);
+        let api = self.api(manifest.kind, manifest.namespace.as_deref());
+        let applied = api.patch(&manifest.name, &parameters, &patch).await;
+        applied.map_err(|error| self.error("apply", manifest.kind, &manifest.name, error))
+    }
+
+    /// Applies all, several at a time; stops at the first that is refused.
+    pub(crate) async fn apply_all<'a>(
+        &self,
+        manifests: impl IntoIterator<Item = &'a Manifest>,
+    ) -> Result<(), ReconcileError> {
+        let calls = manifests.into_iter().map(|manifest| self.apply(manifest).boxed()).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    /// A JSON merge patch.
+    pub(crate) async fn merge(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), ReconcileError> {
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let merged = self.api(kind, namespace).patch(name, &parameters, &Patch::Merge(patch)).await;
+        merged.map(drop).map_err(|error| self.error("change", kind, name, error))
+    }
+
+    /// Deletes the object; `grace` in seconds is for pods. Says whether there was one.
+    pub(crate) async fn delete(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        grace: Option<u32>,
+    ) -> Result<bool, ReconcileError> {
+        let mut parameters = DeleteParams::background();
+        if let Some(seconds) = grace {
+            parameters = parameters.grace_period(seconds);
+        }
+        match self.api(kind, namespace).delete(name, &parameters).await {
+            Ok(_) => Ok(true),
+            Err(Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(self.error("delete", kind, name, error)),
+        }
+    }
+}
+
+/// Makes the calls, several at a time, and gives their results in order; stops at the first error.
+///
+/// Boxed, because a stream of borrowing closures is not `Send` in the eyes of today's compiler.
+pub(crate) async fn in_parallel<T>(
+    calls: Vec<BoxFuture<'_, Result<T, ReconcileError>>>,
+) -> Result<Vec<T>, ReconcileError> {
+    stream::iter(calls).buffered(PARALLEL).try_collect().await
+}
+
+fn typed<T: DeserializeOwned>(object: DynamicObject) -> Result<T, Error> {
+    serde_json::to_value(object).and_then(serde_json::from_value).map_err(Error::SerdeError)
+}

@@ -1,0 +1,91 @@
+//! What a workspace is to look like: checked values only, so that building objects from them cannot fail.
+
+use hexabase_core::ids::{OrganizationId, ProjectId, WorkspaceId};
+use hexabase_core::names::{GroupName, ProjectName};
+use hexabase_core::plans::Limits;
+use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::words;
+
+/// A workspace as the database wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredWorkspace {
+    /// The workspace.
+    pub id: WorkspaceId,
+    /// Whom it belongs to; a label on the host.
+    pub organization: OrganizationId,
+    /// Grows with every lease on the workspace: a worker with a lower one than the host has seen is refused.
+    pub fence: i64,
+    /// What its pods may use together.
+    pub limits: Limits,
+    /// Which tokens its API server trusts.
+    pub authentication: Authentication,
+    /// Groups with a preset role in the whole workspace. Bindings of the platform that are not listed are deleted.
+    pub cluster_roles: Vec<(GroupName, PresetClusterRole)>,
+    /// Its projects, those to be removed included.
+    pub projects: Vec<DesiredProject>,
+}
+
+/// The issuer whose tokens the tenant API server accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// Equal to the tokens' `iss`; `https`.
+    pub issuer_url: String,
+    /// Where the tenant API server finds the discovery document, when the issuer's own address cannot be reached from
+    /// inside the host. The document's `jwks_uri` has to be reachable at the same host and port.
+    pub discovery_url: Option<String>,
+    /// The only accepted `aud`.
+    pub audience: String,
+    /// Certificates that vouch for the issuer's TLS, in PEM; without them the image's own roots.
+    pub ca_pem: Option<String>,
+}
+
+/// A project as the database wants it: one namespace of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredProject {
+    /// The project; its namespace carries it as a label, and only a namespace that does is touched.
+    pub id: ProjectId,
+    /// The namespace.
+    pub name: ProjectName,
+    /// False: the namespace is to be gone.
+    pub present: bool,
+    /// What it may use.
+    pub limits: ProjectLimits,
+    /// Groups with a role in it. Bindings of the platform that are not listed are deleted.
+    pub grants: Vec<ProjectGrant>,
+}
+
+/// What a project may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectLimits {
+    /// CPU that its pods may request and use.
+    pub cpu: Cpu,
+    /// Memory that its pods may request and use.
+    pub memory: Bytes,
+    /// Storage that its volume claims may request.
+    pub storage: Bytes,
+    /// Pods.
+    pub pods: u32,
+}
+
+/// A role of a group in one project.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProjectGrant {
+    /// Who.
+    pub group: GroupName,
+    /// May do what.
+    pub role: ProjectRole,
+}
+
+words! {
+    /// A role in one project: a ClusterRole that every Kubernetes has ("Using RBAC Authorization", user-facing roles),
+    /// bound in the project's namespace only.
+    ProjectRole, "project role" {
+        /// Everything in the namespace but its quota and the namespace itself.
+        Admin = "admin",
+        /// Everything but roles and bindings.
+        Edit = "edit",
+        /// Reads, without secrets.
+        View = "view",
+    }
+}

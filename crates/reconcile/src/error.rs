@@ -1,0 +1,59 @@
+//! Why a call could not be carried out at all. What merely takes time is no error but a [`Progress`](crate::Progress).
+
+/// Why [`Host`](crate::Host) could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Another worker has taken over with a higher fence: stop.
+    #[error("the namespace {namespace} was last changed under fence {found}, this attempt carries {own}")]
+    Fenced {
+        /// The workspace's namespace on the host.
+        namespace: String,
+        /// The fence of this attempt.
+        own: i64,
+        /// The fence on the host.
+        found: i64,
+    },
+    /// The namespace's name is taken by something that is not this workspace. Nothing was changed.
+    #[error("the namespace {namespace} exists on the host and does not belong to this workspace")]
+    NotOurs {
+        /// The namespace.
+        namespace: String,
+    },
+    /// No client could be made from the kubeconfig or the surroundings.
+    #[error("there is no usable configuration for the host cluster")]
+    Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No answer: network, TLS, time-out, or a server error. Try again.
+    #[error("{api} did not answer")]
+    Unreachable {
+        /// Which API server.
+        api: &'static str,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server answered no.
+    #[error("{action} {object}: {message}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// Kind and name.
+        object: String,
+        /// HTTP status.
+        code: u16,
+        /// Kubernetes' own sentence.
+        message: String,
+    },
+    /// The vCluster chart could not be turned into objects: a mistake in the settings or the chart.
+    #[error("the vCluster chart could not be rendered: {reason}")]
+    Rendering {
+        /// Helm's own words, or what is wrong with its output.
+        reason: String,
+    },
+}
+
+impl ReconcileError {
+    /// Whether the API server answered with this HTTP status.
+    pub(crate) fn is(&self, status: u16) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == status)
+    }
+}

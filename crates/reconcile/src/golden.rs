@@ -1,0 +1,145 @@
+//! What every pure `build` makes of one fixed workspace, compared as text with `tests/golden/`.
+//!
+//! After an intended change: `cargo test -p hexabase-reconcile write_golden_files -- --ignored`, and read the diff.
+
+use std::path::PathBuf;
+
+use hexabase_core::plans;
+use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::roles::PresetClusterRole;
+use serde_json::Value;
+
+use crate::desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
+use crate::host::network::{self, HostApi};
+use crate::host::{authentication, limits, namespace, values};
+use crate::labels::{self, Names};
+use crate::manifest::Manifest;
+use crate::settings::{EndpointMode, HostSettings, Peer};
+use crate::tenant::{access, projects};
+
+fn desired() -> DesiredWorkspace {
+    let id = "ws-0123456789abcdefghjk";
+    DesiredWorkspace {
+        id: id.parse().unwrap(),
+        organization: "org-0123456789abcdefghjk".parse().unwrap(),
+        fence: 7,
+        limits: plans::seed().remove(1).limits,
+        authentication: Authentication {
+            issuer_url: format!("https://hexabase.example/oidc/{id}"),
+            discovery_url: Some(format!("https://10.0.0.7:8443/oidc/{id}/.well-known/openid-configuration")),
+            audience: id.to_owned(),
+            ca_pem: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned()),
+        },
+        cluster_roles: vec![
+            ("WSAdmins".parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
+            ("WorkspaceMembers".parse().unwrap(), PresetClusterRole::WorkspaceViewer),
+            ("WSAdmins".parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
+        ],
+        projects: vec![DesiredProject {
+            id: "prj-0123456789abcdefghjk".parse().unwrap(),
+            name: "shop".parse().unwrap(),
+            present: true,
+            limits: ProjectLimits {
+                cpu: Cpu::from_millis(1500),
+                memory: Bytes::from_gibibytes(4),
+                storage: Bytes::from_gibibytes(10),
+                pods: 20,
+            },
+            grants: vec![
+                ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRole::Edit },
+                ProjectGrant { group: "auditors".parse().unwrap(), role: ProjectRole::View },
+            ],
+        }],
+    }
+}
+
+fn settings() -> HostSettings {
+    let mut settings = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
+    settings.platform = vec![Peer::Namespace("hexabase".to_owned())];
+    settings
+}
+
+/// File name and text of every golden file.
+fn files() -> Vec<(&'static str, String)> {
+    let (desired, settings) = (desired(), settings());
+    let names = Names::of(&desired.id);
+    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let host_api =
+        HostApi { addresses: vec![("10.0.0.5".parse().unwrap(), 6443), ("10.96.0.1".parse().unwrap(), 443)] };
+    let mut open = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
+    open.endpoint = EndpointMode::NodePort { address: "192.0.2.1".to_owned() };
+    open.image_registry = Some("registry.example".to_owned());
+    open.storage_class = Some("fast".to_owned());
+    let mut plain = desired.clone();
+    plain.authentication.discovery_url = None;
+    plain.authentication.ca_pem = None;
+
+    let project = projects::build(&desired.projects[0]);
+    let project: Vec<Manifest> =
+        [vec![project.namespace], project.limits, project.bindings].into_iter().flatten().collect();
+    let (roles, bindings) = access::build(&desired.cluster_roles);
+    let secret = authentication::build(&desired, "v1.35.4", &names, &own);
+    let mut described = secret.clone();
+    described.json["data"][authentication::KEY] = Value::String("(see authentication.yaml)".to_owned());
+    vec![
+        ("namespace.yaml", objects(&[namespace::build(&desired, &names)])),
+        ("limits.yaml", objects(&limits::build(&desired.limits, &settings.endpoint, &names, &own))),
+        ("network.yaml", objects(&network::build(&settings, &desired.authentication, &host_api, &names, &own))),
+        ("network-node-port.yaml", objects(&network::build(&open, &plain.authentication, &host_api, &names, &own))),
+        ("authentication-secret.yaml", objects(&[described])),
+        ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),
+        ("authentication-old.yaml", yaml(&authentication::configuration(&plain, "v1.33.1"))),
+        ("values.yaml", yaml(&values::build(&settings, &names, &own))),
+        ("values-node-port.yaml", yaml(&values::build(&open, &names, &own))),
+        ("access.yaml", objects(&[roles, bindings].concat())),
+        ("project.yaml", objects(&project)),
+    ]
+}
+
+fn objects(manifests: &[Manifest]) -> String {
+    manifests.iter().map(|manifest| yaml(&manifest.json)).collect::<Vec<_>>().join("---\n")
+}
+
+fn yaml(value: &Value) -> String {
+    let text = serde_saphyr::to_string(value).unwrap();
+    if text.ends_with('\n') { text } else { text + "\n" }
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+#[test]
+fn every_build_makes_what_its_golden_file_says() {
+    let mut wrong = Vec::new();
+    for (name, text) in files() {
+        let expected = std::fs::read_to_string(path(name)).unwrap_or_default();
+        if expected != text {
+            let line = expected.lines().zip(text.lines()).position(|(old, new)| old != new);
+            let line = line.unwrap_or(expected.lines().count().min(text.lines().count()));
+            let (old, new) = (expected.lines().nth(line), text.lines().nth(line));
+            wrong.push(format!("{name}:{}: expected {old:?}, built {new:?}", line + 1));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}\nIf this is intended, see src/golden.rs.");
+}
+
+#[test]
+fn the_secret_carries_the_configuration_as_the_api_server_reads_it() {
+    let desired = desired();
+    let names = Names::of(&desired.id);
+    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let secret = authentication::build(&desired, "v1.35.4", &names, &own);
+    let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.json).unwrap();
+    let text = secret.data.unwrap().remove(authentication::KEY).unwrap().0;
+    let read: Value = serde_saphyr::from_str(std::str::from_utf8(&text).unwrap()).unwrap();
+    assert_eq!(read, authentication::configuration(&desired, "v1.35.4"));
+}
+
+#[test]
+#[ignore = "writes the golden files instead of comparing them"]
+fn write_golden_files() {
+    for (name, text) in files() {
+        std::fs::write(path(name), text).unwrap();
+    }
+}

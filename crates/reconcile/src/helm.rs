@@ -1,0 +1,129 @@
+//! `helm template`: a pure function from values to objects, run as a child process without access to any cluster.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::error::ReconcileError;
+use crate::manifest::Manifest;
+
+/// Rendering takes 0.2 s.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Renderings kept; there is one per workspace.
+const KEPT: usize = 512;
+
+/// What to render.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Release {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) kube_version: String,
+    /// JSON, which Helm reads as YAML.
+    pub(crate) values: String,
+}
+
+/// A chart and the renderings made of it.
+pub(crate) struct Chart {
+    helm: PathBuf,
+    path: PathBuf,
+    rendered: Mutex<HashMap<Release, Arc<Vec<Manifest>>>>,
+}
+
+impl Chart {
+    pub(crate) fn new(helm: PathBuf, path: PathBuf) -> Self {
+        Self { helm, path, rendered: Mutex::new(HashMap::new()) }
+    }
+
+    /// The objects of a release, all in its namespace.
+    pub(crate) async fn render(&self, release: &Release) -> Result<Arc<Vec<Manifest>>, ReconcileError> {
+        if let Some(known) = self.rendered.lock().unwrap_or_else(PoisonError::into_inner).get(release) {
+            return Ok(Arc::clone(known));
+        }
+        let text = self.template(release).await?;
+        let manifests =
+            Arc::new(parse(&text, &release.namespace).map_err(|reason| ReconcileError::Rendering { reason })?);
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if rendered.len() >= KEPT {
+            rendered.clear();
+        }
+        rendered.insert(release.clone(), Arc::clone(&manifests));
+        Ok(manifests)
+    }
+
+    async fn template(&self, release: &Release) -> Result<String, ReconcileError> {
+        let failed = |reason: String| ReconcileError::Rendering { reason };
+        let mut child = Command::new(&self.helm)
+            .args(["template", &release.name])
+            .arg(&self.path)
+            .args(["--namespace", &release.namespace, "--kube-version", &release.kube_version, "--values", "-"])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(format!("{} cannot be started: {error}", self.helm.display())))?;
+        let mut stdin = child.stdin.take();
+        let run = async {
+            if let Some(mut stdin) = stdin.take() {
+                // A broken pipe means that Helm has already given up; its own words follow below.
+                let _ = stdin.write_all(release.values.as_bytes()).await;
+            }
+            child.wait_with_output().await
+        };
+        let output = match tokio::time::timeout(TIMEOUT, run).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed(format!("helm did not answer within {} s", TIMEOUT.as_secs()))),
+        };
+        if !output.status.success() {
+            return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        String::from_utf8(output.stdout).map_err(|_| failed("helm's output is not UTF-8".to_owned()))
+    }
+}
+
+/// The objects in Helm's output. None may stand outside the namespace.
+fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>, String> {
+    // As Helm's own parser does: a bare `n` or `off` is a text.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())?;
+    let mut manifests = Vec::new();
+    for document in documents.into_iter().filter(|document| !document.is_null()) {
+        let manifest = Manifest::parse(document)?;
+        if manifest.namespace.as_deref() != Some(namespace) {
+            return Err(format!("{} does not stand in the namespace {namespace}", manifest.title()));
+        }
+        manifests.push(manifest);
+    }
+    if manifests.is_empty() { Err("no objects came out of the chart".to_owned()) } else { Ok(manifests) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_read_and_empty_ones_left_out() {
+        let text = "---\n# Source: a\napiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  namespace: n\n---\n\n---\n\
+                    apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: n}\n";
+        let titles: Vec<String> = parse(text, "n").unwrap().iter().map(Manifest::title).collect();
+        assert_eq!(titles, ["Secret a", "Service b"]);
+    }
+
+    #[test]
+    fn an_object_of_another_namespace_or_of_none_is_refused() {
+        for metadata in ["{name: a, namespace: other}", "{name: a}"] {
+            let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n");
+            assert!(parse(&text, "n").unwrap_err().contains("Secret a"));
+        }
+        assert!(parse("", "n").is_err());
+    }
+}

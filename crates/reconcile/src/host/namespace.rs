@@ -1,0 +1,143 @@
+//! Step 1: the host namespace, which also holds the fence.
+
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::apply::Cluster;
+use crate::desired::DesiredWorkspace;
+use crate::error::ReconcileError;
+use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, WORKSPACE};
+use crate::manifest::{Kind, Manifest, label};
+
+/// How often a lost race for the fence is run again within one call.
+const ATTEMPTS: usize = 3;
+
+/// The namespace, with Pod Security "baseline": the control plane runs as root, and nothing in it needs more.
+pub(crate) fn build(desired: &DesiredWorkspace, names: &Names) -> Manifest {
+    let mut labels = labels::of_workspace(&desired.id, &desired.organization);
+    labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
+    labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
+    Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null)
+}
+
+/// What stands where the namespace belongs, once it is certain that this attempt may write.
+pub(crate) enum Claim {
+    /// Nothing.
+    Absent,
+    /// The namespace is ours, and no newer attempt has written.
+    Ours {
+        /// It is being deleted.
+        terminating: bool,
+        /// The rendering that was applied and pruned last.
+        rendering: Option<String>,
+    },
+}
+
+/// Reads the namespace and raises its fence to `fence`.
+pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence: i64) -> Result<Claim, ReconcileError> {
+    let mut attempt = 1;
+    loop {
+        let Some(found) = host.get(Kind::Namespace, None, &names.namespace).await? else {
+            return Ok(Claim::Absent);
+        };
+        let Some(raise) = check(&found, names, workspace, fence)? else { return Ok(ours(&found)) };
+        match host.merge(Kind::Namespace, None, &names.namespace, &raise).await {
+            Ok(()) => return Ok(ours(&found)),
+            Err(error) if error.is(404) => return Ok(Claim::Absent),
+            Err(error) if error.is(409) && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Creates the namespace under `fence`, unless somebody was faster, and makes its labels true.
+pub(crate) async fn ensure(host: &Cluster, names: &Names, desired: &DesiredWorkspace) -> Result<Claim, ReconcileError> {
+    let wanted = build(desired, names);
+    let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
+    if let Claim::Absent = claimed {
+        let mut first = wanted.clone();
+        first.json["metadata"]["annotations"] = json!({ FENCE: desired.fence.to_string() });
+        claimed = match host.create(&first).await {
+            Ok(created) => ours(&created),
+            Err(error) if error.is(409) => claim(host, names, desired.id.as_str(), desired.fence).await?,
+            Err(error) => return Err(error),
+        };
+    }
+    if let Claim::Ours { terminating: false, .. } = claimed {
+        host.apply(&wanted).await?;
+    }
+    Ok(claimed)
+}
+
+/// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
+fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
+    if label(found, MANAGED_BY) != Some(MANAGER) || label(found, WORKSPACE) != Some(workspace) {
+        return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
+    }
+    let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
+    match last {
+        Some(last) if last > fence => {
+            Err(ReconcileError::Fenced { namespace: names.namespace.clone(), own: fence, found: last })
+        }
+        Some(last) if last == fence => Ok(None),
+        _ => Ok(Some(json!({ "metadata": {
+            "resourceVersion": found.metadata.resource_version,
+            "annotations": { FENCE: fence.to_string() },
+        } }))),
+    }
+}
+
+fn ours(found: &DynamicObject) -> Claim {
+    Claim::Ours {
+        terminating: found.metadata.deletion_timestamp.is_some(),
+        rendering: annotation(found, RENDERING).map(ToOwned::to_owned),
+    }
+}
+
+fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+    object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(name)).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "ws-0123456789abcdefghjk";
+
+    fn found(workspace: &str, fence: Option<&str>) -> DynamicObject {
+        let mut object = json!({ "metadata": { "name": "hxb", "resourceVersion": "7",
+            "labels": { MANAGED_BY: MANAGER, WORKSPACE: workspace }, "annotations": {} } });
+        if let Some(fence) = fence {
+            object["metadata"]["annotations"][FENCE] = json!(fence);
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn checked(object: &DynamicObject, fence: i64) -> Result<Option<Value>, ReconcileError> {
+        check(object, &Names::of(&ID.parse().unwrap()), ID, fence)
+    }
+
+    #[test]
+    fn a_lower_fence_than_the_namespace_carries_is_refused() {
+        assert!(matches!(checked(&found(ID, Some("8")), 7), Err(ReconcileError::Fenced { own: 7, found: 8, .. })));
+    }
+
+    #[test]
+    fn the_same_fence_writes_nothing_and_a_higher_one_raises_it_for_exactly_what_was_read() {
+        assert_eq!(checked(&found(ID, Some("8")), 8).unwrap(), None);
+        for object in [found(ID, Some("8")), found(ID, None), found(ID, Some("x"))] {
+            let patch = checked(&object, 9).unwrap().unwrap();
+            assert_eq!(patch["metadata"]["annotations"][FENCE], "9");
+            assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_is_not_this_workspaces_is_never_touched() {
+        let mut plain = found(ID, None);
+        plain.metadata.labels = None;
+        for object in [plain, found("ws-0123456789abcdefghj0", None)] {
+            assert!(matches!(checked(&object, 9), Err(ReconcileError::NotOurs { .. })));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The way back, without the tenant's help: rights, control plane, pods, namespace, volumes.
+//!
+//! Each call reads what is there and takes the next step, so it may stop anywhere and be run again by another worker.
+//! Network policies outlive the pods they bind (CVE-2024-7598): the namespace goes only when no pod is left.
+
+use std::collections::BTreeSet;
+
+use hexabase_core::time::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DynamicObject;
+use serde_json::json;
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::host::inventory;
+use crate::host::namespace::{Claim, claim};
+use crate::host::volumes::{self, Fate};
+use crate::labels::Names;
+use crate::manifest::Kind;
+use crate::receipt::{ObjectRef, Receipt, Removal, Removed};
+
+/// Seconds that a pod gets to end.
+const GRACE: u32 = 1;
+/// A pod that should have ended this long ago is not waited for.
+const STUCK_MILLIS: i64 = 30_000;
+/// vCluster's own finalizers: nobody is left to take them off.
+const FINALIZERS: &str = "vcluster.loft.sh/";
+/// Kinds that carry them.
+const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind::PersistentVolumeClaim];
+
+/// One call of [`Host::remove`](crate::Host::remove).
+pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed, ReconcileError> {
+    let names = Names::of(&removal.id);
+    let claimed = claim(host, &names, removal.id.as_str(), removal.fence).await?;
+    let mut seen: BTreeSet<ObjectRef> = removal.seen.iter().cloned().collect();
+
+    let global = inventory::cluster_scoped(host, &names).await?;
+    seen.extend(global.iter().map(|(kind, name)| kind.object(None, name)));
+    for (kind, name) in &global {
+        host.delete(*kind, None, name, None).await?;
+    }
+    let waiting = match claimed {
+        Claim::Ours { terminating, .. } => Some(empty(host, &names, removal.now, terminating, &mut seen).await?),
+        Claim::Absent if !global.is_empty() => Some(("cluster roles are being removed".to_owned(), 100)),
+        Claim::Absent => None,
+    };
+    if let Some((reason, millis)) = waiting {
+        return Ok(wait(reason, millis, seen));
+    }
+    release(host, &names, removal.now, seen).await
+}
+
+fn wait(reason: String, millis: u64, seen: BTreeSet<ObjectRef>) -> Removed {
+    let after = std::time::Duration::from_millis(millis);
+    Removed::Waiting { reason, after, seen: seen.into_iter().collect() }
+}
+
+/// Empties the namespace and deletes it; says what is still in the way.
+async fn empty(
+    host: &Cluster,
+    names: &Names,
+    now: Timestamp,
+    terminating: bool,
+    seen: &mut BTreeSet<ObjectRef>,
+) -> Result<(String, u64), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    if !terminating {
+        seen.insert(Kind::Namespace.object(None, &names.namespace));
+        seen.extend(inventory::namespaced(host, names).await?);
+        for volume in volumes::of_workspace(host, names).await? {
+            seen.extend(volume.metadata.name.map(|name| Kind::PersistentVolume.object(None, &name)));
+        }
+    }
+    // Without its rights the control plane makes no new pods while it ends.
+    host.delete(Kind::RoleBinding, namespace, &format!("vc-{}", names.name), None).await?;
+    stop(host, names).await?;
+    let pods: Vec<Pod> = host.list_as(Kind::Pod, namespace, "").await?;
+    if let Some(pod) = end_pods(host, names, &pods, now).await? {
+        return Ok((format!("pod {pod}: Terminating"), 250));
+    }
+    strip_finalizers(host, names).await?;
+    if !terminating {
+        unprotect(host, names).await?;
+        host.delete(Kind::Namespace, None, &names.namespace, None).await?;
+    }
+    Ok((format!("namespace {}: Terminating", names.namespace), 500))
+}
+
+/// Scales the control plane to nothing.
+async fn stop(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    let sets: Vec<StatefulSet> = host.list_as(Kind::StatefulSet, namespace, "").await?;
+    let sets =
+        sets.into_iter().map(|set| (Kind::StatefulSet, set.metadata.name, set.spec.and_then(|spec| spec.replicas)));
+    let deployments: Vec<Deployment> = host.list_as(Kind::Deployment, namespace, "").await?;
+    let deployments = deployments
+        .into_iter()
+        .map(|set| (Kind::Deployment, set.metadata.name, set.spec.and_then(|spec| spec.replicas)));
+    for (kind, name, replicas) in sets.chain(deployments) {
+        if replicas == Some(0) {
+            continue;
+        }
+        let name = name.unwrap_or_default();
+        match host.merge(kind, namespace, &name, &json!({ "spec": { "replicas": 0 } })).await {
+            Err(error) if error.is(404) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends all pods; gives the name of one that is still there.
+async fn end_pods(
+    host: &Cluster,
+    names: &Names,
+    pods: &[Pod],
+    now: Timestamp,
+) -> Result<Option<String>, ReconcileError> {
+    for pod in pods {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        if let Some(grace) = next_grace(pod, now) {
+            host.delete(Kind::Pod, Some(&names.namespace), name, Some(grace)).await?;
+        }
+    }
+    Ok(pods.first().and_then(|pod| pod.metadata.name.clone()))
+}
+
+/// With how much grace a pod is to be deleted now, if at all.
+fn next_grace(pod: &Pod, now: Timestamp) -> Option<u32> {
+    match &pod.metadata.deletion_timestamp {
+        None => Some(GRACE),
+        // The deletion timestamp is the moment when the pod's grace ends.
+        Some(ends) if now.millis_since(ends.0.into()) > STUCK_MILLIS => Some(0),
+        // Deleted by somebody else with a longer grace than ours.
+        Some(_) if pod.metadata.deletion_grace_period_seconds.unwrap_or(0) > i64::from(GRACE) => Some(GRACE),
+        Some(_) => None,
+    }
+}
+
+/// Deletes what Kubernetes lets go of only after a moment. It begins to empty a namespace after five seconds; what is
+/// still there then costs eight more.
+async fn unprotect(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    for kind in [Kind::StatefulSet, Kind::Deployment, Kind::Service, Kind::PersistentVolumeClaim] {
+        for name in host.list_names(kind, namespace, "").await? {
+            host.delete(kind, namespace, &name, None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes vCluster's finalizers off, or the namespace would never end.
+async fn strip_finalizers(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    for kind in FINALIZED {
+        for object in host.list(kind, namespace, "").await? {
+            let Some(kept) = kept_finalizers(&object) else { continue };
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let patch = json!({ "metadata": { "finalizers": kept } });
+            match host.merge(kind, namespace, name, &patch).await {
+                Err(error) if error.is(404) => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The finalizers that are not vCluster's, if any is.
+fn kept_finalizers(object: &DynamicObject) -> Option<Vec<String>> {
+    let all = object.metadata.finalizers.as_ref()?;
+    let kept: Vec<String> = all.iter().filter(|name| !name.starts_with(FINALIZERS)).cloned().collect();
+    (kept.len() < all.len()).then_some(kept)
+}
+
+/// The namespace is gone: sees to the volumes, and writes the receipt.
+async fn release(
+    host: &Cluster,
+    names: &Names,
+    now: Timestamp,
+    mut seen: BTreeSet<ObjectRef>,
+) -> Result<Removed, ReconcileError> {
+    let mut remaining = BTreeSet::new();
+    let mut pending = None;
+    for volume in volumes::of_workspace(host, names).await? {
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        let object = Kind::PersistentVolume.object(None, name);
+        seen.insert(object.clone());
+        match volumes::fate(&volume, now) {
+            Fate::GiveUp => drop(remaining.insert(object)),
+            Fate::Wait => pending = Some(format!("PersistentVolume {name}: is being removed")),
+            Fate::Delete => {
+                host.delete(Kind::PersistentVolume, None, name, None).await?;
+                pending = Some(format!("PersistentVolume {name}: is being removed"));
+            }
+        }
+    }
+    if let Some(reason) = pending {
+        return Ok(wait(reason, 500, seen));
+    }
+    let removed = seen.difference(&remaining).cloned().collect();
+    Ok(Removed::Gone(Receipt { removed, remaining: remaining.into_iter().collect() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:01:00Z".to_owned().try_into().unwrap()
+    }
+
+    fn grace(metadata: Value) -> Option<u32> {
+        next_grace(&serde_json::from_value(json!({ "metadata": metadata })).unwrap(), now())
+    }
+
+    #[test]
+    fn a_pod_is_ended_soon_and_one_that_does_not_end_is_not_waited_for() {
+        assert_eq!(grace(json!({})), Some(GRACE));
+        let deleted =
+            |time: &str, seconds: i64| json!({ "deletionTimestamp": time, "deletionGracePeriodSeconds": seconds });
+        assert_eq!(grace(deleted("2026-01-01T00:00:59Z", 1)), None);
+        assert_eq!(grace(deleted("2026-01-01T00:01:20Z", 30)), Some(GRACE));
+        assert_eq!(grace(deleted("2026-01-01T00:00:29Z", 1)), Some(0));
+    }
+
+    #[test]
+    fn only_vclusters_finalizers_are_taken_off() {
+        let kept = |finalizers: Value| {
+            let object = json!({ "metadata": { "finalizers": finalizers } });
+            kept_finalizers(&serde_json::from_value(object).unwrap())
+        };
+        let both = json!(["vcluster.loft.sh/snapshot-controller", "kubernetes.io/pvc-protection"]);
+        assert_eq!(kept(both), Some(vec!["kubernetes.io/pvc-protection".to_owned()]));
+        assert_eq!(kept(json!(["kubernetes.io/pvc-protection"])), None);
+    }
+}

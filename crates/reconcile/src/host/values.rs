@@ -1,0 +1,113 @@
+//! Values of the vCluster chart, made of typed data only. A key that is not here has the chart's default.
+
+use hexabase_core::plans::CONTROL_PLANE_STORAGE;
+use serde_json::{Map, Value, json};
+
+use crate::host::authentication;
+use crate::labels::Names;
+use crate::settings::{EndpointMode, HostSettings};
+
+/// Where the authentication configuration is mounted. A folder, so that changes arrive.
+const FOLDER: &str = "/etc/hexabase/authn";
+
+/// The values of one workspace.
+///
+/// Every change restarts the control plane (vCluster puts a hash of the values on its pod), and the backing store must
+/// never change: it would start empty.
+pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String, Value>) -> Value {
+    json!({
+        "controlPlane": {
+            "advanced": { "defaultImageRegistry": settings.image_registry.as_deref().unwrap_or_default() },
+            "backingStore": { "database": { "embedded": { "enabled": true } } },
+            "coredns": { "deployment": coredns(settings) },
+            "distro": { "k8s": {
+                "image": { "tag": settings.kubernetes_tag },
+                "imagePullPolicy": "IfNotPresent",
+                "apiServer": {
+                    "extraArgs": [format!("--authentication-config={FOLDER}/{}", authentication::KEY)],
+                },
+                // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds.
+                "resources": { "limits": { "cpu": "2", "memory": "256Mi" } },
+            } },
+            "ingress": { "host": "" },
+            "proxy": { "extraSANs": [
+                format!("{}.{}.svc", names.name, names.namespace),
+                format!("{}.{}.svc.cluster.local", names.name, names.namespace),
+            ] },
+            "service": { "spec": { "type": service_type(&settings.endpoint) } },
+            "statefulSet": stateful_set(settings, labels),
+        },
+        "logging": { "encoding": "json" },
+        // The kubelets' own API stays out of reach.
+        "networking": { "advanced": { "proxyKubelets": { "byHostname": false, "byIP": false } } },
+        // The platform applies its own, before the chart.
+        "policies": {
+            "limitRange": { "enabled": false },
+            "networkPolicy": { "enabled": false },
+            "podSecurityStandard": "baseline",
+            "resourceQuota": { "enabled": false },
+        },
+        "rbac": { "clusterRole": { "enabled": false } },
+        "sync": {
+            "fromHost": { "nodes": { "enabled": false } },
+            "toHost": {
+                "ingresses": { "enabled": false },
+                "networkPolicies": { "enabled": false },
+                "persistentVolumes": { "enabled": false },
+                "pods": {
+                    // Needs an image of its own in every pod of a StatefulSet.
+                    "rewriteHosts": { "enabled": false },
+                    // Otherwise tokens that live for ten years stand in annotations.
+                    "useSecretsForSATokens": true,
+                },
+                "serviceAccounts": { "enabled": false },
+            },
+        },
+        "telemetry": { "enabled": false },
+    })
+}
+
+fn coredns(settings: &HostSettings) -> Value {
+    json!({
+        "image": settings.coredns_image.as_deref().unwrap_or_default(),
+        "resources": {
+            "limits": { "cpu": "500m", "memory": "170Mi" },
+            "requests": { "cpu": "20m", "memory": "64Mi" },
+        },
+    })
+}
+
+fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
+    json!({
+        "enableServiceLinks": false,
+        "highAvailability": { "replicas": 1 },
+        "image": { "repository": "loft-sh/vcluster-oss", "tag": settings.vcluster_tag },
+        "imagePullPolicy": "IfNotPresent",
+        "persistence": {
+            "addVolumeMounts": [{ "name": "authn", "mountPath": FOLDER, "readOnly": true }],
+            "addVolumes": [{ "name": "authn", "secret": { "secretName": authentication::SECRET } }],
+            "volumeClaim": {
+                "enabled": true,
+                // Goes with the namespace. "Delete" would add an owner to the claim at the very moment when the
+                // scheduler binds it; the loser of that race waits for seconds.
+                "retentionPolicy": "Retain",
+                "size": CONTROL_PLANE_STORAGE.to_string(),
+                "storageClass": settings.storage_class.as_deref().unwrap_or_default(),
+            },
+        },
+        "pods": { "labels": labels },
+        // Ready is noticed within a second, and still only after five minutes is a start given up.
+        "probes": { "startupProbe": { "periodSeconds": 1, "failureThreshold": 300 } },
+        "resources": {
+            "limits": { "cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi" },
+            "requests": { "cpu": "200m", "memory": "512Mi", "ephemeral-storage": "512Mi" },
+        },
+    })
+}
+
+fn service_type(endpoint: &EndpointMode) -> &'static str {
+    match endpoint {
+        EndpointMode::ClusterIp | EndpointMode::ServiceDns => "ClusterIP",
+        EndpointMode::NodePort { .. } => "NodePort",
+    }
+}

@@ -1,0 +1,82 @@
+//! Volumes outlive their namespace: those of a removed workspace must not.
+
+use hexabase_core::time::Timestamp;
+use k8s_openapi::api::core::v1::PersistentVolume;
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::labels::Names;
+use crate::manifest::Kind;
+
+/// How long a provisioner may take to delete what it made, and Kubernetes to let go of it afterwards.
+const PATIENCE_MILLIS: i64 = 60_000;
+
+/// What is to happen to a volume whose claim is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its provisioner, or Kubernetes, is at it.
+    Wait,
+    /// Nobody else will.
+    Delete,
+    /// It was deleted long ago and is still there: reported, not waited for.
+    GiveUp,
+}
+
+/// The volumes that belonged to claims of the workspace.
+pub(crate) async fn of_workspace(host: &Cluster, names: &Names) -> Result<Vec<PersistentVolume>, ReconcileError> {
+    let mut volumes: Vec<PersistentVolume> = host.list_as(Kind::PersistentVolume, None, "").await?;
+    volumes.retain(|volume| {
+        let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+        claim.is_some_and(|claim| claim.namespace.as_deref() == Some(names.namespace.as_str()))
+    });
+    Ok(volumes)
+}
+
+/// Decides by the volume's own state.
+pub(crate) fn fate(volume: &PersistentVolume, now: Timestamp) -> Fate {
+    let older = |moment: Timestamp| now.millis_since(moment) > PATIENCE_MILLIS;
+    if let Some(deleted) = &volume.metadata.deletion_timestamp {
+        return if older(deleted.0.into()) { Fate::GiveUp } else { Fate::Wait };
+    }
+    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    if policy != Some("Delete") {
+        return Fate::Delete;
+    }
+    let status = volume.status.as_ref();
+    let since = status.and_then(|status| status.last_phase_transition_time.as_ref());
+    match since {
+        Some(since) if !older(since.0.into()) => Fate::Wait,
+        // A host that does not say since when: the provisioner gets until the next call.
+        None if status.and_then(|status| status.phase.as_deref()) == Some("Bound") => Fate::Wait,
+        _ => Fate::Delete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn decide(metadata: Value, policy: &str, status: Value) -> Fate {
+        let volume =
+            json!({ "metadata": metadata, "spec": { "persistentVolumeReclaimPolicy": policy }, "status": status });
+        let now = "2026-01-01T00:02:00Z".to_owned().try_into().unwrap();
+        fate(&serde_json::from_value(volume).unwrap(), now)
+    }
+
+    #[test]
+    fn a_provisioner_gets_its_time_and_no_more() {
+        let released = |time: &str| json!({ "phase": "Released", "lastPhaseTransitionTime": time });
+        assert_eq!(decide(json!({}), "Delete", released("2026-01-01T00:01:50Z")), Fate::Wait);
+        assert_eq!(decide(json!({}), "Delete", released("2026-01-01T00:00:10Z")), Fate::Delete);
+    }
+
+    #[test]
+    fn a_retained_volume_is_deleted_at_once_and_not_waited_for_for_ever() {
+        assert_eq!(decide(json!({}), "Retain", json!({ "phase": "Released" })), Fate::Delete);
+        let deleted = |time: &str| json!({ "deletionTimestamp": time });
+        assert_eq!(decide(deleted("2026-01-01T00:01:50Z"), "Retain", json!({})), Fate::Wait);
+        assert_eq!(decide(deleted("2026-01-01T00:00:00Z"), "Retain", json!({})), Fate::GiveUp);
+    }
+}

@@ -1,0 +1,199 @@
+//! Whether the control plane's pod runs, and if not, what Kubernetes says about it.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use kube::api::{Api, ListParams};
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::labels::Names;
+use crate::manifest::Kind;
+use crate::status::Progress;
+
+/// The container that is vCluster itself.
+const CONTAINER: &str = "syncer";
+/// When to look again while all goes well, and when something has to change first; in milliseconds.
+const SOON: u64 = 500;
+const LATER: u64 = 3_000;
+/// Warnings that explain why a pod is not made or its containers are not.
+const TELLING: [&str; 5] =
+    ["FailedCreate", "FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "ProvisioningFailed"];
+
+/// The control plane's pod, its newest one.
+pub(crate) async fn pod(host: &Cluster, names: &Names) -> Result<Option<Pod>, ReconcileError> {
+    let selector = format!("app=vcluster,release={}", names.name);
+    let pods: Vec<Pod> = host.list_as(Kind::Pod, Some(&names.namespace), &selector).await?;
+    Ok(pods.into_iter().max_by_key(|pod| {
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (pod.metadata.deletion_timestamp.is_none(), created)
+    }))
+}
+
+/// Done once the control plane's container runs.
+pub(crate) async fn progress(host: &Cluster, names: &Names, pod: Option<&Pod>) -> Result<Progress, ReconcileError> {
+    let progress = judge(names, pod, None);
+    if progress == Progress::Done {
+        return Ok(progress);
+    }
+    let warning = warning(host, names).await?;
+    Ok(judge(names, pod, warning.as_deref()))
+}
+
+/// The newest warning that explains a missing or unstarted pod of the control plane.
+async fn warning(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
+    let events: Api<Event> = Api::namespaced(host.client.clone(), &names.namespace);
+    let parameters = ListParams::default().fields("type=Warning").limit(200);
+    let events = events.list(&parameters).await;
+    // Events only explain; without them the reason is merely shorter.
+    let events = events.map(|list| list.items).unwrap_or_default();
+    Ok(newest_warning(names, &events))
+}
+
+fn newest_warning(names: &Names, events: &[Event]) -> Option<String> {
+    let concerns = |event: &&Event| {
+        let about = event.involved_object.name.as_deref().unwrap_or_default();
+        let ours =
+            about == names.name || about == format!("{}-0", names.name) || about == format!("data-{}-0", names.name);
+        ours && event.reason.as_deref().is_some_and(|reason| TELLING.contains(&reason))
+    };
+    let time = |event: &&Event| {
+        let last = event.last_timestamp.as_ref().map(|time| time.0);
+        last.or_else(|| event.event_time.as_ref().map(|time| time.0))
+            .or_else(|| event.metadata.creation_timestamp.as_ref().map(|time| time.0))
+    };
+    events.iter().filter(concerns).max_by_key(time).map(|event| event.message.clone().unwrap_or_default())
+}
+
+/// Done once the container runs; otherwise the reason, in Kubernetes' words.
+fn judge(names: &Names, pod: Option<&Pod>, warning: Option<&str>) -> Progress {
+    let with_warning = |text: String| match warning {
+        Some(warning) => Progress::wait(LATER, format!("{text}: {warning}")),
+        None => Progress::wait(SOON, text),
+    };
+    let Some(pod) = pod else {
+        return with_warning(format!("StatefulSet {}: has no pod yet", names.name));
+    };
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Progress::wait(SOON, format!("pod {name}: Terminating"));
+    }
+    let Some(status) = &pod.status else { return with_warning(format!("pod {name}: Pending")) };
+    for condition in status.conditions.iter().flatten() {
+        if condition.type_ == "PodScheduled" && condition.status == "False" {
+            let reason = condition.reason.as_deref().unwrap_or("Pending");
+            let message = condition.message.as_deref().unwrap_or_default();
+            return Progress::wait(1_000, format!("pod {name}: {reason}: {message}"));
+        }
+    }
+    let init = status.init_container_statuses.iter().flatten();
+    for container in init.chain(status.container_statuses.iter().flatten()) {
+        if let Some(trouble) = trouble(container) {
+            return Progress::wait(LATER, format!("pod {name}: {trouble}"));
+        }
+    }
+    let mut containers = status.container_statuses.iter().flatten();
+    let main = containers.find(|container| container.name == CONTAINER);
+    match main.and_then(|container| container.state.as_ref()) {
+        Some(state) if state.running.is_some() => Progress::Done,
+        Some(state) => {
+            let waiting = state.waiting.as_ref().and_then(|waiting| waiting.reason.as_deref());
+            with_warning(format!("pod {name}: {}", waiting.unwrap_or("Pending")))
+        }
+        None => with_warning(format!("pod {name}: {}", status.phase.as_deref().unwrap_or("Pending"))),
+    }
+}
+
+/// What keeps a container from running, unless it is only on its way.
+fn trouble(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        if matches!(reason, "" | "ContainerCreating" | "PodInitializing") {
+            return None;
+        }
+        let message = waiting.message.as_deref().unwrap_or_default();
+        let exit = last.map(|last| format!(" (exit code {})", last.exit_code)).unwrap_or_default();
+        return Some(format!("{reason} in {}: {message}{exit}", container.name));
+    }
+    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+    let reason = ended.reason.as_deref().unwrap_or("Error");
+    let message = ended.message.as_deref().unwrap_or_default();
+    Some(format!("{reason} in {} (exit code {}) {message}", container.name, ended.exit_code).trim_end().to_owned())
+}
+
+/// Whether all its containers say they are ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn names() -> Names {
+        Names::of(&"ws-0123456789abcdefghjk".parse().unwrap())
+    }
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({ "metadata": { "name": "ws-0" }, "status": status })).unwrap()
+    }
+
+    fn reason(status: Value, warning: Option<&str>) -> String {
+        match judge(&names(), Some(&pod(status)), warning) {
+            Progress::Wait { reason, .. } => reason,
+            Progress::Done => "done".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_running_control_plane_is_done() {
+        let status = json!({ "containerStatuses": [{ "name": "syncer", "state": { "running": {} },
+            "ready": false, "restartCount": 0, "image": "", "imageID": "" }] });
+        assert_eq!(reason(status, Some("old news")), "done");
+    }
+
+    #[test]
+    fn a_missing_image_is_named_with_kubernetes_own_reason() {
+        let status = json!({ "initContainerStatuses": [{ "name": "kubernetes", "ready": false, "restartCount": 0,
+            "image": "", "imageID": "",
+            "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image \"x\"" } } }] });
+        assert_eq!(reason(status, None), "pod ws-0: ImagePullBackOff in kubernetes: Back-off pulling image \"x\"");
+    }
+
+    #[test]
+    fn an_unschedulable_pod_says_what_the_scheduler_says() {
+        let status = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient memory." }] });
+        assert_eq!(reason(status, None), "pod ws-0: Unschedulable: 0/1 nodes are available: 1 Insufficient memory.");
+    }
+
+    #[test]
+    fn a_pod_whose_volume_cannot_be_mounted_shows_the_warning() {
+        let status = json!({ "containerStatuses": [{ "name": "syncer", "ready": false, "restartCount": 0, "image": "",
+            "imageID": "", "state": { "waiting": { "reason": "ContainerCreating" } } }] });
+        let warning = "secret \"hexabase-authn\" not found";
+        assert_eq!(reason(status, Some(warning)), "pod ws-0: ContainerCreating: secret \"hexabase-authn\" not found");
+    }
+
+    #[test]
+    fn a_quota_that_forbids_the_pod_is_shown() {
+        let event = |name: &str, reason: &str, second: u32, message: &str| -> Event {
+            serde_json::from_value(json!({ "metadata": {}, "involvedObject": { "name": name }, "reason": reason,
+                "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"), "message": message }))
+            .unwrap()
+        };
+        let own = names().name;
+        let events = [
+            event(&own, "FailedCreate", 1, "older"),
+            event(&own, "FailedCreate", 2, "exceeded quota: hexabase"),
+            event(&own, "Unhealthy", 3, "probe failed"),
+            event("web-x-a", "FailedMount", 4, "a tenant's pod"),
+        ];
+        let warning = newest_warning(&names(), &events);
+        let Progress::Wait { reason, .. } = judge(&names(), None, warning.as_deref()) else { panic!() };
+        assert!(reason.ends_with("has no pod yet: exceeded quota: hexabase"), "{reason}");
+    }
+}

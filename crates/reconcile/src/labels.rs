@@ -1,0 +1,48 @@
+//! Names and labels of everything the platform makes.
+
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use serde_json::{Map, Value, json};
+
+/// The field manager of every server-side apply, and the value of [`MANAGED_BY`].
+pub(crate) const MANAGER: &str = "hexabase";
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(crate) const WORKSPACE: &str = "hexabase.ai/workspace";
+pub(crate) const ORGANIZATION: &str = "hexabase.ai/organization";
+pub(crate) const PROJECT: &str = "hexabase.ai/project";
+/// Says that an object comes from the chart, and may be pruned when the chart no longer has it.
+pub(crate) const PART: &str = "hexabase.ai/part";
+pub(crate) const PART_CHART: &str = "virtual-cluster";
+/// Annotation of the host namespace: the highest fence that has written.
+pub(crate) const FENCE: &str = "hexabase.ai/fence";
+/// Annotation of the host namespace: which rendering of the chart was applied and pruned last.
+pub(crate) const RENDERING: &str = "hexabase.ai/rendering";
+/// vCluster's marker on everything it brings to the host.
+pub(crate) const SYNCED_BY: &str = "vcluster.loft.sh/managed-by";
+
+/// The names of one workspace on the host. The id's alphabet makes them safe.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// The vCluster, its Service, its workload, its Helm release.
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+}
+
+impl Names {
+    pub(crate) fn of(id: &WorkspaceId) -> Self {
+        Self { name: id.as_str().to_owned(), namespace: format!("hxb-{id}") }
+    }
+
+    /// Value of [`SYNCED_BY`] on cluster-scoped objects.
+    pub(crate) fn cluster_marker(&self) -> String {
+        format!("{}-x-{}", self.namespace, self.name)
+    }
+}
+
+/// The labels of every host object of a workspace.
+pub(crate) fn of_workspace(id: &WorkspaceId, organization: &OrganizationId) -> Map<String, Value> {
+    let mut labels = Map::new();
+    labels.insert(MANAGED_BY.to_owned(), json!(MANAGER));
+    labels.insert(WORKSPACE.to_owned(), json!(id.as_str()));
+    labels.insert(ORGANIZATION.to_owned(), json!(organization.as_str()));
+    labels
+}

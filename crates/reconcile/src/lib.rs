@@ -1,0 +1,39 @@
+//! From a desired workspace to Kubernetes objects and back to a status. The only crate that sees kube.
+//!
+//! ```text
+//! DesiredWorkspace ─► Host::reconcile ─► host: namespace ► limits ► authentication ► virtual cluster ► API server
+//!                                        tenant:                                    access ► projects
+//!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
+//! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
+//! ```
+//!
+//! Invariants: every call reads state and may be repeated at any time by any worker that holds the newest fence; no call
+//! waits for the cluster, it returns [`Progress::Wait`] with the reason and when to look again; nothing here sees the
+//! store, a clock or the environment.
+//!
+//! To add a step: one file in `host/` or `tenant/` with a pure `build` and a `progress`, a variant in
+//! [`WorkspaceStep`](hexabase_core::phases::WorkspaceStep), its place in `steps.rs`, a golden file.
+
+mod apply;
+mod desired;
+mod error;
+#[cfg(test)]
+mod golden;
+mod helm;
+mod host;
+mod labels;
+mod manifest;
+mod preflight;
+mod receipt;
+mod settings;
+mod status;
+mod steps;
+mod tenant;
+
+pub use desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
+pub use error::ReconcileError;
+pub use preflight::Finding;
+pub use receipt::{ObjectRef, Receipt, Removal, Removed};
+pub use settings::{EndpointMode, HostSettings, Peer};
+pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
+pub use steps::Host;

@@ -1,0 +1,57 @@
+//! Removing a workspace: what to remove, how far it is, and the receipt.
+
+use std::time::Duration;
+
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A workspace to be removed from the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// The workspace.
+    pub id: WorkspaceId,
+    /// As in [`DesiredWorkspace::fence`](crate::DesiredWorkspace::fence).
+    pub fence: i64,
+    /// The present moment: pods that have been terminating for too long are not waited for.
+    pub now: Timestamp,
+    /// What earlier calls saw ([`Removed::Waiting`]); without it the receipt lists only what this call still finds.
+    pub seen: Vec<ObjectRef>,
+}
+
+/// How far a removal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing is left but what the receipt says.
+    Gone(Receipt),
+    /// Call again.
+    Waiting {
+        /// Names the object that is in the way; meant for people.
+        reason: String,
+        /// When to look again.
+        after: Duration,
+        /// Everything seen so far: keep it and hand it to the next call.
+        seen: Vec<ObjectRef>,
+    },
+}
+
+/// What was there and what remains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Objects that were there and are gone, sorted.
+    pub removed: Vec<ObjectRef>,
+    /// Objects that are still there, sorted: none, unless Kubernetes refuses to let go of a volume.
+    pub remaining: Vec<ObjectRef>,
+}
+
+/// An object on the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Kind, as in a manifest.
+    pub kind: String,
+    /// Namespace, unless it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+}

@@ -1,0 +1,77 @@
+//! What was found: a status per step, the tenant's endpoint, the projects' phases.
+
+use std::time::Duration;
+
+use hexabase_core::ids::ProjectId;
+use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
+
+/// The workspace as one call of [`Host::reconcile`](crate::Host::reconcile) left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Every step, in order. A project that is not yet where it should be keeps only the last step waiting: the
+    /// workspace itself is usable as soon as `Access` is done.
+    pub steps: Vec<StepStatus>,
+    /// Where the tenant's API server answers, once it does.
+    pub tenant: Option<TenantEndpoint>,
+    /// The phase of every desired project; `Deleted` when nothing of an absent one is left. Empty until the tenant's API
+    /// server answers.
+    pub projects: Vec<(ProjectId, ProjectPhase)>,
+}
+
+impl Observed {
+    /// The first step that is not done, with the reason and when to look again.
+    pub fn waiting(&self) -> Option<(WorkspaceStep, &str, Duration)> {
+        self.steps.iter().find_map(|status| match &status.progress {
+            Progress::Done => None,
+            Progress::Wait { reason, after } => Some((status.step, reason.as_str(), *after)),
+        })
+    }
+
+    /// Whether every step up to and including `step` is done.
+    pub fn is_done(&self, step: WorkspaceStep) -> bool {
+        let mut upto = self.steps.iter().filter(|status| status.step <= step);
+        upto.clone().any(|status| status.step == step) && upto.all(|status| status.progress == Progress::Done)
+    }
+}
+
+/// How far one step is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepStatus {
+    /// The step.
+    pub step: WorkspaceStep,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// Done, or what is missing and when to look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// As desired.
+    Done,
+    /// Not yet.
+    Wait {
+        /// Names the object and Kubernetes' own reason; meant for people.
+        reason: String,
+        /// When to look again.
+        after: Duration,
+    },
+}
+
+impl Progress {
+    pub(crate) fn wait(millis: u64, reason: impl Into<String>) -> Self {
+        Self::Wait { reason: reason.into(), after: Duration::from_millis(millis) }
+    }
+}
+
+/// Where a tenant's API server answers and how to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantEndpoint {
+    /// Address or name to connect to.
+    pub host: String,
+    /// Port to connect to.
+    pub port: u16,
+    /// Name in the server's certificate.
+    pub server_name: String,
+    /// The tenant's own certificate authority.
+    pub ca_pem: String,
+}

@@ -1,0 +1,72 @@
+//! Inside the tenant: one file per step, each with a pure `build`.
+
+pub(crate) mod access;
+pub(crate) mod projects;
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Map, Value, json};
+
+use crate::apply::Cluster;
+use crate::host::api_server::Credentials;
+use crate::labels::{MANAGED_BY, MANAGER};
+use crate::status::TenantEndpoint;
+
+/// Longest time for a connection and for an answer.
+const CONNECT: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A client of the tenant's API server as its administrator.
+pub(crate) async fn connect(endpoint: &TenantEndpoint, credentials: &Credentials) -> Result<Cluster, String> {
+    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
+    let data = |bytes: &[u8]| ByteString(bytes.to_vec());
+    let kubeconfig: Kubeconfig = serde_json::from_value(json!({
+        "clusters": [{ "name": "tenant", "cluster": {
+            "server": format!("https://{host}:{}", endpoint.port),
+            "certificate-authority-data": data(credentials.ca.as_bytes()),
+            "tls-server-name": endpoint.server_name,
+        } }],
+        "users": [{ "name": "platform", "user": {
+            "client-certificate-data": data(&credentials.certificate),
+            "client-key-data": data(&credentials.key),
+        } }],
+        "contexts": [{ "name": "tenant", "context": { "cluster": "tenant", "user": "platform" } }],
+        "current-context": "tenant",
+    }))
+    .map_err(|error| error.to_string())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| error.to_string())?;
+    limit(&mut config, CONNECT, ANSWER);
+    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    Ok(Cluster { client, title: "the tenant's API server" })
+}
+
+/// A call either succeeds soon or is repeated by the worker, not by the client.
+pub(crate) fn limit(config: &mut Config, connect: Duration, answer: Duration) {
+    config.default_retry = false;
+    config.connect_timeout = Some(connect);
+    config.read_timeout = Some(answer);
+    config.write_timeout = Some(answer);
+    config.reset_reader_on_write = true;
+}
+
+/// The label of everything the platform owns in a tenant.
+fn labels() -> Map<String, Value> {
+    let mut labels = Map::new();
+    labels.insert(MANAGED_BY.to_owned(), json!(MANAGER));
+    labels
+}
+
+/// Selects everything the platform owns in a tenant.
+fn owned() -> String {
+    format!("{MANAGED_BY}={MANAGER}")
+}
+
+/// The prefixed group of a token, as RBAC knows it.
+fn subject(group: &str) -> Value {
+    json!([{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
+        "name": format!("{}{group}", crate::host::authentication::PREFIX) }])
+}

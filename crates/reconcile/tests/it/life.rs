@@ -1,0 +1,188 @@
+//! From nothing to ready, twice the same, drift, and back.
+
+use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
+use hexabase_reconcile::ReconcileError;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::{
+    cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove, tenant, until, versions,
+};
+
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const HOST_KINDS: [(&str, &str); 10] = [
+    ("v1", "ResourceQuota"),
+    ("v1", "LimitRange"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "StatefulSet"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    (RBAC, "Role"),
+    (RBAC, "RoleBinding"),
+    ("v1", "Namespace"),
+];
+const TENANT_KINDS: [(&str, &str); 6] = [
+    (RBAC, "ClusterRole"),
+    (RBAC, "ClusterRoleBinding"),
+    ("v1", "Namespace"),
+    ("v1", "ResourceQuota"),
+    ("v1", "LimitRange"),
+    (RBAC, "RoleBinding"),
+];
+
+async fn replace(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>, name: &str, patch: Value) {
+    let api = objects(client, api_version, kind, namespace);
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
+    let host = host().await;
+    let mut wanted = desired();
+    wanted.projects = vec![project("shop"), project("blog")];
+    let (id, organization) = (wanted.id.clone(), wanted.organization.clone());
+    let runner = host.clone();
+    cleaned(&host, vec![id.clone()], async move {
+        let client = client().await;
+        let observed = ready(&runner, &wanted).await;
+        let phases: Vec<ProjectPhase> = observed.projects.iter().map(|(_, phase)| *phase).collect();
+        assert_eq!(phases, [ProjectPhase::Ready, ProjectPhase::Ready]);
+        let inside = tenant(&client, &id, &observed.tenant.unwrap()).await;
+        let place = namespace(&id);
+
+        // Twice: not one resource version moves. Status writers may move one at the same moment, so it may take a few
+        // tries; a reconciler that writes would never pass.
+        eventually("a call that changes nothing", || async {
+            let snapshot = || async {
+                let mut all = versions(&client, None, &HOST_KINDS[9..]).await;
+                all.retain(|name, _| name.ends_with(&place));
+                all.extend(versions(&client, Some(&place), &HOST_KINDS[..9]).await);
+                all.extend(
+                    versions(&inside, None, &TENANT_KINDS).await.into_iter().map(|(k, v)| (format!("t {k}"), v)),
+                );
+                all
+            };
+            let before = snapshot().await;
+            assert!(before.len() > 25, "{before:?}");
+            assert!(runner.reconcile(&wanted).await.unwrap().waiting().is_none());
+            let after = snapshot().await;
+            (before == after).then_some(())
+        })
+        .await;
+
+        let labels =
+            objects(&client, "apps/v1", "StatefulSet", Some(&place)).get(id.as_str()).await.unwrap().metadata.labels;
+        let labels = labels.unwrap();
+        assert_eq!(labels["hexabase.ai/workspace"], id.as_str());
+        assert_eq!(labels["hexabase.ai/organization"], organization.as_str());
+
+        drift(&client, &inside, &place).await;
+        let calls = std::time::Instant::now();
+        let observed = runner.reconcile(&wanted).await.unwrap();
+        println!("one call on a workspace that is ready: {:.0?}", calls.elapsed());
+        assert_eq!(observed.waiting(), None);
+        repaired(&client, &inside, &place).await;
+
+        // A lower fence is refused; a higher one locks the others out.
+        wanted.fence = 5;
+        runner.reconcile(&wanted).await.unwrap();
+        wanted.fence = 4;
+        let refused = runner.reconcile(&wanted).await;
+        assert!(matches!(refused, Err(ReconcileError::Fenced { own: 4, found: 5, .. })), "{refused:?}");
+        wanted.fence = 5;
+
+        // A project goes; a name that is taken is not.
+        let namespaces: Api<Namespace> = Api::all(inside.clone());
+        let taken = serde_json::from_value(json!({ "metadata": { "name": "taken" } })).unwrap();
+        namespaces.create(&PostParams::default(), &taken).await.unwrap();
+        wanted.projects[1].present = false;
+        wanted.projects.push(project("taken"));
+        let phase = |observed: &hexabase_reconcile::Observed, place: usize| {
+            observed.projects.get(place).map(|(_, phase)| *phase)
+        };
+        let observed =
+            until(&runner, &wanted, "blog gone", |observed| phase(observed, 1) == Some(ProjectPhase::Deleted)).await;
+        assert!(observed.is_done(WorkspaceStep::Access));
+        let (step, reason, _) = observed.waiting().unwrap();
+        assert_eq!(step, WorkspaceStep::Projects);
+        assert!(reason.contains("taken"), "{reason}");
+        assert_eq!(phase(&observed, 2), Some(ProjectPhase::Creating));
+        assert!(namespaces.get_opt("blog").await.unwrap().is_none());
+        let taken = namespaces.get("taken").await.unwrap();
+        assert!(!taken.metadata.labels.unwrap().contains_key("hexabase.ai/project"));
+
+        let receipt = remove(&runner, &id, 6).await;
+        assert_eq!(receipt.remaining, []);
+        for expected in
+            ["StatefulSet", "Pod", "PersistentVolumeClaim", "PersistentVolume", "Namespace", "NetworkPolicy"]
+        {
+            assert!(receipt.removed.iter().any(|object| object.kind == expected), "{expected}: {receipt:#?}");
+        }
+        assert!(runner.workspaces().await.unwrap().iter().all(|other| *other != id));
+        assert_eq!(remove(&runner, &id, 6).await.removed, []);
+    })
+    .await;
+}
+
+/// Everything that somebody might bend.
+async fn drift(client: &Client, inside: &Client, place: &str) {
+    let place = Some(place);
+    let delete = DeleteParams::default();
+    replace(client, "v1", "ResourceQuota", place, "hexabase", json!({ "spec": { "hard": { "pods": "1" } } })).await;
+    objects(client, "networking.k8s.io/v1", "NetworkPolicy", place)
+        .delete("hexabase-default-deny", &delete)
+        .await
+        .unwrap();
+    objects(client, "v1", "LimitRange", place).delete("hexabase", &delete).await.unwrap();
+    replace(client, "v1", "Secret", place, "hexabase-authn", json!({ "data": { "config.yaml": "e30=" } })).await;
+
+    let viewer = "hexabase:workspace-viewer";
+    let everything = json!({ "rules": [{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }] });
+    replace(inside, RBAC, "ClusterRole", None, viewer, everything).await;
+    let aggregation = json!({ "aggregationRule": { "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] } });
+    replace(inside, RBAC, "ClusterRole", None, "hexabase:workspace-admin", aggregation).await;
+
+    let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
+    let name = "hexabase:workspace-viewer:WorkspaceMembers";
+    bindings.delete(name, &delete).await.unwrap();
+    for (name, managed) in [(name, false), ("extra", true)] {
+        let mut binding = json!({ "apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" } });
+        if managed {
+            binding["metadata"]["labels"] = json!({ "app.kubernetes.io/managed-by": "hexabase" });
+        }
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    }
+    let privileged = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "privileged" } } });
+    replace(inside, "v1", "Namespace", None, "shop", privileged).await;
+    objects(inside, "v1", "ResourceQuota", Some("shop")).delete("hexabase-quota", &delete).await.unwrap();
+}
+
+async fn repaired(client: &Client, inside: &Client, place: &str) {
+    let place = Some(place);
+    let quota = objects(client, "v1", "ResourceQuota", place).get("hexabase").await.unwrap();
+    assert_eq!(quota.data.pointer("/spec/hard/pods"), Some(&json!("54")));
+    objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-default-deny").await.unwrap();
+    objects(client, "v1", "LimitRange", place).get("hexabase").await.unwrap();
+    let secret = objects(client, "v1", "Secret", place).get("hexabase-authn").await.unwrap();
+    assert_ne!(secret.data["data"]["config.yaml"], "e30=");
+
+    let roles = objects(inside, RBAC, "ClusterRole", None);
+    let viewer = roles.get("hexabase:workspace-viewer").await.unwrap();
+    assert!(!viewer.data["rules"].to_string().contains("secrets") && !viewer.data["rules"].to_string().contains('*'));
+    let admin = roles.get("hexabase:workspace-admin").await.unwrap();
+    assert_eq!(admin.data.get("aggregationRule"), None);
+    assert!(admin.data["rules"].to_string().contains("deletecollection"));
+
+    let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
+    assert!(bindings.get_opt("extra").await.unwrap().is_none());
+    let members = bindings.get("hexabase:workspace-viewer:WorkspaceMembers").await.unwrap();
+    assert_eq!(members.data["roleRef"]["name"], "hexabase:workspace-viewer");
+    assert_eq!(members.data["subjects"][0]["name"], "hexabase:WorkspaceMembers");
+    let shop = objects(inside, "v1", "Namespace", None).get("shop").await.unwrap();
+    assert_eq!(shop.metadata.labels.unwrap()["pod-security.kubernetes.io/enforce"], "baseline");
+    objects(inside, "v1", "ResourceQuota", Some("shop")).get("hexabase-quota").await.unwrap();
+}

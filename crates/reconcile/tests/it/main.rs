@@ -1,0 +1,8 @@
+//! A real host cluster: Kubernetes, the vCluster chart, real pods. The environment names it (`support.rs`).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod life;
+mod removal;
+mod support;
+mod tenancy;

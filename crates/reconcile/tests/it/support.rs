@@ -1,0 +1,285 @@
+//! The host cluster of the environment, workspaces on it, and what the tests ask it. Everything made is removed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hexabase_core::ids::{Id, OrganizationId, ProjectId, WorkspaceId};
+use hexabase_core::phases::WorkspaceStep;
+use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::time::Timestamp;
+use hexabase_core::{groups, plans};
+use hexabase_reconcile::{
+    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant,
+    ProjectLimits, ProjectRole, Receipt, Removal, Removed, TenantEndpoint,
+};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::json;
+
+/// Longest time that a workspace may take to come to life or to go, on a machine that is busy with compiling.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+
+#[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
+fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/it/support.rs"))
+}
+
+/// The present moment, which the crate itself takes as an argument.
+#[expect(clippy::disallowed_methods, reason = "the one place where these tests read the clock")]
+pub(crate) fn now() -> Timestamp {
+    let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    Timestamp::from_micros(i64::try_from(micros).unwrap())
+}
+
+fn random() -> u64 {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    u64::from(std::process::id()) << 16 | count
+}
+
+pub(crate) fn kubeconfig() -> PathBuf {
+    PathBuf::from(variable("HEXABASE_TEST_KUBECONFIG"))
+}
+
+pub(crate) async fn host() -> Arc<Host> {
+    // A second test in the same process finds it installed.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let helm = PathBuf::from(variable("HEXABASE_TEST_HELM"));
+    let chart = PathBuf::from(variable("HEXABASE_TEST_CHART"));
+    Arc::new(Host::connect(HostSettings::new(Some(kubeconfig()), helm, chart)).await.unwrap())
+}
+
+/// A client of the host that is not the one under test.
+pub(crate) async fn client() -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// A workspace with the default groups and no project.
+pub(crate) fn desired() -> DesiredWorkspace {
+    let id = WorkspaceId::from_parts(now(), random());
+    DesiredWorkspace {
+        authentication: Authentication {
+            issuer_url: format!("https://issuer.invalid/oidc/{id}"),
+            discovery_url: None,
+            audience: id.to_string(),
+            ca_pem: None,
+        },
+        organization: OrganizationId::from_parts(now(), random()),
+        fence: 1,
+        limits: plans::seed().remove(1).limits,
+        cluster_roles: vec![
+            (groups::WS_ADMINS.parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
+            (groups::WORKSPACE_MEMBERS.parse().unwrap(), PresetClusterRole::WorkspaceViewer),
+        ],
+        projects: Vec::new(),
+        id,
+    }
+}
+
+pub(crate) fn project(name: &str) -> DesiredProject {
+    DesiredProject {
+        id: ProjectId::from_parts(now(), random()),
+        name: name.parse().unwrap(),
+        present: true,
+        limits: ProjectLimits {
+            cpu: Cpu::from_millis(2000),
+            memory: Bytes::from_gibibytes(2),
+            storage: Bytes::from_gibibytes(5),
+            pods: 10,
+        },
+        grants: vec![ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRole::Edit }],
+    }
+}
+
+pub(crate) fn namespace(id: &WorkspaceId) -> String {
+    format!("hxb-{id}")
+}
+
+/// Runs `test`, then removes the workspaces whatever became of it.
+pub(crate) async fn cleaned<F>(host: &Arc<Host>, ids: Vec<WorkspaceId>, test: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let result = tokio::spawn(test).await;
+    for id in ids {
+        remove(host, &id, i64::MAX).await;
+    }
+    if let Err(error) = result {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+/// Calls until every step is done; prints when each was.
+pub(crate) async fn ready(host: &Host, desired: &DesiredWorkspace) -> Observed {
+    until(host, desired, "ready", |observed| observed.waiting().is_none()).await
+}
+
+/// Calls until `enough`; prints when each step was done.
+pub(crate) async fn until(
+    host: &Host,
+    desired: &DesiredWorkspace,
+    title: &str,
+    enough: impl Fn(&Observed) -> bool,
+) -> Observed {
+    let start = Instant::now();
+    let mut reached: BTreeMap<WorkspaceStep, Duration> = BTreeMap::new();
+    let mut reasons: Vec<String> = Vec::new();
+    let mut calls = 0;
+    loop {
+        let observed = host.reconcile(desired).await.unwrap();
+        calls += 1;
+        for status in observed.steps.iter().filter(|status| status.progress == Progress::Done) {
+            reached.entry(status.step).or_insert_with(|| start.elapsed());
+        }
+        if enough(&observed) {
+            println!("{} {title} after {:.1?}, {calls} calls", desired.id, start.elapsed());
+            for (step, time) in reached {
+                println!("    {step:<16} {time:>8.1?}");
+            }
+            println!("    reasons: {reasons:#?}");
+            return observed;
+        }
+        let (step, reason, after) = observed.waiting().unwrap();
+        if reasons.last().is_none_or(|last| !last.ends_with(reason)) {
+            reasons.push(format!("{:.1?} {step}: {reason}", start.elapsed()));
+        }
+        assert!(start.elapsed() < DEADLINE, "not {title}: {reasons:#?}");
+        tokio::time::sleep(after).await;
+    }
+}
+
+/// Calls until nothing is left; prints what was waited for.
+pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt {
+    let start = Instant::now();
+    let mut removal = Removal { id: id.clone(), fence, now: now(), seen: Vec::new() };
+    let mut reasons: Vec<String> = Vec::new();
+    loop {
+        removal.now = now();
+        match host.remove(&removal).await.unwrap() {
+            Removed::Gone(receipt) => {
+                println!("{id} gone after {:.1?}: {reasons:#?}", start.elapsed());
+                return receipt;
+            }
+            Removed::Waiting { reason, after, seen } => {
+                if reasons.last().is_none_or(|last| !last.ends_with(&reason)) {
+                    reasons.push(format!("{:.1?} {reason}", start.elapsed()));
+                }
+                assert!(start.elapsed() < DEADLINE, "not gone: {reasons:#?}");
+                removal.seen = seen;
+                tokio::time::sleep(after).await;
+            }
+        }
+    }
+}
+
+/// A client of the tenant as its administrator, made independently of the crate under test.
+pub(crate) async fn tenant(client: &Client, id: &WorkspaceId, endpoint: &TenantEndpoint) -> Client {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace(id));
+    let data = secrets.get(&format!("vc-{id}")).await.unwrap().data.unwrap();
+    let part = |name: &str| data[name].clone();
+    let kubeconfig: Kubeconfig = serde_json::from_value(json!({
+        "clusters": [{ "name": "t", "cluster": {
+            "server": format!("https://{}:{}", endpoint.host, endpoint.port),
+            "tls-server-name": endpoint.server_name,
+            "certificate-authority-data": ByteString(endpoint.ca_pem.clone().into_bytes()),
+        } }],
+        "users": [{ "name": "t", "user": {
+            "client-certificate-data": part("client-certificate"), "client-key-data": part("client-key"),
+        } }],
+        "contexts": [{ "name": "t", "context": { "cluster": "t", "user": "t" } }],
+        "current-context": "t",
+    }))
+    .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// An API for any kind.
+pub(crate) fn objects(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let plural = if kind.ends_with('y') { format!("{}ies", kind.trim_end_matches('y')) } else { format!("{kind}s") };
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_lowercase(),
+    };
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// The resource versions of everything that the platform manages, by kind and name.
+pub(crate) async fn versions(
+    client: &Client,
+    namespace: Option<&str>,
+    kinds: &[(&str, &str)],
+) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    for (api_version, kind) in kinds {
+        let managed = ListParams::default().labels("app.kubernetes.io/managed-by=hexabase");
+        let list = objects(client, api_version, kind, namespace).list_metadata(&managed).await.unwrap();
+        for object in list.items {
+            let metadata = object.metadata;
+            let place = metadata.namespace.unwrap_or_default();
+            versions.insert(format!("{kind} {place} {}", metadata.name.unwrap()), metadata.resource_version.unwrap());
+        }
+    }
+    versions
+}
+
+/// Polls until `probe` gives something.
+pub(crate) async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe().await {
+            println!("{what} after {:.1?}", start.elapsed());
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Makes an ordinary pod (root, no resources) in a tenant, with a volume of its own if asked, and waits until it runs.
+pub(crate) async fn running_pod(tenant: &Client, namespace: &str, name: &str, claim: Option<&str>) {
+    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": { "containers": [{
+        "name": "main", "image": "docker.io/library/busybox:1.36", "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/busybox", "sleep", "3600"],
+    }] } });
+    if let Some(claim) = claim {
+        let volume = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": claim },
+            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
+        let claims = objects(tenant, "v1", "PersistentVolumeClaim", Some(namespace));
+        claims.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+        pod["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": claim } }]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+    }
+    let pods = objects(tenant, "v1", "Pod", Some(namespace));
+    // The namespace's ServiceAccount is made a moment after the namespace.
+    eventually("the pod is admitted", || async {
+        pods.create(&PostParams::default(), &serde_json::from_value(pod.clone()).unwrap()).await.ok()
+    })
+    .await;
+    eventually("the pod runs", || async {
+        let found = pods.get(name).await.unwrap();
+        (found.data["status"]["phase"] == "Running").then_some(())
+    })
+    .await;
+}
