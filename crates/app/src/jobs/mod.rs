@@ -1,0 +1,10 @@
+//! Jobs: what follows from a change, carried out by whichever worker holds the lease.
+//!
+//! A job is a row (kind, subject); it is given nothing but that and reads the rest. It never waits: it returns when it
+//! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
+
+mod reconcile_workspace;
+mod worker;
+
+pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
+pub use worker::{Worker, WorkerSettings};

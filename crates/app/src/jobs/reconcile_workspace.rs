@@ -1,0 +1,242 @@
+//! Brings a workspace to what its row asks for: there, or gone.
+//!
+//! The same run makes, repairs, resumes after a crash and removes; it reads the row, lets `reconcile` compare it with the
+//! clusters, and stores what was found.
+
+use std::time::Duration;
+
+use hexabase_backends::store::jobs::{self, Claim};
+use hexabase_backends::store::projects::{self, Project};
+use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
+use hexabase_backends::store::workspaces::{self, Desired, Workspace};
+use hexabase_backends::store::{MAX_PAGE, Tx, groups, plans, role_assignments};
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
+use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::time::Timestamp;
+use hexabase_reconcile::{
+    Authentication, DesiredProject, DesiredWorkspace, Host, Observed, Progress, ProjectLimits, Receipt, Removal, Removed,
+};
+use serde_json::json;
+
+use super::worker::Outcome;
+use crate::context::{App, Happening};
+use crate::error::{Error, Result};
+use crate::issuer::Realm;
+
+/// The job's kind; its subject is the workspace's id.
+pub const KIND: &str = "reconcile-workspace";
+/// How often a workspace that is as it should be is looked at again: drift is repaired within a minute.
+const DRIFT: Duration = Duration::from_secs(30);
+/// After this long without becoming ready a workspace is called failed. It is still being tried.
+const PATIENCE_SECONDS: i64 = 600;
+
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
+    let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
+    let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
+    match row.desired {
+        _ if row.phase == WorkspacePhase::Deleted => Ok(Outcome::Done),
+        Desired::Present => bring_up(app, host, claim, row).await,
+        Desired::Absent => take_down(app, host, claim, row).await,
+    }
+}
+
+async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    let desired = desired(app, claim, &row).await?;
+    match host.reconcile(&desired).await {
+        Ok(observed) => {
+            store_progress(app, claim, &row, &observed).await?;
+            let waiting = observed.waiting().map(|(_, _, after)| after);
+            Ok(Outcome::Again(waiting.unwrap_or(DRIFT)))
+        }
+        Err(cause) => {
+            let sentence = sentence(&cause);
+            store_failure(app, claim, &row, &sentence).await?;
+            Err(Error::internal(cause))
+        }
+    }
+}
+
+/// Everything the row and its neighbours say about the workspace, in types that need no more checking.
+async fn desired(app: &App, claim: &Claim, row: &Workspace) -> Result<DesiredWorkspace> {
+    let plan = plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+    let realm = Realm::Workspace(row.id.clone());
+    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
+    let mut cluster_roles = Vec::new();
+    for assignment in role_assignments::list_for_job(&app.store, &row.id, None, MAX_PAGE).await? {
+        let group = nodes.iter().find(|node| node.id == assignment.group_id);
+        if let (Some(group), None, Ok(role)) = (group, &assignment.project_id, assignment.role.parse::<PresetClusterRole>()) {
+            cluster_roles.push((group.name.clone(), role));
+        }
+    }
+    let rows = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
+    Ok(DesiredWorkspace {
+        id: row.id.clone(),
+        organization: row.organization_id.clone(),
+        fence: claim.epoch,
+        limits: plan.limits,
+        authentication: Authentication {
+            issuer_url: realm.issuer(&app.settings),
+            discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
+            audience: row.id.to_string(),
+            ca_pem: app.settings.authority_pem.clone(),
+        },
+        cluster_roles,
+        projects: rows.iter().map(desired_project).collect(),
+    })
+}
+
+fn desired_project(row: &Project) -> DesiredProject {
+    let limits = &row.limits;
+    DesiredProject {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        present: matches!(row.phase, ProjectPhase::Creating | ProjectPhase::Ready),
+        limits: ProjectLimits {
+            cpu: limits.cpu,
+            memory: limits.memory,
+            storage: limits.storage,
+            pods: limits.pods,
+        },
+        grants: Vec::new(),
+    }
+}
+
+/// Stores what was found, and tells the feed what changed. Nothing is written when nothing changed.
+async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Observed) -> Result<()> {
+    let now = app.clock.now();
+    let before = workspace_steps::list_for_job(&app.store, &row.id).await?;
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    let mut changed = false;
+    for status in &observed.steps {
+        let (state, message) = match &status.progress {
+            Progress::Done => (StepState::Done, None),
+            Progress::Wait { reason, .. } => (StepState::Running, Some(reason.as_str())),
+        };
+        let known = before.iter().find(|step| step.step == status.step);
+        if known.is_some_and(|step| step.state == state && step.message.as_deref() == message) {
+            continue;
+        }
+        changed = true;
+        let record = StepRecord {
+            step: status.step,
+            state,
+            message: message.map(str::to_owned),
+            started_at: known.map_or(now, |step| step.started_at),
+            finished_at: (state == StepState::Done).then_some(now),
+        };
+        workspace_steps::upsert(&tx, &row.id, &record).await?;
+        let data = json!({ "step": status.step, "state": state.as_str(), "message": message });
+        append(app, &tx, row, "workspace.progress", data)?;
+    }
+    store_projects(app, &tx, row, observed, now).await?;
+    // Projects come and go while a workspace is in use, so that they do not make it less ready.
+    let usable = observed.is_done(WorkspaceStep::Access);
+    match (&observed.tenant, observed.waiting()) {
+        (Some(tenant), _) if usable => {
+            let endpoint = format!("{}:{}", tenant.host, tenant.port);
+            let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
+            if row.phase != WorkspacePhase::Ready || moved {
+                workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
+                append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
+                tracing::info!(workspace.id = %row.id, duration_ms = now.millis_since(row.created_at), "workspace is ready");
+            }
+        }
+        (_, Some((step, reason, _))) if row.phase != WorkspacePhase::Ready => {
+            let phase = unready_phase(row, now);
+            if changed || row.phase != phase {
+                workspaces::set_progress(&tx, &row.id, phase, Some(step), Some(reason), now).await?;
+            }
+        }
+        _ => {}
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed, now: Timestamp) -> Result<()> {
+    let rows = projects::list_for_job(tx, &row.id, None, MAX_PAGE).await?;
+    for (id, phase) in &observed.projects {
+        if rows.iter().any(|project| project.id == *id && project.phase != *phase) {
+            projects::set_phase(tx, id, *phase, now).await?;
+            append(app, tx, row, "project.phase", json!({ "project": id, "phase": phase }))?;
+        }
+    }
+    Ok(())
+}
+
+fn unready_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
+    let late = now.millis_since(row.created_at) > PATIENCE_SECONDS * 1_000;
+    if late { WorkspacePhase::Failed } else { WorkspacePhase::Creating }
+}
+
+/// Shows a fault in the workspace's message, so that people need no access to logs to see why it does not go on.
+async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
+    if row.phase == WorkspacePhase::Ready || row.message.as_deref() == Some(sentence) {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let phase = unready_phase(row, now);
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    workspaces::set_progress(&tx, &row.id, phase, row.step, Some(sentence), now).await?;
+    append(app, &tx, row, "workspace.progress", json!({ "step": row.step, "state": "failed", "message": sentence }))?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    let seen: Receipt = match &row.receipt {
+        Some(value) => serde_json::from_value(value.clone()).map_err(Error::internal)?,
+        None => Receipt { removed: Vec::new(), remaining: Vec::new() },
+    };
+    let now = app.clock.now();
+    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, seen: seen.remaining };
+    let removed = host.remove(&removal).await.map_err(Error::internal)?;
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    let outcome = match removed {
+        Removed::Gone(receipt) => {
+            let value = serde_json::to_value(&receipt).map_err(Error::internal)?;
+            workspaces::set_deleted(&tx, &row.id, &value, now).await?;
+            append(app, &tx, &row, "workspace.deleted", json!({ "phase": "deleted" }))?;
+            tracing::info!(workspace.id = %row.id, objects = receipt.removed.len(), "workspace is gone");
+            Outcome::Done
+        }
+        Removed::Waiting { reason, after, seen } => {
+            // Until all is gone the receipt names what was there; the next run goes on from it.
+            let inventory = Receipt { removed: Vec::new(), remaining: seen };
+            let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
+            if row.receipt.as_ref() != Some(&value) {
+                workspaces::note_receipt(&tx, &row.id, &value, now).await?;
+            }
+            if row.message.as_deref() != Some(&reason) {
+                workspaces::set_progress(&tx, &row.id, WorkspacePhase::Deleting, None, Some(&reason), now).await?;
+                append(app, &tx, &row, "workspace.progress", json!({ "step": null, "state": "running", "message": reason }))?;
+            }
+            Outcome::Again(after)
+        }
+    };
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
+    let (organization, workspace) = (&row.organization_id, Some(&row.id));
+    app.record(tx, Happening { organization, workspace, kind, subject: row.id.as_str(), data })
+}
+
+/// An error with its causes, in one line.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! The worker: claims due jobs, runs them side by side, and stores what came of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexabase_backends::store::StoreError;
+use hexabase_backends::store::jobs::{self, Claim, Finish};
+use hexabase_reconcile::Host;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::reconcile_workspace;
+use crate::context::App;
+use crate::error::{Error, Result};
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Name of this worker in leases; unique per process.
+    pub owner: String,
+    /// Jobs at the same time.
+    pub slots: usize,
+    /// How long a claim holds without renewal.
+    pub lease: Duration,
+    /// How often the queue is looked at when the bell stays silent.
+    pub poll: Duration,
+}
+
+impl WorkerSettings {
+    /// Settings that suit one process.
+    pub fn new(owner: String) -> Self {
+        Self { owner, slots: 8, lease: Duration::from_secs(60), poll: Duration::from_secs(2) }
+    }
+}
+
+/// What one run of a job came to.
+pub(super) enum Outcome {
+    /// Nothing more to do until somebody enqueues it again.
+    Done,
+    /// To be run again after this time, because something has to happen first or as a check for drift.
+    Again(Duration),
+}
+
+/// Runs jobs until told to stop.
+#[derive(Clone)]
+pub struct Worker {
+    app: App,
+    host: Arc<Host>,
+    settings: WorkerSettings,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker on `app` that may change `host`.
+    pub fn new(app: App, host: Arc<Host>, settings: WorkerSettings) -> Self {
+        Self { app, host, settings }
+    }
+
+    /// Works until `stop`; then lets running jobs come to their end, which is bounded by the lease.
+    pub async fn run(self, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.settings.slots));
+        let running = TaskTracker::new();
+        let mut bell = self.app.bell.subscribe();
+        while !stop.is_cancelled() {
+            let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { break };
+            match self.claim().await {
+                Ok(Some(claim)) => {
+                    let worker = self.clone();
+                    running.spawn(async move {
+                        worker.run_one(claim).await;
+                        drop(permit);
+                    });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "jobs cannot be claimed"),
+            }
+            drop(permit);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = bell.next() => {}
+                () = tokio::time::sleep(self.pause().await) => {}
+            }
+        }
+        running.close();
+        let _ = tokio::time::timeout(self.settings.lease, running.wait()).await;
+    }
+
+    async fn claim(&self) -> Result<Option<Claim>> {
+        let lease = i64::try_from(self.settings.lease.as_secs()).unwrap_or(60);
+        Ok(jobs::claim(&self.app.store, self.app.clock.now(), &self.settings.owner, lease).await?)
+    }
+
+    /// Until the next job is due, but no longer than one poll.
+    async fn pause(&self) -> Duration {
+        match jobs::next_due(&self.app.store).await {
+            Ok(Some(due)) => {
+                let millis = due.millis_since(self.app.clock.now()).max(5);
+                Duration::from_millis(millis.unsigned_abs()).min(self.settings.poll)
+            }
+            _ => self.settings.poll,
+        }
+    }
+
+    #[tracing::instrument(name = "job", skip_all, fields(kind = %claim.kind, subject = %claim.subject, epoch = claim.epoch))]
+    async fn run_one(&self, claim: Claim) {
+        // A run is shorter than its lease, so that two workers never act at once; the fence on the host namespace and the
+        // epoch in the store refuse the late one if it happens all the same.
+        let limit = self.settings.lease.saturating_sub(Duration::from_secs(5));
+        let outcome = match tokio::time::timeout(limit, self.dispatch(&claim)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Unavailable("the job took longer than its lease".to_owned())),
+        };
+        let finish = match outcome {
+            Ok(Outcome::Done) => Finish::Done,
+            Ok(Outcome::Again(after)) => Finish::RunAgainAt(self.after(after)),
+            Err(error) => {
+                let after = backoff(claim.attempts);
+                tracing::warn!(error = %causes(&error), retry_in_ms = after.as_millis(), "job failed");
+                Finish::RetryAt { at: self.after(after), error: causes(&error) }
+            }
+        };
+        if let Err(error) = self.finish(&claim, finish).await {
+            tracing::warn!(%error, "a job's result could not be stored; it will run again");
+        }
+        self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
+    }
+
+    async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
+        match claim.kind.as_str() {
+            reconcile_workspace::KIND => reconcile_workspace::run(&self.app, &self.host, claim).await,
+            unknown => Err(Error::internal(format!("no job is called {unknown}"))),
+        }
+    }
+
+    async fn finish(&self, claim: &Claim, finish: Finish) -> Result<(), StoreError> {
+        let tx = self.app.store.begin().await?;
+        jobs::finish(&tx, claim, finish).await?;
+        tx.commit().await
+    }
+
+    fn after(&self, delay: Duration) -> hexabase_core::time::Timestamp {
+        self.app.clock.now().plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 4_000))
+    }
+}
+
+/// 1 s, 2 s, 4 s … up to a minute.
+fn backoff(attempts: u32) -> Duration {
+    Duration::from_secs(1 << attempts.min(6)).min(Duration::from_secs(60))
+}
+
+/// An error with all its causes, for the log and the job's row.
+fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

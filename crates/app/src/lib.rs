@@ -1,0 +1,30 @@
+//! Use cases and jobs: who may do what, what it changes, and what has to follow.
+//!
+//! Every use case takes the [`App`] and an [`OpContext`] first, authorises, checks limits inside the transaction that uses
+//! them up, writes rows and the job that carries them out in one commit, and only then rings the bell. Jobs run later, in
+//! the worker, from the row alone. The transport is not known here: texts are sentences, statuses are made in `server`.
+//!
+//! ```text
+//! server ──► use case ──► Tx { rows + job } ──► bell ──► worker ──► jobs::run ──► reconcile ──► Tx { status + event }
+//! ```
+
+pub mod authz;
+pub mod clock;
+pub mod context;
+pub mod error;
+pub mod events;
+pub mod gateway;
+pub mod groups;
+pub mod issuer;
+pub mod jobs;
+pub mod members;
+pub mod oauth;
+pub mod organizations;
+pub mod plans;
+pub mod projects;
+pub mod sessions;
+pub mod users;
+pub mod workspaces;
+
+pub use context::{App, OpContext, Settings};
+pub use error::{Error, Result};

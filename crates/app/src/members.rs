@@ -1,0 +1,159 @@
+//! People with access to a workspace.
+
+use hexabase_backends::bell::Topic;
+use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
+use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
+use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
+use hexabase_core::names::GroupName;
+
+use crate::authz::{self, WorkspaceAction};
+use crate::context::{App, Happening, OpContext};
+use crate::error::{Error, Result};
+use crate::plans::plan_of;
+
+/// Whom to give access.
+#[derive(Debug, Clone)]
+pub enum Invitee {
+    /// Somebody who has signed in before, by id.
+    User(UserId),
+    /// Somebody who has signed in before, by an address that the identity provider has verified.
+    Email(String),
+}
+
+/// A member with groups as chosen and as they work out.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The person.
+    pub row: WorkspaceMember,
+    /// Names of the groups the person was put into.
+    pub groups: Vec<GroupName>,
+    /// Those and all above them.
+    pub effective_groups: Vec<GroupName>,
+}
+
+/// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
+/// Adding somebody again adds the groups.
+pub async fn add(app: &App, ctx: &OpContext, workspace: &WorkspaceId, who: &Invitee, names: &[String]) -> Result<Member> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageMembers).await?;
+    let plan = plan_of(&tx, &scope).await?;
+    let user = find(&tx, who).await?;
+    let nodes = groups::nodes(&tx, &scope).await?;
+    let chosen = choose_groups(&nodes, names)?;
+    if !workspace_members::is_member(&tx, &scope, &user).await? {
+        if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
+            return Err(Error::LimitReached(format!(
+                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
+                plan.id, plan.limits.members
+            )));
+        }
+        organizations::join_through(&tx, &scope, &user, ctx.now).await?;
+        workspace_members::add(&tx, &scope, &user, ctx.now).await?;
+    }
+    for group in &chosen {
+        groups::add_member(&tx, &scope, group, &user).await?;
+    }
+    record(app, &tx, &scope, "member.added", &user)?;
+    tx.commit().await?;
+    app.bell.ring(topic(workspace));
+    let all = with_groups(&app.store, &scope).await?;
+    all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+}
+
+fn topic(workspace: &WorkspaceId) -> Topic {
+    Topic { kind: "members".to_owned(), subject: workspace.to_string() }
+}
+
+fn record(app: &App, tx: &Tx, scope: &WorkspaceScope, kind: &str, user: &UserId) -> Result<()> {
+    let data = serde_json::json!({ "user": user });
+    let (organization, workspace) = (scope.organization(), Some(scope.workspace()));
+    app.record(tx, Happening { organization, workspace, kind, subject: user.as_str(), data })
+}
+
+
+async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
+    let found = match who {
+        Invitee::User(id) => users::get(tx, id).await?,
+        Invitee::Email(address) => {
+            let mut found = users::find_by_verified_email(tx, address).await?;
+            if found.len() > 1 {
+                return Err(Error::conflict(
+                    "address_ambiguous",
+                    "several people have this verified address at different identity providers; name the person by id",
+                ));
+            }
+            found.pop()
+        }
+    };
+    found.map(|user| user.id).ok_or_else(|| {
+        Error::invalid(
+            "user",
+            "nobody with this id or verified address has signed in yet; ask the person to sign in once, then add them",
+        )
+    })
+}
+
+fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
+    let default = [WS_USERS.to_owned()];
+    let names = if names.is_empty() { default.as_slice() } else { names };
+    let known = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let choose = |name: &String| {
+        let found = nodes.iter().find(|node| node.name.as_str() == name);
+        found.map(|node| node.id.clone()).ok_or_else(|| {
+            Error::invalid("groups", format!("there is no group \"{name}\"; this workspace has {}", known()))
+        })
+    };
+    names.iter().map(choose).collect()
+}
+
+/// Everybody with access.
+pub async fn list(app: &App, user: &UserId, workspace: &WorkspaceId) -> Result<Vec<Member>> {
+    let scope = authz::workspace(&app.store, user, workspace, WorkspaceAction::View).await?;
+    with_groups(&app.store, &scope).await
+}
+
+async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>> {
+    let nodes = groups::nodes(db, scope).await?;
+    let memberships = groups::memberships(db, scope).await?;
+    let rows = workspace_members::list(db, scope, None, MAX_PAGE).await?;
+    let member = |row: WorkspaceMember| {
+        let of_row = memberships.iter().filter(|(_, user)| *user == row.user.id);
+        let direct: Vec<GroupId> = of_row.map(|(group, _)| group.clone()).collect();
+        let chosen = nodes.iter().filter(|node| direct.contains(&node.id));
+        let mut names: Vec<GroupName> = chosen.map(|node| node.name.clone()).collect();
+        names.sort();
+        Member { effective_groups: effective_groups(&nodes, &direct), groups: names, row }
+    };
+    Ok(rows.into_iter().map(member).collect())
+}
+
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
+pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageMembers).await?;
+    if !workspace_members::is_member(&tx, &scope, user).await? {
+        return Err(Error::NotFound("member"));
+    }
+    if is_last_admin(&tx, &scope, user).await? {
+        return Err(Error::conflict(
+            "last_admin",
+            format!("this is the last member of {WS_ADMINS}; put somebody else there first"),
+        ));
+    }
+    workspace_members::remove(&tx, &scope, user).await?;
+    record(app, &tx, &scope, "member.removed", user)?;
+    tx.commit().await?;
+    app.bell.ring(topic(workspace));
+    tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");
+    Ok(())
+}
+
+async fn is_last_admin(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bool> {
+    let nodes = groups::nodes(tx, scope).await?;
+    let Some(admins) = nodes.iter().find(|node| node.name.as_str() == WS_ADMINS) else { return Ok(false) };
+    let memberships = groups::memberships(tx, scope).await?;
+    let mut holders = memberships.iter().filter(|(group, _)| *group == admins.id).map(|(_, holder)| holder);
+    Ok(holders.clone().any(|holder| holder == user) && holders.all(|holder| holder == user))
+}

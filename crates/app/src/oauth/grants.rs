@@ -1,0 +1,232 @@
+//! Codes, refresh tokens and exchanges.
+
+use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
+use hexabase_backends::store::refresh_tokens::{self, Rotation};
+use hexabase_backends::store::sessions::{self, SessionKind};
+use hexabase_backends::store::{Digest, device_codes, workspace_members};
+use hexabase_core::ids::SessionId;
+use hexabase_oidc::opaque_token;
+use hexabase_oidc::provider::{
+    AuthorizationRequest, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, TokenExchange, TokenRequest,
+    TokenResponse, token_types,
+};
+use secrecy::ExposeSecret as _;
+
+use super::tokens::{self, Holder};
+use super::{clients, invalid_grant, refusal};
+use crate::context::App;
+use crate::error::{Error, Result};
+use crate::issuer::Realm;
+use crate::sessions::{DEVICE_SECONDS, Live, from_access_token, new_session};
+
+/// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
+const CODE_SECONDS: i64 = 60;
+/// Seconds after its use in which a refresh token is answered once more: the client lost our answer, or two of its
+/// processes refreshed at once.
+const GRACE_SECONDS: i64 = 30;
+
+/// Gives a signed-in person's consent to a client: the code to redirect back with. Our clients are our own programs, so that
+/// signing in is the consent.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a workspace that the person is not a member of.
+pub async fn authorize(app: &App, realm: &Realm, request: &AuthorizationRequest, live: &Live) -> Result<String> {
+    if let Realm::Workspace(workspace) = realm
+        && !workspace_members::is_member_for_issuer(&app.store, workspace, &live.user).await?
+    {
+        return Err(Error::Forbidden("you are not a member of this workspace".to_owned()));
+    }
+    let code = opaque_token("hxc_").map_err(Error::internal)?;
+    let now = app.clock.now();
+    let row = AuthorizationCode {
+        code_hash: Digest::of(&code),
+        session_id: live.session.clone(),
+        user_id: live.user.clone(),
+        realm: realm.to_string(),
+        client_id: request.client_id.clone(),
+        redirect_uri: request.redirect_uri.clone(),
+        code_challenge: request.code_challenge.as_str().to_owned(),
+        nonce: request.nonce.clone(),
+        scope: request.scopes.to_string(),
+        created_at: now,
+        expires_at: now.plus_seconds(CODE_SECONDS),
+        redeemed_at: None,
+    };
+    let tx = app.store.begin().await?;
+    authorization_codes::insert(&tx, &row).await?;
+    tx.commit().await?;
+    Ok(code)
+}
+
+/// Answers the token endpoint of a realm.
+///
+/// # Errors
+/// As RFC 6749 section 5.2 and RFC 8628 section 3.5 have them.
+pub async fn token(app: &App, realm: &Realm, request: TokenRequest, label: &str) -> Result<TokenResponse, OAuthError> {
+    let known = clients(realm).map_err(refusal)?;
+    let client = request.client.authenticate(&known)?.id();
+    match request.grant {
+        Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
+            redeem_code(app, realm, client, code.expose_secret(), &redirect_uri, &code_verifier, label).await
+        }
+        Grant::RefreshToken { refresh_token, .. } => redeem_refresh(app, realm, client, refresh_token.expose_secret()).await,
+        Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
+        Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
+    }
+}
+
+async fn redeem_code(
+    app: &App,
+    realm: &Realm,
+    client: &str,
+    code: &str,
+    redirect_uri: &str,
+    verifier: &CodeVerifier,
+    label: &str,
+) -> Result<TokenResponse, OAuthError> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
+    let redemption = authorization_codes::redeem(&tx, &Digest::of(code), now).await.map_err(|error| refusal(error.into()))?;
+    let row = match redemption {
+        Redemption::Redeemed(row) => row,
+        Redemption::Reused(row) => {
+            // Somebody has a copy: what came of the first use ends (RFC 6749 section 4.1.2).
+            let ended = sessions::revoke(&tx, &row.user_id, &device_session_of(&row), now).await;
+            ended.map_err(|error| refusal(error.into()))?;
+            tx.commit().await.map_err(|error| refusal(error.into()))?;
+            return Err(invalid_grant("the code was used before; whatever it gave has been ended"));
+        }
+        Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
+    };
+    let challenge = CodeChallenge::parse(Some(&row.code_challenge), Some("S256"));
+    let fits = row.realm == realm.to_string()
+        && row.client_id == client
+        && row.redirect_uri == redirect_uri
+        && challenge.is_ok_and(|challenge| challenge.is_met_by(verifier));
+    if !fits {
+        tx.commit().await.map_err(|error| refusal(error.into()))?;
+        return Err(invalid_grant("the code belongs to another request; it cannot be used any more"));
+    }
+    let mut session = new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
+    session.id = device_session_of(&row);
+    let holder = tokens::holder(realm, &session, client, &row.scope);
+    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
+    let stored = async {
+        sessions::insert(&tx, &session).await?;
+        refresh_tokens::insert(&tx, &refresh_row).await?;
+        tx.commit().await
+    };
+    stored.await.map_err(|error| refusal(error.into()))?;
+    let mut response = tokens::short_lived(app, &holder, row.nonce.clone()).await.map_err(refusal)?;
+    response.refresh_token = Some(refresh);
+    Ok(response)
+}
+
+/// The id of the session that a code makes: derived from the code, so that a second use of the code can end it.
+fn device_session_of(row: &AuthorizationCode) -> SessionId {
+    use hexabase_core::ids::Id as _;
+    let digest = row.code_hash.to_string();
+    let random = u64::from_str_radix(digest.get(..16).unwrap_or("0"), 16).unwrap_or(0);
+    SessionId::from_parts(row.created_at, random)
+}
+
+async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> Result<TokenResponse, OAuthError> {
+    let unknown = || invalid_grant("the session has ended; sign in again");
+    let now = app.clock.now();
+    let old = Digest::of(token);
+    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
+    let tx = app.store.begin().await.map_err(store)?;
+    let row = refresh_tokens::find(&tx, &old).await.map_err(store)?.ok_or_else(unknown)?;
+    if row.realm != realm.to_string() || row.client_id != client {
+        return Err(unknown());
+    }
+    let session = sessions::find_live(&tx, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
+    let holder = tokens::holder(realm, &session, client, &row.scope);
+    // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
+    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
+    let (refresh, next) = tokens::refresh(app, &holder).map_err(refusal)?;
+    match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(store)? {
+        Rotation::Rotated => {}
+        Rotation::Reused(used) if used.rotated_at.is_some_and(|at| now.millis_since(at) <= GRACE_SECONDS * 1_000) => {
+            refresh_tokens::insert(&tx, &next).await.map_err(store)?;
+        }
+        Rotation::Reused(_) => {
+            sessions::revoke(&tx, &row.user_id, &row.session_id, now).await.map_err(store)?;
+            tx.commit().await.map_err(store)?;
+            tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
+            return Err(invalid_grant("this refresh token was used before, so the session has been ended; sign in again"));
+        }
+        Rotation::Unknown => return Err(unknown()),
+    }
+    sessions::touch(&tx, &session.id, now, now.plus_seconds(DEVICE_SECONDS)).await.map_err(store)?;
+    tx.commit().await.map_err(store)?;
+    response.refresh_token = Some(refresh);
+    Ok(response)
+}
+
+async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Result<TokenResponse, OAuthError> {
+    use device_codes::Poll;
+    let now = app.clock.now();
+    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
+    let tx = app.store.begin().await.map_err(store)?;
+    let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(store)?;
+    let row = match poll {
+        Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client => row,
+        other => {
+            tx.commit().await.map_err(store)?;
+            return Err(match other {
+                Poll::Pending => OAuthError::new(OAuthErrorCode::AuthorizationPending, "nobody has confirmed yet"),
+                Poll::SlowDown => OAuthError::new(OAuthErrorCode::SlowDown, "ask less often"),
+                Poll::Denied => OAuthError::new(OAuthErrorCode::AccessDenied, "the person refused"),
+                Poll::Expired => OAuthError::new(OAuthErrorCode::ExpiredToken, "the code is too old; start again"),
+                Poll::Approved(_) | Poll::Unknown => invalid_grant("the device code is unknown or was used before"),
+            });
+        }
+    };
+    let id = row.session_id.ok_or_else(|| invalid_grant("the device code has no session"))?;
+    let session = sessions::find_live(&tx, &id, now).await.map_err(store)?;
+    let session = session.ok_or_else(|| invalid_grant("the session has ended; start again"))?;
+    let holder = tokens::holder(realm, &session, client, &row.scope);
+    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
+    refresh_tokens::insert(&tx, &refresh_row).await.map_err(store)?;
+    tx.commit().await.map_err(store)?;
+    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
+    response.refresh_token = Some(refresh);
+    Ok(response)
+}
+
+/// A workspace's token for an access token of the platform (RFC 8693): what kubectl's plugin asks for.
+async fn redeem_exchange(
+    app: &App,
+    realm: &Realm,
+    client: &str,
+    exchange: &TokenExchange,
+) -> Result<TokenResponse, OAuthError> {
+    if !matches!(realm, Realm::Workspace(_)) || exchange.subject_token_type != token_types::ACCESS_TOKEN {
+        return Err(OAuthError::new(
+            OAuthErrorCode::InvalidRequest,
+            "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
+        ));
+    }
+    let live = from_access_token(app, exchange.subject_token.expose_secret()).await.map_err(|error| match error {
+        Error::Unauthenticated(sentence) => OAuthError::new(OAuthErrorCode::InvalidGrant, sentence),
+        error => refusal(error),
+    })?;
+    let holder = Holder { realm, user: &live.user, session: &live.session, client, scope: "" };
+    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
+    response.id_token = None;
+    response.issued_token_type = Some(token_types::JWT.to_owned());
+    Ok(response)
+}
+
+/// Ends the session behind a refresh token (RFC 7009). Unknown tokens are no error.
+pub async fn revoke(app: &App, realm: &Realm, token: &str) -> Result<()> {
+    let tx = app.store.begin().await?;
+    if let Some(row) = refresh_tokens::find(&tx, &Digest::of(token)).await?
+        && row.realm == realm.to_string()
+    {
+        sessions::revoke(&tx, &row.user_id, &row.session_id, app.clock.now()).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Signed-in browsers and devices.
+
+use hexabase_backends::store::Digest;
+use hexabase_backends::store::sessions::{self, Session, SessionKind};
+use hexabase_core::ids::{SessionId, UserId};
+use hexabase_core::time::Timestamp;
+use hexabase_oidc::claims::AccessClaims;
+use hexabase_oidc::jwt::{ExpectedTyp, Expectation, Typ};
+use hexabase_oidc::keys::Algorithm;
+use hexabase_oidc::opaque_token;
+
+use crate::context::App;
+use crate::error::{Error, Result};
+use crate::issuer::{API_AUDIENCE, Realm};
+
+/// Seconds a browser stays signed in when it is used.
+pub const BROWSER_SECONDS: i64 = 7 * 24 * 3600;
+/// Seconds a device, such as a laptop with `hxb`, stays signed in when it is used.
+pub const DEVICE_SECONDS: i64 = 30 * 24 * 3600;
+/// How often a use is noted; a write at every request would cost more than it tells.
+const TOUCH_SECONDS: i64 = 300;
+
+/// A signed-in person.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The person.
+    pub user: UserId,
+    /// The browser or device.
+    pub session: SessionId,
+}
+
+/// Signs a browser in; returns the value of its cookie, which is stored only as a hash.
+pub async fn start_browser(app: &App, user: &UserId, label: &str) -> Result<String> {
+    let token = opaque_token("hxs_").map_err(Error::internal)?;
+    let row = new_session(app, user, SessionKind::Browser, label, BROWSER_SECONDS, Some(Digest::of(&token)))?;
+    let tx = app.store.begin().await?;
+    sessions::insert(&tx, &row).await?;
+    tx.commit().await?;
+    Ok(token)
+}
+
+/// A session that is not yet stored.
+pub(crate) fn new_session(
+    app: &App,
+    user: &UserId,
+    kind: SessionKind,
+    label: &str,
+    seconds: i64,
+    token_hash: Option<Digest>,
+) -> Result<Session> {
+    let now = app.clock.now();
+    Ok(Session {
+        id: app.new_id()?,
+        user_id: user.clone(),
+        kind,
+        token_hash,
+        label: label.chars().filter(|character| !character.is_control()).take(120).collect(),
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now.plus_seconds(seconds),
+        revoked_at: None,
+    })
+}
+
+/// The person behind a browser's cookie.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it is unknown, revoked or over.
+pub async fn from_cookie(app: &App, token: &str) -> Result<Live> {
+    let now = app.clock.now();
+    let found = sessions::find_live_by_token_hash(&app.store, &Digest::of(token), now).await?;
+    let session = found.ok_or_else(ended)?;
+    note_use(app, &session, now, BROWSER_SECONDS).await?;
+    Ok(Live { user: session.user_id, session: session.id })
+}
+
+/// The person behind an access token of the platform. The signature alone is not enough: the session must still live.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
+    let now = app.clock.now();
+    let expected = Expectation {
+        issuer: &Realm::Platform.issuer(&app.settings),
+        audience: API_AUDIENCE,
+        typ: ExpectedTyp::Exactly(Typ::AccessToken),
+        algorithms: &Algorithm::ALL,
+        now: now.as_seconds(),
+        leeway: 0,
+    };
+    let claims: AccessClaims = app
+        .keys
+        .with(|ring| ring.verify(token, &expected))
+        .map_err(|cause| Error::Unauthenticated(format!("the token is not accepted: {cause}")))?;
+    let session: SessionId = claims.session().parse().map_err(|_| ended())?;
+    let session = sessions::find_live(&app.store, &session, now).await?.ok_or_else(ended)?;
+    if session.user_id.as_str() != claims.subject() {
+        return Err(ended());
+    }
+    note_use(app, &session, now, DEVICE_SECONDS).await?;
+    Ok(Live { user: session.user_id, session: session.id })
+}
+
+async fn note_use(app: &App, session: &Session, now: Timestamp, seconds: i64) -> Result<()> {
+    if now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000 {
+        let tx = app.store.begin().await?;
+        sessions::touch(&tx, &session.id, now, now.plus_seconds(seconds)).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+fn ended() -> Error {
+    Error::Unauthenticated("this session has ended; sign in again".to_owned())
+}
+
+/// Ends a session: its cookie, its refresh tokens and, with the next check, its access tokens.
+pub async fn end(app: &App, live: &Live) -> Result<()> {
+    let tx = app.store.begin().await?;
+    sessions::revoke(&tx, &live.user, &live.session, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}

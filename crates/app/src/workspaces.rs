@@ -1,0 +1,174 @@
+//! Workspaces: asked for here, made by the job `reconcile-workspace`.
+
+use hexabase_backends::store::StoreError;
+use hexabase_backends::bell::Topic;
+use hexabase_backends::store::groups::{self, Group};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::workspace_steps::{self, StepRecord};
+use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
+use hexabase_backends::store::{Tx, jobs, organizations, plans, workspace_members};
+use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
+use hexabase_core::ids::{GroupId, OrganizationId, UserId, WorkspaceId};
+use hexabase_core::names::WorkspaceName;
+use hexabase_core::plans::Plan;
+use hexabase_core::roles::PresetClusterRole;
+
+use crate::authz::{self, OrganizationAction, WorkspaceAction};
+use crate::context::{App, Happening, OpContext};
+use crate::error::{Error, Result};
+use crate::jobs::RECONCILE_WORKSPACE;
+
+/// A workspace and how far its creation has come.
+#[derive(Debug, Clone)]
+pub struct WorkspaceDetails {
+    /// The row.
+    pub workspace: Workspace,
+    /// Its steps, in order.
+    pub steps: Vec<StepRecord>,
+}
+
+/// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit.
+pub async fn create(
+    app: &App,
+    ctx: &OpContext,
+    organization: &OrganizationId,
+    name: &str,
+    plan: &str,
+) -> Result<WorkspaceDetails> {
+    let name: WorkspaceName = name.parse()?;
+    let tx = app.store.begin().await?;
+    let scope = authz::organization(&tx, &ctx.user, organization, OrganizationAction::CreateWorkspace).await?;
+    organizations::lock(&tx, &scope).await?;
+    let plan = choose_plan(&tx, plan).await?;
+    let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
+    if living >= u64::from(plan.limits.workspaces) {
+        return Err(Error::LimitReached(format!(
+            "the plan {} allows {} workspace(s) per organization and {living} exist; delete one or choose another plan",
+            plan.id, plan.limits.workspaces
+        )));
+    }
+    let new = NewWorkspace { id: app.new_id()?, name, plan_id: plan.id.clone() };
+    let scope = workspaces::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
+        StoreError::NotUnique(_) => {
+            Error::conflict("name_taken", format!("the organization already has a workspace called {}", new.name))
+        }
+        error => error.into(),
+    })?;
+    workspace_members::add(&tx, &scope, &ctx.user, ctx.now).await?;
+    default_groups(app, ctx, &tx, &scope).await?;
+    jobs::enqueue(&tx, RECONCILE_WORKSPACE, new.id.as_str(), ctx.now, ctx.now).await?;
+    let data = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
+    record(app, &tx, organization, &new.id, "workspace.created", data)?;
+    tx.commit().await?;
+    app.bell.ring(topic(&new.id));
+    tracing::info!(workspace.id = %new.id, organization.id = %organization, plan = %plan.id, "workspace asked for");
+    details(app, &scope).await
+}
+
+fn topic(id: &WorkspaceId) -> Topic {
+    Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: id.to_string() }
+}
+
+fn record(
+    app: &App,
+    tx: &Tx,
+    organization: &OrganizationId,
+    id: &WorkspaceId,
+    kind: &str,
+    data: serde_json::Value,
+) -> Result<()> {
+    app.record(tx, Happening { organization, workspace: Some(id), kind, subject: id.as_str(), data })
+}
+
+async fn choose_plan(tx: &Tx, id: &str) -> Result<Plan> {
+    if let Some(plan) = plans::get(tx, id).await?.filter(|plan| plan.active) {
+        return Ok(plan);
+    }
+    let choices: Vec<String> = plans::list_active(tx).await?.into_iter().map(|plan| plan.id).collect();
+    Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
+}
+
+/// `WorkspaceMembers` with `WSAdmins` and `WSUsers` below it, the creator in `WSAdmins`, and what they may do.
+async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceScope) -> Result<()> {
+    let top: GroupId = app.new_id()?;
+    let admins: GroupId = app.new_id()?;
+    let users: GroupId = app.new_id()?;
+    for (id, name, display_name, parent) in [
+        (&top, WORKSPACE_MEMBERS, "Workspace members", None),
+        (&admins, WS_ADMINS, "Administrators", Some(&top)),
+        (&users, WS_USERS, "Users", Some(&top)),
+    ] {
+        let group = Group {
+            id: id.clone(),
+            name: name.parse()?,
+            display_name: display_name.parse()?,
+            parent_id: parent.cloned(),
+            is_default: true,
+        };
+        groups::insert(tx, scope, &group).await?;
+    }
+    groups::add_member(tx, scope, &admins, &ctx.user).await?;
+    for (group, role) in [(admins, PresetClusterRole::WorkspaceAdmin), (top, PresetClusterRole::WorkspaceViewer)] {
+        let assignment = RoleAssignment {
+            id: app.new_id()?,
+            group_id: group,
+            project_id: None,
+            role: role.to_string(),
+            created_at: ctx.now,
+        };
+        role_assignments::insert(tx, scope, &assignment).await?;
+    }
+    Ok(())
+}
+
+/// One workspace. Deleted ones stay visible to admins of the organisation, with their receipt.
+pub async fn get(app: &App, user: &UserId, id: &WorkspaceId) -> Result<WorkspaceDetails> {
+    let scope = authz::workspace(&app.store, user, id, WorkspaceAction::View).await?;
+    details(app, &scope).await
+}
+
+async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
+    let workspace = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let steps = workspace_steps::list(&app.store, scope).await?;
+    Ok(WorkspaceDetails { workspace, steps })
+}
+
+/// Living workspaces of an organisation that the caller may see, by id; up to `limit` after `after`.
+pub async fn list(
+    app: &App,
+    user: &UserId,
+    organization: &OrganizationId,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<Workspace>> {
+    let scope = authz::organization(&app.store, user, organization, OrganizationAction::View).await?;
+    Ok(workspaces::list(&app.store, &scope, after, limit).await?)
+}
+
+/// Living workspaces that the caller is a member of, or whose organisation the caller administers, by id; with `name` only
+/// those called exactly so.
+pub async fn list_mine(
+    app: &App,
+    user: &UserId,
+    name: Option<&str>,
+    after: Option<&WorkspaceId>,
+    limit: u64,
+) -> Result<Vec<Workspace>> {
+    Ok(workspaces::list_for_user(&app.store, user, name, after, limit).await?)
+}
+
+/// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.
+pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, &ctx.user, id, WorkspaceAction::Delete).await?;
+    if workspaces::request_deletion(&tx, &scope, ctx.now).await? {
+        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), ctx.now, ctx.now).await?;
+        record(app, &tx, scope.organization(), id, "workspace.deleting", serde_json::json!({}))?;
+        tx.commit().await?;
+        app.bell.ring(topic(id));
+        tracing::info!(workspace.id = %id, "workspace deletion asked for");
+    } else {
+        tx.rollback().await?;
+    }
+    details(app, &scope).await
+}
