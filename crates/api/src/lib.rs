@@ -1,0 +1,16 @@
+//! The REST contract: wire types, paging and the error envelope. One file per noun, one noun one name.
+//!
+//! Types named `XCreate` and `XUpdate` come in, and refuse unknown fields; types named `X` go out, and may gain fields.
+//! To add a resource: a file here, its handlers in `server/src/http`, then `cargo xtask gen` for `docs/openapi.json`.
+
+pub mod events;
+pub mod groups;
+pub mod members;
+pub mod organizations;
+pub mod page;
+pub mod plans;
+pub mod problem;
+pub mod projects;
+pub mod sessions;
+pub mod users;
+pub mod workspaces;

@@ -1,0 +1,89 @@
+//! Workspaces: virtual clusters.
+
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
+use hexabase_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// A new workspace.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspaceCreate {
+    /// DNS label of 1 to 40 characters, unique among the organisation's living workspaces.
+    #[schema(min_length = 1, max_length = 40, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", example = "shop")]
+    pub name: String,
+    /// Id of a plan.
+    #[schema(example = "standard")]
+    pub plan: String,
+}
+
+/// Which workspaces are wanted, over all organisations.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WorkspaceQuery {
+    /// Only those with exactly this name.
+    pub name: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Most items wanted, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+}
+
+/// A workspace: one isolated virtual cluster under a plan.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Workspace {
+    /// Opaque id, also the audience of its tokens.
+    #[schema(value_type = String)]
+    pub id: WorkspaceId,
+    /// The organisation that owns it.
+    #[schema(value_type = String)]
+    pub organization: OrganizationId,
+    /// Name for people.
+    pub name: String,
+    /// Id of its plan.
+    pub plan: String,
+    /// Where it stands.
+    #[schema(value_type = String, example = "ready")]
+    pub phase: WorkspacePhase,
+    /// What it is doing or what went wrong, as a sentence.
+    pub message: Option<String>,
+    /// Steps of creation, in order, as far as begun.
+    pub steps: Vec<Step>,
+    /// What kubectl connects to.
+    pub server: String,
+    /// Issuer of the tokens it accepts.
+    pub issuer: String,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it first became usable.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ready_at: Option<Timestamp>,
+    /// When nothing of it was left.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deleted_at: Option<Timestamp>,
+    /// What deletion removed and what it left; present once deleted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub receipt: Option<serde_json::Value>,
+}
+
+/// Progress of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// Which step.
+    #[schema(value_type = String, example = "virtual-cluster")]
+    pub name: WorkspaceStep,
+    /// `waiting` or `done`.
+    pub state: String,
+    /// What is being waited for.
+    pub message: Option<String>,
+    /// When it was first tried.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When it was done.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}

@@ -1,0 +1,48 @@
+//! The host cluster and how virtual clusters are made on it.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{ConfigError, invalid};
+
+/// The host cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostConfig {
+    /// Kubeconfig of the host cluster; absent means the pod's own service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The `helm` program, which renders the chart (it never talks to the cluster).
+    pub helm: PathBuf,
+    /// The vCluster chart, a folder or an archive.
+    pub vcluster_chart: Option<PathBuf>,
+    /// Version of Kubernetes in new workspaces; the tag of its image.
+    pub kubernetes_version: String,
+    /// How this server reaches a workspace's API server.
+    pub endpoint: EndpointKind,
+    /// Address of a node, for `node-port`.
+    pub node_address: Option<String>,
+    /// Networks (CIDR) from which this server calls workspaces' API servers, where it is not a pod of the host cluster.
+    pub platform_networks: Vec<String>,
+}
+
+/// How a workspace's API server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointKind {
+    /// By the Service's cluster address: the server runs on a node or in a pod.
+    ClusterIp,
+    /// By the Service's name in cluster DNS: the server runs in a pod.
+    ServiceDns,
+    /// By a node port: the server runs outside the cluster.
+    NodePort,
+}
+
+impl HostConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.kubernetes_version.starts_with("v1.") {
+            return Ok(());
+        }
+        Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"))
+    }
+}

@@ -1,0 +1,67 @@
+//! Listeners, addresses and TLS.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::{ConfigError, invalid};
+
+/// Where the server listens and what it is called.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address of API, console, gateway and issuers.
+    pub listen: SocketAddr,
+    /// What users and tokens call the server; `https`, no path.
+    pub public_url: Url,
+    /// Second listener that serves nothing but discovery and public keys to the host cluster. Needed where workspaces
+    /// cannot reach `public_url`.
+    pub cluster_listen: Option<SocketAddr>,
+    /// What the host cluster calls that listener; `https`, no path.
+    pub cluster_url: Option<Url>,
+    /// Certificates.
+    pub tls: TlsConfig,
+}
+
+/// Certificates of the listeners.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM chain. Without it the server makes a certificate authority of its own in `data_dir`.
+    pub certificate: Option<PathBuf>,
+    /// PEM key of that chain.
+    pub private_key: Option<PathBuf>,
+    /// PEM of the authority that signed the chain, told to workspaces and kubeconfigs where it is a private one.
+    pub certificate_authority: Option<PathBuf>,
+}
+
+impl ServerConfig {
+    /// Whether the listener for people is reachable from this machine only.
+    pub fn is_loopback(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        check_base_url("server.public_url", &self.public_url)?;
+        if let Some(url) = &self.cluster_url {
+            check_base_url("server.cluster_url", url)?;
+        }
+        if self.cluster_listen.is_some() != self.cluster_url.is_some() {
+            return Err(invalid("server.cluster_listen", "and server.cluster_url are given together or not at all"));
+        }
+        if self.tls.certificate.is_some() != self.tls.private_key.is_some() {
+            return Err(invalid("server.tls.certificate", "and server.tls.private_key are given together or not at all"));
+        }
+        Ok(())
+    }
+}
+
+fn check_base_url(key: &'static str, url: &Url) -> Result<(), ConfigError> {
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if url.scheme() == "https" && bare && url.host().is_some() {
+        return Ok(());
+    }
+    Err(invalid(key, "must be an https address without path, query or user, such as https://hexabase.example.com"))
+}

@@ -1,0 +1,81 @@
+//! `/device`: a person with a browser confirms a device without one (RFC 8628 section 3.3).
+
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use axum::Router;
+use hexabase_app::oauth;
+use serde::Deserialize;
+
+use super::caller::same_origin;
+use super::sign_in;
+use crate::pages;
+use crate::state::ServerState;
+
+#[derive(Debug, Deserialize)]
+struct Typed {
+    user_code: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Decision {
+    user_code: String,
+    decision: String,
+}
+
+/// The routes.
+pub fn router() -> Router<ServerState> {
+    Router::new().route("/device", get(ask).post(decide))
+}
+
+async fn ask(State(state): State<ServerState>, Query(typed): Query<Typed>, headers: HeaderMap) -> Response {
+    let back = match &typed.user_code {
+        Some(code) => {
+            format!("/device?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("user_code", code).finish())
+        }
+        None => "/device".to_owned(),
+    };
+    match sign_in::live(&state.app, &headers).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return Redirect::to(&sign_in::sign_in_address(&back)).into_response(),
+        Err(error) => return sign_in::failure(&error),
+    }
+    let Some(code) = typed.user_code.filter(|code| !code.is_empty()) else {
+        let body = "<form><label>Code that the device shows<input name=\"user_code\" autofocus autocomplete=\"off\"></label>\
+                    <button>Go on</button></form>";
+        return pages::page(StatusCode::OK, "Confirm a device", body);
+    };
+    match oauth::device_prompt(&state.app, &code).await {
+        Err(error) => sign_in::failure(&error),
+        Ok(prompt) => {
+            let code = pages::escape(&prompt.user_code);
+            let body = format!(
+                "<p>The program <code>{}</code> wants to act for you on the device that shows this code:</p>\
+                 <p class=\"code\">{code}</p><p class=\"muted\">Refuse if you did not start this yourself.</p>\
+                 <form method=\"post\"><input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
+                 <button name=\"decision\" value=\"agree\">Confirm</button>\
+                 <button class=\"quiet\" name=\"decision\" value=\"refuse\">Refuse</button></form>",
+                pages::escape(&prompt.client)
+            );
+            pages::page(StatusCode::OK, "Confirm a device", &body)
+        }
+    }
+}
+
+async fn decide(State(state): State<ServerState>, headers: HeaderMap, Form(decision): Form<Decision>) -> Response {
+    if !same_origin(&state.app, &headers) {
+        return pages::problem(StatusCode::FORBIDDEN, "Not confirmed", "The request came from another site.");
+    }
+    let live = match sign_in::live(&state.app, &headers).await {
+        Ok(Some(live)) => live,
+        Ok(None) => return Redirect::to("/sign-in").into_response(),
+        Err(error) => return sign_in::failure(&error),
+    };
+    let agree = decision.decision == "agree";
+    match oauth::decide_device(&state.app, &live, &decision.user_code, agree).await {
+        Err(error) => sign_in::failure(&error),
+        Ok(()) if agree => pages::page(StatusCode::OK, "Confirmed", "<p>The device is signed in. You can close this page.</p>"),
+        Ok(()) => pages::page(StatusCode::OK, "Refused", "<p>The device was not signed in. You can close this page.</p>"),
+    }
+}

@@ -1,0 +1,121 @@
+//! HTTP: routes in one table, middleware in one order, one file per noun.
+//!
+//! ```text
+//! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
+//!                                              ├─ /oidc, /auth, /sign-in, /device: pages and protocol endpoints
+//!                                              └─ /k8s: the gateway, which has its own limits
+//! ```
+
+pub mod caller;
+mod device;
+mod error;
+mod events;
+mod extract;
+pub mod idempotency;
+mod members;
+mod oidc;
+mod organizations;
+mod paging;
+mod plans;
+mod projects;
+pub mod request_id;
+mod sign_in;
+mod users;
+mod workspaces;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use hexabase_app::App;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::gateway::{self, GatewaySettings};
+use crate::k8s::TokenAuthority;
+use crate::state::ServerState;
+
+pub use error::{ApiError, ApiResult};
+pub use oidc::cluster_router;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Hexabase AI", description = "Organizations, workspaces (virtual Kubernetes clusters) and projects.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    servers((url = "/api/v1"))
+)]
+struct Document;
+
+/// The API's routes and their description.
+fn api() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(users::me))
+        .routes(routes!(plans::list))
+        .routes(routes!(organizations::list, organizations::create))
+        .routes(routes!(organizations::get))
+        .routes(routes!(organizations::members))
+        .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(workspaces::list_mine))
+        .routes(routes!(workspaces::get, workspaces::delete))
+        .routes(routes!(workspaces::kubeconfig))
+        .routes(routes!(members::list, members::add))
+        .routes(routes!(members::remove))
+        .routes(routes!(members::list_groups))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(events::stream))
+}
+
+/// The OpenAPI 3.1 document, as committed in `docs/openapi.json`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api().split_for_parts().1
+}
+
+/// Everything the main listener serves.
+pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
+    let app = state.app.clone();
+    let (api, document) = api().split_for_parts();
+    let api = api
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(middleware::from_fn_with_state(app.clone(), caller::require))
+        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY));
+    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(pages)
+        .route("/openapi.json", get(move || async move { Json(document) }))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .with_state(state)
+        .layer(header("referrer-policy", "same-origin"))
+        .merge(gateway)
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(app, request_id::layer))
+}
+
+fn header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+async fn ready(State(app): State<App>) -> impl IntoResponse {
+    match hexabase_app::plans::list(&app).await {
+        Ok(_) => (StatusCode::OK, "ready"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"),
+    }
+}
+
+async fn no_such_route() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such address in this API; see /openapi.json")
+}
+
+async fn no_such_method() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address does not take that method")
+}

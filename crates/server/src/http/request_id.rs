@@ -1,0 +1,40 @@
+//! Every request has an id: in the answer's header `x-request-id`, in problems, and in the log.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use hexabase_app::App;
+use hexabase_core::ids::RequestId;
+use tracing::Instrument as _;
+
+/// The header that carries the id.
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    static CURRENT: RequestId;
+}
+
+/// The id of the request being answered, or nothing outside of one.
+pub fn current() -> String {
+    CURRENT.try_with(ToString::to_string).unwrap_or_default()
+}
+
+/// Gives the request its id and a span.
+pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let Ok(id) = app.new_id::<RequestId>() else { return next.run(request).await };
+    let span = tracing::info_span!("http", request.id = %id, method = %request.method(), path = %request.uri().path());
+    request.extensions_mut().insert(id.clone());
+    let value = HeaderValue::from_str(id.as_str());
+    let started = tokio::time::Instant::now();
+    let answer = async {
+        let response = next.run(request).await;
+        tracing::debug!(status = response.status().as_u16(), duration_ms = started.elapsed().as_millis(), "answered");
+        response
+    };
+    let mut response = CURRENT.scope(id, answer.instrument(span)).await;
+    if let Ok(value) = value {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}

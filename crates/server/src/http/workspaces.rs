@@ -1,0 +1,133 @@
+//! `/organizations/{organization}/workspaces` and `/workspaces`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hexabase_api::page::{Page, PageQuery};
+use hexabase_api::workspaces::{Step, Workspace, WorkspaceCreate, WorkspaceQuery};
+use hexabase_app::workspaces::{self, WorkspaceDetails};
+use hexabase_app::{App, Settings};
+use hexabase_backends::store::workspace_steps::StepRecord;
+use hexabase_backends::store::workspaces::Workspace as Row;
+use hexabase_core::ids::WorkspaceId;
+
+use super::caller::Caller;
+use super::error::ApiResult;
+use super::extract::{JsonBody, Query, id};
+use super::paging;
+
+fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
+    let step = |step: StepRecord| Step {
+        name: step.step,
+        state: step.state.to_string(),
+        message: step.message,
+        started_at: step.started_at,
+        finished_at: step.finished_at,
+    };
+    Workspace {
+        server: settings.gateway_url(&row.id),
+        issuer: hexabase_app::issuer::Realm::Workspace(row.id.clone()).issuer(settings),
+        id: row.id,
+        organization: row.organization_id,
+        name: row.name.into(),
+        plan: row.plan_id,
+        phase: row.phase,
+        message: row.message,
+        steps: steps.into_iter().map(step).collect(),
+        created_at: row.created_at,
+        ready_at: row.ready_at,
+        deleted_at: row.deleted_at,
+        receipt: row.receipt,
+    }
+}
+
+fn details(app: &App, found: WorkspaceDetails) -> Workspace {
+    view(&app.settings, found.workspace, found.steps)
+}
+
+fn page(app: &App, rows: Vec<Row>, limit: u32) -> Json<Page<Workspace>> {
+    Json(paging::page(rows, limit, |row| row.id.to_string(), |row| view(&app.settings, row, Vec::new())))
+}
+
+/// Asks for a workspace. It is usable when its phase is `ready`.
+#[utoipa::path(post, path = "/organizations/{organization}/workspaces", tag = "workspaces",
+    params(("organization" = String, Path)), request_body = WorkspaceCreate, responses((status = 201, body = Workspace)))]
+pub async fn create(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(organization): Path<String>,
+    JsonBody(body): JsonBody<WorkspaceCreate>,
+) -> ApiResult<(StatusCode, Json<Workspace>)> {
+    let organization = id("organization", &organization)?;
+    let created = workspaces::create(&app, &ctx, &organization, &body.name, &body.plan).await?;
+    Ok((StatusCode::CREATED, Json(details(&app, created))))
+}
+
+/// Living workspaces of an organisation that the caller may see; without their steps.
+#[utoipa::path(get, path = "/organizations/{organization}/workspaces", tag = "workspaces",
+    params(("organization" = String, Path), PageQuery), responses((status = 200, body = Page<Workspace>)))]
+pub async fn list(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(organization): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> ApiResult<Json<Page<Workspace>>> {
+    let organization = id("organization", &organization)?;
+    let window = paging::window::<WorkspaceId>(&query)?;
+    let rows = workspaces::list(&app, &ctx.user, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+    Ok(page(&app, rows, window.limit))
+}
+
+/// Living workspaces of all organisations that the caller may see; without their steps.
+#[utoipa::path(get, path = "/workspaces", tag = "workspaces", params(WorkspaceQuery),
+    responses((status = 200, body = Page<Workspace>)))]
+pub async fn list_mine(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Query(WorkspaceQuery { name, cursor, limit }): Query<WorkspaceQuery>,
+) -> ApiResult<Json<Page<Workspace>>> {
+    let window = paging::window::<WorkspaceId>(&PageQuery { cursor, limit })?;
+    let after = window.after.as_ref();
+    let rows = workspaces::list_mine(&app, &ctx.user, name.as_deref(), after, u64::from(window.limit) + 1).await?;
+    Ok(page(&app, rows, window.limit))
+}
+
+/// One workspace with its steps.
+#[utoipa::path(get, path = "/workspaces/{workspace}", tag = "workspaces",
+    params(("workspace" = String, Path)), responses((status = 200, body = Workspace)))]
+pub async fn get(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+) -> ApiResult<Json<Workspace>> {
+    let workspace = id("workspace", &workspace)?;
+    Ok(Json(details(&app, workspaces::get(&app, &ctx.user, &workspace).await?)))
+}
+
+/// Asks for a workspace to be removed with everything in it. It is gone when its phase is `deleted`.
+#[utoipa::path(delete, path = "/workspaces/{workspace}", tag = "workspaces",
+    params(("workspace" = String, Path)), responses((status = 202, body = Workspace)))]
+pub async fn delete(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+) -> ApiResult<(StatusCode, Json<Workspace>)> {
+    let workspace = id("workspace", &workspace)?;
+    let asked = workspaces::delete(&app, &ctx, &workspace).await?;
+    Ok((StatusCode::ACCEPTED, Json(details(&app, asked))))
+}
+
+/// A kubeconfig for the workspace. It names the credential plugin `hxb` and holds no secret.
+#[utoipa::path(get, path = "/workspaces/{workspace}/kubeconfig", tag = "workspaces",
+    params(("workspace" = String, Path)), responses((status = 200, body = String, content_type = "application/yaml")))]
+pub async fn kubeconfig(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+) -> ApiResult<Response> {
+    let workspace = id("workspace", &workspace)?;
+    let found = workspaces::get(&app, &ctx.user, &workspace).await?;
+    let text = crate::kubeconfig::render(&app.settings, &found.workspace);
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
+}

@@ -1,0 +1,72 @@
+//! Tells the gateway who may pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexabase_app::{App, Error, gateway};
+use hexabase_core::ids::{SessionId, UserId};
+
+use crate::gateway::{Admission, Authority, Refusal, Upstream};
+
+/// Name in the certificate of every tenant's API server.
+const SERVER_NAME: &str = "kubernetes";
+
+/// Decides by the platform's own tokens and the database.
+#[derive(Debug, Clone)]
+pub struct TokenAuthority {
+    app: App,
+}
+
+impl TokenAuthority {
+    /// Decides by `app`.
+    pub fn new(app: App) -> Self {
+        Self { app }
+    }
+}
+
+impl Authority for TokenAuthority {
+    async fn admit(&self, workspace: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+        let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
+        let admitted = gateway::admit(&self.app, workspace, bearer.ok_or_else(no_token)?).await.map_err(refusal)?;
+        Ok(Admission {
+            workspace: admitted.workspace,
+            upstream: Upstream {
+                address: admitted.endpoint,
+                server_name: SERVER_NAME.to_owned(),
+                ca_pem: Arc::from(admitted.ca_pem),
+            },
+            principal: principal(&admitted.user, &admitted.session),
+            expires_at: admitted.expires_at,
+        })
+    }
+
+    async fn still_admitted(&self, admission: &Admission) -> bool {
+        match parse(&admission.principal) {
+            Some((user, session)) => gateway::still_admitted(&self.app, &admission.workspace, &user, &session).await,
+            None => false,
+        }
+    }
+}
+
+fn principal(user: &UserId, session: &SessionId) -> String {
+    format!("{user}/{session}")
+}
+
+fn parse(principal: &str) -> Option<(UserId, SessionId)> {
+    let (user, session) = principal.split_once('/')?;
+    Some((user.parse().ok()?, session.parse().ok()?))
+}
+
+fn refusal(error: Error) -> Refusal {
+    let message = error.to_string();
+    match error {
+        Error::Unauthenticated(_) => Refusal::Unauthorized { message },
+        Error::Forbidden(_) => Refusal::Forbidden { message },
+        Error::NotFound(_) => Refusal::NotFound { message },
+        Error::Internal(cause) => {
+            tracing::error!(error = %cause, "the gateway could not decide");
+            Refusal::Unavailable { message, retry_after: Duration::from_secs(2) }
+        }
+        _ => Refusal::Unavailable { message, retry_after: Duration::from_secs(2) },
+    }
+}

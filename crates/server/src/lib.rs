@@ -1,0 +1,17 @@
+//! The server: routes, sign-in, issuers, gateway, worker loop, settings.
+//!
+//! Handlers decode, call one use case of `hexabase-app`, and encode. This crate alone knows HTTP, TLS and the environment.
+
+pub mod config;
+mod cookies;
+pub mod dev_issuer;
+pub mod gateway;
+pub mod http;
+mod k8s;
+mod kubeconfig;
+mod listen;
+mod pages;
+mod providers;
+pub mod run;
+mod state;
+mod tls;

@@ -1,0 +1,98 @@
+//! Listeners: accept, TLS, HTTP/1.1 or HTTP/2 with upgrades, and an orderly end.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Opens a listener; port 0 takes any free port.
+///
+/// # Errors
+/// The address, and what is wrong with it.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!("cannot listen on {address}: another program listens there; choose another port"),
+        ErrorKind::AddrNotAvailable => anyhow!("cannot listen on {address}: this machine has no such address"),
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
+/// Serves `router` until `stop`, then gives open requests a few seconds. Without `tls` it serves plain HTTP.
+pub async fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, router: Router, stop: CancellationToken) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        connections.spawn(async move {
+            match acceptor {
+                None => connection(TokioIo::new(stream), peer, router, stop).await,
+                Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(TokioIo::new(stream), peer, router, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                },
+            }
+        });
+    }
+    connections.close();
+    let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+}
+
+async fn connection<S>(stream: TokioIo<S>, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut make = router.into_make_service_with_connect_info::<SocketAddr>();
+    let Ok(service) = make.call(PeerAddress(peer)).await;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).enable_connect_protocol();
+    let served = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
+    tokio::pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, %peer, "connection ended early");
+    }
+}
+
+/// Makes the peer's address available to handlers as `ConnectInfo<SocketAddr>`.
+struct PeerAddress(SocketAddr);
+
+impl axum::extract::connect_info::Connected<PeerAddress> for SocketAddr {
+    fn connect_info(peer: PeerAddress) -> Self {
+        peer.0
+    }
+}

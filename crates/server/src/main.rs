@@ -1,0 +1,94 @@
+//! `hexabase`: the server binary. Roles are subcommands, so that laptop, CI and cluster run the same program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use hexabase_server::config::Config;
+use hexabase_server::http;
+use hexabase_server::run::{self, Role};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Hexabase AI: Kubernetes workspaces for many people on one cluster.
+#[derive(Debug, Parser)]
+#[command(name = "hexabase", version, about)]
+struct Arguments {
+    /// Settings file (TOML). Environment variables HEXABASE__SECTION__KEY override it.
+    #[arg(long, global = true, env = "HEXABASE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Which log lines to write, such as `info` or `hexabase_app=debug`.
+    #[arg(long, global = true, env = "HEXABASE_LOG", default_value = "info,sea_orm_migration=warn")]
+    log: String,
+    /// Form of log lines.
+    #[arg(long, global = true, env = "HEXABASE_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// API, issuers, gateway and worker in one process.
+    All,
+    /// API, issuers and gateway; needs no access to the host cluster.
+    Serve,
+    /// The worker, which makes and removes workspaces on the host cluster.
+    Work,
+    /// Bring the database schema up to date and stop.
+    Migrate,
+    /// Read the settings, name the first mistake, and stop.
+    CheckConfig,
+    /// Print the OpenAPI document of the API.
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<()> {
+    if matches!(arguments.command, Command::Openapi) {
+        println!("{}", serde_json::to_string_pretty(&http::openapi())?);
+        return Ok(());
+    }
+    let config = Config::load(arguments.config.as_deref())?;
+    if matches!(arguments.command, Command::CheckConfig) {
+        println!("the settings are fine");
+        return Ok(());
+    }
+    let filter = EnvFilter::try_new(&arguments.log)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if arguments.log_format == "json" { log.json().init() } else { log.with_ansi(false).init() }
+    hexabase_server::run::install_crypto();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(execute(config, arguments.command))
+}
+
+async fn execute(config: Config, command: Command) -> Result<()> {
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    match command {
+        Command::All => run::run(config, Role::All, stop).await,
+        Command::Serve => run::run(config, Role::Serve, stop).await,
+        Command::Work => run::run(config, Role::Work, stop).await,
+        Command::Migrate => run::migrate(&config).await.map(drop),
+        Command::CheckConfig | Command::Openapi => Ok(()),
+    }
+}
+
+async fn cancel_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    stop.cancel();
+}

@@ -1,0 +1,201 @@
+//! Putting the parts together: `all`, `serve` and `work`.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hexabase_app::clock::Clock;
+use hexabase_app::issuer::Keys;
+use hexabase_app::jobs::{Worker, WorkerSettings};
+use hexabase_app::{App, Settings};
+use hexabase_backends::bell::Bell;
+use hexabase_backends::seal::Sealer;
+use hexabase_backends::store::Store;
+use hexabase_reconcile::{EndpointMode, Host, HostSettings};
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, EndpointKind, secret};
+use crate::cookies::Cookies;
+use crate::dev_issuer::DevIssuer;
+use crate::gateway::GatewaySettings;
+use crate::providers::{DEVELOPMENT_CLIENT, Providers, redirect_uri};
+use crate::state::ServerState;
+use crate::{http, listen, tls};
+
+/// How often keys made by another process are taken over.
+const KEYS_RELOAD: Duration = Duration::from_secs(60);
+
+/// Which parts run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// API, issuers, pages and gateway; no access to the host cluster.
+    Serve,
+    /// Jobs.
+    Work,
+    /// Both.
+    All,
+}
+
+/// Chooses the one provider of cryptography for TLS; to be called first by every program and test that opens a connection.
+pub fn install_crypto() {
+    // An error means that it was installed before, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Opens the database and brings its schema up to date.
+///
+/// # Errors
+/// It cannot be reached, or is of a newer version.
+pub async fn migrate(config: &Config) -> Result<Store> {
+    private_folder(&config.data_dir)?;
+    let url = secret("store.url", config.store.url.as_ref(), config.store.url_file.as_deref())?;
+    let url = match &url {
+        Some(url) => url.expose_secret().to_owned(),
+        None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()),
+    };
+    let store = Store::connect(&url.parse()?).await.context("the database cannot be opened")?;
+    store.migrate().await.context("the database schema cannot be brought up to date")?;
+    Ok(store)
+}
+
+/// Runs the parts of `role` until `stop`.
+///
+/// # Errors
+/// A part could not be started; what was started is stopped again.
+pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<()> {
+    let store = migrate(&config).await?;
+    let sealer = Sealer::new(&master_key(&config)?, "master")?;
+    let clock = Clock::System;
+    let keys = Keys::load(&store, &sealer, clock.now()).await.context("the signing keys cannot be read; is the master key the right one?")?;
+    let tls = tls::load(&config)?;
+    let settings = Settings {
+        public_url: config.server.public_url.clone(),
+        cluster_url: config.server.cluster_url.clone(),
+        authority_pem: tls.authority_pem.clone(),
+    };
+    let app = App { store, bell: Bell::new(), clock, settings, keys };
+    let parts = TaskTracker::new();
+    // Whatever ends this function also ends the parts.
+    let _guard = stop.clone().drop_guard();
+    parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
+    if role != Role::Work {
+        start_server(&config, &app, sealer, &tls, &parts, &stop).await?;
+    }
+    if role != Role::Serve {
+        let host = Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?;
+        let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
+        let worker = Worker::new(app.clone(), Arc::new(host), WorkerSettings::new(owner));
+        parts.spawn(worker.run(stop.clone()));
+        tracing::info!("worker started");
+    }
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    parts.close();
+    parts.wait().await;
+    Ok(())
+}
+
+async fn start_server(
+    config: &Config,
+    app: &App,
+    sealer: Sealer,
+    tls: &tls::Tls,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let public_url = app.settings.address("");
+    let development = match config.sign_in.development.listen {
+        None => None,
+        Some(address) => {
+            let listener = listen::bind(address).await?;
+            let issuer = format!("http://{}", listener.local_addr()?);
+            let clock = app.clock.clone();
+            let seconds: crate::dev_issuer::Clock = Arc::new(move || clock.now().as_seconds());
+            let redirect = redirect_uri(&public_url, "development");
+            let router = DevIssuer::new(&issuer, DEVELOPMENT_CLIENT, &[redirect], seconds)?.router();
+            parts.spawn(listen::serve(listener, None, router, stop.clone()));
+            tracing::warn!(%issuer, "the development issuer is on: anybody on this machine can sign in as anybody");
+            Some(issuer)
+        }
+    };
+    let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)) };
+    if let Some(address) = config.server.cluster_listen {
+        let listener = listen::bind(address).await?;
+        parts.spawn(listen::serve(listener, Some(tls.server.clone()), http::cluster_router(state.clone()), stop.clone()));
+    }
+    let listener = listen::bind(config.server.listen).await?;
+    let gateway = GatewaySettings { shutdown: stop.clone(), ..GatewaySettings::default() };
+    parts.spawn(listen::serve(listener, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
+    tracing::info!(address = %public_url, "server started");
+    Ok(())
+}
+
+async fn reload_keys(app: App, sealer: Sealer, stop: CancellationToken) {
+    while tokio::time::timeout(KEYS_RELOAD, stop.cancelled()).await.is_err() {
+        if let Err(error) = app.keys.reload(&app.store, &sealer).await {
+            tracing::warn!(%error, "signing keys could not be reloaded; the known ones stay in use");
+        }
+    }
+}
+
+fn host_settings(config: &Config) -> Result<HostSettings> {
+    let Some(chart) = config.host.vcluster_chart.clone() else {
+        bail!("setting host.vcluster_chart: is required to make workspaces; name the folder or archive of the vCluster chart 0.36.1");
+    };
+    let mut settings = HostSettings::new(config.host.kubeconfig.clone(), config.host.helm.clone(), chart);
+    settings.kubernetes_tag.clone_from(&config.host.kubernetes_version);
+    settings.endpoint = match config.host.endpoint {
+        EndpointKind::ClusterIp => EndpointMode::ClusterIp,
+        EndpointKind::ServiceDns => EndpointMode::ServiceDns,
+        EndpointKind::NodePort => match &config.host.node_address {
+            Some(address) => EndpointMode::NodePort { address: address.clone() },
+            None => bail!("setting host.node_address: is required with host.endpoint = \"node-port\""),
+        },
+    };
+    settings.platform = config.host.platform_networks.iter().cloned().map(hexabase_reconcile::Peer::Cidr).collect();
+    Ok(settings)
+}
+
+/// The key under which secrets are sealed: configured, or a file of the server's own.
+fn master_key(config: &Config) -> Result<[u8; 32]> {
+    let given = secret("store.master_key", config.store.master_key.as_ref(), config.store.master_key_file.as_deref())?;
+    let text = match given {
+        Some(text) => text.expose_secret().to_owned(),
+        None => own_master_key(&config.data_dir.join("master.key"))?,
+    };
+    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.context("setting store.master_key: must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+}
+
+fn own_master_key(path: &Path) -> Result<String> {
+    if !path.exists() {
+        let key = hexabase_oidc::random::random_bytes::<32>()?;
+        // Written aside and linked into place, so that of two first starts at once both use the same key.
+        let aside = path.with_extension(format!("{}", std::process::id()));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(STANDARD.encode(key).as_bytes())?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&aside, path);
+        fs::remove_file(&aside)?;
+        if let Err(error) = linked
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(error).with_context(|| format!("cannot write {}", path.display()));
+        }
+    }
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn private_folder(path: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make the folder {}", path.display()))
+}

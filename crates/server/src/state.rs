@@ -1,0 +1,26 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use hexabase_app::App;
+
+use crate::cookies::Cookies;
+use crate::providers::Providers;
+
+/// What handlers share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerState {
+    /// The platform.
+    pub app: App,
+    /// Ways to sign in.
+    pub providers: Providers,
+    /// Seals what a browser carries for us.
+    pub cookies: Arc<Cookies>,
+}
+
+impl FromRef<ServerState> for App {
+    fn from_ref(state: &ServerState) -> Self {
+        state.app.clone()
+    }
+}
