@@ -1,0 +1,134 @@
+//! The command line: a noun, then a verb.
+
+mod nouns;
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::nouns::{Goal, Group, Member, Org, Plan, Project, Workspace};
+
+use crate::error::EXIT_CODES;
+use crate::output::Format;
+
+/// Hexabase AI from the command line: workspaces, projects, people, and kubectl's sign-in.
+#[derive(Debug, Parser)]
+#[command(name = "hxb", version, after_long_help = EXIT_CODES, propagate_version = false, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Global {
+    /// How to print results.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// Address of the server; the one last signed in to when absent.
+    #[arg(long, global = true, env = "HEXABASE_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Where servers and sessions are kept [default: $XDG_CONFIG_HOME/hexabase/hxb.json].
+    #[arg(long, global = true, env = "HXB_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Show causes and request ids of failures.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sign in, in a browser.
+    Login {
+        /// Address of the server, such as hexabase.example.
+        #[arg(value_name = "SERVER")]
+        address: Option<String>,
+        /// Sign in on another device: shows an address and a code.
+        #[arg(long, conflicts_with = "no_browser")]
+        device: bool,
+        /// Print the address of the sign-in page, open nothing.
+        #[arg(long)]
+        no_browser: bool,
+        /// The authority that signed the server's certificate (PEM); it is remembered.
+        #[arg(long, value_name = "FILE")]
+        certificate_authority: Option<PathBuf>,
+    },
+    /// End the session, here and at the server.
+    Logout,
+    /// Show who is signed in, and where.
+    Whoami,
+    /// Organisations.
+    #[command(subcommand, visible_alias = "organization")]
+    Org(Org),
+    /// Plans: what a workspace may use and what it costs.
+    #[command(subcommand)]
+    Plan(Plan),
+    /// Workspaces: virtual clusters.
+    #[command(subcommand, visible_alias = "ws")]
+    Workspace(Workspace),
+    /// Projects: namespaces with a quota inside a workspace.
+    #[command(subcommand)]
+    Project(Project),
+    /// People with access to a workspace.
+    #[command(subcommand)]
+    Member(Member),
+    /// Groups of a workspace.
+    #[command(subcommand)]
+    Group(Group),
+    /// Let kubectl reach a workspace: write its entry into the kubeconfig.
+    Kubeconfig {
+        /// NAME, ORG/NAME or id.
+        #[arg(value_name = "WORKSPACE")]
+        workspace: String,
+        /// The file to change [default: the first of $KUBECONFIG, or ~/.kube/config].
+        #[arg(long, value_name = "PATH", conflicts_with = "print")]
+        file: Option<PathBuf>,
+        /// Print a kubeconfig of its own, change no file.
+        #[arg(long)]
+        print: bool,
+        /// Name of the context [default: hexabase-NAME].
+        #[arg(long, value_name = "NAME")]
+        context: Option<String>,
+        /// Make it the current context.
+        #[arg(long)]
+        set_current: bool,
+    },
+    /// Give kubectl a token: the client-go credential plugin that a kubeconfig names.
+    #[command(hide = true)]
+    Credential {
+        /// Id of the workspace.
+        #[arg(long, value_name = "ID")]
+        workspace: String,
+    },
+    /// Print the completion script of a shell.
+    Completion {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the version.
+    Version,
+    /// What the exit codes mean.
+    #[command(hide = true, after_help = EXIT_CODES)]
+    ExitCodes,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

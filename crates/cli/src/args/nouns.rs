@@ -1,0 +1,213 @@
+//! The verbs of each noun.
+
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Org {
+    /// List the organisations you are in.
+    List,
+    /// Show one.
+    Get {
+        /// Name or id; the only one or your own when absent.
+        org: Option<String>,
+    },
+    /// Make a new one.
+    Create {
+        /// Name for people.
+        name: String,
+    },
+    /// List its people.
+    Members {
+        /// Name or id; the only one or your own when absent.
+        org: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plan {
+    /// List the plans.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workspace {
+    /// Make a workspace.
+    Create {
+        /// Lower-case letters, digits and hyphens.
+        name: String,
+        /// Id of a plan: see `hxb plan list`.
+        #[arg(long)]
+        plan: String,
+        /// Name or id of the organisation; the only one or your own when absent.
+        #[arg(long)]
+        org: Option<String>,
+        /// Wait until it can be used (the default).
+        #[arg(long, overrides_with = "no_wait")]
+        wait: bool,
+        /// Return at once.
+        #[arg(long, overrides_with = "wait")]
+        no_wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+    /// List workspaces.
+    List {
+        /// Only those of this organisation (name or id).
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// Show one.
+    Get {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+    },
+    /// Delete one, and everything in it.
+    Delete {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+        /// Wait until nothing of it is left.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+    /// Wait for one, showing each step.
+    Wait {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// What to wait for.
+        #[arg(long = "for", value_enum, default_value_t)]
+        goal: Goal,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Goal {
+    /// It can be used.
+    #[default]
+    Ready,
+    /// Nothing of it is left.
+    Deleted,
+}
+
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub(crate) struct Timeout {
+    /// How long to wait at most, such as 90s or 5m.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    parsed.ok_or_else(|| "write a time such as 90s, 5m or 1h".to_owned())
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct In {
+    /// The workspace: NAME, ORG/NAME or id.
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(crate) workspace: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Project {
+    /// Make a project.
+    Create {
+        /// Lower-case letters, digits and hyphens; also the namespace's name.
+        name: String,
+        #[command(flatten)]
+        place: In,
+        /// CPU, such as 2 or 500m; from the plan when absent, like the others.
+        #[arg(long)]
+        cpu: Option<String>,
+        /// Memory, such as 4Gi.
+        #[arg(long)]
+        memory: Option<String>,
+        /// Storage of volume claims, such as 20Gi.
+        #[arg(long)]
+        storage: Option<String>,
+        /// Pods.
+        #[arg(long)]
+        pods: Option<u32>,
+    },
+    /// List projects.
+    List {
+        #[command(flatten)]
+        place: In,
+    },
+    /// Show one.
+    Get {
+        /// Name or id.
+        project: String,
+        #[command(flatten)]
+        place: In,
+    },
+    /// Delete one, with its namespace and everything in it.
+    Delete {
+        /// Name or id.
+        project: String,
+        #[command(flatten)]
+        place: In,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// Give a person access.
+    Add {
+        /// E-mail address or user id of a person who has signed in before.
+        #[arg(value_name = "EMAIL|USER")]
+        person: String,
+        #[command(flatten)]
+        place: In,
+        /// Name of a group to put the person in; may be repeated [default: WSUsers].
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// List people with access.
+    List {
+        #[command(flatten)]
+        place: In,
+    },
+    /// Take a person's access away.
+    Remove {
+        /// E-mail address or user id.
+        #[arg(value_name = "EMAIL|USER")]
+        person: String,
+        #[command(flatten)]
+        place: In,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// List groups, with the one each stands below.
+    List {
+        #[command(flatten)]
+        place: In,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h 30s"), Ok(Duration::from_secs(3_630)));
+        for bad in ["", "5", "-5m", "soon"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

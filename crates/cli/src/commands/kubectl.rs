@@ -1,0 +1,70 @@
+//! `hxb kubeconfig` and `hxb credential`: what kubectl needs.
+
+use std::path::PathBuf;
+
+use hexabase_core::ids::WorkspaceId;
+
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::files::{self, KubeconfigLock};
+use crate::kubeconfig::{Entry, merge, standalone};
+use crate::output::{self, say};
+use crate::{credential, resolve};
+
+/// Where the entry goes, and how it is called.
+pub(crate) struct Target {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) print: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) set_current: bool,
+}
+
+pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) -> Result<()> {
+    let api = context.api()?;
+    let workspace = resolve::workspace(&api, wanted).await?.value;
+    let server = api.server().to_owned();
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
+    let mut arguments =
+        ["credential", "--server", &server, "--workspace", workspace.id.as_str()].map(str::to_owned).to_vec();
+    if !context.default_file {
+        arguments.extend(["--config".to_owned(), context.file.path().display().to_string()]);
+    }
+    let entry = Entry {
+        name: format!("hexabase-{}", workspace.id),
+        context: target.name.unwrap_or_else(|| format!("hexabase-{}", workspace.name)),
+        certificate_authority: context.certificate_authority(&server)?,
+        server: workspace.server,
+        command: context.environment.command_name(&program),
+        arguments,
+    };
+    if target.print {
+        return output::write(&standalone(&entry)?);
+    }
+    let (path, only, elsewhere) = match target.file {
+        Some(path) => (path, true, true),
+        None => {
+            let (path, only) = context.environment.kubeconfig()?;
+            (path, only, false)
+        }
+    };
+    let lock = KubeconfigLock::take(&path).await?;
+    let existing = files::read(&path)?.unwrap_or_default();
+    // kubectl with a file of one context and no current one would talk to localhost.
+    let set_current = target.set_current || (only && existing.trim().is_empty());
+    files::replace(&path, &merge(&existing, &entry, set_current)?)?;
+    drop(lock);
+    let file = if elsewhere { format!(" --kubeconfig {}", path.display()) } else { String::new() };
+    let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
+    say(&format!("Context {} is in {}. Try: kubectl{file}{select} get namespaces", entry.context, path.display()));
+    Ok(())
+}
+
+pub(crate) async fn credential(context: &Context, workspace: &str) -> Result<()> {
+    let workspace: WorkspaceId = workspace.parse().map_err(|_| {
+        Error::new(Kind::Usage, format!("{workspace:?} is not a workspace id"))
+            .hint("write the kubeconfig again with: hxb kubeconfig")
+    })?;
+    let token = credential::workspace_token(&context.api()?.sessions, &workspace).await?;
+    output::write(&format!("{}\n", token.exec_credential()))
+}

@@ -1,0 +1,86 @@
+//! The commands, one file per noun.
+
+mod groups;
+mod kubectl;
+mod members;
+mod organizations;
+mod plans;
+mod projects;
+mod sign_in;
+mod workspaces;
+
+use std::io::{IsTerminal as _, stderr, stdin};
+
+use clap::CommandFactory as _;
+use clap_complete::shells;
+use serde_json::json;
+
+use crate::args::{Args, Command, Shell};
+use crate::context::Context;
+use crate::error::{EXIT_CODES, Error, Kind, Result};
+use crate::output::{self, say};
+use crate::settings::Environment;
+
+/// Runs one command.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let format = args.global.output;
+    match args.command {
+        Command::Completion { shell } => return completion(shell),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            return format.show(&json!({ "version": version }), || format!("hxb {version}"));
+        }
+        Command::ExitCodes => return output::write(&format!("{EXIT_CODES}\n")),
+        _ => {}
+    }
+    let context = Context::new(args.global, Environment::of_process())?;
+    match args.command {
+        Command::Login { address, device, no_browser, certificate_authority } => {
+            sign_in::login(&context, address, sign_in::way(&context, device, no_browser), certificate_authority).await
+        }
+        Command::Logout => sign_in::logout(&context).await,
+        Command::Whoami => sign_in::whoami(&context).await,
+        Command::Org(command) => organizations::run(&context, command).await,
+        Command::Plan(command) => plans::run(&context, command).await,
+        Command::Workspace(command) => workspaces::run(&context, command).await,
+        Command::Project(command) => projects::run(&context, command).await,
+        Command::Member(command) => members::run(&context, command).await,
+        Command::Group(command) => groups::run(&context, command).await,
+        Command::Kubeconfig { workspace, file, print, context: name, set_current } => {
+            kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current }).await
+        }
+        Command::Credential { workspace } => kubectl::credential(&context, &workspace).await,
+        Command::Completion { .. } | Command::Version | Command::ExitCodes => Ok(()),
+    }
+}
+
+fn completion(shell: Shell) -> Result<()> {
+    let (mut command, mut script) = (Args::command(), Vec::new());
+    match shell {
+        Shell::Bash => clap_complete::generate(shells::Bash, &mut command, "hxb", &mut script),
+        Shell::Zsh => clap_complete::generate(shells::Zsh, &mut command, "hxb", &mut script),
+        Shell::Fish => clap_complete::generate(shells::Fish, &mut command, "hxb", &mut script),
+    }
+    output::write(&String::from_utf8_lossy(&script))
+}
+
+/// Makes sure that the user means it: `name` is to be typed, unless `yes` was given.
+async fn confirm(yes: bool, what: &str, name: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return Err(Error::new(Kind::Usage, format!("nobody is here to confirm the deletion of {what} {name}"))
+            .hint("give --yes"));
+    }
+    say(&format!("This deletes {what} {name} and everything in it, for good. Type its name to go on:"));
+    let read = || {
+        let mut line = String::new();
+        stdin().read_line(&mut line).map(|_| line)
+    };
+    let typed = tokio::task::spawn_blocking(read).await;
+    match typed {
+        Ok(Ok(line)) if line.trim() == name => Ok(()),
+        _ => Err(Error::new(Kind::Usage, "that is not its name; nothing was deleted")),
+    }
+}

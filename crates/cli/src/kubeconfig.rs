@@ -1,0 +1,145 @@
+//! One workspace's entry in a kubeconfig file: written or merged, everything else left as it means.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Kind, Result};
+
+/// What kubectl needs to reach one workspace. Holds no secret.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// Name of the cluster and of the user: unique to the workspace.
+    pub(crate) name: String,
+    /// Name of the context.
+    pub(crate) context: String,
+    /// What kubectl connects to.
+    pub(crate) server: String,
+    /// The authority of the server's certificate, as PEM, when it is not a public one.
+    pub(crate) certificate_authority: Option<String>,
+    /// How kubectl starts this program.
+    pub(crate) command: String,
+    /// What it tells it.
+    pub(crate) arguments: Vec<String>,
+}
+
+fn malformed(what: &str) -> Error {
+    Error::new(Kind::Failure, format!("the kubeconfig is malformed: {what}"))
+        .hint("nothing was changed; repair it or give another with --file")
+}
+
+fn parse(text: &str) -> Result<Value> {
+    let value: Value =
+        serde_saphyr::from_str(text).map_err(|error| malformed("it is not YAML").because(error.to_string()))?;
+    match value {
+        Value::Null => Ok(json!({})),
+        Value::Object(_) => Ok(value),
+        _ => Err(malformed("it is not a mapping")),
+    }
+}
+
+/// The text of `existing` with `entry` in it. `set_current` makes it the current context.
+pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<String> {
+    let mut value = if existing.trim().is_empty() { json!({}) } else { parse(existing)? };
+    let Value::Object(root) = &mut value else { return Err(malformed("it is not a mapping")) };
+    let kind = root.entry("kind").or_insert_with(|| json!("Config"));
+    if kind != "Config" {
+        return Err(malformed("its kind is not Config"));
+    }
+    root.entry("apiVersion").or_insert_with(|| json!("v1"));
+    for list in ["clusters", "users", "contexts"] {
+        check_list(root, list)?;
+    }
+    if let Some(context) = find(root, "contexts", &entry.context)
+        && context.get("context").and_then(|context| context.get("cluster")) != Some(&json!(entry.name))
+    {
+        return Err(Error::new(Kind::Failure, format!("the kubeconfig has another context named {}", entry.context))
+            .hint("nothing was changed; choose a name with --context NAME"));
+    }
+    let cluster = body(root, "clusters", "cluster", &entry.name)?;
+    cluster.insert("server".to_owned(), json!(entry.server));
+    // These would contradict the authority below, or do away with it.
+    for field in ["certificate-authority", "insecure-skip-tls-verify", "certificate-authority-data"] {
+        cluster.remove(field);
+    }
+    if let Some(pem) = &entry.certificate_authority {
+        cluster.insert("certificate-authority-data".to_owned(), json!(STANDARD.encode(pem)));
+    }
+    *body(root, "users", "user", &entry.name)? = user(entry);
+    let context = body(root, "contexts", "context", &entry.context)?;
+    context.insert("cluster".to_owned(), json!(entry.name));
+    context.insert("user".to_owned(), json!(entry.name));
+    if set_current {
+        root.insert("current-context".to_owned(), json!(entry.context));
+    }
+    render(&value)
+}
+
+fn user(entry: &Entry) -> Map<String, Value> {
+    let exec = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": entry.command,
+        "args": entry.arguments,
+        "env": null,
+        "installHint": "hxb signs kubectl in to Hexabase AI. Install it, put it on the PATH, and run: hxb login",
+        "interactiveMode": "Never",
+        "provideClusterInfo": false,
+    });
+    Map::from_iter([("exec".to_owned(), exec)])
+}
+
+/// The file with nothing in it but `entry`.
+pub(crate) fn standalone(entry: &Entry) -> Result<String> {
+    merge("", entry, true)
+}
+
+fn check_list(root: &mut Map<String, Value>, list: &str) -> Result<()> {
+    let value = root.entry(list).or_insert(Value::Null);
+    if value.is_null() {
+        *value = json!([]);
+    }
+    let items = value.as_array().ok_or_else(|| malformed(&format!("{list} is not a list")))?;
+    if items.iter().any(|item| !item.get("name").is_some_and(Value::is_string)) {
+        return Err(malformed(&format!("an entry of {list} has no name")));
+    }
+    Ok(())
+}
+
+fn find<'a>(root: &'a Map<String, Value>, list: &str, name: &str) -> Option<&'a Value> {
+    root.get(list)?.as_array()?.iter().find(|item| item["name"] == name)
+}
+
+/// The inner mapping of the entry `name`, made when it is not there.
+fn body<'a>(
+    root: &'a mut Map<String, Value>,
+    list: &str,
+    field: &str,
+    name: &str,
+) -> Result<&'a mut Map<String, Value>> {
+    let items =
+        root.get_mut(list).and_then(Value::as_array_mut).ok_or_else(|| malformed(&format!("{list} is not a list")))?;
+    let place = items.iter().position(|item| item["name"] == name).unwrap_or_else(|| {
+        items.push(json!({ "name": name }));
+        items.len() - 1
+    });
+    let inner = &mut items[place][field];
+    if inner.is_null() {
+        *inner = json!({});
+    }
+    inner.as_object_mut().ok_or_else(|| malformed(&format!("the {field} of {name} is not a mapping")))
+}
+
+/// The value as YAML, read back to make sure that it still means the same.
+fn render(value: &Value) -> Result<String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(value, options)
+        .map_err(|error| Error::new(Kind::Failure, "cannot write the kubeconfig").because(error.to_string()))?;
+    if parse(&text)? != *value {
+        return Err(Error::new(Kind::Failure, "the kubeconfig holds something that cannot be written back unchanged")
+            .hint("nothing was changed; use another file with --file"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+
+const FOREIGN: &str = r#"# kept by hand
+apiVersion: v1
+kind: Config
+current-context: other
+preferences: {colors: true}
+extensions:
+- name: tool
+  extension: {last: "2026-01-01", on: "yes", ratio: 1.5, big: 12345678901}
+clusters:
+- name: other
+  cluster:
+    server: https://other.example
+    certificate-authority-data: QUJD
+    proxy-url: http://proxy.example:3128
+users:
+- name: other
+  user:
+    username: "012"
+    password: "1e3"
+    token: 'on'
+- name: keys
+  user: {client-key-data: "null", client-certificate-data: "~"}
+contexts:
+- name: other
+  context: {cluster: other, user: other, namespace: "123"}
+"#;
+
+fn entry() -> Entry {
+    Entry {
+        name: "hexabase-ws-1".to_owned(),
+        context: "hexabase-shop".to_owned(),
+        server: "https://hexabase.example/k8s/ws-1".to_owned(),
+        certificate_authority: Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(9)),
+        command: "hxb".to_owned(),
+        arguments: ["credential", "--server", "https://hexabase.example", "--workspace", "ws-1"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+#[test]
+fn a_new_file_holds_the_entry_and_no_secret() {
+    let text = standalone(&entry()).unwrap();
+    let value = parse(&text).unwrap();
+    assert_eq!(value["current-context"], "hexabase-shop");
+    assert_eq!(value["contexts"][0]["context"], json!({ "cluster": "hexabase-ws-1", "user": "hexabase-ws-1" }));
+    assert_eq!(value["users"][0]["user"]["exec"]["args"][4], "ws-1");
+    assert_eq!(value["users"][0]["user"]["exec"]["interactiveMode"], "Never");
+    let authority = value["clusters"][0]["cluster"]["certificate-authority-data"].as_str().unwrap();
+    assert_eq!(STANDARD.decode(authority).unwrap(), entry().certificate_authority.unwrap().into_bytes());
+    assert!(!text.contains("token") && !text.contains("password"));
+}
+
+#[test]
+fn entries_and_fields_of_others_mean_the_same_afterwards() {
+    let before = parse(FOREIGN).unwrap();
+    let mut after = parse(&merge(FOREIGN, &entry(), false).unwrap()).unwrap();
+    for list in ["clusters", "users", "contexts"] {
+        let items = after[list].as_array_mut().unwrap();
+        let own = items.pop().unwrap();
+        assert!(own["name"].as_str().unwrap().starts_with("hexabase-"));
+    }
+    assert_eq!(after, before);
+    assert_eq!(before["users"][0]["user"], json!({ "username": "012", "password": "1e3", "token": "on" }));
+}
+
+#[test]
+fn writing_twice_changes_nothing_more() {
+    let once = merge(FOREIGN, &entry(), true).unwrap();
+    assert_eq!(merge(&once, &entry(), true).unwrap(), once);
+    assert_eq!(parse(&once).unwrap()["current-context"], "hexabase-shop");
+}
+
+#[test]
+fn what_the_user_added_to_our_entry_stays() {
+    let mut value = parse(&merge(FOREIGN, &entry(), false).unwrap()).unwrap();
+    value["contexts"][1]["context"]["namespace"] = json!("web");
+    value["clusters"][1]["cluster"]["proxy-url"] = json!("http://proxy.example");
+    value["clusters"][1]["cluster"]["insecure-skip-tls-verify"] = json!(true);
+    let mut moved = entry();
+    moved.server = "https://new.example/k8s/ws-1".to_owned();
+    moved.certificate_authority = None;
+    let after = parse(&merge(&render(&value).unwrap(), &moved, false).unwrap()).unwrap();
+    assert_eq!(after["contexts"][1]["context"]["namespace"], "web");
+    let cluster = json!({ "server": "https://new.example/k8s/ws-1", "proxy-url": "http://proxy.example" });
+    assert_eq!(after["clusters"][1]["cluster"], cluster);
+}
+
+#[test]
+fn a_context_of_somebody_else_is_not_taken_over() {
+    let mut taken = entry();
+    taken.context = "other".to_owned();
+    assert!(merge(FOREIGN, &taken, false).unwrap_err().render(false, true).contains("--context NAME"));
+}
+
+#[test]
+fn a_malformed_file_is_refused() {
+    for text in [
+        "a: [",
+        "just text",
+        "[]",
+        "kind: Pod",
+        "clusters: {}",
+        "users: [1]",
+        "contexts: [{context: {}}]",
+        "clusters: [{name: hexabase-ws-1, cluster: []}]",
+        "kind: Config\nkind: Config",
+    ] {
+        assert_eq!(merge(text, &entry(), false).unwrap_err().kind(), Kind::Failure, "{text}");
+    }
+}
+
+#[test]
+fn empty_files_and_null_lists_are_a_start() {
+    for text in
+        ["", "\n", "# nothing yet\n", "---\n", "clusters: null\nusers: []\ncontexts:\n", "{\"apiVersion\":\"v1\"}"]
+    {
+        let value = parse(&merge(text, &entry(), false).unwrap()).unwrap();
+        assert_eq!(value["clusters"].as_array().unwrap().len(), 1, "{text:?}");
+    }
+}
+
+#[test]
+fn text_that_looks_like_something_else_is_written_so_that_every_reader_sees_text() {
+    for word in [
+        "yes",
+        "on",
+        "y",
+        "012",
+        "0o7",
+        "1e3",
+        "1_000",
+        "2026-01-01",
+        "12:30:45",
+        "~",
+        ".inf",
+        "=",
+        "a: b",
+        "#",
+        " x ",
+        "é\u{7}",
+    ] {
+        let text = merge(&json!({ "note": word }).to_string(), &entry(), false).unwrap();
+        assert_eq!(parse(&text).unwrap()["note"], word);
+        let plain = text.lines().any(|line| line == format!("note: {word}"));
+        assert!(!plain, "{word:?} was written without quotes");
+    }
+}

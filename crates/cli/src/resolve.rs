@@ -1,0 +1,168 @@
+//! From the names that people write to ids.
+
+use hexabase_api::members::Member;
+use hexabase_api::organizations::Organization;
+use hexabase_api::projects::Project;
+use hexabase_api::workspaces::Workspace;
+use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
+
+use crate::client::{Api, Fetched};
+use crate::error::{Error, Kind, Result};
+
+const MOST_NAMES: usize = 20;
+
+/// "not found; you can see: …"
+fn not_found(what: &str, text: &str, visible: impl IntoIterator<Item = String>) -> Error {
+    let mut names: Vec<_> = visible.into_iter().collect();
+    let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+    names.truncate(MOST_NAMES);
+    let visible = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Error::new(Kind::NotFound, format!("{what} {text} not found; you can see: {visible}{more}"))
+}
+
+fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -> Result<Organization> {
+    let visible: Vec<_> = organizations.iter().map(|organization| organization.name.clone()).collect();
+    let Some(wanted) = wanted else {
+        let only = organizations.len() == 1;
+        let mut candidates = organizations.into_iter().filter(|organization| only || organization.personal);
+        return match (candidates.next(), candidates.next()) {
+            (Some(one), None) => Ok(one),
+            _ if visible.is_empty() => {
+                Err(Error::new(Kind::NotFound, "you are in no organisation").hint("make one with: hxb org create NAME"))
+            }
+            _ => Err(Error::new(Kind::Usage, "you are in several organisations")
+                .hint(format!("choose one with --org: {}", visible.join(", ")))),
+        };
+    };
+    let matches = organizations
+        .into_iter()
+        .filter(|organization| organization.id.as_str() == wanted || organization.name == wanted);
+    let mut matches: Vec<_> = matches.collect();
+    match matches.len() {
+        0 => Err(not_found("organisation", wanted, visible)),
+        1 => Ok(matches.remove(0)),
+        _ => {
+            let ids: Vec<_> = matches.iter().map(|organization| organization.id.as_str()).collect();
+            Err(Error::new(Kind::Usage, format!("several organisations are named {wanted}"))
+                .hint(format!("give the id: {}", ids.join(", "))))
+        }
+    }
+}
+
+/// The organisation of that name or id; without one, the only one or the personal one.
+pub(crate) async fn organization(api: &Api, wanted: Option<&str>) -> Result<Organization> {
+    choose_organization(api.list(&["organizations"], &[]).await?.value, wanted)
+}
+
+fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
+    workspaces.value.into_iter().filter(|workspace| workspace.phase != WorkspacePhase::Deleted).collect()
+}
+
+/// The id of the workspace given as NAME, ORG/NAME or id. An id is taken as it is.
+pub(crate) async fn workspace_id(api: &Api, wanted: &str) -> Result<WorkspaceId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let (organization_wanted, name) = match wanted.split_once('/') {
+        Some((organization, name)) => (Some(organization), name),
+        None => (None, wanted),
+    };
+    let within = match organization_wanted {
+        Some(wanted) => Some(organization(api, Some(wanted)).await?.id),
+        None => None,
+    };
+    let mut matches = living(api.list(&["workspaces"], &[("name", name)]).await?);
+    matches.retain(|workspace| {
+        workspace.name == name && within.as_ref().is_none_or(|within| workspace.organization == *within)
+    });
+    match matches.len() {
+        0 => {
+            let all = living(api.list(&["workspaces"], &[]).await?);
+            Err(not_found("workspace", wanted, all.into_iter().map(|workspace| workspace.name)))
+        }
+        1 => Ok(matches.remove(0).id),
+        _ => {
+            let places: Vec<_> = matches.iter().map(|workspace| format!("{}/{name}", workspace.organization)).collect();
+            Err(Error::new(Kind::Usage, format!("several workspaces are named {name}"))
+                .hint(format!("give one of: {}", places.join(", "))))
+        }
+    }
+}
+
+/// The workspace given as NAME, ORG/NAME or id.
+pub(crate) async fn workspace(api: &Api, wanted: &str) -> Result<Fetched<Workspace>> {
+    let id = workspace_id(api, wanted).await?;
+    api.get(&["workspaces", id.as_str()]).await
+}
+
+/// The id of the project given as name or id.
+pub(crate) async fn project_id(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<ProjectId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let projects: Fetched<Vec<Project>> = api.list(&["workspaces", workspace.as_str(), "projects"], &[]).await?;
+    let projects: Vec<_> =
+        projects.value.into_iter().filter(|project| project.phase != ProjectPhase::Deleted).collect();
+    match projects.iter().find(|project| project.name == wanted) {
+        Some(project) => Ok(project.id.clone()),
+        None => Err(not_found("project", wanted, projects.into_iter().map(|project| project.name))),
+    }
+}
+
+/// The id of the member given by address or id.
+pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<UserId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let members: Fetched<Vec<Member>> = api.list(&["workspaces", workspace.as_str(), "members"], &[]).await?;
+    let same = |member: &&Member| member.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(wanted));
+    match members.value.iter().find(same) {
+        Some(member) => Ok(member.user.clone()),
+        None => {
+            let visible =
+                members.value.into_iter().map(|member| member.email.unwrap_or_else(|| member.user.to_string()));
+            Err(not_found("member", wanted, visible))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn organizations(all: &[(&str, bool)]) -> Vec<Organization> {
+        let one = |(place, (name, personal)): (usize, &(&str, bool))| {
+            let id = format!("org-{place:020}");
+            let object = json!({ "id": id, "name": name, "personal": personal, "role": "admin", "created_at": "2026-01-01T00:00:00Z" });
+            serde_json::from_value(object).unwrap()
+        };
+        all.iter().enumerate().map(one).collect()
+    }
+
+    fn choose(all: &[(&str, bool)], wanted: Option<&str>) -> Result<String, Kind> {
+        choose_organization(organizations(all), wanted)
+            .map(|organization| organization.name)
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn without_a_word_it_is_the_only_organisation_or_ones_own() {
+        assert_eq!(choose(&[("acme", false)], None), Ok("acme".to_owned()));
+        assert_eq!(choose(&[("acme", false), ("mine", true)], None), Ok("mine".to_owned()));
+        assert_eq!(choose(&[("acme", false), ("umbrella", false)], None), Err(Kind::Usage));
+        assert_eq!(choose(&[], None), Err(Kind::NotFound));
+    }
+
+    #[test]
+    fn an_organisation_is_found_by_name_or_id_unless_the_name_is_ambiguous() {
+        let all = [("acme", false), ("acme", false), ("mine", true)];
+        assert_eq!(choose(&all, Some("mine")), Ok("mine".to_owned()));
+        assert_eq!(choose(&all, Some("acme")), Err(Kind::Usage));
+        assert_eq!(choose(&all, Some("org-00000000000000000001")), Ok("acme".to_owned()));
+        let error = choose_organization(organizations(&all), Some("other")).unwrap_err();
+        assert_eq!(error.to_string(), "organisation other not found; you can see: acme, acme, mine");
+    }
+}

@@ -1,0 +1,14 @@
+//! `hxb` as users run it: the real binary against a stub of the server's endpoints on a loopback port.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which clippy does not see as tests")]
+
+mod exit_codes;
+mod harness;
+mod kubectl;
+mod login;
+mod output;
+mod session;
+mod stub;
+mod stub_oauth;
+mod tls;
+mod workspaces;

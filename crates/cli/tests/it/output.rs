@@ -1,0 +1,98 @@
+//! What is printed.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, WORKSPACE};
+use crate::stub::{Stub, workspace};
+
+#[tokio::test]
+async fn json_and_yaml_are_the_apis_own_objects_with_fields_of_newer_servers() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    assert_eq!(home.hxb(&["workspace", "get", "shop", "-o", "json"]).await.json(), workspace("ready", &[]));
+    let ended = home.hxb(&["workspace", "get", "shop", "-o", "yaml"]).await;
+    assert_eq!(serde_saphyr::from_str::<Value>(&ended.out).unwrap(), workspace("ready", &[]));
+}
+
+#[tokio::test]
+async fn a_list_is_read_to_its_end_and_printed_as_one_page() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let plan = |id: &str| {
+        let limits = json!({ "cpu": "4", "memory": "8Gi", "storage": "50Gi", "pods": 50, "projects": 10, "members": 20, "workspaces": 3 });
+        json!({ "id": id, "display_name": "Plan", "limits": limits, "price_minor": 4900, "currency": "USD", "dedicated_nodes": false })
+    };
+    stub.answer("GET /plans", 200, json!({ "items": [plan("small")], "next_cursor": "a+b" }));
+    stub.answer("GET /plans?cursor=a%2Bb", 200, json!({ "items": [plan("large")] }));
+    assert_eq!(
+        home.hxb(&["plan", "list", "-o", "json"]).await.json(),
+        json!({ "items": [plan("small"), plan("large")] })
+    );
+    let ended = home.hxb(&["plan", "list"]).await;
+    assert_eq!(
+        ended.out,
+        "ID      NAME   CPU   MEMORY   STORAGE   PODS   PROJECTS   NODES    PRICE/MONTH\n\
+         small   Plan   4     8Gi      50Gi      50     10         shared   49.00 USD\n\
+         large   Plan   4     8Gi      50Gi      50     10         shared   49.00 USD\n"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_list_is_a_sentence_for_people_and_an_empty_page_for_programs() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let path = format!("GET /workspaces/{WORKSPACE}/projects");
+    stub.answer(&path, 200, json!({ "items": [] }));
+    let ended = home.hxb(&["project", "list", "-w", "shop"]).await;
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", "There are no projects in this workspace.\n"));
+    assert_eq!(home.hxb(&["project", "list", "-w", "shop", "-o", "json"]).await.json(), json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn projects_and_members_go_to_the_api_as_they_were_typed() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let quota = json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": 20 });
+    let project = json!({ "id": "prj-00000000000000000001", "workspace": WORKSPACE, "name": "web", "phase": "creating", "quota": quota, "created_at": "2026-01-01T00:00:00Z" });
+    let member = json!({ "user": "usr-00000000000000000002", "display_name": "Bob", "email": "bob@example.com", "groups": ["WSAdmins"], "effective_groups": [] });
+    let base = format!("/workspaces/{WORKSPACE}");
+    stub.answer(&format!("POST {base}/projects"), 201, project.clone());
+    stub.answer(&format!("GET {base}/projects"), 200, json!({ "items": [project] }));
+    stub.answer(&format!("DELETE {base}/projects/prj-00000000000000000001"), 202, project);
+    stub.answer(&format!("POST {base}/members"), 201, member.clone());
+    stub.answer(&format!("GET {base}/members"), 200, json!({ "items": [member] }));
+    stub.answer(&format!("DELETE {base}/members/usr-00000000000000000002"), 200, json!({}));
+    for (arguments, body) in [
+        (&["project", "create", "web", "-w", "shop"][..], json!({ "name": "web", "quota": null })),
+        (
+            &["project", "create", "web", "-w", "shop", "--cpu", "2", "--pods", "20"],
+            json!({ "name": "web", "quota": { "cpu": "2", "memory": null, "storage": null, "pods": 20 } }),
+        ),
+        (&["project", "delete", "web", "-w", "shop", "--yes"], Value::Null),
+        (
+            &["member", "add", "-w", "shop", "bob@example.com", "--group", "WSAdmins", "--group", "Ops"],
+            json!({ "user": null, "email": "bob@example.com", "groups": ["WSAdmins", "Ops"] }),
+        ),
+        (
+            &["member", "add", "-w", "shop", "usr-00000000000000000002"],
+            json!({ "user": "usr-00000000000000000002", "email": null, "groups": [] }),
+        ),
+        (&["member", "remove", "-w", "shop", "Bob@Example.com"], Value::Null),
+    ] {
+        let ended = home.hxb(arguments).await;
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        assert_eq!(stub.world().requests.last().unwrap().1, body, "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn completion_and_version_need_no_server() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = home.hxb(&["completion", shell]).await;
+        assert!(ended.code == 0 && ended.out.contains("kubeconfig"));
+    }
+    assert_eq!(home.hxb(&["version"]).await.out, format!("hxb {}\n", env!("CARGO_PKG_VERSION")));
+    let help = home.hxb(&["-h"]).await.out;
+    assert!(help.contains("kubeconfig") && !help.contains("credential "), "{help}");
+}

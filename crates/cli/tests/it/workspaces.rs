@@ -1,0 +1,86 @@
+//! Workspaces, from creation to deletion.
+
+use serde_json::json;
+
+use crate::harness::{Home, ORGANIZATION, WORKSPACE};
+use crate::stub::{Stub, workspace};
+
+fn birth() -> [serde_json::Value; 3] {
+    [
+        workspace("creating", &[("namespace", "waiting")]),
+        workspace("creating", &[("namespace", "done"), ("limits", "waiting")]),
+        workspace("ready", &[("namespace", "done"), ("limits", "done")]),
+    ]
+}
+
+const BIRTH: &str = "shop: creating\nshop: namespace: waiting\nshop: namespace: done\nshop: limits: waiting\n\
+                     shop: ready\nshop: limits: done\n";
+
+#[tokio::test]
+async fn creation_shows_each_step_from_the_live_feed_and_ends_when_ready() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    stub.world().states.extend(birth());
+    let ended = home.hxb(&["workspace", "create", "shop", "--plan", "standard"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, BIRTH));
+    assert_eq!(
+        ended.out,
+        format!("Workspace shop ({WORKSPACE}) is ready. Use it with: hxb kubeconfig shop --set-current\n")
+    );
+    let world = stub.world();
+    let (request, body, key) = world.requests.iter().find(|(request, ..)| request.starts_with("POST")).unwrap();
+    assert_eq!(*request, format!("POST /organizations/{ORGANIZATION}/workspaces"));
+    assert_eq!((body, key.is_some()), (&json!({ "name": "shop", "plan": "standard" }), true));
+}
+
+#[tokio::test]
+async fn without_a_live_feed_it_looks_from_time_to_time() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    stub.world().no_feed = true;
+    stub.world().states.extend(birth());
+    let ended = home.hxb(&["workspace", "wait", "shop"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, BIRTH));
+}
+
+#[tokio::test]
+async fn creation_need_not_be_waited_for() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let ended = home.hxb(&["workspace", "create", "shop", "--plan", "standard", "--no-wait", "--org", "acme"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert_eq!(ended.out, format!("Workspace shop ({WORKSPACE}) is being created in acme.\n"));
+}
+
+#[tokio::test]
+async fn deletion_can_be_waited_for_whether_or_not_a_record_stays() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    stub.world().states.extend([workspace("ready", &[]), workspace("deleting", &[]), workspace("deleted", &[])]);
+    let ended = home.hxb(&["workspace", "delete", "shop", "--yes", "--wait"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Workspace shop is deleted.\n"));
+    assert!(ended.err.ends_with("shop: deleting\nshop: deleted\n"), "{ended:?}");
+    let ended = home.hxb(&["workspace", "wait", "gone", "--for", "deleted"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, "There is no workspace gone.\n"));
+    let ended = home.hxb(&["workspace", "wait", "ws-00000000000000000009", "--for", "deleted"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_two_organisations_use_needs_the_organisation() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut other = workspace("ready", &[]);
+    other["id"] = json!("ws-00000000000000000002");
+    other["organization"] = json!("org-00000000000000000002");
+    stub.answer("GET /workspaces", 200, json!({ "items": [workspace("ready", &[]), other] }));
+    let ended = home.hxb(&["workspace", "get", "shop"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.err.contains(&format!("give one of: {ORGANIZATION}/shop, org-00000000000000000002/shop")),
+        "{ended:?}"
+    );
+    for name in ["acme/shop".to_owned(), format!("{ORGANIZATION}/shop"), WORKSPACE.to_owned()] {
+        assert_eq!(home.hxb(&["workspace", "get", &name]).await.code, 0, "{name}");
+    }
+}
