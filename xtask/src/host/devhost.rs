@@ -1,0 +1,172 @@
+//! The devhost: Kubernetes on this machine from our own builds, as one node. Every step looks first and does only what
+//! is missing, so the same path sets up, repairs and finds that there is nothing to do.
+//!
+//! ```text
+//! preflight -> packages -> tools -> images -> network -> containerd -> kine -> API server -> kubelet -> kube-proxy -> addons
+//! ```
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::layout::{Layout, Ports, State, boot_id};
+use super::preflight::Facts;
+use super::{Options, teardown};
+use super::{addons, cgroups, containerd, control_plane, images, kube, network, node, packages, pki, process, traces};
+use crate::progress::{Progress, seconds};
+use crate::tools::{self, DEVHOST};
+use crate::{cmd, settings};
+
+/// Names of all our processes, in the order they start.
+pub(crate) const PROCESSES: [&str; 7] =
+    ["containerd", "kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+
+/// Brings the devhost up, or repairs it, and gives its state.
+pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, State)> {
+    let layout = Layout::locate()?;
+    let _lock = lock(progress)?;
+    let known = State::load(&layout)?;
+    if let Some(state) = &known
+        && is_up(&layout, state)?
+    {
+        progress.say(&format!("devhost is up already ({})", seconds(progress.elapsed())));
+        return Ok((layout, state.clone()));
+    }
+
+    let ports = known.as_ref().map_or(Ports::from_base(options.port_base), |state| state.ports);
+    let missing = tools::missing(DEVHOST)?;
+    progress.step("check this machine", || Facts::gather(&layout, known.as_ref(), ports, &missing)?.check())?;
+    let compiler = missing.contains(&tools::Tool::Kine);
+    packages::ensure(&packages::missing(compiler), options.yes, progress)?;
+    tools::ensure(DEVHOST, progress)?;
+    images::ensure_archives(progress)?;
+
+    let mut state = progress.step("prepare the node", || prepare(&layout, known, ports))?;
+    progress.step("start containerd", || containerd::ensure(&layout, &state))?;
+    progress.step("start the control plane", || control_plane::ensure(&layout, &state))?;
+    images::import(&layout, &mut state, progress)?;
+    progress.step("start kubelet and kube-proxy", || node::ensure(&layout, &state))?;
+    let had_pods = !state.addons.is_empty();
+    addons::ensure(&layout, &mut state, progress)?;
+    progress.step("wait for the node", || node::wait_ready(&layout, had_pods))?;
+    progress.step("wait for DNS, storage and metrics", || addons::wait(&layout))?;
+    progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
+    Ok((layout, state))
+}
+
+/// Takes it down, whatever state it is in.
+pub(crate) fn down(progress: &Progress) -> Result<()> {
+    let layout = Layout::locate()?;
+    let _lock = lock(progress)?;
+    if !fs::exists(layout.root())? && traces::left_behind(&layout).is_empty() {
+        progress.say("there is no devhost");
+        return Ok(());
+    }
+    teardown::run(&layout, progress)?;
+    progress.say(&format!("devhost is down ({})", seconds(progress.elapsed())));
+    Ok(())
+}
+
+/// Lines that tell what runs.
+pub(crate) fn status() -> Result<Vec<String>> {
+    let layout = Layout::locate()?;
+    let Some(state) = State::load(&layout)? else { return Ok(vec!["devhost: down".into()]) };
+    let mut lines = vec![
+        format!("devhost: {}", if is_up(&layout, &state)? { "up" } else { "needs repair: run `cargo xtask up`" }),
+        format!("  kubeconfig  {}", layout.kubeconfig().display()),
+        format!("  API server  {}", state.api_url()),
+        format!("  pods        {}", state.pod_cidr),
+        format!("  services    {}", state.service_cidr),
+        format!("  logs        {}", layout.path("logs").display()),
+    ];
+    for name in PROCESSES {
+        let pid = process::running(&layout, name).map_or("not running".to_owned(), |pid| format!("pid {pid}"));
+        lines.push(format!("  {name:<24} {pid}"));
+    }
+    Ok(lines)
+}
+
+/// True if there is nothing to do.
+fn is_up(layout: &Layout, state: &State) -> Result<bool> {
+    if state.boot != boot_id() || !tools::missing(DEVHOST)?.is_empty() || !packages::missing(false).is_empty() {
+        return Ok(false);
+    }
+    let specs = [
+        containerd::spec(layout, state)?,
+        control_plane::kine(layout)?,
+        control_plane::api_server(layout, state)?,
+        control_plane::controller_manager(layout, state)?,
+        control_plane::scheduler(layout, state)?,
+        node::kubelet(layout, state)?,
+        node::kube_proxy(layout, state)?,
+    ];
+    Ok(specs.iter().all(|spec| process::is_current(layout, spec))
+        && network::is_ready(layout, state)
+        && control_plane::is_serving(state)
+        && node::is_serving(state)
+        && images::are_imported(state)?
+        && addons::are_applied(layout, state)?
+        && kube::is_ready(layout)
+        && kube::node_is_ready(layout)
+        && addons::waiting_for(layout).is_none())
+}
+
+/// State, kernel settings, network, cgroup and certificates.
+fn prepare(layout: &Layout, known: Option<State>, ports: Ports) -> Result<State> {
+    network::load_bridge_module()?;
+    let state = match known {
+        Some(state) if state.boot == boot_id() => state,
+        // What lies on the disk since the boot before is ours, not the machine's.
+        Some(state) => State { folders: state.folders.clone(), ..remember_machine(state)? },
+        None => remember_machine(choose(ports)?)?,
+    };
+    fs::create_dir_all(layout.root()).with_context(|| format!("cannot create {}", layout.root().display()))?;
+    state.save(layout)?;
+    network::ensure(layout, &state)?;
+    cgroups::ensure()?;
+    pki::ensure(layout, &state)?;
+    Ok(state)
+}
+
+fn choose(ports: Ports) -> Result<State> {
+    let (pods, services) = network::choose(&network::taken()?)?;
+    Ok(State {
+        pod_cidr: format!("10.{pods}.0.0/16"),
+        service_cidr: format!("10.{services}.0.0/16"),
+        node_ip: Ipv4Addr::new(10, pods, 0, 1),
+        dns_ip: Ipv4Addr::new(10, services, 0, 10),
+        api_service_ip: Ipv4Addr::new(10, services, 0, 1),
+        ports,
+        boot: String::new(),
+        sysctls: Default::default(),
+        nft_tables: vec![],
+        folders: vec![],
+        imported: Default::default(),
+        addons: String::new(),
+    })
+}
+
+/// Notes how the machine is before we change it; again after each boot.
+fn remember_machine(state: State) -> Result<State> {
+    // Asking iptables for its rules may create tables; that shall not count as having been there.
+    let nft_tables = network::tables()?;
+    let folders = traces::FOLDERS.iter().filter(|folder| Path::new(folder).exists());
+    let folders = folders.map(|folder| (*folder).to_owned()).collect();
+    // Connection tracking has settings only once it is in use: have it loaded, so that they can be put back.
+    cmd::succeeds(cmd::system("conntrack").arg("-C"));
+    Ok(State { boot: boot_id(), sysctls: network::read_sysctls(), nft_tables, folders, ..state })
+}
+
+/// One xtask at a time changes the devhost.
+fn lock(progress: &Progress) -> Result<File> {
+    let root = settings::cache_root()?;
+    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+    let file = File::create(root.join("devhost.lock"))?;
+    if file.try_lock().is_err() {
+        progress.say("waiting for another xtask");
+        file.lock().context("cannot lock the devhost")?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,111 @@
+//! Host clusters that somebody else runs, or that k3d or kind make for us.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Host, HostKind};
+use crate::progress::Progress;
+use crate::tools::{self, CLIENT, Tools};
+use crate::{cmd, settings};
+
+/// Name of the cluster that k3d or kind makes.
+const CLUSTER: &str = "hexabase";
+const K3S_KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+
+/// Finds or makes the cluster, and checks that it answers.
+pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
+    let kubeconfig = match kind {
+        HostKind::Kubeconfig => own_kubeconfig()?,
+        HostKind::K3s => k3s(progress)?,
+        HostKind::K3d | HostKind::Kind => made(kind, progress)?,
+        HostKind::Devhost => bail!("the devhost is no external cluster"),
+    };
+    let tools = tools::ensure(CLIENT, progress)?;
+    progress.step("reach the API server", || reach(&tools, &kubeconfig))?;
+    Ok(Host { kind, kubeconfig, node_ip: None, tools })
+}
+
+/// Removes a cluster that we made; others are left alone.
+pub(crate) fn down(kind: HostKind, progress: &Progress) -> Result<()> {
+    match kind {
+        HostKind::K3d => {
+            progress.step("delete the k3d cluster", || {
+                cmd::output(cmd::system("k3d").args(["cluster", "delete", CLUSTER]))
+            })?;
+        }
+        HostKind::Kind => {
+            let arguments = ["delete", "cluster", "--name", CLUSTER];
+            progress.step("delete the kind cluster", || cmd::output(cmd::system("kind").args(arguments)))?;
+        }
+        _ => progress.say("this host cluster is not ours: it stays as it is"),
+    }
+    Ok(())
+}
+
+/// True if `k3s`, `k3d` or `kind` is installed.
+pub(crate) fn is_installed(kind: HostKind) -> bool {
+    cmd::which(kind.name()).is_some()
+}
+
+/// Where the kubeconfig of a cluster lies that k3d or kind made for us.
+pub(crate) fn made_kubeconfig(kind: HostKind) -> Result<PathBuf> {
+    Ok(settings::cache_root()?.join(kind.name()).join("kubeconfig"))
+}
+
+fn own_kubeconfig() -> Result<PathBuf> {
+    if let Some(list) = settings::var("KUBECONFIG") {
+        // The first of a list is where kubectl looks for the current context.
+        let first = list.split(':').next().unwrap_or_default();
+        let path = PathBuf::from(first);
+        return path.is_file().then_some(path).with_context(|| format!("KUBECONFIG names {first}, which is no file"));
+    }
+    let home = settings::var("HOME").context("set KUBECONFIG to the kubeconfig of your cluster")?;
+    let path = Path::new(&home).join(".kube/config");
+    path.is_file().then_some(path).context("set KUBECONFIG to the kubeconfig of your cluster: there is no default one")
+}
+
+fn k3s(progress: &Progress) -> Result<PathBuf> {
+    let path = PathBuf::from(K3S_KUBECONFIG);
+    if !path.is_file() && cmd::which("systemctl").is_some() {
+        progress.step("start k3s", || cmd::output(cmd::system("systemctl").args(["start", "k3s"])))?;
+    }
+    if !path.is_file() {
+        bail!("k3s is installed but has not run yet ({K3S_KUBECONFIG} is missing): start it and try again");
+    }
+    Ok(path)
+}
+
+fn made(kind: HostKind, progress: &Progress) -> Result<PathBuf> {
+    let tool = kind.name();
+    let run = |arguments: &[&str]| cmd::output(cmd::system(tool).args(arguments));
+    let (list, create, show): (&[&str], &[&str], &[&str]) = match kind {
+        HostKind::K3d => (
+            &["cluster", "list", "--no-headers"],
+            &["cluster", "create", CLUSTER, "--kubeconfig-update-default=false", "--kubeconfig-switch-context=false"],
+            &["kubeconfig", "get", CLUSTER],
+        ),
+        _ => {
+            (&["get", "clusters"], &["create", "cluster", "--name", CLUSTER], &["get", "kubeconfig", "--name", CLUSTER])
+        }
+    };
+    let path = made_kubeconfig(kind)?;
+    std::fs::create_dir_all(path.parent().context("the cache has no folder")?)?;
+    let exists = run(list)?.lines().any(|line| line.split_whitespace().next() == Some(CLUSTER));
+    if !exists {
+        // kind writes a kubeconfig when it creates; ours, not the user's.
+        let create = || cmd::output(cmd::system(tool).args(create).env("KUBECONFIG", &path));
+        progress.long_step(&format!("create the {tool} cluster"), create)?;
+    }
+    std::fs::write(&path, run(show)?)?;
+    Ok(path)
+}
+
+fn reach(tools: &Tools, kubeconfig: &Path) -> Result<()> {
+    let mut kubectl = Command::new(&tools.kubectl);
+    kubectl.arg("--kubeconfig").arg(kubeconfig).args(["get", "--raw", "/readyz", "--request-timeout=15s"]);
+    cmd::output(&mut kubectl)
+        .map(drop)
+        .with_context(|| format!("the cluster of {} does not answer", kubeconfig.display()))
+}

@@ -1,0 +1,159 @@
+//! The devhost's folder in the cache: which file lies where, and the state that later runs read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::settings;
+
+/// Name of the one node.
+pub(crate) const NODE: &str = "devhost";
+/// Name of our bridge; pods and the node's own address are on it.
+pub(crate) const BRIDGE: &str = "hxb0";
+/// Name of our CNI network, our nft table and our cgroup.
+pub(crate) const NETWORK: &str = "hexabase";
+
+/// Paths below the devhost's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout in the configured cache.
+    pub(crate) fn locate() -> Result<Self> {
+        Ok(Self { root: settings::cache_root()?.join("devhost") })
+    }
+
+    /// A layout in a folder of the caller's.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
+    /// The devhost's folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path below the devhost's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Same as text, for configuration files.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.path("kubeconfig")
+    }
+
+    /// containerd's socket.
+    pub(crate) fn containerd_socket(&self) -> PathBuf {
+        self.path("containerd/containerd.sock")
+    }
+
+    /// Writes a file that only its owner reads, if its content changes. True if it was written.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<bool> {
+        let path = self.path(name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == content) {
+            return Ok(false);
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        let staging = path.with_extension("new");
+        fs::write(&staging, content).with_context(|| format!("cannot write {}", staging.display()))?;
+        fs::set_permissions(&staging, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&staging, &path)?;
+        Ok(true)
+    }
+}
+
+/// Ports that our processes listen on, all on loopback or on the bridge's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ports {
+    pub(crate) api: u16,
+    pub(crate) kubelet: u16,
+    pub(crate) kubelet_health: u16,
+    pub(crate) controller_manager: u16,
+    pub(crate) scheduler: u16,
+    pub(crate) proxy_health: u16,
+    pub(crate) proxy_metrics: u16,
+}
+
+impl Ports {
+    /// The usual ports moved to a range of our own: 16443 for the API server if `base` is 16000.
+    pub(crate) fn from_base(base: u16) -> Self {
+        Self {
+            api: base + 443,
+            kubelet: base + 250,
+            kubelet_health: base + 248,
+            controller_manager: base + 257,
+            scheduler: base + 259,
+            proxy_health: base + 256,
+            proxy_metrics: base + 249,
+        }
+    }
+}
+
+/// What was chosen or found at the first `up` and must stay the same until `down`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) pod_cidr: String,
+    pub(crate) service_cidr: String,
+    pub(crate) node_ip: Ipv4Addr,
+    pub(crate) dns_ip: Ipv4Addr,
+    pub(crate) api_service_ip: Ipv4Addr,
+    pub(crate) ports: Ports,
+    /// The kernel's boot that the next three belong to.
+    pub(crate) boot: String,
+    /// Kernel settings as they were before us.
+    pub(crate) sysctls: BTreeMap<String, String>,
+    /// nft tables that were there before us.
+    pub(crate) nft_tables: Vec<String>,
+    /// Folders outside the cache that were there before us.
+    pub(crate) folders: Vec<String>,
+    /// Image archive by image name, as imported into our containerd.
+    pub(crate) imported: BTreeMap<String, String>,
+    /// Key of the addon manifests that were applied last.
+    pub(crate) addons: String,
+}
+
+impl State {
+    /// The state of a devhost that was set up before, if any.
+    pub(crate) fn load(layout: &Layout) -> Result<Option<Self>> {
+        let path = layout.path("state.json");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| {
+                format!("{} cannot be read: run `cargo xtask down` and remove that file", path.display())
+            })?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Keeps the state for the next run.
+    pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
+        layout.write("state.json", &serde_json::to_string_pretty(self)?)?;
+        Ok(())
+    }
+
+    /// Where the API server answers.
+    pub(crate) fn api_url(&self) -> String {
+        format!("https://{}:{}", self.node_ip, self.ports.api)
+    }
+}
+
+/// Tells one boot of the machine from the next.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,218 @@
+//! The host cluster that the product is tried and tested on. `ensure` finds one or makes one; everything else in
+//! xtask only needs the `Host` that it gives.
+
+mod addons;
+mod cgroups;
+mod containerd;
+mod control_plane;
+mod devhost;
+mod external;
+mod firewall;
+mod health;
+mod image_tar;
+mod images;
+mod kube;
+mod layout;
+mod network;
+mod node;
+mod packages;
+mod pki;
+mod preflight;
+mod process;
+mod teardown;
+pub(crate) mod traces;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::progress::Progress;
+use crate::settings;
+use crate::tools::Tools;
+
+/// What kind of cluster a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostKind {
+    Kubeconfig,
+    K3s,
+    K3d,
+    Kind,
+    Devhost,
+}
+
+/// What was asked for on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Choice {
+    /// KUBECONFIG if it is set, else an installed k3s, k3d or kind, else devhost.
+    #[default]
+    Auto,
+    /// The cluster of KUBECONFIG, or of ~/.kube/config.
+    Kubeconfig,
+    /// K3s as installed on this machine.
+    K3s,
+    /// A cluster named hexabase, made with k3d.
+    K3d,
+    /// A cluster named hexabase, made with kind.
+    Kind,
+    /// Kubernetes on this machine, built from Go modules.
+    Devhost,
+}
+
+/// How to find or make the host cluster.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// Which cluster to use.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) host: Choice,
+    /// Install missing Debian packages without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// First of the devhost's ports: 16000 puts the API server at 16443.
+    #[arg(long, default_value_t = 16000, value_parser = clap::value_parser!(u16).range(1024..65000))]
+    pub(crate) port_base: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { host: Choice::Auto, yes: false, port_base: 16000 }
+    }
+}
+
+/// A host cluster that answers, and the tools to work with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) kind: HostKind,
+    pub(crate) kubeconfig: PathBuf,
+    /// The node's own address, which pods reach (devhost only).
+    pub(crate) node_ip: Option<IpAddr>,
+    pub(crate) tools: Tools,
+}
+
+impl HostKind {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            HostKind::Kubeconfig => "kubeconfig",
+            HostKind::K3s => "k3s",
+            HostKind::K3d => "k3d",
+            HostKind::Kind => "kind",
+            HostKind::Devhost => "devhost",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Kubeconfig, Self::K3s, Self::K3d, Self::Kind, Self::Devhost].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Finds the host cluster or makes it; does nothing if it is there.
+pub(crate) fn ensure(options: &Options) -> Result<Host> {
+    let progress = Progress::new();
+    let kind = resolve(options.host, kubeconfig_kind()?, external::is_installed);
+    let host = if kind == HostKind::Devhost {
+        let (layout, state) = devhost::up(options, &progress)?;
+        Host { kind, kubeconfig: layout.kubeconfig(), node_ip: Some(state.node_ip.into()), tools: Tools::locate()? }
+    } else {
+        external::up(kind, &progress)?
+    };
+    fs::write(record()?, kind.name()).context("cannot note which host is in use")?;
+    Ok(host)
+}
+
+/// Takes down what the last `ensure` made.
+pub(crate) fn down() -> Result<()> {
+    let progress = Progress::new();
+    let noted = fs::read_to_string(record()?).ok();
+    match noted.as_deref().and_then(HostKind::from_name) {
+        None | Some(HostKind::Devhost) => devhost::down(&progress)?,
+        Some(kind) => {
+            external::down(kind, &progress)?;
+            // Another kind may have been chosen while a devhost was up.
+            devhost::down(&progress)?;
+        }
+    }
+    if noted.is_some() {
+        fs::remove_file(record()?)?;
+    }
+    Ok(())
+}
+
+/// Prints what is there.
+pub(crate) fn status(with_traces: bool) -> Result<()> {
+    let noted = fs::read_to_string(record()?).unwrap_or_else(|_| "none".into());
+    println!("host: {noted}");
+    for line in devhost::status()? {
+        println!("{line}");
+    }
+    if with_traces {
+        print!("{}", traces::Snapshot::take(&layout::Layout::locate()?));
+    }
+    Ok(())
+}
+
+fn resolve(choice: Choice, kubeconfig: Option<HostKind>, is_installed: impl Fn(HostKind) -> bool) -> HostKind {
+    match choice {
+        Choice::Kubeconfig => HostKind::Kubeconfig,
+        Choice::K3s => HostKind::K3s,
+        Choice::K3d => HostKind::K3d,
+        Choice::Kind => HostKind::Kind,
+        Choice::Devhost => HostKind::Devhost,
+        Choice::Auto => {
+            let installed =
+                || [HostKind::K3s, HostKind::K3d, HostKind::Kind].into_iter().find(|kind| is_installed(*kind));
+            kubeconfig.or_else(installed).unwrap_or(HostKind::Devhost)
+        }
+    }
+}
+
+/// Whose cluster KUBECONFIG names: it may be set to one that an earlier `up` made.
+fn kubeconfig_kind() -> Result<Option<HostKind>> {
+    let Some(named) = settings::var("KUBECONFIG") else { return Ok(None) };
+    let ours = [
+        (HostKind::Devhost, layout::Layout::locate()?.kubeconfig()),
+        (HostKind::K3d, external::made_kubeconfig(HostKind::K3d)?),
+        (HostKind::Kind, external::made_kubeconfig(HostKind::Kind)?),
+    ];
+    let found = ours.into_iter().find(|(_, path)| path.as_os_str() == named.as_str());
+    Ok(Some(found.map_or(HostKind::Kubeconfig, |(kind, _)| kind)))
+}
+
+fn record() -> Result<PathBuf> {
+    Ok(settings::cache_root()?.join("host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "takes this machine's devhost up and down: minutes, as root, with nothing else using it"]
+    fn down_leaves_no_trace_of_up() {
+        let progress = Progress::new();
+        let options = Options { host: Choice::Devhost, yes: true, ..Options::default() };
+        devhost::down(&progress).unwrap();
+        let layout = layout::Layout::locate().unwrap();
+        // The packet filter's tools may leave traces of their own when asked for the first time.
+        traces::Snapshot::take(&layout);
+        let before = traces::Snapshot::take(&layout);
+        devhost::up(&options, &progress).unwrap();
+        let during = traces::Snapshot::take(&layout);
+        assert!(before.changes(&during).iter().any(|line| line.starts_with("+ process")));
+        devhost::down(&progress).unwrap();
+        assert_eq!(before.changes(&traces::Snapshot::take(&layout)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn auto_prefers_what_is_already_there() {
+        let named = Some(HostKind::Kubeconfig);
+        assert_eq!(resolve(Choice::Auto, named, |_| true), HostKind::Kubeconfig);
+        assert_eq!(resolve(Choice::Auto, Some(HostKind::Devhost), |_| true), HostKind::Devhost);
+        assert_eq!(resolve(Choice::Auto, None, |kind| kind == HostKind::Kind), HostKind::Kind);
+        assert_eq!(resolve(Choice::Auto, None, |_| true), HostKind::K3s);
+        assert_eq!(resolve(Choice::Auto, None, |_| false), HostKind::Devhost);
+        assert_eq!(resolve(Choice::Devhost, named, |_| true), HostKind::Devhost);
+    }
+}

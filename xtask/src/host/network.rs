@@ -1,0 +1,247 @@
+//! The devhost's own network: a bridge with the node's address, kernel settings (remembered), and an nft table that
+//! fails closed: nothing leaves the machine from a pod, and no service address is ever answered by somebody else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::layout::{BRIDGE, Layout, NETWORK, State};
+use crate::cmd;
+
+/// Kernel settings that we, the kubelet or the bridge plugin change. All are put back by `down`.
+pub(crate) const SYSCTLS: &[(&str, Option<&str>)] = &[
+    ("net/ipv4/ip_forward", Some("1")),
+    ("net/bridge/bridge-nf-call-iptables", Some("1")),
+    ("fs/inotify/max_user_instances", Some("8192")),
+    ("fs/inotify/max_user_watches", Some("524288")),
+    // The kernel sets this one along with ip_forward.
+    ("net/ipv4/conf/all/accept_redirects", None),
+    // Set by the kubelet itself.
+    ("vm/overcommit_memory", None),
+    ("vm/panic_on_oom", None),
+    ("kernel/panic", None),
+    ("kernel/panic_on_oops", None),
+    ("kernel/keys/root_maxkeys", None),
+    ("kernel/keys/root_maxbytes", None),
+    // kube-proxy's wish.
+    ("net/ipv4/vs/conntrack", None),
+    ("net/netfilter/nf_conntrack_max", None),
+    ("net/netfilter/nf_conntrack_tcp_be_liberal", None),
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", None),
+    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", None),
+];
+
+/// Second octets of 10.x.0.0/16 to try: pods take the first free one, services the next.
+const CANDIDATES: &[u8] = &[143, 144, 147, 148, 153, 154, 167, 168, 211, 212];
+
+/// An IPv4 network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cidr {
+    address: u32,
+    prefix: u32,
+}
+
+impl Cidr {
+    /// Reads `10.0.0.0/8`, or an address alone.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
+        let (address, prefix): (Ipv4Addr, u32) = (address.parse().ok()?, prefix.parse().ok()?);
+        (prefix <= 32).then_some(Self { address: address.to_bits(), prefix })
+    }
+
+    /// True if an address is in both.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        let mask = u32::MAX.checked_shl(32 - self.prefix.min(other.prefix)).unwrap_or(0);
+        self.address & mask == other.address & mask
+    }
+}
+
+/// Two /16 networks (for pods and for services) that nothing on this machine uses.
+pub(crate) fn choose(taken: &[Cidr]) -> Result<(u8, u8)> {
+    let free = |octet: &u8| {
+        let own = Cidr { address: Ipv4Addr::new(10, *octet, 0, 0).to_bits(), prefix: 16 };
+        !taken.iter().any(|other| own.overlaps(*other))
+    };
+    let mut free = CANDIDATES.iter().copied().filter(free);
+    match (free.next(), free.next()) {
+        (Some(pods), Some(services)) => Ok((pods, services)),
+        _ => bail!(
+            "no two of the networks 10.x.0.0/16 with x in {CANDIDATES:?} are free on this machine: remove a route"
+        ),
+    }
+}
+
+/// Networks of all addresses, routes (but the default one) and name servers of this machine.
+pub(crate) fn taken() -> Result<Vec<Cidr>> {
+    let mut texts = Vec::new();
+    for line in cmd::output(cmd::system("ip").args(["-4", "route", "show", "table", "all"]))?.lines() {
+        let words = line.split_whitespace();
+        texts.extend(words.take(2).filter(|word| !matches!(*word, "default" | "0.0.0.0/0")).map(str::to_owned));
+    }
+    let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    texts.extend(
+        resolvers.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(|text| text.trim().to_owned()),
+    );
+    Ok(texts.iter().filter_map(|text| Cidr::parse(text)).collect())
+}
+
+/// True if our bridge exists.
+pub(crate) fn bridge_exists() -> bool {
+    Path::new("/sys/class/net").join(BRIDGE).exists()
+}
+
+/// The folder of the devhost that a bridge of our name belongs to.
+pub(crate) fn bridge_owner() -> Option<String> {
+    let alias = fs::read_to_string(format!("/sys/class/net/{BRIDGE}/ifalias")).ok()?;
+    Some(alias.trim().to_owned())
+}
+
+/// Values of the kernel settings that exist now.
+pub(crate) fn read_sysctls() -> BTreeMap<String, String> {
+    let read = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).ok();
+    SYSCTLS.iter().filter_map(|(name, _)| Some(((*name).to_owned(), read(name)?.trim().to_owned()))).collect()
+}
+
+/// Loads what the bridge needs from the kernel, so that its settings can be read.
+pub(crate) fn load_bridge_module() -> Result<()> {
+    if !Path::new("/proc/sys/net/bridge").exists() && !cmd::succeeds(cmd::system("modprobe").arg("br_netfilter")) {
+        bail!("the kernel has no bridge netfilter: load it with `modprobe br_netfilter` (package kmod)");
+    }
+    Ok(())
+}
+
+/// True if bridge, route and table are as wanted.
+pub(crate) fn is_ready(layout: &Layout, state: &State) -> bool {
+    let route = || cmd::output(cmd::system("ip").args(["-4", "route", "show", &state.service_cidr]));
+    bridge_owner().is_some_and(|owner| owner == layout.root().display().to_string())
+        && route().is_ok_and(|text| text.contains(BRIDGE))
+        && has_table("ip", NETWORK)
+        && has_address(state)
+}
+
+/// Makes bridge, route, table and settings; each is left as it is if it is right.
+pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
+    for (name, value) in SYSCTLS {
+        if let Some(value) = value {
+            set_sysctl(name, value)?;
+        }
+    }
+    let ip = |arguments: &[&str]| cmd::output(cmd::system("ip").args(arguments));
+    if !bridge_exists() {
+        ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    }
+    // A fixed address, or it would change with each pod that comes and goes.
+    let [_, _, c, d] = state.node_ip.octets();
+    ip(&["link", "set", BRIDGE, "alias", &layout.root().display().to_string()])?;
+    ip(&["link", "set", BRIDGE, "address", &format!("02:68:78:62:{c:02x}:{d:02x}")])?;
+    if !has_address(state) {
+        ip(&["address", "add", &format!("{}/16", state.node_ip), "dev", BRIDGE])?;
+    }
+    ip(&["link", "set", BRIDGE, "up"])?;
+    ip(&["route", "replace", &state.service_cidr, "dev", BRIDGE, "src", &state.node_ip.to_string()])?;
+    cmd::output_with_input(cmd::system("nft").args(["-f", "-"]), table(state).as_bytes())?;
+    accept_forwarding()
+}
+
+/// Tables of nft as `family name`.
+pub(crate) fn tables() -> Result<Vec<String>> {
+    let text = cmd::output(cmd::system("nft").args(["list", "tables"]))?;
+    Ok(text.lines().filter_map(|line| line.strip_prefix("table ")).map(|line| line.trim().to_owned()).collect())
+}
+
+/// True if an nft table exists.
+pub(crate) fn has_table(family: &str, name: &str) -> bool {
+    cmd::succeeds(cmd::system("nft").args(["list", "table", family, name]))
+}
+
+/// Sets a kernel setting unless it has (or, for a limit, exceeds) the value.
+pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    let now = fs::read_to_string(&path).with_context(|| format!("the kernel has no setting {name}"))?;
+    let enough = match (now.trim().parse::<u64>(), value.parse::<u64>()) {
+        (Ok(now), Ok(wanted)) if name.starts_with("fs/") => now >= wanted,
+        _ => now.trim() == value,
+    };
+    if !enough {
+        fs::write(&path, value).with_context(|| format!("cannot set {name} to {value}"))?;
+    }
+    Ok(())
+}
+
+/// Rules in the machine's own FORWARD chain that are ours, as arguments after `-A`.
+pub(crate) fn forward_rules() -> [Vec<&'static str>; 2] {
+    let rule = |direction| vec!["FORWARD", direction, BRIDGE, "-m", "comment", "--comment", NETWORK, "-j", "ACCEPT"];
+    [rule("-i"), rule("-o")]
+}
+
+fn has_address(state: &State) -> bool {
+    let found = cmd::output(cmd::system("ip").args(["-j", "address", "show", "dev", BRIDGE])).unwrap_or_default();
+    let found: Value = serde_json::from_str(&found).unwrap_or_default();
+    let addresses = found[0]["addr_info"].as_array();
+    addresses.is_some_and(|list| list.iter().any(|entry| entry["local"] == state.node_ip.to_string()))
+}
+
+/// Only where the machine's firewall drops what it forwards (Docker sets that): our bridge is let through.
+fn accept_forwarding() -> Result<()> {
+    let Ok(rules) = cmd::output(cmd::system("iptables").args(["-S", "FORWARD"])) else { return Ok(()) };
+    if rules.lines().next() != Some("-P FORWARD DROP") {
+        return Ok(());
+    }
+    for rule in forward_rules() {
+        if !cmd::succeeds(cmd::system("iptables").arg("-C").args(&rule)) {
+            cmd::output(cmd::system("iptables").arg("-I").args(&rule))?;
+        }
+    }
+    Ok(())
+}
+
+fn table(state: &State) -> String {
+    let (pods, services, node) = (&state.pod_cidr, &state.service_cidr, state.node_ip);
+    format!(
+        "table ip {NETWORK} {{}}\n\
+         delete table ip {NETWORK}\n\
+         table ip {NETWORK} {{\n\
+         \tchain input {{\n\
+         \t\ttype filter hook input priority 0; policy accept;\n\
+         \t\tiifname != {{ \"lo\", \"{BRIDGE}\" }} ip daddr {{ {node}, {services} }} drop\n\
+         \t}}\n\
+         \tchain output {{\n\
+         \t\ttype filter hook output priority 0; policy accept;\n\
+         \t\tip daddr {services} reject with icmp type host-unreachable\n\
+         \t}}\n\
+         \tchain forward {{\n\
+         \t\ttype filter hook forward priority 0; policy accept;\n\
+         \t\tip daddr {services} reject with icmp type host-unreachable\n\
+         \t\tiifname \"{BRIDGE}\" oifname != \"{BRIDGE}\" reject with icmp type admin-prohibited\n\
+         \t\tiifname != \"{BRIDGE}\" oifname \"{BRIDGE}\" drop\n\
+         \t\tip saddr {pods} oifname != \"{BRIDGE}\" drop\n\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_in_use_are_left_alone() {
+        let taken = ["10.143.7.0/24", "192.168.0.0/16", "10.148.0.1"].map(|text| Cidr::parse(text).unwrap());
+        assert_eq!(choose(&taken).unwrap(), (144, 147));
+        assert_eq!(choose(&[]).unwrap(), (143, 144));
+        assert!(choose(&[Cidr::parse("10.0.0.0/8").unwrap()]).is_err());
+    }
+
+    #[test]
+    fn overlap_goes_by_the_shorter_prefix() {
+        let cidr = |text| Cidr::parse(text).unwrap();
+        assert!(cidr("10.0.0.0/8").overlaps(cidr("10.9.9.9/32")));
+        assert!(!cidr("10.1.0.0/16").overlaps(cidr("10.2.0.0/16")));
+        assert!(cidr("0.0.0.0/0").overlaps(cidr("10.2.0.0/16")));
+        assert!(Cidr::parse("fe80::1/64").is_none());
+    }
+}

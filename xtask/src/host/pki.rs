@@ -1,0 +1,167 @@
+//! Certificates, keys and kubeconfigs of the devhost, made once and kept until `down`.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
+
+use super::layout::{Layout, NODE, State};
+use crate::settings;
+
+const YEARS: i32 = 10;
+
+/// Makes everything below `pki/` and all kubeconfigs, unless that was done for these addresses.
+pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
+    let mark = format!("{} {} {}\n", state.api_url(), state.node_ip, state.api_service_ip);
+    if fs::read_to_string(layout.path("pki/made-for")).is_ok_and(|made| made == mark) {
+        return Ok(());
+    }
+    let cluster = Authority::new("hexabase-devhost")?;
+    let front = Authority::new("hexabase-devhost-front-proxy")?;
+    layout.write("pki/ca.crt", &cluster.pem)?;
+    layout.write("pki/ca.key", &cluster.issuer.key().serialize_pem())?;
+    layout.write("pki/front-proxy-ca.crt", &front.pem)?;
+    let service_accounts = KeyPair::generate()?;
+    layout.write("pki/service-accounts.key", &service_accounts.serialize_pem())?;
+    layout.write("pki/service-accounts.pub", &service_accounts.public_key_pem())?;
+
+    let api_names = [
+        "kubernetes".to_owned(),
+        "kubernetes.default".into(),
+        "kubernetes.default.svc".into(),
+        "kubernetes.default.svc.cluster.local".into(),
+        "localhost".into(),
+        "127.0.0.1".into(),
+        state.node_ip.to_string(),
+        state.api_service_ip.to_string(),
+    ];
+    cluster.write_server(layout, "apiserver", "kube-apiserver", &api_names)?;
+    cluster.write_server(
+        layout,
+        "kubelet",
+        &format!("system:node:{NODE}"),
+        &[NODE.into(), state.node_ip.to_string()],
+    )?;
+    cluster.write_client(
+        layout,
+        "apiserver-kubelet-client",
+        "kube-apiserver-kubelet-client",
+        Some("system:masters"),
+    )?;
+    front.write_client(layout, "front-proxy-client", "front-proxy-client", None)?;
+
+    for (file, user, group) in [
+        ("kubeconfig", "hexabase-admin", Some("system:masters")),
+        ("pki/controller-manager.kubeconfig", "system:kube-controller-manager", None),
+        ("pki/scheduler.kubeconfig", "system:kube-scheduler", None),
+        ("pki/kube-proxy.kubeconfig", "system:kube-proxy", None),
+        ("pki/kubelet.kubeconfig", &format!("system:node:{NODE}"), Some("system:nodes")),
+    ] {
+        let (certificate, key) = cluster.leaf(user, group, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        layout.write(file, &kubeconfig(&state.api_url(), &cluster.pem, user, &certificate, &key))?;
+    }
+    layout.write("pki/made-for", &mark)?;
+    Ok(())
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Result<Self> {
+        let mut params = params(name, None, &[])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key).context("cannot make the certificate authority")?;
+        Ok(Self { pem: certificate.pem(), issuer: Issuer::new(params, key) })
+    }
+
+    fn leaf(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        names: &[String],
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<(String, String)> {
+        let mut params = params(user, group, names)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer).with_context(|| format!("cannot certify {user}"))?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    fn write_server(&self, layout: &Layout, file: &str, user: &str, names: &[String]) -> Result<()> {
+        let (certificate, key) = self.leaf(user, None, names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        write_pair(layout, file, &certificate, &key)
+    }
+
+    fn write_client(&self, layout: &Layout, file: &str, user: &str, group: Option<&str>) -> Result<()> {
+        let (certificate, key) = self.leaf(user, group, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        write_pair(layout, file, &certificate, &key)
+    }
+}
+
+fn write_pair(layout: &Layout, file: &str, certificate: &str, key: &str) -> Result<()> {
+    layout.write(&format!("pki/{file}.crt"), certificate)?;
+    layout.write(&format!("pki/{file}.key"), key)?;
+    Ok(())
+}
+
+fn params(user: &str, group: Option<&str>, names: &[String]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names.to_vec())?;
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, user);
+    if let Some(group) = group {
+        name.push(DnType::OrganizationName, group);
+    }
+    params.distinguished_name = name;
+    // A year's length in seconds; a day more or less does not matter for a span of ten years.
+    let year = 1970 + i32::try_from(settings::unix_seconds() / 31_556_952)?;
+    params.not_before = date_time_ymd(year - 1, 1, 1);
+    params.not_after = date_time_ymd(year + YEARS, 12, 31);
+    let random = KeyPair::generate()?;
+    params.serial_number = Some(SerialNumber::from_slice(&random.public_key_raw()[1..17]));
+    Ok(params)
+}
+
+fn kubeconfig(server: &str, authority: &str, user: &str, certificate: &str, key: &str) -> String {
+    let encode = |text: &str| STANDARD.encode(text);
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: hexabase-devhost\n\
+         clusters:\n- name: hexabase-devhost\n  cluster:\n    server: {server}\n    certificate-authority-data: {}\n\
+         users:\n- name: \"{user}\"\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n\
+         contexts:\n- name: hexabase-devhost\n  context:\n    cluster: hexabase-devhost\n    user: \"{user}\"\n",
+        encode(authority),
+        encode(certificate),
+        encode(key)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_names_its_user_and_is_signed_by_the_authority() {
+        let authority = Authority::new("test").unwrap();
+        let names = ["localhost".to_owned(), "127.0.0.1".into()];
+        let (certificate, key) =
+            authority.leaf("user", Some("group"), &names, ExtendedKeyUsagePurpose::ServerAuth).unwrap();
+        assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(key.contains("PRIVATE KEY"));
+        let text = kubeconfig("https://127.0.0.1:1", &authority.pem, "user", &certificate, &key);
+        assert!(text.contains("current-context: hexabase-devhost"));
+        assert!(!text.contains("PRIVATE KEY"), "keys are encoded");
+    }
+}

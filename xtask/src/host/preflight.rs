@@ -1,0 +1,227 @@
+//! Looks at the machine before anything is changed, and says in one sentence each what stands in the way.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::cgroups;
+use super::layout::{BRIDGE, Layout, Ports, State};
+use super::{network, process, traces};
+use crate::tools::{self, Tool};
+
+const FREE_GIB: u64 = 10;
+/// Unix sockets have short paths; the longest of ours adds this much to the devhost's folder.
+const LONGEST_ROOT: usize = 70;
+
+/// What matters about a machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) linux: bool,
+    pub(crate) root: bool,
+    pub(crate) cgroups: bool,
+    pub(crate) free_gib: u64,
+    pub(crate) root_length: usize,
+    /// Needed Go version, if something must be built, and the installed one.
+    pub(crate) go_needed: Option<(u32, u32, u32)>,
+    pub(crate) go_installed: Option<(u32, u32, u32)>,
+    /// Ports that somebody else listens on, with what we want them for.
+    pub(crate) ports_taken: Vec<(u16, &'static str)>,
+    /// The folder of another devhost that holds our bridge; empty if unknown.
+    pub(crate) other_bridge: Option<String>,
+    pub(crate) other_kube_proxy: bool,
+    pub(crate) other_kubelet: bool,
+}
+
+impl Facts {
+    /// Looks. `missing` are the tools that must be built.
+    pub(crate) fn gather(layout: &Layout, state: Option<&State>, ports: Ports, missing: &[Tool]) -> Result<Self> {
+        let owner = network::bridge_owner();
+        let ours = owner.as_deref() == Some(&layout.root().display().to_string());
+        let building = !missing.is_empty();
+        Ok(Self {
+            linux: cfg!(target_os = "linux"),
+            root: rustix::process::geteuid().is_root(),
+            cgroups: cgroups::version().is_some(),
+            free_gib: free_gib(layout.root()),
+            root_length: layout.root().as_os_str().len(),
+            go_needed: tools::go_needed(missing)?,
+            go_installed: if building { tools::go_installed() } else { None },
+            ports_taken: if owner.is_some() && !ours { Vec::new() } else { ports_still_taken(layout, ports) },
+            other_bridge: owner.filter(|_| !ours),
+            other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),
+            other_kubelet: state.is_none() && UnixStream::connect(traces::DEVICE_SOCKET).is_ok(),
+        })
+    }
+
+    /// One sentence for each thing in the way.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut say = |wrong: bool, sentence: String| {
+            if wrong {
+                found.push(sentence);
+            }
+        };
+        say(!self.linux, "The devhost runs on Linux only: set KUBECONFIG to a cluster, or install kind or k3d.".into());
+        say(
+            self.linux && !self.root,
+            "The devhost needs root (it makes mounts, interfaces and cgroups): run it as root, or set KUBECONFIG to a \
+             cluster that you may use."
+                .into(),
+        );
+        say(
+            self.linux && !self.cgroups,
+            "There are no writable cgroups at /sys/fs/cgroup: mount them, or start this container as privileged."
+                .into(),
+        );
+        say(
+            self.free_gib < FREE_GIB,
+            format!(
+                "Only {} GiB are free where the cache lies and {FREE_GIB} GiB are needed: make room, or set \
+                 HEXABASE_CACHE to a folder on a larger disk.",
+                self.free_gib
+            ),
+        );
+        say(
+            self.root_length > LONGEST_ROOT,
+            format!(
+                "The cache's path is too long for Unix sockets (more than {LONGEST_ROOT} characters): set HEXABASE_CACHE to a shorter one."
+            ),
+        );
+        if let Some(needed) = self.go_needed {
+            let text = |(a, b, c): (u32, u32, u32)| format!("{a}.{b}.{c}");
+            match self.go_installed {
+                None => {
+                    say(true, format!("Go is missing: install Go {} or newer (programs are built once).", text(needed)))
+                }
+                Some(had) => say(
+                    had < needed,
+                    format!(
+                        "Go {} is too old: install Go {} or newer (programs are built once).",
+                        text(had),
+                        text(needed)
+                    ),
+                ),
+            }
+        }
+        if let Some(other) = &self.other_bridge {
+            // It has our ports, kubelet and kube-proxy too; one sentence is enough.
+            let whose = if other.is_empty() { "somebody else".to_owned() } else { format!("the devhost in {other}") };
+            let how = "take that one down first (HEXABASE_CACHE tells xtask which)";
+            say(true, format!("The interface {BRIDGE} belongs to {whose}: {how}."));
+            return found;
+        }
+        for (port, what) in &self.ports_taken {
+            let how = "end what listens there, or choose others with --port-base";
+            say(true, format!("Port {port} is taken and {what} needs it: {how}."));
+        }
+        say(
+            self.other_kube_proxy,
+            "Another kube-proxy manages this machine's nft table `kube-proxy`: set KUBECONFIG to use that cluster."
+                .into(),
+        );
+        say(
+            self.other_kubelet,
+            "Another kubelet runs on this machine: set KUBECONFIG to use the cluster that it belongs to.".into(),
+        );
+        found
+    }
+
+    /// Fails with all the sentences.
+    pub(crate) fn check(&self) -> Result<()> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            bail!("{}", problems.join("\n"));
+        }
+        Ok(())
+    }
+}
+
+/// Looks again for a moment: one of ours that was just ended may not have let go yet.
+fn ports_still_taken(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
+    for _ in 0..15 {
+        if taken_ports(layout, ports).is_empty() {
+            return Vec::new();
+        }
+        sleep(Duration::from_millis(200));
+    }
+    taken_ports(layout, ports)
+}
+
+fn taken_ports(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
+    let wanted = [
+        (ports.api, "kube-apiserver", "the API server"),
+        (ports.kubelet, "kubelet", "the kubelet"),
+        (ports.kubelet_health, "kubelet", "the kubelet's health check"),
+        (ports.controller_manager, "kube-controller-manager", "the controller manager"),
+        (ports.scheduler, "kube-scheduler", "the scheduler"),
+        (ports.proxy_health, "kube-proxy", "kube-proxy's health check"),
+        (ports.proxy_metrics, "kube-proxy", "kube-proxy's metrics"),
+    ];
+    let foreign = |(port, process, what): (u16, &str, &'static str)| {
+        let ours = process::running(layout, process).is_some();
+        (!ours && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err()).then_some((port, what))
+    };
+    wanted.into_iter().filter_map(foreign).collect()
+}
+
+/// Free space where the folder lies or will lie.
+fn free_gib(folder: &Path) -> u64 {
+    let existing = folder.ancestors().find(|path| fs::exists(path).unwrap_or(false)).unwrap_or(Path::new("/"));
+    rustix::fs::statvfs(existing).map_or(0, |found| (found.f_bavail * found.f_frsize) >> 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fine() -> Facts {
+        Facts {
+            linux: true,
+            root: true,
+            cgroups: true,
+            free_gib: 50,
+            root_length: 30,
+            go_needed: None,
+            go_installed: None,
+            ports_taken: vec![],
+            other_bridge: None,
+            other_kube_proxy: false,
+            other_kubelet: false,
+        }
+    }
+
+    fn only(facts: Facts) -> String {
+        let problems = facts.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].clone()
+    }
+
+    #[test]
+    fn a_fine_machine_has_no_problems() {
+        assert!(fine().problems().is_empty());
+        assert!(fine().check().is_ok());
+        let go = Facts { go_needed: Some((1, 26, 5)), go_installed: Some((1, 26, 8)), ..fine() };
+        assert!(go.problems().is_empty());
+    }
+
+    #[test]
+    fn each_obstacle_is_one_sentence() {
+        assert!(only(Facts { root: false, ..fine() }).contains("needs root"));
+        assert!(only(Facts { cgroups: false, ..fine() }).contains("cgroups"));
+        assert!(only(Facts { free_gib: 3, ..fine() }).contains("Only 3 GiB"));
+        assert!(only(Facts { root_length: 90, ..fine() }).contains("HEXABASE_CACHE"));
+        assert!(only(Facts { ports_taken: vec![(16443, "the API server")], ..fine() }).contains("Port 16443"));
+        assert!(only(Facts { other_bridge: Some("elsewhere".into()), ..fine() }).contains("elsewhere"));
+        assert!(only(Facts { other_kube_proxy: true, ..fine() }).contains("kube-proxy"));
+        assert!(only(Facts { other_kubelet: true, ..fine() }).contains("kubelet"));
+        let old = Facts { go_needed: Some((1, 26, 5)), go_installed: Some((1, 19, 8)), ..fine() };
+        assert_eq!(only(old), "Go 1.19.8 is too old: install Go 1.26.5 or newer (programs are built once).");
+        let none = Facts { go_needed: Some((1, 26, 5)), ..fine() };
+        assert!(only(none).contains("Go is missing"));
+    }
+}

@@ -1,0 +1,203 @@
+//! What a machine looks like from outside the cache: taken before `up` and after `down`, two snapshots are equal.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::layout::{BRIDGE, Layout, NETWORK};
+use super::{cgroups, firewall, network};
+use crate::cmd;
+
+/// Folders outside the cache in which containerd, the kubelet and network plugins leave files.
+pub(crate) const FOLDERS: [&str; 18] = [
+    "/etc/cni",
+    "/etc/kubernetes",
+    "/opt/cni",
+    "/opt/containerd",
+    "/run/containerd",
+    "/run/containerd/s",
+    "/run/netns",
+    "/run/runc",
+    "/run/kubernetes",
+    "/run/mount",
+    "/usr/libexec/kubernetes",
+    "/var/lib/cni",
+    "/var/lib/cni/results",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/kubelet/device-plugins",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+
+/// Where network plugins keep what they did.
+const RESULTS: &str = "/var/lib/cni/results";
+/// The kubelet's place for this socket is fixed.
+pub(crate) const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
+
+/// One look at the machine. Every line begins with what it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    lines: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// Looks at processes (ours), mounts, interfaces, routes, network namespaces, packet filter, cgroups, kernel
+    /// settings and files.
+    pub(crate) fn take(layout: &Layout) -> Self {
+        let mut lines = BTreeSet::new();
+        let mut add = |kind: &str, found: Vec<String>| lines.extend(found.iter().map(|text| format!("{kind} {text}")));
+        add("process", processes(layout).into_iter().map(|(pid, name)| format!("{pid} {name}")).collect());
+        add("mount", mounts());
+        add("interface", names_in("/sys/class/net"));
+        add("route", lines_of("ip", &["-4", "route", "show", "table", "all"]));
+        add("netns", names_in("/run/netns"));
+        add("nft", network::tables().unwrap_or_default());
+        add("iptables", iptables());
+        add("cgroup", cgroups::existing().iter().map(|path| path.display().to_string()).collect());
+        add("sysctl", network::read_sysctls().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
+        add("file", FOLDERS.iter().flat_map(|folder| files(Path::new(folder))).collect());
+        Self { lines }
+    }
+
+    #[cfg(test)]
+    /// What is in `later` and not here (`+`), and the other way round (`-`).
+    pub(crate) fn changes(&self, later: &Self) -> Vec<String> {
+        let added = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
+        let removed = self.lines.difference(&later.lines).map(|line| format!("- {line}"));
+        added.chain(removed).collect()
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+}
+
+/// All that is recognisably ours and still there; nothing after a `down`.
+pub(crate) fn left_behind(layout: &Layout) -> Vec<String> {
+    let root = layout.root().display().to_string();
+    let mut found: Vec<String> =
+        processes(layout).into_iter().map(|(pid, name)| format!("process {pid} ({name})")).collect();
+    found.extend(mounts().into_iter().filter(|path| path.starts_with(&root)).map(|path| format!("mount {path}")));
+    found.extend(ports_of_bridge().into_iter().map(|name| format!("interface {name}")));
+    found.extend(network::bridge_exists().then(|| format!("interface {BRIDGE}")));
+    found.extend(network::has_table("ip", NETWORK).then(|| format!("nft table ip {NETWORK}")));
+    let saved = cmd::output(&mut cmd::system("iptables-save")).unwrap_or_default();
+    found.extend(firewall::own_rules(&saved).into_iter().map(|rule| format!("iptables rule {rule}")));
+    found.extend(cgroups::existing().iter().map(|path| format!("cgroup {}", path.display())));
+    found.extend(own_files(layout).iter().map(|path| format!("file {}", path.display())));
+    found
+}
+
+/// Files outside the cache that belong to our pods: results of network plugins, links to logs.
+pub(crate) fn own_files(layout: &Layout) -> Vec<PathBuf> {
+    let results = names_in(RESULTS);
+    let sandbox = |name: &String| Some(name.strip_prefix(NETWORK)?.strip_prefix('-')?.split('-').next()?.to_owned());
+    let sandboxes: BTreeSet<String> = results.iter().filter_map(sandbox).collect();
+    // `<network>-<sandbox>-<interface>`: also the loopback's, by the sandboxes that are in our network.
+    let ours = |name: &String| name.rsplit('-').nth(1).is_some_and(|sandbox| sandboxes.contains(sandbox));
+    let results = results.into_iter().filter(ours).map(|name| Path::new(RESULTS).join(name));
+    let links = fs::read_dir("/var/log/containers").into_iter().flatten().flatten().map(|entry| entry.path());
+    let links = links.filter(|path| fs::read_link(path).is_ok_and(|target| target.starts_with(layout.root())));
+    results.chain(links).collect()
+}
+
+/// Mount points of this machine, in the order they were mounted.
+pub(crate) fn mounts() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect()
+}
+
+/// Interfaces that are plugged into our bridge.
+pub(crate) fn ports_of_bridge() -> Vec<String> {
+    names_in(&format!("/sys/class/net/{BRIDGE}/brif"))
+}
+
+/// Processes that are in our cgroup or run on our files, with their names.
+pub(crate) fn processes(layout: &Layout) -> Vec<(u32, String)> {
+    let root = layout.root().display().to_string();
+    let members = cgroups::members();
+    let mut found = Vec::new();
+    for name in names_in("/proc") {
+        let Ok(pid) = name.parse::<u32>() else { continue };
+        let folder = Path::new("/proc").join(&name);
+        let command = fs::read(folder.join("cmdline")).unwrap_or_default();
+        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+        let program = String::from_utf8_lossy(program).into_owned();
+        let text = String::from_utf8_lossy(&command);
+        let shim = program.contains("containerd-shim") && text.contains(&root);
+        let daemon = program.ends_with("/containerd") && text.contains(&root);
+        if members.contains(&pid) || shim || daemon {
+            found.push((pid, if program.is_empty() { "ended".into() } else { program }));
+        }
+    }
+    found
+}
+
+fn iptables() -> Vec<String> {
+    let keep = |line: &String| line.starts_with("-A ") || line.starts_with("-P ");
+    let mut rules = lines_of("iptables-save", &[]);
+    rules.extend(lines_of("ip6tables-save", &[]));
+    rules.into_iter().filter(keep).collect()
+}
+
+fn lines_of(program: &str, arguments: &[&str]) -> Vec<String> {
+    let text = cmd::output(cmd::system(program).args(arguments)).unwrap_or_default();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn names_in(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn files(path: &Path) -> Vec<String> {
+    let Ok(kind) = fs::symlink_metadata(path) else { return Vec::new() };
+    let mut found = vec![path.display().to_string()];
+    if kind.is_dir() {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        found.extend(entries.flat_map(|entry| files(&entry.path())));
+    }
+    found
+}
+
+/// mountinfo writes blanks and the like as `\040`.
+fn unescape(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        match after.get(..3).and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(code) => {
+                plain.push(char::from(code));
+                rest = &after[3..];
+            }
+            None => {
+                plain.push('\\');
+                rest = after;
+            }
+        }
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_tell_both_directions() {
+        let snapshot = |lines: &[&str]| Snapshot { lines: lines.iter().map(|&line| line.to_owned()).collect() };
+        let changes = snapshot(&["mount /a", "mount /b"]).changes(&snapshot(&["mount /b", "netns x"]));
+        assert_eq!(changes, ["+ netns x", "- mount /a"]);
+    }
+
+    #[test]
+    fn mount_points_are_read_with_their_blanks() {
+        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
+        assert_eq!(unescape("/plain"), "/plain");
+    }
+}

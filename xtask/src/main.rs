@@ -1,0 +1,67 @@
+//! All automation of this repository: `cargo xtask <command>`. There are no shell scripts.
+//!
+//! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
+
+mod cmd;
+mod hash;
+mod host;
+mod progress;
+mod settings;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Automation of the Hexabase AI repository")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or make the host cluster; does nothing if it is there, repairs it if something is missing.
+    Up(host::Options),
+    /// Take the host cluster down, without a trace outside the cache.
+    Down,
+    /// Tell what runs.
+    Status {
+        /// Also list everything on this machine that a devhost could leave behind.
+        #[arg(long)]
+        traces: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Sentences for people, so no Debug output with its backtrace.
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(options) => {
+            print(&host::ensure(&options)?);
+            Ok(())
+        }
+        Command::Down => host::down(),
+        Command::Status { traces } => host::status(traces),
+    }
+}
+
+/// For people on standard error, for `eval "$(cargo xtask up)"` on standard output.
+fn print(host: &host::Host) {
+    let node = host.node_ip.map_or(String::new(), |address| format!(", node {address}"));
+    eprintln!("  host {}{node}, vCluster chart {}", host.kind.name(), host.tools.vcluster_chart.display());
+    println!("export KUBECONFIG={}", host.kubeconfig.display());
+    let folders = [&host.tools.kubectl, &host.tools.helm].map(|tool| tool.parent().unwrap_or(tool).display());
+    println!("export PATH={}:{}:$PATH", folders[0], folders[1]);
+}

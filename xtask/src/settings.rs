@@ -1,0 +1,53 @@
+//! What the surroundings say: the environment and the clock. The only file of this crate that reads either.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, bail};
+
+/// A variable of the environment, if it is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the one place where xtask reads the environment")]
+pub(crate) fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whole seconds since 1970, for the dates in certificates.
+#[expect(clippy::disallowed_methods, reason = "the one place where xtask reads the clock")]
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Where everything lies that is built once and kept: `$HEXABASE_CACHE`, else below the user's cache folder.
+pub(crate) fn cache_root() -> Result<PathBuf> {
+    if let Some(path) = var("HEXABASE_CACHE") {
+        return absolute(Path::new(&path));
+    }
+    if let Some(path) = var("XDG_CACHE_HOME") {
+        return absolute(&Path::new(&path).join("hexabase"));
+    }
+    match var("HOME") {
+        Some(home) => absolute(&Path::new(&home).join(".cache/hexabase")),
+        None => bail!("there is no folder for the cache: set HEXABASE_CACHE (or HOME) to one"),
+    }
+}
+
+/// The checked-out repository that this xtask was built from.
+pub(crate) fn repository() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
+
+/// True in a pipeline: nobody is there to answer a question.
+pub(crate) fn is_ci() -> bool {
+    var("CI").is_some_and(|value| value != "false" && value != "0")
+}
+
+/// True when a person can answer a question.
+pub(crate) fn is_interactive() -> bool {
+    !is_ci() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
