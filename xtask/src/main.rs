@@ -2,7 +2,10 @@
 //!
 //! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
 
+mod check;
 mod cmd;
+mod demo;
+mod generate;
 mod hash;
 mod host;
 mod progress;
@@ -25,6 +28,12 @@ struct Cli {
 enum Command {
     /// Find or make the host cluster; does nothing if it is there, repairs it if something is missing.
     Up(host::Options),
+    /// Show the main job for real: host cluster, platform, people, a workspace, kubectl. Leaves the platform running.
+    Demo(demo::Options),
+    /// Run all checks and tests.
+    Check(check::Options),
+    /// Write the files that are made from the code.
+    Gen,
     /// Take the host cluster down, without a trace outside the cache.
     Down,
     /// Tell what runs.
@@ -52,6 +61,9 @@ fn run(command: Command) -> Result<()> {
             print(&host::ensure(&options)?);
             Ok(())
         }
+        Command::Demo(options) => demo::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Gen => generate::run(),
         Command::Down => host::down(),
         Command::Status { traces } => host::status(traces),
     }

@@ -73,6 +73,13 @@ pub(crate) fn members() -> Vec<u32> {
     pids.into_iter().collect()
 }
 
+/// Pids of what we started ourselves, and of containerd's shims; not of what runs in pods.
+pub(crate) fn system_members() -> Vec<u32> {
+    let folders = mounts().into_iter().map(|mount| mount.path.join(NETWORK).join("system/cgroup.procs"));
+    let texts = folders.filter_map(|file| fs::read_to_string(file).ok());
+    texts.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
 /// Our cgroup's folders in all hierarchies, inner ones first.
 pub(crate) fn existing() -> Vec<PathBuf> {
     let mut folders = Vec::new();

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -35,6 +36,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         return Ok((layout, state.clone()));
     }
 
+    process::end_strays(&layout, &settings::cache_root()?.join("tools"));
     let ports = known.as_ref().map_or(Ports::from_base(options.port_base), |state| state.ports);
     let missing = tools::missing(DEVHOST)?;
     progress.step("check this machine", || Facts::gather(&layout, known.as_ref(), ports, &missing)?.check())?;
@@ -123,6 +125,8 @@ fn prepare(layout: &Layout, known: Option<State>, ports: Ports) -> Result<State>
         None => remember_machine(choose(ports)?)?,
     };
     fs::create_dir_all(layout.root()).with_context(|| format!("cannot create {}", layout.root().display()))?;
+    // Below it lie keys, the store with all Secrets and the volumes.
+    fs::set_permissions(layout.root(), fs::Permissions::from_mode(0o700))?;
     state.save(layout)?;
     network::ensure(layout, &state)?;
     cgroups::ensure()?;

@@ -16,6 +16,10 @@ const K3S_KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 
 /// Finds or makes the cluster, and checks that it answers.
 pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
+    let name = kind.name();
+    if matches!(kind, HostKind::K3s | HostKind::K3d | HostKind::Kind) && !is_installed(kind) {
+        bail!("{name} is not installed: install it, or let `--host devhost` build a cluster on this machine");
+    }
     let kubeconfig = match kind {
         HostKind::Kubeconfig => own_kubeconfig()?,
         HostKind::K3s => k3s(progress)?,

@@ -15,10 +15,10 @@ mod kube;
 mod layout;
 mod network;
 mod node;
-mod packages;
+pub(crate) mod packages;
 mod pki;
 mod preflight;
-mod process;
+pub(crate) mod process;
 mod teardown;
 pub(crate) mod traces;
 
@@ -120,6 +120,11 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     };
     fs::write(record()?, kind.name()).context("cannot note which host is in use")?;
     Ok(host)
+}
+
+/// Where the records and logs of our processes lie.
+pub(crate) fn layout() -> Result<layout::Layout> {
+    layout::Layout::locate()
 }
 
 /// Takes down what the last `ensure` made.

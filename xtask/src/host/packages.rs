@@ -31,6 +31,14 @@ pub(crate) fn missing(with_compiler: bool) -> Vec<&'static str> {
     wanted.into_iter().filter(|(_, present)| !present).map(|(name, _)| name).collect()
 }
 
+/// Packages of the real servers that tests start.
+pub(crate) fn missing_for_tests() -> Vec<&'static str> {
+    let postgres = Path::new("/usr/lib/postgresql").read_dir().is_ok_and(|mut versions| {
+        versions.any(|version| version.is_ok_and(|version| version.path().join("bin/postgres").is_file()))
+    });
+    if postgres { Vec::new() } else { vec!["postgresql"] }
+}
+
 /// The command that installs them.
 pub(crate) fn command(missing: &[&str]) -> String {
     format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "))

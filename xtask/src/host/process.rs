@@ -2,7 +2,7 @@
 //! so that a pid that was given to somebody else is never taken for ours.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -131,6 +131,17 @@ pub(crate) fn recorded(layout: &Layout) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
+}
+
+/// Ends processes of ours that no record tells of: an xtask was interrupted between starting and recording one.
+pub(crate) fn end_strays(layout: &Layout, tools: &Path) {
+    let known: Vec<u32> = recorded(layout).iter().filter_map(|name| running(layout, name)).collect();
+    for pid in cgroups::system_members().into_iter().filter(|pid| !known.contains(pid)) {
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        if program.starts_with(tools) || program.ends_with("containerd") {
+            kill(pid);
+        }
+    }
 }
 
 /// Ends a process at once that is known by its pid and, from our cgroup, to be ours.

@@ -1,0 +1,38 @@
+//! `cargo xtask demo`: the main job, for real and from nothing: a host cluster, the platform, people, a workspace, kubectl.
+//! It leaves the platform running.
+
+mod browser;
+mod platform;
+mod story;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::check;
+use crate::host;
+use crate::progress::{Progress, seconds};
+
+/// How to run the demonstration.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    host: host::Options,
+    /// First of the platform's ports: API and gateway here, public keys and development issuer on the next two.
+    #[arg(long, default_value_t = 8443, value_parser = clap::value_parser!(u16).range(1024..65000))]
+    port: u16,
+}
+
+/// Runs it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let progress = Progress::new();
+    eprintln!("The host cluster");
+    let host = host::ensure(&options.host)?;
+    eprintln!("The platform");
+    let programs = progress.long_step("build hexabase and hxb", check::build_programs)?;
+    let platform = platform::start(&host, &programs, options.port, &progress)?;
+    let story = story::Story::new(&host, &platform, &progress)?;
+    story.tell()?;
+    platform.print_summary(&host);
+    eprintln!("  the whole demonstration took {}", seconds(progress.elapsed()));
+    Ok(())
+}
