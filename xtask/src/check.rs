@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::host::{self, Host};
 use crate::host::packages;
+use crate::host::{self, Host};
 use crate::progress::{Progress, seconds};
 use crate::{cmd, settings};
 
@@ -18,6 +18,7 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// What to check.
 #[derive(Clone, Debug, Default, Args)]
+#[group(id = "check")]
 pub(crate) struct Options {
     /// Everything that needs no cluster and no root.
     #[arg(long)]
@@ -39,8 +40,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut run = Run::default();
     packages::ensure(&packages::missing_for_tests(), options.yes, &Progress::new())?;
     run.step("format", || cargo(&["fmt", "--all", "--check"]).run());
-    run.step("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]).run());
-    run.step("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings").run());
+    run.step("lints", || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]).run()
+    });
+    run.step("documentation", || {
+        cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings").run()
+    });
     run.step("dependency policy", || deny()?.run());
     run.step("generated files", crate::generate::check);
     let mut count = Count::default();
@@ -135,7 +140,9 @@ fn deny() -> Result<Cargo> {
     if !program.is_file() {
         let root = root.display().to_string();
         let package = format!("cargo-deny@{CARGO_DENY}");
-        cargo(&["install", "--quiet", "--locked", "--root", &root, &package]).run().context("cargo-deny cannot be installed")?;
+        cargo(&["install", "--quiet", "--locked", "--root", &root, &package])
+            .run()
+            .context("cargo-deny cannot be installed")?;
     }
     let mut command = Command::new(program);
     command.current_dir(settings::repository()).args(["--log-level", "warn", "check", "bans", "licenses", "sources"]);

@@ -22,7 +22,10 @@ impl Clock {
     }
 
     /// The present moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock; everybody else is given the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system clock; everybody else is given the time"
+    )]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => jiff::Timestamp::now().into(),

@@ -65,7 +65,9 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(cause: StoreError) -> Self {
         match cause {
-            StoreError::Unavailable(_) => Self::Unavailable("the database does not answer; try again in a moment".to_owned()),
+            StoreError::Unavailable(_) => {
+                Self::Unavailable("the database does not answer; try again in a moment".to_owned())
+            }
             cause => Self::Internal(Box::new(cause)),
         }
     }

@@ -5,7 +5,7 @@ use hexabase_backends::store::{workspace_members, workspaces};
 use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_oidc::claims::WorkspaceClaims;
-use hexabase_oidc::jwt::{ExpectedTyp, Expectation, Typ};
+use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
@@ -56,7 +56,8 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     let unauthenticated = |why: String| Error::Unauthenticated(format!("the token is not accepted: {why}"));
     let claims: WorkspaceClaims =
         app.keys.with(|ring| ring.verify(bearer, &expected)).map_err(|cause| unauthenticated(cause.to_string()))?;
-    let user: UserId = claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
+    let user: UserId =
+        claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
     check_standing(app, workspace, &user, &session).await?;
     Ok(Identified { user, session, expires_at: claims.expires_at() })
@@ -77,7 +78,10 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted>
     }
     match (row.endpoint, row.ca_pem) {
         (Some(endpoint), Some(ca_pem)) => Ok(Admitted { workspace: id, user, session, expires_at, endpoint, ca_pem }),
-        _ => Err(Error::Unavailable(format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase))),
+        _ => Err(Error::Unavailable(format!(
+            "the workspace is not ready yet, it is {}; try again in a moment",
+            row.phase
+        ))),
     }
 }
 

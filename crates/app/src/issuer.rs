@@ -186,7 +186,9 @@ pub async fn workspace_token(
     nonce: Option<String>,
 ) -> Result<(String, i64)> {
     if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
-        return Err(Error::Forbidden("you are not a member of this workspace; ask one of its administrators".to_owned()));
+        return Err(Error::Forbidden(
+            "you are not a member of this workspace; ask one of its administrators".to_owned(),
+        ));
     }
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
     let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;

@@ -13,6 +13,9 @@ use crate::context::{App, Happening, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
 
+/// What the bell rings for, with the workspace's id, when somebody gets or loses access.
+pub const TOPIC: &str = "members";
+
 /// Whom to give access.
 #[derive(Debug, Clone)]
 pub enum Invitee {
@@ -35,7 +38,13 @@ pub struct Member {
 
 /// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
 /// Adding somebody again adds the groups.
-pub async fn add(app: &App, ctx: &OpContext, workspace: &WorkspaceId, who: &Invitee, names: &[String]) -> Result<Member> {
+pub async fn add(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    who: &Invitee,
+    names: &[String],
+) -> Result<Member> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
@@ -63,7 +72,7 @@ pub async fn add(app: &App, ctx: &OpContext, workspace: &WorkspaceId, who: &Invi
 }
 
 fn topic(workspace: &WorkspaceId) -> Topic {
-    Topic { kind: "members".to_owned(), subject: workspace.to_string() }
+    Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
 }
 
 fn record(app: &App, tx: &Tx, scope: &WorkspaceScope, kind: &str, user: &UserId) -> Result<()> {
@@ -71,7 +80,6 @@ fn record(app: &App, tx: &Tx, scope: &WorkspaceScope, kind: &str, user: &UserId)
     let (organization, workspace) = (scope.organization(), Some(scope.workspace()));
     app.record(tx, Happening { organization, workspace, kind, subject: user.as_str(), data })
 }
-
 
 async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
     let found = match who {

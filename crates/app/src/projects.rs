@@ -1,7 +1,7 @@
 //! Projects: namespaces with a quota inside a workspace.
 
-use hexabase_backends::store::StoreError;
 use hexabase_backends::bell::Topic;
+use hexabase_backends::store::StoreError;
 use hexabase_backends::store::projects::{self, NewProject};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Tx, jobs};

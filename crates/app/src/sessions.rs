@@ -1,11 +1,12 @@
 //! Signed-in browsers and devices.
 
+use hexabase_backends::bell::Topic;
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::sessions::{self, Session, SessionKind};
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::AccessClaims;
-use hexabase_oidc::jwt::{ExpectedTyp, Expectation, Typ};
+use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::opaque_token;
 
@@ -114,10 +115,14 @@ fn ended() -> Error {
     Error::Unauthenticated("this session has ended; sign in again".to_owned())
 }
 
+/// What the bell rings for, with the session's id, when a session ends.
+pub const TOPIC: &str = "sessions";
+
 /// Ends a session: its cookie, its refresh tokens and, with the next check, its access tokens.
 pub async fn end(app: &App, live: &Live) -> Result<()> {
     let tx = app.store.begin().await?;
     sessions::revoke(&tx, &live.user, &live.session, app.clock.now()).await?;
     tx.commit().await?;
+    app.bell.ring(Topic { kind: TOPIC.to_owned(), subject: live.session.to_string() });
     Ok(())
 }

@@ -68,7 +68,8 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity) -> Result<UserId> 
     }
     users::insert(&tx, &user).await?;
     users::add_identity(&tx, &user.id, &identity.issuer, &identity.subject, now).await?;
-    let name: String = format!("{}'s organization", user.display_name.as_str().chars().take(60).collect::<String>().trim());
+    let name: String =
+        format!("{}'s organization", user.display_name.as_str().chars().take(60).collect::<String>().trim());
     let organization = Organization {
         id: app.new_id()?,
         name: name.parse()?,
@@ -88,5 +89,7 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity) -> Result<UserId> 
 /// # Errors
 /// [`Error::Unauthenticated`] when the person is gone.
 pub async fn get(app: &App, user: &UserId) -> Result<User> {
-    users::get(&app.store, user).await?.ok_or_else(|| Error::Unauthenticated("this account no longer exists".to_owned()))
+    users::get(&app.store, user)
+        .await?
+        .ok_or_else(|| Error::Unauthenticated("this account no longer exists".to_owned()))
 }

@@ -1,7 +1,7 @@
 //! Workspaces: asked for here, made by the job `reconcile-workspace`.
 
-use hexabase_backends::store::StoreError;
 use hexabase_backends::bell::Topic;
+use hexabase_backends::store::StoreError;
 use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};

@@ -48,6 +48,18 @@ impl Progress {
 
     fn changes(&mut self, workspace: &Workspace) -> Vec<Change> {
         let mut changes = Vec::new();
+        // Of a workspace that goes, the steps tell how it once came.
+        let leaving = matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted);
+        for step in workspace.steps.iter().filter(|_| !leaving) {
+            let before = self.steps.iter().find(|before| before.name == step.name);
+            if before.is_none_or(|before| before.state != step.state || before.message != step.message) {
+                changes.push(Change {
+                    step: Some(step.name),
+                    state: step.state.clone(),
+                    message: step.message.clone().or_else(|| took(step)),
+                });
+            }
+        }
         if self.phase != Some(workspace.phase) || self.message != workspace.message {
             // While steps are shown, their messages say the same in more detail.
             if self.phase != Some(workspace.phase) || workspace.phase != WorkspacePhase::Creating {
@@ -60,19 +72,15 @@ impl Progress {
             self.phase = Some(workspace.phase);
             self.message.clone_from(&workspace.message);
         }
-        for step in &workspace.steps {
-            let before = self.steps.iter().find(|before| before.name == step.name);
-            if before.is_none_or(|before| before.state != step.state || before.message != step.message) {
-                changes.push(Change {
-                    step: Some(step.name),
-                    state: step.state.clone(),
-                    message: step.message.clone(),
-                });
-            }
-        }
         self.steps.clone_from(&workspace.steps);
         changes
     }
+}
+
+/// How long a finished step took, such as `1.4 s`.
+fn took(step: &Step) -> Option<String> {
+    let millis = step.finished_at?.millis_since(step.started_at).max(0);
+    Some(format!("{}.{} s", millis / 1_000, millis % 1_000 / 100))
 }
 
 struct Change {
@@ -105,11 +113,8 @@ impl Screen {
             if bar.is_finished() {
                 continue;
             }
-            match step.finished_at {
-                Some(finished) => {
-                    let millis = finished.millis_since(step.started_at).max(0);
-                    bar.finish_with_message(format!("{}.{} s", millis / 1_000, millis % 1_000 / 100));
-                }
+            match took(step) {
+                Some(time) => bar.finish_with_message(time),
                 None => bar.set_message(printable(step.message.as_deref().unwrap_or(&step.state))),
             }
         }

@@ -142,7 +142,15 @@ mod tests {
 
     #[test]
     fn text_that_is_no_id_is_refused() {
-        for text in ["", "ws-", "ws-short", "ws-0123456789ABCDEFGHJK", "ws-0123456789abcdefghjk1", "ws_0123456789abcdefghjk", "ws-0123456789abcdefghi\u{e9}"] {
+        for text in [
+            "",
+            "ws-",
+            "ws-short",
+            "ws-0123456789ABCDEFGHJK",
+            "ws-0123456789abcdefghjk1",
+            "ws_0123456789abcdefghjk",
+            "ws-0123456789abcdefghi\u{e9}",
+        ] {
             assert!(text.parse::<WorkspaceId>().is_err(), "{text:?}");
         }
     }

@@ -40,7 +40,8 @@ pub enum InvalidName {
     },
 }
 
-const LABEL_RULE: &str = "consists of lower-case letters, digits and hyphens, and starts and ends with a letter or digit";
+const LABEL_RULE: &str =
+    "consists of lower-case letters, digits and hyphens, and starts and ends with a letter or digit";
 
 fn check_length(what: &'static str, text: &str, max: usize) -> Result<(), InvalidName> {
     if text.is_empty() {

@@ -1,7 +1,5 @@
 //! Where a workspace or project stands in its life.
 
-
-
 /// A text that names no phase.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} \"{text}\"")]

@@ -90,8 +90,10 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
         let invalid = || InvalidQuantity { text: text.to_owned(), what: "memory or storage", example: "512Mi or 20Gi" };
-        let (digits, factor) =
-            UNITS.iter().find_map(|(unit, size)| text.strip_suffix(unit).map(|digits| (digits, *size))).unwrap_or((text, 1));
+        let (digits, factor) = UNITS
+            .iter()
+            .find_map(|(unit, size)| text.strip_suffix(unit).map(|digits| (digits, *size)))
+            .unwrap_or((text, 1));
         parse_digits(digits).and_then(|number| number.checked_mul(factor)).map(Self).ok_or_else(invalid)
     }
 }

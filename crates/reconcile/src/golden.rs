@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
 use crate::host::network::{self, HostApi};
-use crate::host::{authentication, limits, namespace, values};
+use crate::host::{authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
 use crate::settings::{EndpointMode, HostSettings, Peer};
@@ -86,6 +86,7 @@ fn files() -> Vec<(&'static str, String)> {
         ("limits.yaml", objects(&limits::build(&desired.limits, &settings.endpoint, &names, &own))),
         ("network.yaml", objects(&network::build(&settings, &desired.authentication, &host_api, &names, &own))),
         ("network-node-port.yaml", objects(&network::build(&open, &plain.authentication, &host_api, &names, &own))),
+        ("policies.yaml", objects(&policies::build())),
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),
         ("authentication-old.yaml", yaml(&authentication::configuration(&plain, "v1.33.1"))),

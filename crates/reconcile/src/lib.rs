@@ -15,6 +15,7 @@
 //! [`WorkspaceStep`](hexabase_core::phases::WorkspaceStep), its place in `steps.rs`, a golden file.
 
 mod apply;
+mod connection;
 mod desired;
 mod error;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod golden;
 mod helm;
 mod host;
 mod labels;
+mod ledger;
 mod manifest;
 mod preflight;
 mod receipt;
@@ -30,10 +32,10 @@ mod status;
 mod steps;
 mod tenant;
 
+pub use connection::Host;
 pub use desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
 pub use error::ReconcileError;
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
-pub use steps::Host;

@@ -47,6 +47,10 @@ kinds! {
     IngressClass: "networking.k8s.io", "v1", "ingressclasses", cluster;
     StorageClass: "storage.k8s.io", "v1", "storageclasses", cluster;
     PriorityClass: "scheduling.k8s.io", "v1", "priorityclasses", cluster;
+    ValidatingAdmissionPolicy:
+        "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", cluster;
+    ValidatingAdmissionPolicyBinding:
+        "admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", cluster;
     ConfigMap: "", "v1", "configmaps", namespaced;
     Secret: "", "v1", "secrets", namespaced;
     ServiceAccount: "", "v1", "serviceaccounts", namespaced;
@@ -160,6 +164,19 @@ pub(crate) fn label<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str
     object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str)
 }
 
+/// What holds up the end of a namespace, in Kubernetes' words; nothing if it is not ending.
+pub(crate) fn ending(namespace: &DynamicObject) -> Option<String> {
+    namespace.metadata.deletion_timestamp.as_ref()?;
+    let conditions = namespace.data.pointer("/status/conditions").and_then(Value::as_array);
+    let messages: Vec<&str> = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition["status"] == "True")
+        .filter_map(|condition| condition["message"].as_str())
+        .collect();
+    Some(if messages.is_empty() { "Terminating".to_owned() } else { format!("Terminating: {}", messages.join("; ")) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,5 +205,19 @@ mod tests {
     fn a_reference_to_a_cluster_scoped_object_has_no_namespace() {
         assert_eq!(Kind::ClusterRole.object(Some("n"), "x").namespace, None);
         assert_eq!(Kind::Secret.object(Some("n"), "x").namespace.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_namespace_that_does_not_end_says_why() {
+        let found = |metadata: Value, conditions: Value| {
+            let namespace = json!({ "metadata": metadata, "status": { "conditions": conditions } });
+            ending(&serde_json::from_value(namespace).unwrap())
+        };
+        let deleted = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let condition = |status: &str, message: &str| json!({ "type": "x", "status": status, "message": message });
+        let conditions = json!([condition("False", "all fine"), condition("True", "Some content has finalizers: x")]);
+        assert_eq!(found(deleted.clone(), conditions).as_deref(), Some("Terminating: Some content has finalizers: x"));
+        assert_eq!(found(deleted, json!([])).as_deref(), Some("Terminating"));
+        assert_eq!(found(json!({}), json!([])), None);
     }
 }

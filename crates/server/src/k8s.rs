@@ -13,13 +13,13 @@ const SERVER_NAME: &str = "kubernetes";
 
 /// Decides by the platform's own tokens and the database.
 #[derive(Debug, Clone)]
-pub struct TokenAuthority {
+pub(crate) struct TokenAuthority {
     app: App,
 }
 
 impl TokenAuthority {
     /// Decides by `app`.
-    pub fn new(app: App) -> Self {
+    pub(crate) fn new(app: App) -> Self {
         Self { app }
     }
 }

@@ -7,7 +7,7 @@ use hexabase_backends::store::workspaces::Workspace;
 use serde_json::json;
 
 /// The kubeconfig, as YAML (JSON is YAML).
-pub fn render(settings: &Settings, workspace: &Workspace) -> String {
+pub(crate) fn render(settings: &Settings, workspace: &Workspace) -> String {
     let name = format!("hexabase-{}", workspace.name);
     let mut cluster = json!({ "server": settings.gateway_url(&workspace.id) });
     if let Some(authority) = &settings.authority_pem {

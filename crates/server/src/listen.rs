@@ -24,16 +24,23 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The address, and what is wrong with it.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow!("cannot listen on {address}: another program listens there; choose another port"),
+        ErrorKind::AddrInUse => {
+            anyhow!("cannot listen on {address}: another program listens there; choose another port")
+        }
         ErrorKind::AddrNotAvailable => anyhow!("cannot listen on {address}: this machine has no such address"),
         _ => anyhow!("cannot listen on {address}: {error}"),
     })
 }
 
 /// Serves `router` until `stop`, then gives open requests a few seconds. Without `tls` it serves plain HTTP.
-pub async fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    router: Router,
+    stop: CancellationToken,
+) {
     let acceptor = tls.map(TlsAcceptor::from);
     let connections = TaskTracker::new();
     loop {

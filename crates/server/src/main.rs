@@ -66,7 +66,11 @@ fn start(arguments: Arguments) -> Result<()> {
     }
     let filter = EnvFilter::try_new(&arguments.log)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if arguments.log_format == "json" { log.json().init() } else { log.with_ansi(false).init() }
+    if arguments.log_format == "json" {
+        log.json().init()
+    } else {
+        log.with_ansi(false).init()
+    }
     hexabase_server::run::install_crypto();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(execute(config, arguments.command))
 }

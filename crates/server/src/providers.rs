@@ -14,7 +14,7 @@ use crate::config::{ProviderConfig, SignInConfig, secret};
 const METADATA_LIFE: Duration = Duration::from_secs(600);
 
 /// Client id that the development issuer knows this server by.
-pub const DEVELOPMENT_CLIENT: &str = "hexabase";
+pub(crate) const DEVELOPMENT_CLIENT: &str = "hexabase";
 
 /// One provider, with what was learnt about it.
 #[derive(Debug)]
@@ -62,8 +62,11 @@ impl Providers {
     /// An issuer or secret that cannot be used, named.
     pub fn new(config: &SignInConfig, development: Option<&str>, public_url: &str) -> Result<Self> {
         let mut providers = Vec::new();
-        for ProviderConfig { id, display_name, issuer, client_id, client_secret, client_secret_file } in &config.providers {
-            let client_secret = secret("sign_in.providers.client_secret", client_secret.as_ref(), client_secret_file.as_deref())?;
+        for ProviderConfig { id, display_name, issuer, client_id, client_secret, client_secret_file } in
+            &config.providers
+        {
+            let client_secret =
+                secret("sign_in.providers.client_secret", client_secret.as_ref(), client_secret_file.as_deref())?;
             let party = RelyingParty {
                 client_id: client_id.clone(),
                 client_secret,
@@ -96,7 +99,7 @@ impl Providers {
 }
 
 /// Where a provider sends people back to.
-pub fn redirect_uri(public_url: &str, provider: &str) -> String {
+pub(crate) fn redirect_uri(public_url: &str, provider: &str) -> String {
     format!("{}/auth/{provider}/callback", public_url.trim_end_matches('/'))
 }
 
@@ -107,7 +110,8 @@ fn provider(id: &str, display_name: &str, issuer: &str, relying_party: RelyingPa
         relying_party,
         http: http_client().context("the HTTP client for identity providers cannot be made")?,
         keys: JwksCache::new(),
-        issuer: Issuer::parse(issuer).with_context(|| format!("the issuer of sign_in.providers \"{id}\" cannot be used"))?,
+        issuer: Issuer::parse(issuer)
+            .with_context(|| format!("the issuer of sign_in.providers \"{id}\" cannot be used"))?,
         metadata: Mutex::new(None),
     })
 }

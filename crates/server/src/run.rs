@@ -13,19 +13,21 @@ use base64::engine::general_purpose::STANDARD;
 use hexabase_app::clock::Clock;
 use hexabase_app::issuer::Keys;
 use hexabase_app::jobs::{Worker, WorkerSettings};
-use hexabase_app::{App, Settings};
-use hexabase_backends::bell::Bell;
+use hexabase_app::{App, Settings, members, sessions};
+use hexabase_backends::bell::{Bell, Ring};
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
 use hexabase_reconcile::{EndpointMode, Host, HostSettings};
 use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::config::{Config, EndpointKind, secret};
 use crate::cookies::Cookies;
 use crate::dev_issuer::DevIssuer;
-use crate::gateway::GatewaySettings;
+use crate::gateway::{GatewaySettings, Revocations};
 use crate::providers::{DEVELOPMENT_CLIENT, Providers, redirect_uri};
 use crate::state::ServerState;
 use crate::{http, listen, tls};
@@ -66,15 +68,73 @@ pub async fn migrate(config: &Config) -> Result<Store> {
     Ok(store)
 }
 
+/// The sockets of a role, opened before anything else, so that their ports are known to whoever starts the server.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    main: Option<TcpListener>,
+    cluster: Option<TcpListener>,
+    development: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Opens what `config` names for `role`. Port 0 takes any free port; where the address that belongs to a listener has
+    /// port 0 as well (`https://localhost:0`), it becomes the one that was taken.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on, named.
+    pub async fn open(config: &mut Config, role: Role) -> Result<Self> {
+        if role == Role::Work {
+            return Ok(Self::default());
+        }
+        let main = listen::bind(config.server.listen).await?;
+        set_port(&mut config.server.public_url, main.local_addr()?.port());
+        let cluster = match config.server.cluster_listen {
+            Some(address) => Some(listen::bind(address).await?),
+            None => None,
+        };
+        if let (Some(listener), Some(url)) = (&cluster, &mut config.server.cluster_url) {
+            set_port(url, listener.local_addr()?.port());
+        }
+        let development = match config.sign_in.development.listen {
+            Some(address) => Some(listen::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { main: Some(main), cluster, development })
+    }
+}
+
+fn set_port(url: &mut Url, port: u16) {
+    if url.port() == Some(0) {
+        // Refused only for addresses without a host, which the settings do not allow.
+        let _ = url.set_port(Some(port));
+    }
+}
+
 /// Runs the parts of `role` until `stop`.
 ///
 /// # Errors
 /// A part could not be started; what was started is stopped again.
-pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<()> {
+pub async fn run(mut config: Config, role: Role, stop: CancellationToken) -> Result<()> {
+    let listeners = Listeners::open(&mut config, role).await?;
+    run_on(config, role, listeners, Clock::System, stop).await
+}
+
+/// Runs the parts of `role` until `stop`, on listeners that were opened for it and by any clock.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_on(
+    config: Config,
+    role: Role,
+    listeners: Listeners,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<()> {
     let store = migrate(&config).await?;
     let sealer = Sealer::new(&master_key(&config)?, "master")?;
-    let clock = Clock::System;
-    let keys = Keys::load(&store, &sealer, clock.now()).await.context("the signing keys cannot be read; is the master key the right one?")?;
+    let keys = Keys::load(&store, &sealer, clock.now())
+        .await
+        .context("the signing keys cannot be read; is the master key the right one?")?;
     let tls = tls::load(&config)?;
     let settings = Settings {
         public_url: config.server.public_url.clone(),
@@ -86,9 +146,7 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     // Whatever ends this function also ends the parts.
     let _guard = stop.clone().drop_guard();
     parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
-    if role != Role::Work {
-        start_server(&config, &app, sealer, &tls, &parts, &stop).await?;
-    }
+    start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
     if role != Role::Serve {
         let host = Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?;
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
@@ -103,19 +161,20 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     Ok(())
 }
 
-async fn start_server(
+fn start_server(
     config: &Config,
+    listeners: Listeners,
     app: &App,
     sealer: Sealer,
     tls: &tls::Tls,
     parts: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<()> {
+    let Listeners { main: Some(main), cluster, development } = listeners else { return Ok(()) };
     let public_url = app.settings.address("");
-    let development = match config.sign_in.development.listen {
+    let development = match development {
         None => None,
-        Some(address) => {
-            let listener = listen::bind(address).await?;
+        Some(listener) => {
             let issuer = format!("http://{}", listener.local_addr()?);
             let clock = app.clock.clone();
             let seconds: crate::dev_issuer::Clock = Arc::new(move || clock.now().as_seconds());
@@ -128,15 +187,36 @@ async fn start_server(
     };
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
     let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)) };
-    if let Some(address) = config.server.cluster_listen {
-        let listener = listen::bind(address).await?;
-        parts.spawn(listen::serve(listener, Some(tls.server.clone()), http::cluster_router(state.clone()), stop.clone()));
+    if let Some(listener) = cluster {
+        parts.spawn(listen::serve(
+            listener,
+            Some(tls.server.clone()),
+            http::cluster_router(state.clone()),
+            stop.clone(),
+        ));
     }
-    let listener = listen::bind(config.server.listen).await?;
     let gateway = GatewaySettings { shutdown: stop.clone(), ..GatewaySettings::default() };
-    parts.spawn(listen::serve(listener, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
+    parts.spawn(end_revoked_streams(app.clone(), gateway.revocations.clone(), stop.clone()));
+    parts.spawn(listen::serve(main, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
     tracing::info!(address = %public_url, "server started");
     Ok(())
+}
+
+/// Has open streams checked at once when this process takes rights away. What other processes take away is found by the
+/// gateway's own regular check.
+async fn end_revoked_streams(app: App, revocations: Revocations, stop: CancellationToken) {
+    let mut bell = app.bell.subscribe();
+    while let Some(Some(ring)) = stop.run_until_cancelled(bell.next()).await {
+        match ring {
+            Ring::Missed => revocations.everything(),
+            Ring::Topic(topic) if topic.kind == sessions::TOPIC => revocations.everything(),
+            Ring::Topic(topic) if topic.kind == members::TOPIC => match topic.subject.parse() {
+                Ok(workspace) => revocations.workspace(&workspace),
+                Err(_) => revocations.everything(),
+            },
+            Ring::Topic(_) => {}
+        }
+    }
 }
 
 async fn reload_keys(app: App, sealer: Sealer, stop: CancellationToken) {
@@ -149,7 +229,9 @@ async fn reload_keys(app: App, sealer: Sealer, stop: CancellationToken) {
 
 fn host_settings(config: &Config) -> Result<HostSettings> {
     let Some(chart) = config.host.vcluster_chart.clone() else {
-        bail!("setting host.vcluster_chart: is required to make workspaces; name the folder or archive of the vCluster chart 0.36.1");
+        bail!(
+            "setting host.vcluster_chart: is required to make workspaces; name the folder or archive of the vCluster chart 0.36.1"
+        );
     };
     let mut settings = HostSettings::new(config.host.kubeconfig.clone(), config.host.helm.clone(), chart);
     settings.kubernetes_tag.clone_from(&config.host.kubernetes_version);

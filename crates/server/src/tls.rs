@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig as RustlsConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,7 +18,7 @@ use crate::config::{Config, TlsConfig};
 
 /// What the listeners present and what clients need to trust it.
 #[derive(Debug, Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// For the listeners.
     pub server: Arc<RustlsConfig>,
     /// PEM of the private authority; `None` when the chain ends in a public one.
@@ -27,7 +29,7 @@ pub struct Tls {
 ///
 /// # Errors
 /// Unreadable or unusable files, named.
-pub fn load(config: &Config) -> Result<Tls> {
+pub(crate) fn load(config: &Config) -> Result<Tls> {
     let TlsConfig { certificate, private_key, certificate_authority } = &config.server.tls;
     match (certificate, private_key) {
         (Some(certificate), Some(key)) => {
@@ -46,7 +48,11 @@ fn read(path: &Path) -> Result<String> {
 /// The server's own authority signs a fresh certificate at every start; only the authority is kept.
 fn own(config: &Config) -> Result<Tls> {
     let folder = config.data_dir.join("tls");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
     let (authority_path, key_path) = (folder.join("ca.crt"), folder.join("ca.key"));
     if !key_path.exists() {
         let key = KeyPair::generate()?;
@@ -59,7 +65,12 @@ fn own(config: &Config) -> Result<Tls> {
 
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let urls = [Some(&config.server.public_url), config.server.cluster_url.as_ref()];
-    names.extend(urls.into_iter().flatten().filter_map(|url| url.host_str()).map(|host| host.trim_matches(['[', ']']).to_owned()));
+    names.extend(
+        urls.into_iter()
+            .flatten()
+            .filter_map(|url| url.host_str())
+            .map(|host| host.trim_matches(['[', ']']).to_owned()),
+    );
     names.sort();
     names.dedup();
     let mut params = CertificateParams::new(names)?;
@@ -85,9 +96,14 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 fn server_config(chain: &str, key: &str) -> Result<Arc<RustlsConfig>> {
-    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>().context("the certificate chain is not PEM")?;
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("the certificate chain is not PEM")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the private key is not PEM")?;
-    let mut server = RustlsConfig::builder().with_no_client_auth().with_single_cert(chain, key).context("the private key does not fit the certificate")?;
+    let mut server = RustlsConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the private key does not fit the certificate")?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
 }

@@ -6,6 +6,14 @@
 //! To add a peer: one file here that starts it on a free loopback port, with a `shared()` for the whole test process
 //! when starting takes longer than a test.
 
+#[cfg(feature = "browser")]
+pub mod browser;
 pub mod clock;
+#[cfg(feature = "browser")]
+pub mod http;
+#[cfg(feature = "platform")]
+pub mod platform;
+#[cfg(feature = "store")]
 pub mod postgres;
+#[cfg(feature = "store")]
 pub mod store;

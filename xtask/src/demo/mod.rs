@@ -1,7 +1,6 @@
 //! `cargo xtask demo`: the main job, for real and from nothing: a host cluster, the platform, people, a workspace, kubectl.
 //! It leaves the platform running.
 
-mod browser;
 mod platform;
 mod story;
 
@@ -14,6 +13,7 @@ use crate::progress::{Progress, seconds};
 
 /// How to run the demonstration.
 #[derive(Clone, Debug, Args)]
+#[group(id = "demo")]
 pub(crate) struct Options {
     #[command(flatten)]
     host: host::Options,

@@ -32,12 +32,7 @@ pub(crate) fn start(host: &Host, programs: &Path, port: u16, progress: &Progress
     let folder = settings::cache_root()?.join("demo");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let url = format!("https://localhost:{port}");
-    let platform = Platform {
-        authority: folder.join("data/tls/ca.crt"),
-        hxb: programs.join("hxb"),
-        folder,
-        url,
-    };
+    let platform = Platform { authority: folder.join("data/tls/ca.crt"), hxb: programs.join("hxb"), folder, url };
     let layout = host::layout()?;
     let config = config(host, &platform, port)?;
     let path = platform.folder.join("hexabase.toml");
@@ -51,9 +46,9 @@ pub(crate) fn start(host: &Host, programs: &Path, port: u16, progress: &Progress
     };
     if !process::is_current(&layout, &spec) {
         process::stop(&layout, PROCESS, Duration::from_secs(10))?;
-        for (port, what) in [(port, "--port"), (port + 1, "--port"), (port + 2, "--port")] {
+        for port in [port, port + 1, port + 2] {
             if TcpListener::bind(("127.0.0.1", port)).is_err() {
-                bail!("port {port} is taken by another program; choose others with {what}");
+                bail!("port {port} is taken by another program; choose others with --port");
             }
         }
         fs::write(&path, config).context("the platform's settings cannot be written")?;

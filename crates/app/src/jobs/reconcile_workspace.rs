@@ -15,7 +15,8 @@ use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
 use hexabase_core::roles::PresetClusterRole;
 use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, Observed, Progress, ProjectLimits, Receipt, Removal, Removed,
+    Authentication, DesiredProject, DesiredWorkspace, Host, Observed, Progress, ProjectLimits, Receipt, Removal,
+    Removed,
 };
 use serde_json::json;
 
@@ -59,14 +60,17 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
 
 /// Everything the row and its neighbours say about the workspace, in types that need no more checking.
 async fn desired(app: &App, claim: &Claim, row: &Workspace) -> Result<DesiredWorkspace> {
-    let plan = plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+    let plan =
+        plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
     let realm = Realm::Workspace(row.id.clone());
     let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
     let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
     let mut cluster_roles = Vec::new();
     for assignment in role_assignments::list_for_job(&app.store, &row.id, None, MAX_PAGE).await? {
         let group = nodes.iter().find(|node| node.id == assignment.group_id);
-        if let (Some(group), None, Ok(role)) = (group, &assignment.project_id, assignment.role.parse::<PresetClusterRole>()) {
+        if let (Some(group), None, Ok(role)) =
+            (group, &assignment.project_id, assignment.role.parse::<PresetClusterRole>())
+        {
             cluster_roles.push((group.name.clone(), role));
         }
     }
@@ -93,12 +97,7 @@ fn desired_project(row: &Project) -> DesiredProject {
         id: row.id.clone(),
         name: row.name.clone(),
         present: matches!(row.phase, ProjectPhase::Creating | ProjectPhase::Ready),
-        limits: ProjectLimits {
-            cpu: limits.cpu,
-            memory: limits.memory,
-            storage: limits.storage,
-            pods: limits.pods,
-        },
+        limits: ProjectLimits { cpu: limits.cpu, memory: limits.memory, storage: limits.storage, pods: limits.pods },
         grants: Vec::new(),
     }
 }
@@ -110,7 +109,12 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     let mut changed = false;
+    let current = observed.waiting().map(|(step, _, _)| step);
     for status in &observed.steps {
+        // A step that waits only for an earlier one has not begun; it is no news.
+        if status.progress != Progress::Done && Some(status.step) != current {
+            continue;
+        }
         let (state, message) = match &status.progress {
             Progress::Done => (StepState::Done, None),
             Progress::Wait { reason, .. } => (StepState::Running, Some(reason.as_str())),
@@ -215,7 +219,13 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             }
             if row.message.as_deref() != Some(&reason) {
                 workspaces::set_progress(&tx, &row.id, WorkspacePhase::Deleting, None, Some(&reason), now).await?;
-                append(app, &tx, &row, "workspace.progress", json!({ "step": null, "state": "running", "message": reason }))?;
+                append(
+                    app,
+                    &tx,
+                    &row,
+                    "workspace.progress",
+                    json!({ "step": null, "state": "running", "message": reason }),
+                )?;
             }
             Outcome::Again(after)
         }

@@ -1,9 +1,9 @@
 //! Signing in on a device without a browser (RFC 8628).
 
+use hexabase_backends::store::Digest;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState};
 use hexabase_backends::store::sessions::{self, SessionKind};
-use hexabase_backends::store::Digest;
 use hexabase_oidc::opaque_token;
 use hexabase_oidc::provider::{DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, UserCode};
 
@@ -98,7 +98,8 @@ pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool) -> 
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     let decided = if agree {
-        let session = new_session(app, &live.user, SessionKind::Device, "hxb, confirmed by code", DEVICE_SECONDS, None)?;
+        let session =
+            new_session(app, &live.user, SessionKind::Device, "hxb, confirmed by code", DEVICE_SECONDS, None)?;
         sessions::insert(&tx, &session).await?;
         device_codes::approve(&tx, code.as_str(), &live.user, &session.id, now).await?
     } else {

@@ -69,7 +69,9 @@ pub async fn token(app: &App, realm: &Realm, request: TokenRequest, label: &str)
         Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
             redeem_code(app, realm, client, code.expose_secret(), &redirect_uri, &code_verifier, label).await
         }
-        Grant::RefreshToken { refresh_token, .. } => redeem_refresh(app, realm, client, refresh_token.expose_secret()).await,
+        Grant::RefreshToken { refresh_token, .. } => {
+            redeem_refresh(app, realm, client, refresh_token.expose_secret()).await
+        }
         Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
         Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
     }
@@ -86,7 +88,8 @@ async fn redeem_code(
 ) -> Result<TokenResponse, OAuthError> {
     let now = app.clock.now();
     let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
-    let redemption = authorization_codes::redeem(&tx, &Digest::of(code), now).await.map_err(|error| refusal(error.into()))?;
+    let redemption =
+        authorization_codes::redeem(&tx, &Digest::of(code), now).await.map_err(|error| refusal(error.into()))?;
     let row = match redemption {
         Redemption::Redeemed(row) => row,
         Redemption::Reused(row) => {
@@ -107,7 +110,8 @@ async fn redeem_code(
         tx.commit().await.map_err(|error| refusal(error.into()))?;
         return Err(invalid_grant("the code belongs to another request; it cannot be used any more"));
     }
-    let mut session = new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
+    let mut session =
+        new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
     session.id = device_session_of(&row);
     let holder = tokens::holder(realm, &session, client, &row.scope);
     let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
@@ -154,7 +158,9 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
             sessions::revoke(&tx, &row.user_id, &row.session_id, now).await.map_err(store)?;
             tx.commit().await.map_err(store)?;
             tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
-            return Err(invalid_grant("this refresh token was used before, so the session has been ended; sign in again"));
+            return Err(invalid_grant(
+                "this refresh token was used before, so the session has been ended; sign in again",
+            ));
         }
         Rotation::Unknown => return Err(unknown()),
     }

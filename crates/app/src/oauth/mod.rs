@@ -23,10 +23,17 @@ pub const HXB: &str = "hxb";
 /// (kubelogin's `--oidc-client-id`).
 pub fn clients(realm: &Realm) -> Result<Vec<Client>> {
     let loopback = || -> Result<Vec<RedirectUri>> {
-        ["http://127.0.0.1/callback", "http://localhost/callback", "http://localhost/", "http://127.0.0.1/", "http://localhost", "http://[::1]/callback"]
-            .into_iter()
-            .map(|uri| RedirectUri::loopback(uri).map_err(Error::internal))
-            .collect()
+        [
+            "http://127.0.0.1/callback",
+            "http://localhost/callback",
+            "http://localhost/",
+            "http://127.0.0.1/",
+            "http://localhost",
+            "http://[::1]/callback",
+        ]
+        .into_iter()
+        .map(|uri| RedirectUri::loopback(uri).map_err(Error::internal))
+        .collect()
     };
     let mut clients = vec![Client::public(HXB, loopback()?).map_err(Error::internal)?];
     if let Realm::Workspace(id) = realm {

@@ -1,8 +1,8 @@
 //! Making the tokens that a grant answers with.
 
-use hexabase_backends::store::sessions::Session;
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::refresh_tokens::RefreshToken;
+use hexabase_backends::store::sessions::Session;
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_oidc::claims::{AccessClaims, AccessGrant};
 use hexabase_oidc::jwt::Typ;
@@ -45,7 +45,8 @@ pub(super) async fn short_lived(app: &App, holder: &Holder<'_>, nonce: Option<St
                 jti: random_id().map_err(Error::internal)?,
             })
             .map_err(Error::internal)?;
-            let token = app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::AccessToken, now)).map_err(Error::internal)?;
+            let token =
+                app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::AccessToken, now)).map_err(Error::internal)?;
             Ok(TokenResponse::bearer(token, ACCESS_SECONDS))
         }
         Realm::Workspace(workspace) => {

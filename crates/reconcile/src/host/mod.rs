@@ -6,6 +6,7 @@ pub(crate) mod inventory;
 pub(crate) mod limits;
 pub(crate) mod namespace;
 pub(crate) mod network;
+pub(crate) mod policies;
 pub(crate) mod removal;
 pub(crate) mod values;
 pub(crate) mod virtual_cluster;

@@ -7,7 +7,7 @@ use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, WORKSPACE};
-use crate::manifest::{Kind, Manifest, label};
+use crate::manifest::{Kind, Manifest, ending, label};
 
 /// How often a lost race for the fence is run again within one call.
 const ATTEMPTS: usize = 3;
@@ -26,8 +26,8 @@ pub(crate) enum Claim {
     Absent,
     /// The namespace is ours, and no newer attempt has written.
     Ours {
-        /// It is being deleted.
-        terminating: bool,
+        /// What holds up its end, when it is being deleted.
+        ending: Option<String>,
         /// The rendering that was applied and pruned last.
         rendering: Option<String>,
     },
@@ -63,7 +63,7 @@ pub(crate) async fn ensure(host: &Cluster, names: &Names, desired: &DesiredWorks
             Err(error) => return Err(error),
         };
     }
-    if let Claim::Ours { terminating: false, .. } = claimed {
+    if let Claim::Ours { ending: None, .. } = claimed {
         host.apply(&wanted).await?;
     }
     Ok(claimed)
@@ -88,10 +88,7 @@ fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> R
 }
 
 fn ours(found: &DynamicObject) -> Claim {
-    Claim::Ours {
-        terminating: found.metadata.deletion_timestamp.is_some(),
-        rendering: annotation(found, RENDERING).map(ToOwned::to_owned),
-    }
+    Claim::Ours { ending: ending(found), rendering: annotation(found, RENDERING).map(ToOwned::to_owned) }
 }
 
 fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {

@@ -41,7 +41,7 @@ pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed,
         host.delete(*kind, None, name, None).await?;
     }
     let waiting = match claimed {
-        Claim::Ours { terminating, .. } => Some(empty(host, &names, removal.now, terminating, &mut seen).await?),
+        Claim::Ours { ending, .. } => Some(empty(host, &names, removal.now, ending, &mut seen).await?),
         Claim::Absent if !global.is_empty() => Some(("cluster roles are being removed".to_owned(), 100)),
         Claim::Absent => None,
     };
@@ -61,11 +61,11 @@ async fn empty(
     host: &Cluster,
     names: &Names,
     now: Timestamp,
-    terminating: bool,
+    ending: Option<String>,
     seen: &mut BTreeSet<ObjectRef>,
 ) -> Result<(String, u64), ReconcileError> {
     let namespace = Some(names.namespace.as_str());
-    if !terminating {
+    if ending.is_none() {
         seen.insert(Kind::Namespace.object(None, &names.namespace));
         seen.extend(inventory::namespaced(host, names).await?);
         for volume in volumes::of_workspace(host, names).await? {
@@ -80,11 +80,11 @@ async fn empty(
         return Ok((format!("pod {pod}: Terminating"), 250));
     }
     strip_finalizers(host, names).await?;
-    if !terminating {
+    if ending.is_none() {
         unprotect(host, names).await?;
         host.delete(Kind::Namespace, None, &names.namespace, None).await?;
     }
-    Ok((format!("namespace {}: Terminating", names.namespace), 500))
+    Ok((format!("namespace {}: {}", names.namespace, ending.as_deref().unwrap_or("Terminating")), 500))
 }
 
 /// Scales the control plane to nothing.

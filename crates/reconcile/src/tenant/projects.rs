@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use futures::FutureExt;
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::ProjectPhase;
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
@@ -13,8 +12,8 @@ use crate::apply::{Cluster, in_parallel};
 use crate::desired::{DesiredProject, ProjectGrant, ProjectLimits};
 use crate::error::ReconcileError;
 use crate::host::limits::defaults;
-use crate::labels::PROJECT;
-use crate::manifest::{Kind, Manifest, label};
+use crate::labels::{MANAGER, PROJECT};
+use crate::manifest::{Kind, Manifest, ending, label};
 use crate::status::Progress;
 use crate::tenant::{access, labels};
 
@@ -68,15 +67,19 @@ pub(crate) async fn progress(
     projects: &[DesiredProject],
 ) -> Result<(Progress, Vec<(ProjectId, ProjectPhase)>), ReconcileError> {
     let results = in_parallel(projects.iter().map(|project| one(tenant, project).boxed()).collect()).await?;
-    let mut first = Progress::Done;
-    let mut phases = Vec::with_capacity(results.len());
-    for (id, phase, progress) in results {
-        phases.push((id, phase));
-        if first == Progress::Done {
-            first = progress;
+    let phases = results.iter().map(|(id, phase, _)| (id.clone(), *phase)).collect();
+    Ok((together(results.into_iter().map(|(_, _, progress)| progress)), phases))
+}
+
+/// The first reason of several, and the shortest time.
+fn together(all: impl Iterator<Item = Progress>) -> Progress {
+    all.fold(Progress::Done, |first, next| match (first, next) {
+        (Progress::Wait { reason, after }, Progress::Wait { after: other, .. }) => {
+            Progress::Wait { reason, after: after.min(other) }
         }
-    }
-    Ok((first, phases))
+        (Progress::Done, next) => next,
+        (first, Progress::Done) => first,
+    })
 }
 
 async fn one(
@@ -99,8 +102,27 @@ fn wait(millis: u64, project: &DesiredProject, text: &str) -> Progress {
     Progress::wait(millis, format!("project {}: {text}", project.name))
 }
 
-fn is_ours(found: &DynamicObject, project: &DesiredProject) -> bool {
-    label(found, PROJECT) == Some(project.id.as_str())
+/// What stands where the project's namespace belongs.
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    /// It carries the project's label.
+    Ours,
+    /// The platform made it, but somebody took the label off.
+    Unlabelled,
+    /// Somebody else's, or another project's.
+    Other,
+}
+
+fn owner(found: &DynamicObject, project: &DesiredProject) -> Owner {
+    match label(found, PROJECT) {
+        Some(id) if id == project.id.as_str() => Owner::Ours,
+        Some(_) => Owner::Other,
+        None => {
+            let mut writers = found.metadata.managed_fields.iter().flatten();
+            let ours = writers.any(|entry| entry.manager.as_deref() == Some(MANAGER));
+            if ours { Owner::Unlabelled } else { Owner::Other }
+        }
+    }
 }
 
 async fn keep(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhase, Progress), ReconcileError> {
@@ -111,16 +133,16 @@ async fn keep(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhas
             Err(error) if error.is(409) => return creating(500, "its namespace was made by somebody else just now"),
             other => drop(other?),
         },
-        Some(found) if !is_ours(&found, project) => {
-            return creating(
-                15_000,
-                "a namespace of that name exists and is not the project's: delete it or rename it",
-            );
+        Some(found) => {
+            if let Some(ending) = ending(&found) {
+                return creating(1_000, &format!("a namespace of that name is still being removed: {ending}"));
+            }
+            if owner(&found, project) == Owner::Other {
+                let text =
+                    "a namespace of that name exists and is not the project's: delete it, or choose another name";
+                return creating(15_000, text);
+            }
         }
-        Some(found) if found.metadata.deletion_timestamp.is_some() => {
-            return creating(1_000, &terminating(&found));
-        }
-        Some(_) => {}
     }
     tenant.apply(&objects.namespace).await?;
     tenant.apply_all(&objects.limits).await?;
@@ -133,44 +155,49 @@ async fn remove(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPh
     let name = project.name.as_str();
     let gone = (ProjectPhase::Deleted, Progress::Done);
     let Some(found) = tenant.get(Kind::Namespace, None, name).await? else { return Ok(gone) };
-    if !is_ours(&found, project) {
+    // A namespace without the label may by now be meant for another project: it is left alone.
+    if owner(&found, project) != Owner::Ours {
         return Ok(gone);
     }
     if found.metadata.deletion_timestamp.is_none() {
         tenant.delete(Kind::Namespace, None, name, None).await?;
     }
-    Ok((ProjectPhase::Deleting, wait(1_000, project, &terminating(&found))))
-}
-
-/// What holds up the end of a namespace, in Kubernetes' words.
-fn terminating(found: &DynamicObject) -> String {
-    let namespace = serde_json::to_value(found).and_then(serde_json::from_value::<Namespace>).ok();
-    let conditions = namespace.and_then(|namespace| namespace.status).and_then(|status| status.conditions);
-    let messages: Vec<String> = conditions
-        .into_iter()
-        .flatten()
-        .filter(|condition| condition.status == "True")
-        .filter_map(|condition| condition.message)
-        .collect();
-    if messages.is_empty() { "its namespace is being removed".to_owned() } else { messages.join("; ") }
+    let ending = ending(&found).unwrap_or_else(|| "Terminating".to_owned());
+    Ok((ProjectPhase::Deleting, wait(1_000, project, &format!("its namespace is {ending}"))))
 }
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::quantity::{Bytes, Cpu};
+
     use super::*;
 
+    fn project() -> DesiredProject {
+        DesiredProject {
+            id: "prj-0123456789abcdefghjk".parse().unwrap(),
+            name: "shop".parse().unwrap(),
+            present: true,
+            limits: ProjectLimits { cpu: Cpu::from_millis(1), memory: Bytes::new(1), storage: Bytes::new(1), pods: 1 },
+            grants: Vec::new(),
+        }
+    }
+
     #[test]
-    fn a_namespace_that_does_not_end_says_why() {
-        let found = |conditions: Value| -> DynamicObject {
-            serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": conditions } })).unwrap()
-        };
-        let condition =
-            |kind: &str, status: &str, message: &str| json!({ "type": kind, "status": status, "message": message });
-        let conditions = json!([
-            condition("NamespaceDeletionDiscoveryFailure", "False", "all fine"),
-            condition("NamespaceFinalizersRemaining", "True", "Some content has finalizers remaining: x in 1 resource"),
-        ]);
-        assert_eq!(terminating(&found(conditions)), "Some content has finalizers remaining: x in 1 resource");
-        assert_eq!(terminating(&found(json!([]))), "its namespace is being removed");
+    fn a_namespace_is_the_projects_only_by_its_label_or_by_who_made_it() {
+        let owner =
+            |metadata: Value| owner(&serde_json::from_value(json!({ "metadata": metadata })).unwrap(), &project());
+        assert_eq!(owner(json!({ "labels": { PROJECT: "prj-0123456789abcdefghjk" } })), Owner::Ours);
+        let made = json!([{ "manager": "hexabase" }]);
+        assert_eq!(owner(json!({ "managedFields": made })), Owner::Unlabelled);
+        let other = json!({ PROJECT: "prj-0123456789abcdefghj0" });
+        assert_eq!(owner(json!({ "labels": other, "managedFields": made })), Owner::Other);
+        assert_eq!(owner(json!({ "managedFields": [{ "manager": "kubectl" }] })), Owner::Other);
+    }
+
+    #[test]
+    fn of_several_that_wait_the_first_reason_and_the_shortest_time_count() {
+        let all = [Progress::Done, Progress::wait(15_000, "taken"), Progress::wait(1_000, "ending"), Progress::Done];
+        assert_eq!(together(all.into_iter()), Progress::wait(1_000, "taken"));
+        assert_eq!(together([Progress::Done].into_iter()), Progress::Done);
     }
 }

@@ -1,14 +1,16 @@
 //! From nothing to ready, twice the same, drift, and back.
 
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
-use hexabase_reconcile::ReconcileError;
+use hexabase_reconcile::{DesiredWorkspace, ReconcileError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::inside::tenant;
 use crate::support::{
-    cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove, tenant, until, versions,
+    cleaned, client, desired, eventually, host, host_with, namespace, objects, project, ready, remove, until, versions,
 };
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -73,11 +75,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         })
         .await;
 
-        let labels =
-            objects(&client, "apps/v1", "StatefulSet", Some(&place)).get(id.as_str()).await.unwrap().metadata.labels;
-        let labels = labels.unwrap();
-        assert_eq!(labels["hexabase.ai/workspace"], id.as_str());
-        assert_eq!(labels["hexabase.ai/organization"], organization.as_str());
+        as_designed(&client, &id, &organization).await;
 
         drift(&client, &inside, &place).await;
         let calls = std::time::Instant::now();
@@ -93,6 +91,8 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         let refused = runner.reconcile(&wanted).await;
         assert!(matches!(refused, Err(ReconcileError::Fenced { own: 4, found: 5, .. })), "{refused:?}");
         wanted.fence = 5;
+
+        rights_end_although_the_host_refuses(&inside, &mut wanted).await;
 
         // A project goes; a name that is taken is not.
         let namespaces: Api<Namespace> = Api::all(inside.clone());
@@ -127,6 +127,38 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
     .await;
 }
 
+/// A host object that cannot be applied shows why, and does not keep a right alive.
+async fn rights_end_although_the_host_refuses(inside: &Client, wanted: &mut DesiredWorkspace) {
+    let refused = host_with(|settings| settings.storage_class = Some("another".to_owned())).await;
+    let (group, role) = wanted.cluster_roles.remove(0);
+    let observed = refused.reconcile(wanted).await.unwrap();
+    let (step, reason, _) = observed.waiting().unwrap();
+    assert_eq!(step, WorkspaceStep::VirtualCluster);
+    assert!(reason.contains("StatefulSet") && reason.contains("Forbidden"), "{reason}");
+    let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
+    assert!(bindings.get_opt(&format!("{role}:{group}")).await.unwrap().is_none());
+    wanted.cluster_roles.push((group, role));
+}
+
+/// What the design promises of the real objects.
+async fn as_designed(client: &Client, id: &WorkspaceId, organization: &OrganizationId) {
+    let place = namespace(id);
+    let set = objects(client, "apps/v1", "StatefulSet", Some(&place)).get(id.as_str()).await.unwrap();
+    let labels = set.metadata.labels.unwrap();
+    assert_eq!(labels["hexabase.ai/workspace"], id.as_str());
+    assert_eq!(labels["hexabase.ai/organization"], organization.as_str());
+    let container = &set.data["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "ghcr.io/loft-sh/vcluster-oss:0.36.1");
+    assert_eq!(container["startupProbe"]["periodSeconds"], 1);
+    let service = objects(client, "v1", "Service", Some(&place)).get(id.as_str()).await.unwrap();
+    let ports = service.data["spec"]["ports"].as_array().unwrap();
+    assert!(ports.iter().all(|port| port["name"] == "https"), "the kubelets' API is offered: {ports:?}");
+    for kind in ["ClusterRole", "ClusterRoleBinding"] {
+        let roles = objects(client, RBAC, kind, None).list_metadata(&ListParams::default()).await.unwrap();
+        assert!(!roles.items.iter().any(|role| role.metadata.name.as_deref().unwrap().contains(id.as_str())), "{kind}");
+    }
+}
+
 /// Everything that somebody might bend.
 async fn drift(client: &Client, inside: &Client, place: &str) {
     let place = Some(place);
@@ -156,7 +188,9 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
         }
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
     }
-    let privileged = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "privileged" } } });
+    let privileged = json!({ "metadata": { "labels": {
+        "pod-security.kubernetes.io/enforce": "privileged", "hexabase.ai/project": null,
+    } } });
     replace(inside, "v1", "Namespace", None, "shop", privileged).await;
     objects(inside, "v1", "ResourceQuota", Some("shop")).delete("hexabase-quota", &delete).await.unwrap();
 }
@@ -183,6 +217,8 @@ async fn repaired(client: &Client, inside: &Client, place: &str) {
     assert_eq!(members.data["roleRef"]["name"], "hexabase:workspace-viewer");
     assert_eq!(members.data["subjects"][0]["name"], "hexabase:WorkspaceMembers");
     let shop = objects(inside, "v1", "Namespace", None).get("shop").await.unwrap();
-    assert_eq!(shop.metadata.labels.unwrap()["pod-security.kubernetes.io/enforce"], "baseline");
+    let labels = shop.metadata.labels.unwrap();
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "baseline");
+    assert!(labels["hexabase.ai/project"].starts_with("prj-"));
     objects(inside, "v1", "ResourceQuota", Some("shop")).get("hexabase-quota").await.unwrap();
 }

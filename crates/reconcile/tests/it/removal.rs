@@ -6,9 +6,8 @@ use hexabase_reconcile::{ReconcileError, Removal, Removed};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::support::{
-    cleaned, client, desired, eventually, host, namespace, now, objects, project, ready, remove, running_pod, tenant,
-};
+use crate::inside::{running_pod, tenant};
+use crate::support::{cleaned, client, desired, eventually, host, namespace, now, objects, project, ready, remove};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_whose_tenant_is_dead_goes_with_all_it_left() {

@@ -15,14 +15,11 @@ use hexabase_core::time::Timestamp;
 use hexabase_core::{groups, plans};
 use hexabase_reconcile::{
     Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant,
-    ProjectLimits, ProjectRole, Receipt, Removal, Removed, TenantEndpoint,
+    ProjectLimits, ProjectRole, Receipt, Removal, Removed,
 };
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde_json::json;
 
 /// Longest time that a workspace may take to come to life or to go, on a machine that is busy with compiling.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
@@ -51,11 +48,18 @@ pub(crate) fn kubeconfig() -> PathBuf {
 }
 
 pub(crate) async fn host() -> Arc<Host> {
+    host_with(|_| {}).await
+}
+
+/// A host with other settings.
+pub(crate) async fn host_with(change: impl FnOnce(&mut HostSettings)) -> Arc<Host> {
     // A second test in the same process finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let helm = PathBuf::from(variable("HEXABASE_TEST_HELM"));
     let chart = PathBuf::from(variable("HEXABASE_TEST_CHART"));
-    Arc::new(Host::connect(HostSettings::new(Some(kubeconfig()), helm, chart)).await.unwrap())
+    let mut settings = HostSettings::new(Some(kubeconfig()), helm, chart);
+    change(&mut settings);
+    Arc::new(Host::connect(settings).await.unwrap())
 }
 
 /// A client of the host that is not the one under test.
@@ -183,28 +187,6 @@ pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt
     }
 }
 
-/// A client of the tenant as its administrator, made independently of the crate under test.
-pub(crate) async fn tenant(client: &Client, id: &WorkspaceId, endpoint: &TenantEndpoint) -> Client {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace(id));
-    let data = secrets.get(&format!("vc-{id}")).await.unwrap().data.unwrap();
-    let part = |name: &str| data[name].clone();
-    let kubeconfig: Kubeconfig = serde_json::from_value(json!({
-        "clusters": [{ "name": "t", "cluster": {
-            "server": format!("https://{}:{}", endpoint.host, endpoint.port),
-            "tls-server-name": endpoint.server_name,
-            "certificate-authority-data": ByteString(endpoint.ca_pem.clone().into_bytes()),
-        } }],
-        "users": [{ "name": "t", "user": {
-            "client-certificate-data": part("client-certificate"), "client-key-data": part("client-key"),
-        } }],
-        "contexts": [{ "name": "t", "context": { "cluster": "t", "user": "t" } }],
-        "current-context": "t",
-    }))
-    .unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Client::try_from(config).unwrap()
-}
-
 /// An API for any kind.
 pub(crate) fn objects(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -255,31 +237,4 @@ where
         assert!(start.elapsed() < DEADLINE, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-}
-
-/// Makes an ordinary pod (root, no resources) in a tenant, with a volume of its own if asked, and waits until it runs.
-pub(crate) async fn running_pod(tenant: &Client, namespace: &str, name: &str, claim: Option<&str>) {
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": { "containers": [{
-        "name": "main", "image": "docker.io/library/busybox:1.36", "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/busybox", "sleep", "3600"],
-    }] } });
-    if let Some(claim) = claim {
-        let volume = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": claim },
-            "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } } });
-        let claims = objects(tenant, "v1", "PersistentVolumeClaim", Some(namespace));
-        claims.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
-        pod["spec"]["volumes"] = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": claim } }]);
-        pod["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
-    }
-    let pods = objects(tenant, "v1", "Pod", Some(namespace));
-    // The namespace's ServiceAccount is made a moment after the namespace.
-    eventually("the pod is admitted", || async {
-        pods.create(&PostParams::default(), &serde_json::from_value(pod.clone()).unwrap()).await.ok()
-    })
-    .await;
-    eventually("the pod runs", || async {
-        let found = pods.get(name).await.unwrap();
-        (found.data["status"]["phase"] == "Running").then_some(())
-    })
-    .await;
 }

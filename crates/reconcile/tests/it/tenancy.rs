@@ -2,9 +2,13 @@
 
 use hexabase_reconcile::Progress;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::Api;
+use kube::Client;
+use kube::api::{Api, AttachParams, LogParams, PostParams};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
-use crate::support::{cleaned, client, desired, host, project, ready, remove, running_pod, tenant};
+use crate::inside::{running_pod, tenant};
+use crate::support::{cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workspaces_live_and_die_apart() {
@@ -24,9 +28,12 @@ async fn two_workspaces_live_and_die_apart() {
 
         // The same names in both, without requests or limits of their own.
         tokio::join!(running_pod(&first, "shop", "web", None), running_pod(&second, "shop", "web", None));
-        let pod = Api::<Pod>::namespaced(first, "shop").get("web").await.unwrap();
+        let pod = Api::<Pod>::namespaced(first.clone(), "shop").get("web").await.unwrap();
         let resources = pod.spec.unwrap().containers.remove(0).resources.unwrap();
         assert_eq!(resources.limits.unwrap()["cpu"].0, "200m");
+
+        refused_by_the_host(&client, &namespace(&one.id)).await;
+        usable(&first).await;
 
         let both = runner.workspaces().await.unwrap();
         assert!(both.contains(&one.id) && both.contains(&two.id));
@@ -39,6 +46,56 @@ async fn two_workspaces_live_and_die_apart() {
         assert!(!left.contains(&one.id) && left.contains(&two.id));
     })
     .await;
+}
+
+/// Exec, logs and names work through the tenant's API server, with the kubelets out of reach.
+async fn usable(tenant: &Client) {
+    let pods: Api<Pod> = Api::namespaced(tenant.clone(), "shop");
+    let answer = eventually("names are resolved in a pod", || async {
+        let command = ["/bin/busybox", "nslookup", "kubernetes.default.svc.cluster.local"];
+        let mut process = pods.exec("web", command, &AttachParams::default().stderr(false)).await.ok()?;
+        let mut text = String::new();
+        process.stdout()?.read_to_string(&mut text).await.ok()?;
+        text.contains("Name:").then_some(text)
+    })
+    .await;
+    assert!(answer.contains("kubernetes.default.svc.cluster.local"), "{answer}");
+    let logs = pods.logs("web", &LogParams::default()).await.unwrap();
+    assert_eq!(logs, "");
+}
+
+/// What no control plane can bring to the host, even as the host's administrator.
+async fn refused_by_the_host(client: &Client, place: &str) {
+    let pod = |spec: Value| {
+        let mut pod = json!({ "containers": [{ "name": "main", "image": "busybox" }] });
+        pod.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        pod
+    };
+    let service = |field: &str, value: Value| json!({ "ports": [{ "port": 80 }], field: value });
+    let claim = |field: &str, value: Value| json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } }, field: value });
+    let cases = [
+        ("Pod", pod(json!({ "nodeName": "devhost" })), "node by name"),
+        ("Pod", pod(json!({ "tolerations": [{ "operator": "Exists" }] })), "tolerate only"),
+        ("Pod", pod(json!({ "priorityClassName": "system-node-critical" })), "priority class"),
+        ("Pod", pod(json!({ "hostNetwork": true })), "PodSecurity"),
+        ("Service", service("externalIPs", json!(["192.0.2.1"])), "externalIPs"),
+        ("Service", service("type", json!("NodePort")), "exceeded quota"),
+        ("Service", service("type", json!("LoadBalancer")), "exceeded quota"),
+        ("PersistentVolumeClaim", claim("volumeName", json!("x")), "volume by name"),
+        ("PersistentVolumeClaim", claim("selector", json!({ "matchLabels": { "a": "b" } })), "volume by label"),
+    ];
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    for (kind, spec, expected) in cases {
+        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "x" }, "spec": spec });
+        let created = objects(client, "v1", kind, Some(place))
+            .create(&dry, &serde_json::from_value(object.clone()).unwrap())
+            .await;
+        let Err(kube::Error::Api(status)) = created else { panic!("admitted: {object}") };
+        assert!(status.message.contains(expected), "{}", status.message);
+    }
+    let plain = json!({ "metadata": { "name": "x" }, "spec": pod(json!({})) });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), place);
+    pods.create(&dry, &serde_json::from_value(plain).unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

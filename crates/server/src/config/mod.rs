@@ -67,7 +67,9 @@ impl Config {
             builder = builder.add_source(config::File::from(path.to_path_buf()).format(config::FileFormat::Toml));
         }
         let settings = builder
-            .add_source(config::Environment::with_prefix("HEXABASE").prefix_separator("__").separator("__").try_parsing(true))
+            .add_source(
+                config::Environment::with_prefix("HEXABASE").prefix_separator("__").separator("__").try_parsing(true),
+            )
             .build()
             .map_err(|cause| ConfigError::Unreadable(cause.to_string()))?;
         let config: Self = settings.try_deserialize().map_err(|cause| ConfigError::Unreadable(cause.to_string()))?;

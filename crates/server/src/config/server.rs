@@ -52,7 +52,10 @@ impl ServerConfig {
             return Err(invalid("server.cluster_listen", "and server.cluster_url are given together or not at all"));
         }
         if self.tls.certificate.is_some() != self.tls.private_key.is_some() {
-            return Err(invalid("server.tls.certificate", "and server.tls.private_key are given together or not at all"));
+            return Err(invalid(
+                "server.tls.certificate",
+                "and server.tls.private_key are given together or not at all",
+            ));
         }
         Ok(())
     }

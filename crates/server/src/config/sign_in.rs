@@ -65,7 +65,10 @@ impl SignInConfig {
             return Err(invalid(key, "the development issuer lets anybody in, so it listens on loopback only"));
         }
         if !server.is_loopback() {
-            return Err(invalid(key, "the development issuer is refused because server.listen is not a loopback address"));
+            return Err(invalid(
+                key,
+                "the development issuer is refused because server.listen is not a loopback address",
+            ));
         }
         if store.is_external() {
             return Err(invalid(key, "the development issuer is refused because store.url names an external database"));

@@ -66,7 +66,8 @@ async fn authenticate(app: &App, parts: &Parts) -> ApiResult<OpContext> {
 fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let malformed = || ApiError::from(Error::Unauthenticated("the Authorization header must be: Bearer <token>".to_owned()));
+    let malformed =
+        || ApiError::from(Error::Unauthenticated("the Authorization header must be: Bearer <token>".to_owned()));
     if values.next().is_some() {
         return Err(malformed());
     }

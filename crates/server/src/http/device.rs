@@ -1,10 +1,10 @@
 //! `/device`: a person with a browser confirms a device without one (RFC 8628 section 3.3).
 
+use axum::Router;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use axum::Router;
 use hexabase_app::oauth;
 use serde::Deserialize;
 
@@ -25,14 +25,17 @@ struct Decision {
 }
 
 /// The routes.
-pub fn router() -> Router<ServerState> {
+pub(super) fn router() -> Router<ServerState> {
     Router::new().route("/device", get(ask).post(decide))
 }
 
 async fn ask(State(state): State<ServerState>, Query(typed): Query<Typed>, headers: HeaderMap) -> Response {
     let back = match &typed.user_code {
         Some(code) => {
-            format!("/device?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("user_code", code).finish())
+            format!(
+                "/device?{}",
+                url::form_urlencoded::Serializer::new(String::new()).append_pair("user_code", code).finish()
+            )
         }
         None => "/device".to_owned(),
     };
@@ -75,7 +78,11 @@ async fn decide(State(state): State<ServerState>, headers: HeaderMap, Form(decis
     let agree = decision.decision == "agree";
     match oauth::decide_device(&state.app, &live, &decision.user_code, agree).await {
         Err(error) => sign_in::failure(&error),
-        Ok(()) if agree => pages::page(StatusCode::OK, "Confirmed", "<p>The device is signed in. You can close this page.</p>"),
-        Ok(()) => pages::page(StatusCode::OK, "Refused", "<p>The device was not signed in. You can close this page.</p>"),
+        Ok(()) if agree => {
+            pages::page(StatusCode::OK, "Confirmed", "<p>The device is signed in. You can close this page.</p>")
+        }
+        Ok(()) => {
+            pages::page(StatusCode::OK, "Refused", "<p>The device was not signed in. You can close this page.</p>")
+        }
     }
 }

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// begins now.
 #[utoipa::path(get, path = "/events", tag = "events",
     params(("Last-Event-ID" = Option<i64>, Header)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
-pub async fn stream(
+pub(super) async fn stream(
     State(app): State<App>,
     Caller(ctx): Caller,
     headers: HeaderMap,

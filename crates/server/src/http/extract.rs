@@ -12,13 +12,14 @@ use super::error::{ApiError, ApiResult};
 
 /// A JSON body of the expected shape; unknown fields, other media types and bodies over the limit are refused.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let content_type =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if content_type.split(';').next().map(str::trim) != Some("application/json") {
             let detail = "the body must be JSON, with the header Content-Type: application/json";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
@@ -36,25 +37,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
 /// The query of the expected shape; unknown parameters are refused.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let query = axum::extract::Query::try_from_uri(&parts.uri).map_err(|cause| {
-            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("the query cannot be read: {}", cause.body_text()))
+            ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                format!("the query cannot be read: {}", cause.body_text()),
+            )
         })?;
         Ok(Self(query.0))
     }
 }
 
 /// The refusal of a body over the limit.
-pub fn too_large() -> ApiError {
+pub(super) fn too_large() -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is larger than 1 MiB")
 }
 
 /// An id from a path. A text that cannot be an id is answered like an id that does not exist.
-pub fn id<T: FromStr>(what: &'static str, text: &str) -> ApiResult<T> {
+pub(super) fn id<T: FromStr>(what: &'static str, text: &str) -> ApiResult<T> {
     text.parse().map_err(|_| Error::NotFound(what).into())
 }

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hexabase_app::{App, OpContext};
-use hexabase_backends::store::idempotency::{self, Begin, Request as Keyed};
 use hexabase_backends::store::Digest;
+use hexabase_backends::store::idempotency::{self, Begin, Request as Keyed};
 
 use super::error::{ApiError, ApiResult};
 use super::extract::too_large;
@@ -49,7 +49,9 @@ async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Reques
         path: parts.uri.path().to_owned(),
         body_hash: Digest::of(&bytes),
     };
-    let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS)).await.map_err(hexabase_app::Error::from)?;
+    let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS))
+        .await
+        .map_err(hexabase_app::Error::from)?;
     match begun {
         Begin::Replay { status, body } => return Ok(replay(status, body)),
         Begin::InFlight => {
@@ -92,6 +94,7 @@ async fn store(app: &App, keyed: &Keyed, status: StatusCode, text: Option<&str>)
 fn replay(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let media_type = if status.is_success() { "application/json" } else { hexabase_api::problem::MEDIA_TYPE };
-    let headers = [(header::CONTENT_TYPE, media_type), (header::HeaderName::from_static("idempotent-replayed"), "true")];
+    let headers =
+        [(header::CONTENT_TYPE, media_type), (header::HeaderName::from_static("idempotent-replayed"), "true")];
     (status, headers, Bytes::from(body)).into_response()
 }

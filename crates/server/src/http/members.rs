@@ -26,7 +26,7 @@ fn view(member: members::Member) -> Member {
 /// Everybody with access.
 #[utoipa::path(get, path = "/workspaces/{workspace}/members", tag = "members",
     params(("workspace" = String, Path)), responses((status = 200, body = Page<Member>)))]
-pub async fn list(
+pub(super) async fn list(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -39,7 +39,7 @@ pub async fn list(
 /// Gives a person access.
 #[utoipa::path(post, path = "/workspaces/{workspace}/members", tag = "members",
     params(("workspace" = String, Path)), request_body = MemberAdd, responses((status = 201, body = Member)))]
-pub async fn add(
+pub(super) async fn add(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -60,7 +60,7 @@ pub async fn add(
 /// Takes a person's access away.
 #[utoipa::path(delete, path = "/workspaces/{workspace}/members/{user}", tag = "members",
     params(("workspace" = String, Path), ("user" = String, Path)), responses((status = 204)))]
-pub async fn remove(
+pub(super) async fn remove(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path((workspace, user)): Path<(String, String)>,
@@ -74,7 +74,7 @@ pub async fn remove(
 /// The groups of a workspace and the ClusterRoles given to each.
 #[utoipa::path(get, path = "/workspaces/{workspace}/groups", tag = "members",
     params(("workspace" = String, Path)), responses((status = 200, body = Page<Group>)))]
-pub async fn list_groups(
+pub(super) async fn list_groups(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,

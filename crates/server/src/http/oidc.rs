@@ -10,7 +10,8 @@ use axum::{Json, Router};
 use hexabase_app::issuer::{self, Realm};
 use hexabase_app::{App, Error, oauth};
 use hexabase_oidc::provider::{
-    AuthorizationError, AuthorizationRequest, DeviceAuthorizationRequest, OAuthError, OAuthErrorCode, TokenRequest, paths,
+    AuthorizationError, AuthorizationRequest, DeviceAuthorizationRequest, OAuthError, OAuthErrorCode, TokenRequest,
+    paths,
 };
 use hexabase_oidc::{Issuer, Params};
 
@@ -22,7 +23,7 @@ use crate::state::ServerState;
 const KEYS_MAX_AGE: &str = "public, max-age=300";
 
 /// The routes of people and programs.
-pub fn router() -> Router<ServerState> {
+pub(super) fn router() -> Router<ServerState> {
     let below = |path: &str| format!("/oidc/{{realm}}{path}");
     Router::new()
         .route(&below(paths::DISCOVERY), get(discovery))
@@ -37,29 +38,74 @@ pub fn router() -> Router<ServerState> {
 /// The routes of the second listener: discovery and public keys for API servers that cannot reach the public address.
 pub fn cluster_router(state: ServerState) -> Router {
     let below = |path: &str| format!("/oidc/{{realm}}{path}");
-    Router::new().route(&below(paths::DISCOVERY), get(cluster_discovery)).route(&below(paths::JWKS), get(jwks)).with_state(state)
+    Router::new()
+        .route(&below(paths::DISCOVERY), get(cluster_discovery))
+        .route(&below(paths::JWKS), get(jwks))
+        .with_state(state)
 }
 
-fn realm(text: &str) -> Result<Realm, Response> {
-    Realm::from_str(text).map_err(|_| StatusCode::NOT_FOUND.into_response())
+/// An answer, or an early one: what `?` leaves a handler with.
+type Handled = Result<Response, Early>;
+
+/// The answer to a request that goes no further.
+struct Early(Box<Response>);
+
+impl IntoResponse for Early {
+    fn into_response(self) -> Response {
+        *self.0
+    }
 }
 
-async fn discovery(State(state): State<ServerState>, Path(name): Path<String>) -> Result<Response, Response> {
+impl From<Response> for Early {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+/// For programs: the error answer of RFC 6749 section 5.2.
+impl From<OAuthError> for Early {
+    fn from(error: OAuthError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut response = no_store((status, Json(&error)).into_response());
+        if let Some(challenge) = error.www_authenticate().and_then(|text| HeaderValue::from_str(&text).ok()) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response.into()
+    }
+}
+
+/// For people: a page.
+impl From<Error> for Early {
+    fn from(error: Error) -> Self {
+        sign_in::failure(&error).into()
+    }
+}
+
+fn realm(text: &str) -> Result<Realm, Early> {
+    Realm::from_str(text).map_err(|_| StatusCode::NOT_FOUND.into_response().into())
+}
+
+async fn discovery(State(state): State<ServerState>, Path(name): Path<String>) -> Handled {
     document(&state.app, &realm(&name)?, None)
 }
 
-async fn cluster_discovery(State(state): State<ServerState>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn cluster_discovery(State(state): State<ServerState>, Path(name): Path<String>) -> Handled {
     let realm = realm(&name)?;
-    let base = state.app.settings.cluster_url.as_ref().map(|url| format!("{}/oidc/{realm}", url.as_str().trim_end_matches('/')));
+    let base = state
+        .app
+        .settings
+        .cluster_url
+        .as_ref()
+        .map(|url| format!("{}/oidc/{realm}", url.as_str().trim_end_matches('/')));
     document(&state.app, &realm, base)
 }
 
-fn document(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<Response, Response> {
-    let document = issuer::discovery(app, realm, jwks_base).map_err(|error| sign_in::failure(&error))?;
+fn document(app: &App, realm: &Realm, jwks_base: Option<String>) -> Handled {
+    let document = issuer::discovery(app, realm, jwks_base)?;
     Ok(([(header::CACHE_CONTROL, KEYS_MAX_AGE)], Json(document)).into_response())
 }
 
-async fn jwks(State(state): State<ServerState>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn jwks(State(state): State<ServerState>, Path(name): Path<String>) -> Handled {
     realm(&name)?;
     Ok(([(header::CACHE_CONTROL, KEYS_MAX_AGE)], Json(issuer::jwks(&state.app))).into_response())
 }
@@ -69,24 +115,23 @@ async fn authorize(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Handled {
     let app = &state.app;
     let realm = realm(&name)?;
     let query = query.unwrap_or_default();
-    let show = |error: Error| sign_in::failure(&error);
-    let issuer = Issuer::parse(&realm.issuer(&app.settings)).map_err(|cause| show(Error::internal(cause)))?;
-    let clients = oauth::clients(&realm).map_err(show)?;
+    let issuer = Issuer::parse(&realm.issuer(&app.settings)).map_err(Error::internal)?;
+    let clients = oauth::clients(&realm)?;
     let request = match AuthorizationRequest::parse(&query, &issuer, &clients) {
         Ok(request) => request,
         Err(AuthorizationError::Redirect { location, .. }) => return Ok(Redirect::to(&location).into_response()),
         Err(AuthorizationError::Show(error)) => {
-            return Err(pages::problem(StatusCode::BAD_REQUEST, "This sign-in cannot go on", &error.description));
+            return Err(pages::problem(StatusCode::BAD_REQUEST, "This sign-in cannot go on", &error.description).into());
         }
     };
     let refuse = |code, sentence: String| {
         Redirect::to(&request.error_location(&OAuthError::new(code, sentence), &issuer)).into_response()
     };
-    let Some(live) = sign_in::live(app, &headers).await.map_err(show)? else {
+    let Some(live) = sign_in::live(app, &headers).await? else {
         if request.prompt.none {
             return Ok(refuse(OAuthErrorCode::LoginRequired, "nobody is signed in".to_owned()));
         }
@@ -96,7 +141,7 @@ async fn authorize(
     match oauth::authorize(app, &realm, &request, &live).await {
         Ok(code) => Ok(Redirect::to(&request.success_location(&code, &issuer)).into_response()),
         Err(Error::Forbidden(sentence)) => Ok(refuse(OAuthErrorCode::AccessDenied, sentence)),
-        Err(error) => Err(show(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -105,30 +150,28 @@ async fn token(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: String,
-) -> Result<Response, Response> {
+) -> Handled {
     let realm = realm(&name)?;
-    let authorization = authorization(&headers).map_err(refused)?;
-    require_form(&headers).map_err(refused)?;
-    let request = TokenRequest::parse(authorization, &body).map_err(refused)?;
+    let authorization = authorization(&headers)?;
+    require_form(&headers)?;
+    let request = TokenRequest::parse(authorization, &body)?;
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
-    let response = oauth::token(&state.app, &realm, request, label).await.map_err(refused)?;
+    let response = oauth::token(&state.app, &realm, request, label).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
 /// OpenID Connect Core 1.0 section 5.3: who the bearer of an access token is.
-async fn userinfo(
-    State(state): State<ServerState>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Response> {
+async fn userinfo(State(state): State<ServerState>, Path(name): Path<String>, headers: HeaderMap) -> Handled {
     let realm = realm(&name)?;
-    let refuse = |sentence: String| refused(OAuthError::new(OAuthErrorCode::InvalidToken, sentence));
-    let authorization = authorization(&headers).map_err(refused)?;
-    let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| refuse("the request carries no token".to_owned()))?;
+    let refuse = |sentence: String| Early::from(OAuthError::new(OAuthErrorCode::InvalidToken, sentence));
+    let authorization = authorization(&headers)?;
+    let token = authorization
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| refuse("the request carries no token".to_owned()))?;
     match oauth::user_info(&state.app, &realm, token).await {
         Ok(info) => Ok(no_store(Json(info).into_response())),
         Err(Error::Unauthenticated(sentence) | Error::Forbidden(sentence)) => Err(refuse(sentence)),
-        Err(error) => Err(sign_in::failure(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -137,12 +180,12 @@ async fn device_authorization(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: String,
-) -> Result<Response, Response> {
+) -> Handled {
     let realm = realm(&name)?;
-    let authorization = authorization(&headers).map_err(refused)?;
-    require_form(&headers).map_err(refused)?;
-    let request = DeviceAuthorizationRequest::parse(authorization, &body).map_err(refused)?;
-    let response = oauth::begin_device(&state.app, &realm, &request).await.map_err(refused)?;
+    let authorization = authorization(&headers)?;
+    require_form(&headers)?;
+    let request = DeviceAuthorizationRequest::parse(authorization, &body)?;
+    let response = oauth::begin_device(&state.app, &realm, &request).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
@@ -152,13 +195,14 @@ async fn revoke(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: String,
-) -> Result<Response, Response> {
+) -> Handled {
     let realm = realm(&name)?;
-    require_form(&headers).map_err(refused)?;
-    let form = Params::parse(&body).map_err(|error| refused(error.into()))?;
-    let token = form.one("token").map_err(|error| refused(error.into()))?;
-    let token = token.ok_or_else(|| refused(OAuthError::new(OAuthErrorCode::InvalidRequest, "the parameter token is required")))?;
-    oauth::revoke(&state.app, &realm, token).await.map_err(|error| sign_in::failure(&error))?;
+    require_form(&headers)?;
+    let form = Params::parse(&body).map_err(OAuthError::from)?;
+    let token = form.one("token").map_err(OAuthError::from)?;
+    let token =
+        token.ok_or_else(|| OAuthError::new(OAuthErrorCode::InvalidRequest, "the parameter token is required"))?;
+    oauth::revoke(&state.app, &realm, token).await?;
     Ok(no_store(StatusCode::OK.into_response()))
 }
 
@@ -173,15 +217,6 @@ fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {
         return Ok(());
     }
     Err(OAuthError::new(OAuthErrorCode::InvalidRequest, "the body must be application/x-www-form-urlencoded"))
-}
-
-fn refused(error: OAuthError) -> Response {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let mut response = no_store((status, Json(&error)).into_response());
-    if let Some(challenge) = error.www_authenticate().and_then(|text| HeaderValue::from_str(&text).ok()) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    response
 }
 
 fn no_store(mut response: Response) -> Response {

@@ -14,12 +14,18 @@ use super::error::ApiResult;
 use super::extract::{JsonBody, id};
 
 fn view((row, role): (rows::Organization, OrganizationRole)) -> Organization {
-    Organization { id: row.id, name: row.name.into(), personal: row.personal_of.is_some(), role, created_at: row.created_at }
+    Organization {
+        id: row.id,
+        name: row.name.into(),
+        personal: row.personal_of.is_some(),
+        role,
+        created_at: row.created_at,
+    }
 }
 
 /// The organisations the caller is in.
 #[utoipa::path(get, path = "/organizations", tag = "organizations", responses((status = 200, body = Page<Organization>)))]
-pub async fn list(State(app): State<App>, Caller(ctx): Caller) -> ApiResult<Json<Page<Organization>>> {
+pub(super) async fn list(State(app): State<App>, Caller(ctx): Caller) -> ApiResult<Json<Page<Organization>>> {
     let rows = organizations::list(&app, &ctx.user).await?;
     Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
 }
@@ -27,7 +33,7 @@ pub async fn list(State(app): State<App>, Caller(ctx): Caller) -> ApiResult<Json
 /// Makes an organisation with the caller as its admin.
 #[utoipa::path(post, path = "/organizations", tag = "organizations", request_body = OrganizationCreate,
     responses((status = 201, body = Organization)))]
-pub async fn create(
+pub(super) async fn create(
     State(app): State<App>,
     Caller(ctx): Caller,
     JsonBody(body): JsonBody<OrganizationCreate>,
@@ -39,7 +45,7 @@ pub async fn create(
 /// One organisation.
 #[utoipa::path(get, path = "/organizations/{organization}", tag = "organizations",
     params(("organization" = String, Path)), responses((status = 200, body = Organization)))]
-pub async fn get(
+pub(super) async fn get(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(organization): Path<String>,
@@ -51,7 +57,7 @@ pub async fn get(
 /// The people of an organisation.
 #[utoipa::path(get, path = "/organizations/{organization}/members", tag = "organizations",
     params(("organization" = String, Path)), responses((status = 200, body = Page<OrganizationMember>)))]
-pub async fn members(
+pub(super) async fn members(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(organization): Path<String>,

@@ -9,7 +9,7 @@ use super::error::{ApiError, ApiResult};
 
 /// Where a page starts and how long it is.
 #[derive(Debug)]
-pub struct Window<T> {
+pub(super) struct Window<T> {
     /// The last id of the page before.
     pub after: Option<T>,
     /// Most items.
@@ -17,12 +17,13 @@ pub struct Window<T> {
 }
 
 /// Reads the query of a list.
-pub fn window<T: std::str::FromStr>(query: &PageQuery) -> ApiResult<Window<T>> {
+pub(super) fn window<T: std::str::FromStr>(query: &PageQuery) -> ApiResult<Window<T>> {
     let limit = query.limit.unwrap_or(50);
     if !(1..=200).contains(&limit) {
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "limit must be from 1 to 200"));
     }
-    let unreadable = || ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "cursor is not one that this list gave out");
+    let unreadable =
+        || ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "cursor is not one that this list gave out");
     let after = match &query.cursor {
         None => None,
         Some(cursor) => {
@@ -35,7 +36,7 @@ pub fn window<T: std::str::FromStr>(query: &PageQuery) -> ApiResult<Window<T>> {
 }
 
 /// A page out of at most `limit + 1` rows; the surplus row only says that there is more.
-pub fn page<R, T>(mut rows: Vec<R>, limit: u32, id: impl Fn(&R) -> String, view: impl FnMut(R) -> T) -> Page<T> {
+pub(super) fn page<R, T>(mut rows: Vec<R>, limit: u32, id: impl Fn(&R) -> String, view: impl FnMut(R) -> T) -> Page<T> {
     let limit = limit as usize;
     let more = rows.len() > limit;
     rows.truncate(limit);

@@ -11,7 +11,7 @@ use super::error::ApiResult;
 
 /// The plans that new workspaces can choose.
 #[utoipa::path(get, path = "/plans", tag = "plans", responses((status = 200, body = Page<Plan>)))]
-pub async fn list(State(app): State<App>, Caller(_ctx): Caller) -> ApiResult<Json<Page<Plan>>> {
+pub(super) async fn list(State(app): State<App>, Caller(_ctx): Caller) -> ApiResult<Json<Page<Plan>>> {
     let items = plans::list(&app).await?.into_iter().map(Plan::from).collect();
     Ok(Json(Page { items, next_cursor: None }))
 }

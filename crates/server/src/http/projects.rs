@@ -33,7 +33,7 @@ fn view(row: Row) -> Project {
 /// Asks for a project. Its namespace is there when its phase is `ready`.
 #[utoipa::path(post, path = "/workspaces/{workspace}/projects", tag = "projects",
     params(("workspace" = String, Path)), request_body = ProjectCreate, responses((status = 201, body = Project)))]
-pub async fn create(
+pub(super) async fn create(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -49,7 +49,7 @@ pub async fn create(
 /// Living projects of a workspace.
 #[utoipa::path(get, path = "/workspaces/{workspace}/projects", tag = "projects",
     params(("workspace" = String, Path), PageQuery), responses((status = 200, body = Page<Project>)))]
-pub async fn list(
+pub(super) async fn list(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -64,7 +64,7 @@ pub async fn list(
 /// One project.
 #[utoipa::path(get, path = "/workspaces/{workspace}/projects/{project}", tag = "projects",
     params(("workspace" = String, Path), ("project" = String, Path)), responses((status = 200, body = Project)))]
-pub async fn get(
+pub(super) async fn get(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path((workspace, project)): Path<(String, String)>,
@@ -77,7 +77,7 @@ pub async fn get(
 /// Asks for a project to be removed with everything in it.
 #[utoipa::path(delete, path = "/workspaces/{workspace}/projects/{project}", tag = "projects",
     params(("workspace" = String, Path), ("project" = String, Path)), responses((status = 202, body = Project)))]
-pub async fn delete(
+pub(super) async fn delete(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path((workspace, project)): Path<(String, String)>,

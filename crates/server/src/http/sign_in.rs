@@ -43,7 +43,7 @@ struct ReturnTo {
 }
 
 /// The routes.
-pub fn router() -> Router<ServerState> {
+pub(super) fn router() -> Router<ServerState> {
     Router::new()
         .route("/", get(home))
         .route("/sign-in", get(choose))
@@ -53,7 +53,7 @@ pub fn router() -> Router<ServerState> {
 }
 
 /// The signed-in browser, if it is one.
-pub async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error> {
+pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error> {
     let jar = CookieJar::from_headers(headers);
     let Some(cookie) = jar.get(SESSION_COOKIE) else { return Ok(None) };
     match sessions::from_cookie(app, cookie.value()).await {
@@ -64,7 +64,7 @@ pub async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error>
 }
 
 /// The address of the sign-in page that leads back to `path`, an absolute path of ours.
-pub fn sign_in_address(path: &str) -> String {
+pub(super) fn sign_in_address(path: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
     format!("/sign-in?{query}")
 }
@@ -171,7 +171,9 @@ async fn finish(
     jar: &CookieJar,
 ) -> Result<(Cookie<'static>, String), Error> {
     let app = &state.app;
-    let stale = || Error::Unauthenticated("this sign-in was not begun in this browser, or too long ago; start again".to_owned());
+    let stale = || {
+        Error::Unauthenticated("this sign-in was not begun in this browser, or too long ago; start again".to_owned())
+    };
     let sealed = jar.get(ATTEMPT_COOKIE).ok_or_else(stale)?;
     let plain = state.cookies.open(ATTEMPT_PURPOSE, sealed.value()).map_err(|_| stale())?;
     let attempt: Attempt = serde_json::from_slice(&plain).map_err(|_| stale())?;
@@ -237,7 +239,7 @@ fn unknown_provider() -> Response {
 }
 
 /// A page for an error of a use case.
-pub fn failure(error: &Error) -> Response {
+pub(super) fn failure(error: &Error) -> Response {
     let status = match error {
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Error::NotFound(_) => StatusCode::NOT_FOUND,

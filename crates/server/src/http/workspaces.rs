@@ -53,7 +53,7 @@ fn page(app: &App, rows: Vec<Row>, limit: u32) -> Json<Page<Workspace>> {
 /// Asks for a workspace. It is usable when its phase is `ready`.
 #[utoipa::path(post, path = "/organizations/{organization}/workspaces", tag = "workspaces",
     params(("organization" = String, Path)), request_body = WorkspaceCreate, responses((status = 201, body = Workspace)))]
-pub async fn create(
+pub(super) async fn create(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(organization): Path<String>,
@@ -67,7 +67,7 @@ pub async fn create(
 /// Living workspaces of an organisation that the caller may see; without their steps.
 #[utoipa::path(get, path = "/organizations/{organization}/workspaces", tag = "workspaces",
     params(("organization" = String, Path), PageQuery), responses((status = 200, body = Page<Workspace>)))]
-pub async fn list(
+pub(super) async fn list(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(organization): Path<String>,
@@ -75,14 +75,15 @@ pub async fn list(
 ) -> ApiResult<Json<Page<Workspace>>> {
     let organization = id("organization", &organization)?;
     let window = paging::window::<WorkspaceId>(&query)?;
-    let rows = workspaces::list(&app, &ctx.user, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+    let rows =
+        workspaces::list(&app, &ctx.user, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
     Ok(page(&app, rows, window.limit))
 }
 
 /// Living workspaces of all organisations that the caller may see; without their steps.
 #[utoipa::path(get, path = "/workspaces", tag = "workspaces", params(WorkspaceQuery),
     responses((status = 200, body = Page<Workspace>)))]
-pub async fn list_mine(
+pub(super) async fn list_mine(
     State(app): State<App>,
     Caller(ctx): Caller,
     Query(WorkspaceQuery { name, cursor, limit }): Query<WorkspaceQuery>,
@@ -96,7 +97,7 @@ pub async fn list_mine(
 /// One workspace with its steps.
 #[utoipa::path(get, path = "/workspaces/{workspace}", tag = "workspaces",
     params(("workspace" = String, Path)), responses((status = 200, body = Workspace)))]
-pub async fn get(
+pub(super) async fn get(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -108,7 +109,7 @@ pub async fn get(
 /// Asks for a workspace to be removed with everything in it. It is gone when its phase is `deleted`.
 #[utoipa::path(delete, path = "/workspaces/{workspace}", tag = "workspaces",
     params(("workspace" = String, Path)), responses((status = 202, body = Workspace)))]
-pub async fn delete(
+pub(super) async fn delete(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
@@ -121,7 +122,7 @@ pub async fn delete(
 /// A kubeconfig for the workspace. It names the credential plugin `hxb` and holds no secret.
 #[utoipa::path(get, path = "/workspaces/{workspace}/kubeconfig", tag = "workspaces",
     params(("workspace" = String, Path)), responses((status = 200, body = String, content_type = "application/yaml")))]
-pub async fn kubeconfig(
+pub(super) async fn kubeconfig(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,

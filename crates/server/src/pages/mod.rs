@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 const STYLE: &str = include_str!("style.css");
 
 /// Text made safe for HTML content and quoted attributes.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -23,7 +23,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A page. `body` is HTML: whatever people wrote in it has gone through [`escape`].
-pub fn page(status: StatusCode, title: &str, body: &str) -> Response {
+pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let title = escape(title);
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -36,12 +36,14 @@ pub fn page(status: StatusCode, title: &str, body: &str) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"),
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+        ),
     );
     response
 }
 
 /// A page that says in a sentence what went wrong and what to do.
-pub fn problem(status: StatusCode, title: &str, sentence: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, title: &str, sentence: &str) -> Response {
     page(status, title, &format!("<p>{}</p><p><a href=\"/\">Start again</a></p>", escape(sentence)))
 }

@@ -1,0 +1,91 @@
+//! The host cluster as the rest of the platform holds it.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use hexabase_core::ids::WorkspaceId;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::helm::Chart;
+use crate::host::removal;
+use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
+use crate::manifest::{Kind, label};
+use crate::preflight::{self, Finding};
+use crate::receipt::{Removal, Removed};
+use crate::settings::HostSettings;
+use crate::tenant;
+
+/// Longest time for a connection to the host and for an answer of it.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// The cluster that carries the workspaces. Holds no state of theirs, so any number of workers may share it.
+pub struct Host {
+    pub(crate) settings: HostSettings,
+    pub(crate) cluster: Cluster,
+    pub(crate) chart: Chart,
+    /// When the policies for all workspaces were applied last.
+    pub(crate) policies_applied: Mutex<Option<Instant>>,
+}
+
+impl Host {
+    /// A client for the host. Makes no call yet: a host that is down now may be up later.
+    pub async fn connect(settings: HostSettings) -> Result<Self, ReconcileError> {
+        let configuration = |error: Box<dyn std::error::Error + Send + Sync>| ReconcileError::Configuration(error);
+        let mut config = match &settings.kubeconfig {
+            Some(path) => {
+                let kubeconfig = Kubeconfig::read_from(path).map_err(|error| configuration(error.into()))?;
+                let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+                config.map_err(|error| configuration(error.into()))?
+            }
+            None => match Config::incluster() {
+                Ok(config) => config,
+                Err(_) => Config::infer().await.map_err(|error| configuration(error.into()))?,
+            },
+        };
+        tenant::limit(&mut config, CONNECT, ANSWER);
+        let client = Client::try_from(config).map_err(|error| configuration(error.into()))?;
+        let chart = Chart::new(settings.helm.clone(), settings.chart.clone());
+        let cluster = Cluster { client, title: "the host's API server" };
+        Ok(Self { settings, cluster, chart, policies_applied: Mutex::new(None) })
+    }
+
+    /// Brings the removal of a workspace one call nearer to its end. Needs no tenant API server, and nothing of the
+    /// workspace has to exist.
+    pub async fn remove(&self, removal: &Removal) -> Result<Removed, ReconcileError> {
+        removal::remove(&self.cluster, removal).await
+    }
+
+    /// Every workspace that has a namespace on the host: those that the store does not know are left-overs.
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceId>, ReconcileError> {
+        let selector = format!("{MANAGED_BY}={MANAGER},{WORKSPACE}");
+        let found = self.cluster.list(Kind::Namespace, None, &selector).await?;
+        Ok(found.iter().filter_map(|namespace| label(namespace, WORKSPACE)?.parse().ok()).collect())
+    }
+
+    /// Checks the host and the tools, for `doctor` and for start-up.
+    pub async fn preflight(&self) -> Vec<Finding> {
+        preflight::run(&self.cluster, &self.chart, &self.settings).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::desired::DesiredWorkspace;
+
+    /// Workers are spawned: this compiles only as long as the calls may move between threads.
+    #[expect(dead_code, reason = "only the compiler looks at it")]
+    fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal) {
+        tokio::spawn(async move {
+            let _ = host.reconcile(&desired).await;
+            let _ = host.remove(&removal).await;
+            let _ = (host.workspaces().await, host.preflight().await);
+        });
+    }
+}

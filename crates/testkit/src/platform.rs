@@ -1,0 +1,239 @@
+//! A platform as a process of its own, which can be killed and started again on the same data.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::http::Http;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+const ATTEMPTS: u16 = 20;
+/// Below the ports that Linux gives out by itself, so that nobody is given ours between a kill and a start.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Says the server's process id, and ends with it. When its own standard input ends, which the kernel sees to when the
+/// test process is gone, it kills the server. In a process group of its own, so that an interrupt of the tests does not
+/// end it before that.
+const KEEPER: &str = r#"
+exec 3<&0
+log=$1; shift
+"$@" </dev/null >>"$log" 2>&1 3<&- &
+server=$!
+(cat <&3 >/dev/null; kill -KILL "$server" 2>/dev/null) >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+echo "$server"
+wait "$server"
+kill -KILL "$watcher" 2>/dev/null
+"#;
+
+/// How to start one.
+#[derive(Debug, Clone)]
+pub struct PlatformSpec {
+    /// The binary `hexabase`.
+    pub program: PathBuf,
+    /// `serve`, `all` or `work`.
+    pub role: String,
+    /// TOML to add at the end of the settings, such as a section `[host]`.
+    pub more: String,
+    /// Keys to add to the section `[server]`, such as `cluster_listen`.
+    pub server: String,
+}
+
+impl PlatformSpec {
+    /// A server without a host cluster.
+    pub fn serve(program: &Path) -> Self {
+        Self { program: program.to_owned(), role: "serve".to_owned(), more: String::new(), server: String::new() }
+    }
+}
+
+/// A running platform with the development issuer. It is killed, and its files are removed, when this is dropped or the
+/// process ends.
+#[derive(Debug)]
+pub struct Platform {
+    spec: PlatformSpec,
+    folder: TempDir,
+    url: String,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    keeper: Child,
+    pid: u32,
+}
+
+impl Platform {
+    /// Starts one on free ports and waits until it answers.
+    pub async fn start(spec: PlatformSpec) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("hexabase-platform-").tempdir()?;
+        let mut platform = Self { spec, folder, url: String::new(), running: None };
+        let mut last = None;
+        for attempt in 0..ATTEMPTS {
+            let (port, issuer) = (free_port(attempt * 2)?, free_port(attempt * 2 + 1)?);
+            platform.url = format!("https://localhost:{port}");
+            let data = format!("{:?}", platform.folder.path().join("data").display().to_string());
+            let PlatformSpec { server, more, .. } = &platform.spec;
+            let settings = format!(
+                "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{}\"\n{server}\n\
+                 [sign_in.development]\nlisten = \"127.0.0.1:{issuer}\"\n{more}\n",
+                platform.url
+            );
+            fs::write(platform.settings(), settings)?;
+            match platform.start_again().await {
+                Ok(()) => return Ok(platform),
+                // Another test chose the same port at the same time.
+                Err(error) if platform.log().contains("another program listens there") => last = Some(error),
+                Err(error) => return Err(error),
+            }
+            fs::remove_file(platform.log_file())?;
+        }
+        Err(last.context("no attempt was made")?)
+    }
+
+    /// Starts it again on the same data, after [`Self::kill`] or [`Self::stop`], and waits until it answers.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        ensure!(self.running.is_none(), "the platform is running");
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(self.log_file()).arg(&self.spec.program);
+        keeper.arg("--config").arg(self.settings()).arg(&self.spec.role).process_group(0);
+        keeper.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut keeper = keeper.spawn().context("starting sh")?;
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().context("sh has no standard output")?).read_line(&mut line)?;
+        let pid = line.trim().parse().context("sh did not say the process id")?;
+        self.running = Some(Running { keeper, pid });
+        let begun = Instant::now();
+        while !self.answers().await {
+            let ended = match &mut self.running {
+                Some(running) => running.keeper.try_wait()?.is_some(),
+                None => true,
+            };
+            if ended || begun.elapsed() > START_TIMEOUT {
+                self.kill()?;
+                bail!("the platform did not start:\n{}", self.log());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn answers(&self) -> bool {
+        let Ok(nobody) = self.nobody() else { return false };
+        nobody.get("/readyz").await.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut running) = self.running.take() {
+            drop(running.keeper.stdin.take());
+            running.keeper.wait().context("waiting for the platform to be gone")?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it has.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        if let Some(running) = &mut self.running {
+            // The process is a child that its keeper has not waited for, or else the keeper has ended: no other process
+            // has this id.
+            Command::new("kill").arg("-TERM").arg(running.pid.to_string()).status().context("running kill")?;
+            let begun = Instant::now();
+            while running.keeper.try_wait()?.is_none() && begun.elapsed() < STOP_TIMEOUT {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        self.kill()
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The file with its own certificate authority.
+    pub fn authority(&self) -> PathBuf {
+        self.data().join("tls/ca.crt")
+    }
+
+    /// Its own certificate authority.
+    pub fn authority_pem(&self) -> anyhow::Result<String> {
+        fs::read_to_string(self.authority()).context("the platform has no certificate authority yet")
+    }
+
+    /// Somebody without a token.
+    pub fn nobody(&self) -> anyhow::Result<Http> {
+        Http::new(&self.url, &self.authority_pem()?)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// A folder of its own for a person's files; goes with the platform.
+    pub fn home_of(&self, person: &str) -> PathBuf {
+        self.folder.path().join("people").join(person)
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.folder.path().join("hexabase.toml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        // Whatever it answers, the process is gone.
+        let _ = self.kill();
+    }
+}
+
+/// A port that is free now. Every process and every attempt begins elsewhere.
+fn free_port(attempt: u16) -> anyhow::Result<u16> {
+    let width = u32::from(PORTS.end - PORTS.start);
+    let begin = std::process::id().wrapping_mul(131).wrapping_add(u32::from(attempt) * 977) % width;
+    for step in 0..width {
+        let offset = u16::try_from((begin + step) % width)?;
+        if TcpListener::bind(("127.0.0.1", PORTS.start + offset)).is_ok() {
+            return Ok(PORTS.start + offset);
+        }
+    }
+    bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
+}
+
+/// Builds a program of this workspace as `cargo build` does, and returns where it is.
+pub fn build_program(package: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace).args(["build", "--quiet", "--package", package, "--bin", program]);
+    cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let output = cargo.output().context("running cargo")?;
+    ensure!(output.status.success(), "{program} cannot be built");
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line).context("cargo said something that is not JSON")?;
+        if message["target"]["name"] == program
+            && let Some(path) = message["executable"].as_str()
+        {
+            return Ok(path.into());
+        }
+    }
+    bail!("cargo built {program}, but does not say where")
+}
