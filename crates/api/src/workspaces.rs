@@ -76,7 +76,7 @@ pub struct Step {
     /// Which step.
     #[schema(value_type = String, example = "virtual-cluster")]
     pub name: WorkspaceStep,
-    /// `waiting` or `done`.
+    /// `running` or `done`.
     pub state: String,
     /// What is being waited for.
     pub message: Option<String>,

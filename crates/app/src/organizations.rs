@@ -1,7 +1,7 @@
 //! Organisations: the unit of billing and of user management.
 
-use hexabase_backends::store::MAX_PAGE;
 use hexabase_backends::store::organizations::{self, Organization, OrganizationMember};
+use hexabase_backends::store::{MAX_PAGE, users};
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
@@ -25,6 +25,7 @@ pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organizat
         deleted_at: None,
     };
     let tx = app.store.begin().await?;
+    users::lock(&tx, &ctx.user).await?;
     let mine = organizations::list_for_user(&tx, &ctx.user, None, MAX_PAGE).await?;
     if mine.iter().filter(|(_, role)| *role == OrganizationRole::Admin).count() >= MAX_CREATED {
         return Err(Error::LimitReached(format!("one person administers at most {MAX_CREATED} organizations")));

@@ -50,9 +50,11 @@ pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<
     for list in ["clusters", "users", "contexts"] {
         check_list(root, list)?;
     }
-    if let Some(context) = find(root, "contexts", &entry.context)
-        && context.get("context").and_then(|context| context.get("cluster")) != Some(&json!(entry.name))
-    {
+    let holder = find(root, "contexts", &entry.context).map(|context| context["context"]["cluster"].clone());
+    if let Some(holder) = holder.as_ref().and_then(Value::as_str).filter(|holder| was_ours(root, holder, entry)) {
+        // A workspace that once had this name: its entries are of no more use, unless another context needs them.
+        forget(root, &holder.to_owned(), &entry.context);
+    } else if holder.is_some_and(|holder| holder != json!(entry.name)) {
         return Err(Error::new(Kind::Failure, format!("the kubeconfig has another context named {}", entry.context))
             .hint("nothing was changed; choose a name with --context NAME"));
     }
@@ -73,6 +75,31 @@ pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<
         root.insert("current-context".to_owned(), json!(entry.context));
     }
     render(&value)
+}
+
+/// Whether the entry `name` was written by this program for another workspace of the same server.
+fn was_ours(root: &Map<String, Value>, name: &str, entry: &Entry) -> bool {
+    let start = |server: &str| server.rsplit_once('/').map(|(start, _)| start.to_owned());
+    let server = find(root, "clusters", name).and_then(|cluster| cluster["cluster"]["server"].as_str());
+    let command = find(root, "users", name).map(|user| &user["user"]["exec"]);
+    name != entry.name
+        && server.is_some_and(|server| start(server) == start(&entry.server))
+        && command.is_some_and(|exec| exec["command"] == json!(entry.command) && exec["args"][0] == "credential")
+}
+
+/// Removes the cluster and user `name` if no context but `context` names them.
+fn forget(root: &mut Map<String, Value>, name: &str, context: &str) {
+    let contexts = root.get("contexts").and_then(Value::as_array);
+    let needed = contexts.is_some_and(|contexts| {
+        contexts.iter().any(|item| {
+            item["name"] != context && (item["context"]["cluster"] == name || item["context"]["user"] == name)
+        })
+    });
+    for list in ["clusters", "users"].into_iter().filter(|_| !needed) {
+        if let Some(items) = root.get_mut(list).and_then(Value::as_array_mut) {
+            items.retain(|item| item["name"] != name);
+        }
+    }
 }
 
 fn user(entry: &Entry) -> Map<String, Value> {

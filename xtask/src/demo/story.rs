@@ -194,8 +194,7 @@ impl<'a> Story<'a> {
 
     fn revoke(&self, alice: &Person<'_>, bob: &Person<'_>) -> Result<()> {
         let id = bob.id()?;
-        self.progress
-            .step("alice removes bob", || alice.hxb(&["member", "remove", "-w", "shop", &id, "--yes"]).map(drop))?;
+        self.progress.step("alice removes bob", || alice.hxb(&["member", "remove", "-w", "shop", &id]).map(drop))?;
         let begun = Instant::now();
         let mut refusal = String::new();
         self.progress.step("bob's kubectl is refused", || {

@@ -66,7 +66,10 @@ fn manifests(layout: &Layout, state: &State) -> Result<String> {
             &fs::read_to_string(&path).with_context(|| format!("{} is missing from the checkout", path.display()))?;
         all += "\n---\n";
     }
+    // A pod does not notice that its configuration changed; this makes a new one.
+    let key = hash::of([all.as_bytes()]);
     let filled = all
+        .replace("{{manifests_key}}", hash::short(&key))
         .replace("{{dns_ip}}", &state.dns_ip.to_string())
         .replace("{{storage}}", &layout.text("storage"))
         .replace("{{coredns_image}}", images::COREDNS)

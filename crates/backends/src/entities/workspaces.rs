@@ -26,7 +26,6 @@ pub(crate) mod workspace {
         pub endpoint: Option<String>,
         pub ca_pem: Option<String>,
         pub receipt: Option<String>,
-        pub fence: i64,
         pub version: i64,
     }
 

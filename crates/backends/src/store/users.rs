@@ -3,7 +3,7 @@
 use hexabase_core::ids::UserId;
 use hexabase_core::names::DisplayName;
 use hexabase_core::time::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, time};
@@ -58,6 +58,12 @@ pub async fn find_by_verified_email(db: &impl Db, email: &str) -> Result<Vec<Use
         .order_by_asc(user::Column::Id)
         .limit(MAX_PAGE);
     found.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// Holds the person until the transaction ends: take it before counting what the person has made against a limit.
+pub async fn lock(tx: &Tx, id: &UserId) -> Result<(), StoreError> {
+    user::Entity::find_by_id(id.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    Ok(())
 }
 
 /// The people with these ids, by id.

@@ -35,7 +35,7 @@ on_both_engines! {
         assert_eq!(workspace.name.as_str(), "shop");
         assert_eq!((workspace.phase, workspace.desired), (WorkspacePhase::Creating, Desired::Present));
         assert_eq!((&workspace.created_by, workspace.created_at), (organization.user(), now()));
-        assert_eq!((workspace.version, workspace.fence), (1, 0));
+        assert_eq!(workspace.version, 1);
         assert_eq!(workspaces::load_for_job(&*store, &workspace.id).await?, Some(workspace));
     }
 
@@ -151,17 +151,6 @@ on_both_engines! {
         workspaces::set_deleted(&tx, id, &receipt, now()).await?;
         assert!(is_stale(&workspaces::set_deleted(&tx, id, &receipt, now()).await));
         assert!(is_stale(&workspaces::set_progress(&tx, id, WorkspacePhase::Deleting, None, None, now()).await));
-    }
-
-    async fn a_lower_fencing_number_is_refused(store: TestStore) {
-        let organization = add_organization(&store, "Ada").await?;
-        let scope = add_workspace(&store, &organization, "shop").await?;
-        let tx = store.begin().await?;
-        for epoch in [3, 3, 7] {
-            workspaces::raise_fence(&tx, scope.workspace(), epoch).await?;
-        }
-        assert!(is_stale(&workspaces::raise_fence(&tx, scope.workspace(), 6).await));
-        assert_eq!(workspaces::lock(&tx, &scope).await?.map(|workspace| workspace.fence), Some(7));
     }
 
     async fn no_interleaving_overshoots_a_limit(store: TestStore) {

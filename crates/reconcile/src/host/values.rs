@@ -37,6 +37,8 @@ pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String,
             "service": { "spec": { "type": service_type(&settings.endpoint) } },
             "statefulSet": stateful_set(settings, labels),
         },
+        // `kubectl top pods`, by the host's metrics; nodes are not the tenant's to see.
+        "integrations": { "metricsServer": { "enabled": true, "nodes": false, "pods": true } },
         "logging": { "encoding": "json" },
         // The kubelets' own API stays out of reach.
         "networking": { "advanced": { "proxyKubelets": { "byHostname": false, "byIP": false } } },

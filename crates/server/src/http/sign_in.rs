@@ -71,7 +71,9 @@ pub(super) fn sign_in_address(path: &str) -> String {
 
 /// Only absolute paths of this site: anything else could send people elsewhere (open redirect).
 fn local_path(wanted: Option<&str>) -> String {
-    let fits = |path: &&str| path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
+    // Browsers drop tabs and line ends, so that `/<tab>/host` is `//host` to them, and read `\` as `/`.
+    let odd = |character: char| character.is_control() || character == '\\';
+    let fits = |path: &&str| path.starts_with('/') && !path.starts_with("//") && !path.contains(odd);
     wanted.filter(fits).unwrap_or("/").to_owned()
 }
 

@@ -27,7 +27,6 @@ pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(text_null("endpoint"))
                 .col(text_null("ca_pem"))
                 .col(text_null("receipt"))
-                .col(big_integer("fence"))
                 .col(big_integer("version"))
                 .foreign_key(&mut references("workspaces", &["organization_id"], "organizations", &["id"]))
                 .foreign_key(&mut references("workspaces", &["plan_id"], "plans", &["id"]))

@@ -54,7 +54,6 @@ pub async fn insert(
         endpoint: None,
         ca_pem: None,
         receipt: None,
-        fence: 0,
         version: 1,
     };
     db::insert(tx.conn(), model).await?;
@@ -156,15 +155,6 @@ pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timest
         .col_expr(workspace::Column::DeletedAt, Expr::value(now.as_micros()))
         .filter(workspace::Column::Desired.eq(Desired::Absent.as_str()))
         .filter(workspace::Column::DeletedAt.is_null());
-    changed(tx, update).await
-}
-
-/// Notes the fencing number of the job that works on the host now; [`StoreError::Stale`] when a later one has.
-pub async fn raise_fence(tx: &Tx, id: &WorkspaceId, epoch: i64) -> Result<(), StoreError> {
-    let update = workspace::Entity::update_many()
-        .col_expr(workspace::Column::Fence, Expr::value(epoch))
-        .filter(workspace::Column::Id.eq(id.as_str()))
-        .filter(workspace::Column::Fence.lte(epoch));
     changed(tx, update).await
 }
 

@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    NewWorkspace, insert, lock, note_receipt, raise_fence, request_deletion, set_deleted, set_progress, set_ready,
+    NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_for, scope_for_name};
 use super::column::{Table, time, time_opt};
@@ -74,8 +74,6 @@ pub struct Workspace {
     pub ca_pem: Option<String>,
     /// What its deletion removed, and what it found left.
     pub receipt: Option<Value>,
-    /// The highest fencing number of a job that worked on it.
-    pub fence: i64,
     /// Counts the changes of the row; for ETags.
     pub version: i64,
 }
@@ -99,7 +97,6 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         endpoint: model.endpoint,
         ca_pem: model.ca_pem,
         receipt: model.receipt.map(|text| TABLE.json("receipt", &text)).transpose()?,
-        fence: model.fence,
         version: model.version,
     })
 }

@@ -1,0 +1,304 @@
+//! A whole platform in this process, and the people who use it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hexabase_app::clock::Clock;
+use hexabase_app::issuer::Keys;
+use hexabase_backends::seal::Sealer;
+use hexabase_backends::store::Store;
+use hexabase_core::time::Timestamp;
+use hexabase_oidc::jwt::Typ;
+use hexabase_oidc::keys::Algorithm;
+use hexabase_server::config::Config;
+use hexabase_server::run::{self, Listeners, Role};
+use hexabase_testkit::browser::{Browser, Tokens};
+use hexabase_testkit::http::{Answer, Http};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+pub(crate) const SESSION_COOKIE: &str = "__Host-hexabase_session";
+pub(crate) const ATTEMPT_COOKIE: &str = "__Host-hexabase_attempt";
+/// The host of every platform here, for cookies.
+pub(crate) const HOST: &str = "localhost";
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running platform; stops when dropped.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    /// Its address, without a slash at the end.
+    pub(crate) url: String,
+    /// The address of its second listener.
+    pub(crate) cluster_url: String,
+    /// PEM of its own certificate authority.
+    pub(crate) authority: String,
+    /// Its clock; stands when the platform was started so.
+    pub(crate) clock: Clock,
+    public_url: String,
+    folder: Arc<TempDir>,
+    stop: DropGuard,
+    server: JoinHandle<Result<()>>,
+}
+
+impl Platform {
+    /// One by the system's clock.
+    pub(crate) async fn start() -> Result<Self> {
+        Self::launch(Arc::new(folder()?), Clock::System, None).await
+    }
+
+    /// One whose clock stands until the test moves it.
+    pub(crate) async fn start_with_standing_clock() -> Result<Self> {
+        let clock = Clock::standing_at(Clock::System.now());
+        Self::launch(Arc::new(folder()?), clock, None).await
+    }
+
+    /// A second server under the same address, on the same database and master key, as replicas behind a load balancer are.
+    pub(crate) async fn replica(&self) -> Result<Self> {
+        Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?)).await
+    }
+
+    async fn launch(folder: Arc<TempDir>, clock: Clock, called: Option<Url>) -> Result<Self> {
+        run::install_crypto();
+        let mut config = config(folder.path())?;
+        let listeners = Listeners::open(&mut config, Role::Serve).await?;
+        let url = address(&config.server.public_url);
+        let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
+        if let Some(called) = called {
+            config.server.public_url = called;
+        }
+        let public_url = address(&config.server.public_url);
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let mut server = tokio::spawn(run::run_on(config, Role::Serve, listeners, clock.clone(), stop));
+        let authority = tokio::select! {
+            ended = &mut server => { ended??; bail!("the server ended by itself") }
+            ready = until_ready(&url, folder.path()) => ready?,
+        };
+        Ok(Self { url, public_url, cluster_url, authority, clock, folder, stop: guard, server })
+    }
+
+    /// Stops it as an operator does, and waits until it has stopped.
+    pub(crate) async fn stop(self) -> Result<()> {
+        let Self { stop, server, .. } = self;
+        drop(stop);
+        server.await?
+    }
+
+    /// Its folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its database, by a connection of the test's own.
+    pub(crate) async fn store(&self) -> Result<Store> {
+        let file = self.data().join("hexabase.db");
+        Ok(Store::connect(&format!("sqlite://{}", file.display()).parse()?).await?)
+    }
+
+    /// Its signing keys, with which a test makes tokens that only a stolen key could.
+    pub(crate) async fn keys(&self) -> Result<Keys> {
+        let text = std::fs::read_to_string(self.data().join("master.key"))?;
+        let bytes: [u8; 32] = STANDARD.decode(text.trim())?.try_into().ok().context("the master key is too short")?;
+        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, self.clock.now()).await?)
+    }
+
+    /// A token with these claims, signed with the platform's own key.
+    pub(crate) async fn forge(&self, claims: &Value, typ: Typ) -> Result<String> {
+        let now = self.clock.now().as_seconds();
+        Ok(self.keys().await?.with(|ring| ring.sign(Algorithm::Es256, claims, typ, now))?)
+    }
+
+    /// Somebody without a token.
+    pub(crate) fn nobody(&self) -> Http {
+        Http::new(&self.url, &self.authority).expect("the authority is one")
+    }
+
+    /// A new browser.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(&self.authority).expect("the authority is one")
+    }
+
+    /// An address of this platform.
+    pub(crate) fn at(&self, path: &str) -> Url {
+        Url::parse(&format!("{}{path}", self.url)).expect("an address")
+    }
+
+    /// The issuer of a realm.
+    pub(crate) fn issuer(&self, realm: &str) -> String {
+        format!("{}/oidc/{realm}", self.public_url)
+    }
+
+    /// Somebody who has signed in with a browser and with `hxb`.
+    pub(crate) async fn person(&self, name: &str) -> Result<Person> {
+        let email = format!("{name}@example.test");
+        let browser = Browser::sign_in(&self.authority, &self.url, &email).await?;
+        let tokens = browser.tokens(&self.issuer("platform"), "hxb", &email).await?;
+        let api = self.nobody().with_token(&tokens.access_token);
+        let me = api.get("/api/v1/me").await?.expect(200)?.json()?;
+        Ok(Person {
+            id: text(&me["id"]),
+            organization: text(&me["organizations"][0]["organization"]),
+            email,
+            browser,
+            tokens,
+            api,
+        })
+    }
+}
+
+/// Somebody signed in.
+#[derive(Debug)]
+pub(crate) struct Person {
+    /// The opaque id.
+    pub(crate) id: String,
+    /// The private organisation.
+    pub(crate) organization: String,
+    /// The address.
+    pub(crate) email: String,
+    /// A browser that is signed in.
+    pub(crate) browser: Browser,
+    /// What `hxb` was given.
+    pub(crate) tokens: Tokens,
+    /// The API, as `hxb` uses it.
+    pub(crate) api: Http,
+}
+
+impl Person {
+    /// Asks for a workspace in the private organisation.
+    pub(crate) async fn create_workspace(&self, name: &str, plan: &str) -> Result<Answer> {
+        let path = format!("/api/v1/organizations/{}/workspaces", self.organization);
+        self.api.post(&path, &json!({ "name": name, "plan": plan })).await
+    }
+
+    /// The id of a new workspace under the plan `standard`.
+    pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
+        Ok(text(&self.create_workspace(name, "standard").await?.expect(201)?.json()?["id"]))
+    }
+
+    /// Gives somebody access to a workspace.
+    pub(crate) async fn add(&self, workspace: &str, user: &str, groups: &[&str]) -> Result<Answer> {
+        self.api.post(&format!("/api/v1/workspaces/{workspace}/members"), &json!({ "user": user, "groups": groups })).await
+    }
+
+    /// Takes somebody's access away.
+    pub(crate) async fn remove(&self, workspace: &str, user: &str) -> Result<Answer> {
+        self.api.delete(&format!("/api/v1/workspaces/{workspace}/members/{user}")).await
+    }
+
+    /// Asks for a workspace's token in exchange for the platform's.
+    pub(crate) async fn exchange(&self, platform: &Platform, workspace: &str) -> Result<Answer> {
+        exchange(platform, workspace, self.api.token()).await
+    }
+
+    /// A workspace's token.
+    pub(crate) async fn workspace_token(&self, platform: &Platform, workspace: &str) -> Result<String> {
+        Ok(text(&self.exchange(platform, workspace).await?.expect(200)?.json()?["access_token"]))
+    }
+}
+
+/// Asks for a workspace's token in exchange for `token`.
+pub(crate) async fn exchange(platform: &Platform, realm: &str, token: &str) -> Result<Answer> {
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("client_id", "hxb"),
+        ("subject_token", token),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+    ];
+    platform.nobody().post_form(&format!("/oidc/{realm}/token"), &form).await
+}
+
+/// Asks for new tokens.
+pub(crate) async fn refresh(platform: &Platform, token: &str) -> Result<Answer> {
+    let form = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", token)];
+    platform.nobody().post_form("/oidc/platform/token", &form).await
+}
+
+/// What a token says, unchecked.
+pub(crate) fn claims(token: &str) -> Result<Value> {
+    let part = token.split('.').nth(1).context("not a token")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
+}
+
+/// A string of an answer.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map(str::to_owned).unwrap_or_else(|| panic!("not a text: {value}"))
+}
+
+/// Fails unless `answer` is a problem of this status and code; returns it.
+#[track_caller]
+pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
+    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    body
+}
+
+/// The error of an answer of the token endpoint.
+#[track_caller]
+pub(crate) fn oauth_error(answer: &Answer) -> String {
+    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    text(&body["error"])
+}
+
+/// The items of a list.
+#[track_caller]
+pub(crate) fn items(answer: &Answer) -> Vec<Value> {
+    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    body["items"].as_array().cloned().unwrap_or_else(|| panic!("no items: {body}"))
+}
+
+/// Waits for something that must happen soon.
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> Result<T> {
+    let happened = tokio::time::timeout(PATIENCE, happens).await;
+    ensure!(happened.is_ok(), "{what} did not happen within {PATIENCE:?}");
+    Ok(happened?)
+}
+
+/// Moves the platform's clock on.
+pub(crate) fn pass(platform: &Platform, seconds: i64) -> Timestamp {
+    assert!(matches!(platform.clock, Clock::Set(_)), "the clock of this platform does not stand");
+    platform.clock.advance_seconds(seconds);
+    platform.clock.now()
+}
+
+fn address(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Waits until the server answers; returns its certificate authority, which it makes at its first start.
+async fn until_ready(url: &str, folder: &Path) -> Result<String> {
+    let authority = loop {
+        // The key is written last.
+        if folder.join("tls/ca.key").exists() {
+            break std::fs::read_to_string(folder.join("tls/ca.crt"))?;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    Http::new(url, &authority)?.get("/readyz").await?.expect(200)?;
+    Ok(authority)
+}
+
+fn folder() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("hexabase-server-").tempdir()?)
+}
+
+fn config(folder: &Path) -> Result<Config> {
+    let mut config = Config::load(None)?;
+    config.data_dir = folder.to_owned();
+    config.server.listen = "127.0.0.1:0".parse()?;
+    config.server.public_url = Url::parse("https://localhost:0")?;
+    config.server.cluster_listen = Some("127.0.0.1:0".parse()?);
+    config.server.cluster_url = Some(Url::parse("https://127.0.0.1:0")?);
+    config.sign_in.development.listen = Some("127.0.0.1:0".parse()?);
+    Ok(config)
+}
