@@ -1,0 +1,83 @@
+//! Deleting a workspace leaves nothing behind, whatever state it is in.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::support::{BUSYBOX, Person, shop, until};
+
+/// A deletion takes no longer than this, also with a dead tenant.
+const BOUND: Duration = Duration::from_secs(60);
+
+async fn delete(person: &Person, name: &str) -> Result<Value> {
+    let id = person.id_of(name).await?;
+    let begun = Instant::now();
+    person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"]).await?;
+    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    person.json(&["workspace", "get", &id]).await
+}
+
+#[tokio::test]
+async fn a_used_workspace_is_gone_from_the_host_with_a_receipt() -> Result<()> {
+    let shop = shop().await?;
+    let dora = shop.somebody("dora").await?;
+    let id = dora.workspace("used").await?;
+    dora.project("used", "data", &[]).await?;
+    let folder = tempfile::tempdir()?;
+    let manifest = folder.path().join("pod.yaml");
+    std::fs::write(
+        &manifest,
+        format!(
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: disk}}\n\
+             spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 10Mi}}}}}}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{name: writer}}\nspec:\n  containers:\n  - name: main\n    image: {BUSYBOX}\n    \
+             command: [sh, -c, 'echo kept > /disk/file; sleep 3600']\n    volumeMounts: [{{name: disk, mountPath: /disk}}]\n  \
+             volumes: [{{name: disk, persistentVolumeClaim: {{claimName: disk}}}}]\n"
+        ),
+    )?;
+    dora.kubectl(&["-n", "data", "apply", "-f", &manifest.display().to_string()]).await?;
+    dora.kubectl(&["-n", "data", "wait", "--for=condition=Ready", "pod/writer", "--timeout=150s"]).await?;
+    ensure!(!shop.at.leftovers(&id).await?.is_empty());
+
+    let gone = delete(&dora, "used").await?;
+    ensure!(gone["phase"] == "deleted" && gone["receipt"]["remaining"] == serde_json::json!([]), "{gone}");
+    ensure!(gone["receipt"]["removed"].as_array().is_some_and(|removed| removed.len() > 5), "{gone}");
+    let left = shop.at.leftovers(&id).await?;
+    ensure!(left.is_empty(), "left on the host: {left:?}");
+    ensure!(dora.hxb.run(&["workspace", "get", "used"]).await?.code == 4, "its name still leads to it");
+    dora.hxb(&["workspace", "create", "used", "--plan", "standard", "--no-wait"]).await?;
+    delete(&dora, "used").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
+    let shop = shop().await?;
+    let eve = shop.somebody("eve").await?;
+    eve.hxb(&["workspace", "create", "early", "--plan", "standard", "--no-wait"]).await?;
+    let id = eve.id_of("early").await?;
+    until("the first objects on the host", async || Ok(!shop.at.leftovers(&id).await?.is_empty())).await?;
+    delete(&eve, "early").await?;
+    let left = shop.at.leftovers(&id).await?;
+    ensure!(left.is_empty(), "left on the host: {left:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workspace_whose_api_server_is_dead_is_deleted_all_the_same() -> Result<()> {
+    let shop = shop().await?;
+    let fay = shop.somebody("fay").await?;
+    let id = fay.workspace("dead").await?;
+    fay.project("dead", "left", &[]).await?;
+    fay.kubectl(&["-n", "left", "run", "pod", "--image", BUSYBOX, "--", "sleep", "3600"]).await?;
+    fay.kubectl(&["-n", "left", "wait", "--for=condition=Ready", "pod/pod", "--timeout=120s"]).await?;
+    // Its data goes bad: every new pod of the control plane fails from now on.
+    let namespace = format!("hxb-{id}");
+    let spoil = "echo broken > /data/state.db; rm -rf /data/pki; kill -9 1";
+    shop.at.host(&["-n", &namespace, "exec", &format!("{id}-0"), "-c", "syncer", "--", "sh", "-c", spoil]).await?;
+    shop.at.host(&["-n", &namespace, "delete", "secret", &format!("{id}-certs")]).await?.good()?;
+    delete(&fay, "dead").await?;
+    let left = shop.at.leftovers(&id).await?;
+    ensure!(left.is_empty(), "left on the host: {left:?}");
+    Ok(())
+}

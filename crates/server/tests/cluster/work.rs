@@ -1,0 +1,126 @@
+//! Working in a workspace with plain kubectl.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::support::{BUSYBOX, shop, until};
+
+const SERVE: &str = "echo started; mkdir -p /www; echo page > /www/index.html; exec httpd -f -p 8080 -h /www";
+
+#[tokio::test]
+async fn a_deployment_runs_and_kubectl_reaches_into_it() -> Result<()> {
+    let shop = shop().await?;
+    let alice = &shop.alice;
+    alice.project("shop", "reach", &[]).await?;
+    alice.kubectl(&["-n", "reach", "create", "deployment", "web", "--image", BUSYBOX, "--", "sh", "-c", SERVE]).await?;
+    alice.kubectl(&["-n", "reach", "rollout", "status", "deployment/web", "--timeout=120s"]).await?;
+    ensure!(alice.kubectl(&["-n", "reach", "logs", "deploy/web"]).await?.contains("started"));
+    let page = alice.kubectl(&["-n", "reach", "exec", "deploy/web", "--", "cat", "/www/index.html"]).await?;
+    ensure!(page == "page\n", "{page:?}");
+    let pod = alice.kubectl(&["-n", "reach", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
+    alice.kubectl(&["-n", "reach", "cp", &format!("{pod}:/www/index.html"), "/dev/null"]).await?;
+
+    let mut forward = Command::from(alice.kubectl_command(&["-n", "reach", "port-forward", "deploy/web", ":8080"]));
+    let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(forward.stdout.take().context("no output")?).lines();
+    let line = lines.next_line().await?.context("port-forward said nothing")?;
+    let port: u16 = line.split(':').nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        anyhow::Ok(answer)
+    });
+    ensure!(answer.await??.ends_with("page\n"));
+    forward.kill().await?;
+    until("usage of the pod", async || {
+        let top = alice.try_kubectl(&["-n", "reach", "top", "pods"]).await?;
+        Ok(top.code == 0 && top.stdout.contains("web-"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_watch_and_following_logs_stream_as_it_happens() -> Result<()> {
+    let shop = shop().await?;
+    let alice = &shop.alice;
+    alice.project("shop", "watch", &[]).await?;
+    let mut watch =
+        Command::from(alice.kubectl_command(&["-n", "watch", "get", "configmaps", "--watch", "-o", "name"]));
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(watch.stdout.take().context("no output")?).lines();
+    alice.kubectl(&["-n", "watch", "create", "configmap", "seen"]).await?;
+    while lines.next_line().await?.context("the watch ended")? != "configmap/seen" {}
+    let script = "i=0; while true; do echo line $i; i=$((i+1)); sleep 1; done";
+    alice.kubectl(&["-n", "watch", "run", "talker", "--image", BUSYBOX, "--", "sh", "-c", script]).await?;
+    alice.kubectl(&["-n", "watch", "wait", "--for=condition=Ready", "pod/talker", "--timeout=120s"]).await?;
+    let mut logs = Command::from(alice.kubectl_command(&["-n", "watch", "logs", "--follow", "talker"]));
+    let mut logs = logs.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(logs.stdout.take().context("no output")?).lines();
+    while lines.next_line().await?.context("the logs ended")? != "line 3" {}
+    Ok(())
+}
+
+#[tokio::test]
+async fn manifests_are_applied_on_the_server_and_names_resolve_in_the_workspace() -> Result<()> {
+    let shop = shop().await?;
+    let alice = &shop.alice;
+    alice.project("shop", "apply", &[]).await?;
+    let folder = tempfile::tempdir()?;
+    let manifest = folder.path().join("manifest.yaml");
+    std::fs::write(
+        &manifest,
+        "apiVersion: v1\nkind: Service\nmetadata: {name: back}\nspec: {selector: {app: back}, ports: [{port: 80}]}\n",
+    )?;
+    let manifest = manifest.display().to_string();
+    alice.kubectl(&["-n", "apply", "apply", "--server-side", "-f", &manifest]).await?;
+    let script = "nslookup back.apply.svc.cluster.local && nslookup kubernetes.default.svc.cluster.local";
+    let run = ["-n", "apply", "run", "ask", "--image", BUSYBOX, "--restart=Never", "--", "sh", "-c", script];
+    alice.kubectl(&run).await?;
+    let done = ["-n", "apply", "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/ask", "--timeout=120s"];
+    let waited = alice.try_kubectl(&done).await?;
+    ensure!(waited.code == 0, "{}", alice.kubectl(&["-n", "apply", "logs", "ask"]).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_projects_quota_refuses_one_pod_too_many() -> Result<()> {
+    let shop = shop().await?;
+    let alice = &shop.alice;
+    alice.project("shop", "small", &["--pods", "1", "--cpu", "500m", "--memory", "256Mi"]).await?;
+    let quota: Value = serde_json::from_str(
+        &alice.kubectl(&["-n", "small", "get", "resourcequota", "hexabase-quota", "-o", "json"]).await?,
+    )?;
+    ensure!(quota["spec"]["hard"]["pods"] == "1" && quota["spec"]["hard"]["requests.cpu"] == "500m", "{quota}");
+    ensure!(!alice.kubectl(&["-n", "small", "get", "limitrange", "-o", "name"]).await?.is_empty());
+    alice.kubectl(&["-n", "small", "run", "one", "--image", BUSYBOX, "--", "sleep", "600"]).await?;
+    let refusal = alice.refused(&["-n", "small", "run", "two", "--image", BUSYBOX], "exceeded quota").await?;
+    ensure!(refusal.contains("pods=1"), "{refusal}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_project_takes_its_namespace_along() -> Result<()> {
+    let shop = shop().await?;
+    let alice = &shop.alice;
+    alice.project("shop", "brief", &[]).await?;
+    alice.kubectl(&["-n", "brief", "create", "configmap", "note"]).await?;
+    let label = alice
+        .kubectl(&["get", "namespace", "brief", "-o", "jsonpath={.metadata.labels.hexabase\\.ai/project}"])
+        .await?;
+    ensure!(label.starts_with("prj-"), "{label}");
+    alice.hxb(&["project", "delete", "brief", "-w", "shop", "--yes"]).await?;
+    until("the namespace's end", async || {
+        Ok(alice.try_kubectl(&["get", "namespace", "brief"]).await?.stderr.contains("NotFound"))
+    })
+    .await?;
+    until("the project's end", async || Ok(!alice.hxb(&["project", "list", "-w", "shop"]).await?.contains("brief")))
+        .await
+}
