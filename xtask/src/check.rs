@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run.step("tests", || test(&["--workspace", "--locked"], &[], &mut count));
     if !options.quick {
         let mut host = None;
+        run.step("no trace of a host cluster", || no_trace(&mut count));
         run.step("host cluster", || {
             host = Some(host::ensure(&host::Options { yes: options.yes, ..host::Options::default() })?);
             Ok(())
@@ -181,6 +182,15 @@ impl Count {
     }
 }
 
+/// Takes the devhost up and down and compares the machine before and after, unless somebody is using it.
+fn no_trace(count: &mut Count) -> Result<()> {
+    if host::is_up()? {
+        println!("NOT RUN: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace");
+        return Ok(());
+    }
+    test(&["--package", "xtask", "--locked", "--", "--ignored", "down_leaves_no_trace_of_up"], &[], count)
+}
+
 /// The suite on the real cluster, against the programs that users run.
 fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let programs = build_programs()?;
@@ -194,12 +204,31 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let node = host.node_ip.map(|address| PathBuf::from(address.to_string()));
     let node = node.as_deref().map(|address| ("HEXABASE_TEST_NODE_ADDRESS", address));
     let environment: Vec<_> = environment.into_iter().chain(node).collect();
+    let before = workspaces_on(host)?;
     let mut outcome = Ok(());
     for (package, name) in [("hexabase-reconcile", "it"), ("hexabase-server", "cluster")] {
         let arguments = ["--package", package, "--features", "cluster-tests", "--test", name, "--locked"];
         outcome = outcome.and(test(&arguments, &environment, count));
     }
+    // The workspace that tests share lives until the last of them; nobody inside knows which one that is.
+    let own: Vec<String> = workspaces_on(host)?.into_iter().filter(|name| !before.contains(name)).collect();
+    if !own.is_empty() {
+        cmd::output(kubectl(host).args(["delete", "--wait=false"]).args(own))?;
+    }
     outcome
+}
+
+fn kubectl(host: &Host) -> Command {
+    let mut command = Command::new(&host.tools.kubectl);
+    command.arg("--kubeconfig").arg(&host.kubeconfig);
+    command
+}
+
+/// The namespaces of workspaces on the host cluster, of this run and of others.
+fn workspaces_on(host: &Host) -> Result<Vec<String>> {
+    let selector = "app.kubernetes.io/managed-by=hexabase";
+    let names = cmd::output(kubectl(host).args(["get", "namespaces", "-l", selector, "-o", "name"]))?;
+    Ok(names.lines().map(str::to_owned).collect())
 }
 
 /// Builds `hexabase` and `hxb`; returns the folder they lie in.

@@ -122,6 +122,11 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     Ok(host)
 }
 
+/// Whether a devhost is running on this machine.
+pub(crate) fn is_up() -> Result<bool> {
+    Ok(!process::recorded(&layout()?).is_empty())
+}
+
 /// Where the records and logs of our processes lie.
 pub(crate) fn layout() -> Result<layout::Layout> {
     layout::Layout::locate()
