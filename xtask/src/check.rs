@@ -185,7 +185,9 @@ impl Count {
 /// Takes the devhost up and down and compares the machine before and after, unless somebody is using it.
 fn no_trace(count: &mut Count) -> Result<()> {
     if host::is_up()? {
-        println!("NOT RUN: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace");
+        println!(
+            "NOT RUN: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace"
+        );
         return Ok(());
     }
     test(&["--package", "xtask", "--locked", "--", "--ignored", "down_leaves_no_trace_of_up"], &[], count)
@@ -233,11 +235,27 @@ fn workspaces_on(host: &Host) -> Result<Vec<String>> {
 
 /// Builds `hexabase` and `hxb`; returns the folder they lie in.
 pub(crate) fn build_programs() -> Result<PathBuf> {
-    cargo(&["build", "--locked", "--package", "hexabase-server", "--package", "hexabase-cli"]).run()?;
+    build(&[])
+}
+
+/// The same, optimised.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    build(&["--release"])
+}
+
+/// Runs an example of a package, optimised; returns what it prints.
+pub(crate) fn run_example(package: &str, name: &str) -> Result<String> {
+    cmd::output(&mut cargo(&["run", "--quiet", "--release", "--locked", "--package", package, "--example", name]).0)
+}
+
+fn build(more: &[&str]) -> Result<PathBuf> {
+    let mut arguments = vec!["build", "--locked", "--package", "hexabase-server", "--package", "hexabase-cli"];
+    arguments.extend(more);
+    cargo(&arguments).run()?;
     let metadata = cmd::output(cargo(&["metadata", "--no-deps", "--format-version", "1"]).0.stderr(Stdio::null()))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo does not say where it builds")?;
-    Ok(Path::new(target).join("debug"))
+    Ok(Path::new(target).join(if more.is_empty() { "debug" } else { "release" }))
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //!
 //! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
 
+mod bench;
 mod check;
 mod cmd;
 mod demo;
 mod generate;
 mod hash;
 mod host;
+mod people;
+mod platform;
 mod progress;
 mod settings;
 mod tools;
@@ -32,6 +35,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all checks and tests.
     Check(check::Options),
+    /// Measure.
+    Bench(bench::Options),
     /// Write the files that are made from the code.
     Gen,
     /// Take the host cluster down, without a trace outside the cache.
@@ -63,6 +68,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Gen => generate::run(),
         Command::Down => host::down(),
         Command::Status { traces } => host::status(traces),

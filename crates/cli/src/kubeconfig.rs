@@ -53,7 +53,7 @@ pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<
     let holder = find(root, "contexts", &entry.context).map(|context| context["context"]["cluster"].clone());
     if let Some(holder) = holder.as_ref().and_then(Value::as_str).filter(|holder| was_ours(root, holder, entry)) {
         // A workspace that once had this name: its entries are of no more use, unless another context needs them.
-        forget(root, &holder.to_owned(), &entry.context);
+        forget(root, holder, &entry.context);
     } else if holder.is_some_and(|holder| holder != json!(entry.name)) {
         return Err(Error::new(Kind::Failure, format!("the kubeconfig has another context named {}", entry.context))
             .hint("nothing was changed; choose a name with --context NAME"));

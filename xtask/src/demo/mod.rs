@@ -1,7 +1,6 @@
 //! `cargo xtask demo`: the main job, for real and from nothing: a host cluster, the platform, people, a workspace, kubectl.
 //! It leaves the platform running.
 
-mod platform;
 mod story;
 
 use anyhow::Result;
@@ -9,6 +8,7 @@ use clap::Args;
 
 use crate::check;
 use crate::host;
+use crate::platform::{self, Which};
 use crate::progress::{Progress, seconds};
 
 /// How to run the demonstration.
@@ -29,7 +29,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let host = host::ensure(&options.host)?;
     eprintln!("The platform");
     let programs = progress.long_step("build hexabase and hxb", check::build_programs)?;
-    let platform = platform::start(&host, &programs, options.port, &progress)?;
+    let platform = platform::start(
+        &host,
+        &programs,
+        Which { process: "hexabase", folder: "demo", port: options.port },
+        &progress,
+    )?;
     let story = story::Story::new(&host, &platform, &progress)?;
     story.tell()?;
     platform.print_summary(&host);

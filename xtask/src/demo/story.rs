@@ -1,16 +1,13 @@
 //! What the demonstration shows, statement by statement. Each is checked: a statement that is not true ends it.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
-use hexabase_testkit::browser::complete_login;
-
-use super::platform::Platform;
-use crate::cmd;
 use crate::host::Host;
+use crate::people::{Person, run};
+use crate::platform::Platform;
 use crate::progress::Progress;
 
 const IMAGE: &str = "docker.io/library/busybox:1.36";
@@ -23,25 +20,22 @@ pub(crate) struct Story<'a> {
     progress: &'a Progress,
 }
 
-/// One person with their own `hxb` session and kubeconfig.
-struct Person<'a> {
-    story: &'a Story<'a>,
-    name: &'static str,
-}
-
-/// What a program said and how it ended.
-struct Said {
-    ok: bool,
-    text: String,
-}
-
 impl<'a> Story<'a> {
     pub(crate) fn new(host: &'a Host, platform: &'a Platform, progress: &'a Progress) -> Result<Self> {
         Ok(Self { host, platform, progress })
     }
 
-    fn person(&'a self, name: &'static str) -> Person<'a> {
-        Person { story: self, name }
+    fn person(&self, name: &'static str) -> Person<'a> {
+        Person { platform: self.platform, kubectl: &self.host.tools.kubectl, name }
+    }
+
+    /// A step in which kubectl has to be refused with this word.
+    fn refused(&self, person: &Person<'_>, name: &str, arguments: &[&str], word: &str) -> Result<String> {
+        self.progress.step(name, || {
+            let said = person.try_kubectl(arguments)?;
+            ensure!(!said.ok && said.text.contains(word), "{} was not refused: {}", person.name, said.text);
+            Ok(said.text)
+        })
     }
 
     /// Prints lines that a program said, as evidence under a step.
@@ -123,6 +117,10 @@ impl<'a> Story<'a> {
         self.show(&said);
         let refusal = self.progress.step("the quota refuses one pod too many", || self.exceed_quota(alice))?;
         self.show(&refusal);
+        self.progress.step("kubectl top", || {
+            alice.until("the pod's usage", || Ok(alice.try_kubectl(&["-n", "web", "top", "pods"])?.ok))
+        })?;
+        self.show(&alice.kubectl(&["-n", "web", "top", "pods"])?);
         Ok(())
     }
 
@@ -147,9 +145,9 @@ impl<'a> Story<'a> {
         bob.hxb(&["kubeconfig", "shop", "--set-current"])?;
         self.progress.step("get works", || bob.kubectl(&["-n", "web", "get", "pods"]).map(drop))?;
         let forbidden =
-            bob.refused("create is forbidden", &["-n", "web", "create", "configmap", "note"], "forbidden")?;
+            self.refused(bob, "create is forbidden", &["-n", "web", "create", "configmap", "note"], "forbidden")?;
         self.show(&forbidden);
-        let forbidden = bob.refused("secrets are forbidden", &["-n", "web", "get", "secrets"], "forbidden")?;
+        let forbidden = self.refused(bob, "secrets are forbidden", &["-n", "web", "get", "secrets"], "forbidden")?;
         self.show(&forbidden);
         Ok(())
     }
@@ -209,109 +207,5 @@ impl<'a> Story<'a> {
         self.show(&refusal);
         self.progress.say(&format!("refused {:.1} s after the removal", begun.elapsed().as_secs_f64()));
         Ok(())
-    }
-}
-
-impl Person<'_> {
-    fn folder(&self) -> PathBuf {
-        self.story.platform.folder.join("people").join(self.name)
-    }
-
-    fn email(&self) -> String {
-        format!("{}@example.test", self.name)
-    }
-
-    fn command(&self, program: &std::path::Path) -> Command {
-        let folder = self.folder();
-        let bin = self.story.platform.hxb.parent().map(|path| path.display().to_string()).unwrap_or_default();
-        let mut command = Command::new(program);
-        command
-            .env("HXB_CONFIG", folder.join("hxb.json"))
-            .env("HEXABASE_SERVER", &self.story.platform.url)
-            .env("KUBECONFIG", folder.join("kubeconfig"))
-            .env("HOME", &folder)
-            .env("PATH", format!("{bin}:{}", cmd::SYSTEM_PATH));
-        command
-    }
-
-    fn sign_in(&self) -> Result<()> {
-        std::fs::create_dir_all(self.folder())?;
-        let mut login = self.command(&self.story.platform.hxb);
-        login.args(["login", &self.story.platform.url, "--no-browser", "--certificate-authority"]);
-        login.arg(&self.story.platform.authority);
-        let authority = std::fs::read_to_string(&self.story.platform.authority)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(complete_login(login, &authority, &self.email()))?.good().context("hxb login failed")?;
-        Ok(())
-    }
-
-    fn try_hxb(&self, arguments: &[&str]) -> Result<Said> {
-        run(self.command(&self.story.platform.hxb).args(arguments))
-    }
-
-    fn hxb(&self, arguments: &[&str]) -> Result<String> {
-        self.try_hxb(arguments)?.good("hxb", arguments)
-    }
-
-    /// Runs `hxb` with its output shown as it comes.
-    fn watch(&self, arguments: &[&str]) -> Result<()> {
-        let status = self.command(&self.story.platform.hxb).args(arguments).status().context("cannot start hxb")?;
-        ensure!(status.success(), "hxb {} failed", arguments.join(" "));
-        Ok(())
-    }
-
-    fn try_kubectl(&self, arguments: &[&str]) -> Result<Said> {
-        run(self.command(&self.story.host.tools.kubectl).args(arguments))
-    }
-
-    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        self.try_kubectl(arguments)?.good("kubectl", arguments)
-    }
-
-    /// A step in which kubectl has to be refused with this word.
-    fn refused(&self, name: &str, arguments: &[&str], word: &str) -> Result<String> {
-        self.story.progress.step(name, || {
-            let said = self.try_kubectl(arguments)?;
-            ensure!(!said.ok && said.text.contains(word), "{} was not refused: {}", self.name, said.text);
-            Ok(said.text)
-        })
-    }
-
-    fn id(&self) -> Result<String> {
-        self.json(&["whoami", "--output", "json"], "id")
-    }
-
-    fn workspace_id(&self) -> Result<String> {
-        self.json(&["workspace", "get", "shop", "--output", "json"], "id")
-    }
-
-    fn json(&self, arguments: &[&str], field: &str) -> Result<String> {
-        let value: serde_json::Value = serde_json::from_str(&self.hxb(arguments)?).context("hxb did not print JSON")?;
-        Ok(value[field].as_str().with_context(|| format!("there is no {field}"))?.to_owned())
-    }
-
-    fn until(&self, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-        let begun = Instant::now();
-        while !done()? {
-            if begun.elapsed() > Duration::from_secs(90) {
-                bail!("{what} did not come within 90 s");
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
-    }
-}
-
-fn run(command: &mut Command) -> Result<Said> {
-    let output = command.stdin(std::process::Stdio::null()).output().context("cannot start a program")?;
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    Ok(Said { ok: output.status.success(), text })
-}
-
-impl Said {
-    fn good(self, program: &str, arguments: &[&str]) -> Result<String> {
-        ensure!(self.ok, "{program} {} failed: {}", arguments.join(" "), self.text.trim());
-        Ok(self.text)
     }
 }

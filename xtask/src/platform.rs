@@ -1,4 +1,4 @@
-//! The platform of the demonstration: one `hexabase all` on this machine, kept running.
+//! A platform on the host cluster: one `hexabase all` on this machine, kept running.
 
 use std::fs;
 use std::net::{IpAddr, TcpListener};
@@ -12,8 +12,16 @@ use crate::host::{self, Host, process};
 use crate::progress::Progress;
 use crate::settings;
 
-/// Name of the process in the records.
-const PROCESS: &str = "hexabase";
+/// Which platform: each has a process, a folder and ports of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Which {
+    /// Name of its process in the records.
+    pub(crate) process: &'static str,
+    /// Name of its folder in the cache.
+    pub(crate) folder: &'static str,
+    /// First of its ports: API and gateway here, public keys and development issuer on the next two.
+    pub(crate) port: u16,
+}
 
 /// A platform that answers.
 pub(crate) struct Platform {
@@ -28,8 +36,9 @@ pub(crate) struct Platform {
 }
 
 /// Starts it, or starts it anew when it was built anew; its data stays.
-pub(crate) fn start(host: &Host, programs: &Path, port: u16, progress: &Progress) -> Result<Platform> {
-    let folder = settings::cache_root()?.join("demo");
+pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progress) -> Result<Platform> {
+    let Which { process: name, folder, port } = which;
+    let folder = settings::cache_root()?.join(folder);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let url = format!("https://localhost:{port}");
     let platform = Platform { authority: folder.join("data/tls/ca.crt"), hxb: programs.join("hxb"), folder, url };
@@ -38,14 +47,14 @@ pub(crate) fn start(host: &Host, programs: &Path, port: u16, progress: &Progress
     let path = platform.folder.join("hexabase.toml");
     let program = programs.join("hexabase");
     let spec = process::Spec {
-        name: PROCESS,
+        name,
         args: vec!["--config".into(), path.display().to_string(), "all".into()],
         env: vec![],
         config: format!("{config}{}", build_of(&program)?),
         program,
     };
     if !process::is_current(&layout, &spec) {
-        process::stop(&layout, PROCESS, Duration::from_secs(10))?;
+        process::stop(&layout, name, Duration::from_secs(10))?;
         for port in [port, port + 1, port + 2] {
             if TcpListener::bind(("127.0.0.1", port)).is_err() {
                 bail!("port {port} is taken by another program; choose others with --port");
@@ -55,7 +64,7 @@ pub(crate) fn start(host: &Host, programs: &Path, port: u16, progress: &Progress
     }
     progress.step("start the platform", || {
         process::ensure(&layout, &spec)?;
-        process::wait(&layout, PROCESS, Duration::from_secs(30), || platform.answers(port))
+        process::wait(&layout, name, Duration::from_secs(30), || platform.answers(port))
     })?;
     progress.say(&format!("it is at {}", platform.url));
     Ok(platform)
@@ -79,7 +88,7 @@ fn config(host: &Host, platform: &Platform, port: u16) -> Result<String> {
     let (cluster, issuer) = (port + 1, port + 2);
     let text = |path: &Path| format!("{:?}", path.display().to_string());
     Ok(format!(
-        "# Written by `cargo xtask demo`.\n\
+        "# Written by `cargo xtask`.\n\
          data_dir = {}\n\n\
          [server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{}\"\n\
          cluster_listen = \"{node}:{cluster}\"\ncluster_url = \"https://{node}:{cluster}\"\n\n\

@@ -1,0 +1,219 @@
+//! The life of a workspace as a person sees it, and what the platform costs meanwhile.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hexabase_testkit::browser::Browser;
+use hexabase_testkit::http::Http;
+use serde_json::{Value, json};
+
+use super::{Figure, percentile};
+use crate::check;
+use crate::host::{self, Host, process};
+use crate::people::Person;
+use crate::platform::{self, Platform, Which};
+use crate::progress::Progress;
+use crate::{cmd, settings};
+
+const PLATFORM: Which = Which { process: "hexabase-bench", folder: "bench", port: 9443 };
+const WORKSPACES: [&str; 5] = ["one", "two", "three", "four", "five"];
+const READS: usize = 2_000;
+const WRITES: usize = 300;
+
+/// Measures it all on a fresh platform, and removes what it made.
+pub(crate) fn run() -> Result<Vec<Figure>> {
+    let progress = Progress::new();
+    let host = host::ensure(&host::Options::default())?;
+    let programs = progress.long_step("build for release", check::build_release)?;
+    let layout = host::layout()?;
+    process::stop(&layout, PLATFORM.process, Duration::from_secs(10))?;
+    let folder = settings::cache_root()?.join(PLATFORM.folder);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let platform = platform::start(&host, &programs, PLATFORM, &progress)?;
+    let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };
+    let bob = Person { name: "bob", ..alice };
+    alice.sign_in()?;
+    bob.sign_in()?;
+
+    let mut figures = Vec::new();
+    let pid = process::running(&layout, PLATFORM.process).context("the platform ended")?;
+    figures.push(Figure::plain("server memory, idle", resident_mb(pid)?, "MB", "RSS of `hexabase all`".into()));
+    figures.extend(create(&alice, &progress)?);
+    figures.push(Figure::at_most(
+        "server memory, 5 workspaces",
+        resident_mb(pid)?,
+        "MB",
+        60.0,
+        "RSS of `hexabase all`".into(),
+    ));
+    figures.extend(api(&platform, &alice, &bob, &progress)?);
+    figures.push(wake(&host, &alice, &progress)?);
+    figures.push(delete(&alice, &progress)?);
+    figures.extend(mint(&progress)?);
+    process::stop(&layout, PLATFORM.process, Duration::from_secs(10))?;
+    Ok(figures)
+}
+
+/// From the request to the first answer of kubectl, one after the other.
+fn create(alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
+    let mut totals = Vec::new();
+    let mut steps: Vec<(String, Vec<f64>)> = Vec::new();
+    for name in WORKSPACES {
+        progress.step(&format!("create workspace {name}"), || {
+            let begun = Instant::now();
+            alice.hxb(&["workspace", "create", name, "--plan", "standard", "--timeout", "5m"])?;
+            alice.hxb(&["kubeconfig", name, "--set-current"])?;
+            alice.kubectl(&["get", "namespaces"])?;
+            totals.push(begun.elapsed().as_secs_f64());
+            Ok(())
+        })?;
+        let workspace: Value = serde_json::from_str(&alice.hxb(&["workspace", "get", name, "--output", "json"])?)?;
+        for step in workspace["steps"].as_array().context("no steps")? {
+            let seconds = moment(&step["finished_at"])? - moment(&step["started_at"])?;
+            let name = step["name"].as_str().unwrap_or_default().to_owned();
+            match steps.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, samples)) => samples.push(seconds),
+                None => steps.push((name, vec![seconds])),
+            }
+        }
+    }
+    let split: Vec<String> =
+        steps.iter_mut().map(|(name, samples)| format!("{name} {:.1}", percentile(samples, 0.5))).collect();
+    let detail = format!("p50 by step: {}", split.join(", "));
+    Ok(vec![
+        Figure::at_most("request to first kubectl, p50", percentile(&mut totals, 0.5), "s", 20.0, detail),
+        Figure::plain(
+            "request to first kubectl, p95",
+            percentile(&mut totals, 0.95),
+            "s",
+            format!("of {}", totals.len()),
+        ),
+    ])
+}
+
+/// Seconds since the start of the day: all that is asked for are differences of minutes.
+fn moment(value: &Value) -> Result<f64> {
+    let text = value.as_str().context("a moment is missing")?;
+    let clock = text.split('T').nth(1).context("not a moment")?.trim_end_matches('Z');
+    let mut seconds = 0.0;
+    for part in clock.split(':') {
+        seconds = seconds * 60.0 + part.parse::<f64>()?;
+    }
+    Ok(seconds)
+}
+
+fn delete(alice: &Person<'_>, progress: &Progress) -> Result<Figure> {
+    let mut samples = Vec::new();
+    for name in WORKSPACES {
+        progress.step(&format!("delete workspace {name}"), || {
+            let begun = Instant::now();
+            alice.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"])?;
+            samples.push(begun.elapsed().as_secs_f64());
+            Ok(())
+        })?;
+    }
+    Ok(Figure::at_most(
+        "delete, p50",
+        percentile(&mut samples, 0.5),
+        "s",
+        20.0,
+        "until nothing is left on the host".into(),
+    ))
+}
+
+/// From the moment a stopped control plane is started again until kubectl is answered. Its data is kept.
+fn wake(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Figure> {
+    let name = WORKSPACES[4];
+    let id = alice.json(&["workspace", "get", name, "--output", "json"], "id")?;
+    let namespace = format!("hxb-{id}");
+    let kubectl = |arguments: &[&str]| {
+        let mut command = Command::new(&host.tools.kubectl);
+        command.arg("--kubeconfig").arg(&host.kubeconfig).args(["-n", &namespace]).args(arguments);
+        cmd::output(&mut command)
+    };
+    let mut samples = Vec::new();
+    for _ in 0..3 {
+        progress.step("stop and start its control plane", || {
+            kubectl(&["scale", "statefulset", &id, "--replicas", "0"])?;
+            kubectl(&["wait", "--for=delete", &format!("pod/{id}-0"), "--timeout=60s"])?;
+            let begun = Instant::now();
+            kubectl(&["scale", "statefulset", &id, "--replicas", "1"])?;
+            alice.until("an answer", || Ok(alice.try_kubectl(&["get", "namespaces", "--request-timeout=2s"])?.ok))?;
+            samples.push(begun.elapsed().as_secs_f64());
+            Ok(())
+        })?;
+    }
+    Ok(Figure::plain(
+        "warm wake, p50",
+        percentile(&mut samples, 0.5),
+        "s",
+        "control plane from 0 replicas to an answer".into(),
+    ))
+}
+
+/// Reads and writes one after the other, over one connection.
+fn api(platform: &Platform, alice: &Person<'_>, bob: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
+    let authority = fs::read_to_string(&platform.authority)?;
+    let workspace = alice.json(&["workspace", "get", WORKSPACES[0], "--output", "json"], "id")?;
+    let bob = bob.id()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut reads, mut writes) = progress.step("read and write by the API", || {
+        runtime.block_on(async {
+            let issuer = format!("{}/oidc/platform", platform.url);
+            let tokens = Browser::new(&authority)?.tokens(&issuer, "hxb", "alice@example.test").await?;
+            let http = Http::new(&format!("{}/api/v1", platform.url), &authority)?.with_token(tokens.access_token);
+            let mut reads = Vec::new();
+            for number in 0..READS {
+                let path = if number % 2 == 0 { "/workspaces".to_owned() } else { format!("/workspaces/{workspace}") };
+                let begun = Instant::now();
+                http.get(&path).await?.expect(200)?;
+                reads.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+            let mut writes = Vec::new();
+            let path = format!("/workspaces/{workspace}/members");
+            for _ in 0..WRITES {
+                let begun = Instant::now();
+                http.post(&path, &json!({ "user": bob })).await?.expect(201)?;
+                writes.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+            anyhow::Ok((reads, writes))
+        })
+    })?;
+    let detail = || "one after the other, SQLite, 5 workspaces".to_owned();
+    Ok(vec![
+        Figure::plain("API read, p50", percentile(&mut reads, 0.5), "ms", detail()),
+        Figure::at_most("API read, p99", percentile(&mut reads, 0.99), "ms", 10.0, detail()),
+        Figure::plain("API write, p50", percentile(&mut writes, 0.5), "ms", detail()),
+        Figure::plain("API write, p99", percentile(&mut writes, 0.99), "ms", detail()),
+    ])
+}
+
+fn mint(progress: &Progress) -> Result<Vec<Figure>> {
+    let printed = progress.long_step("sign tokens", || check::run_example("hexabase-oidc", "mint"))?;
+    let rates: Value = serde_json::from_str(&printed)?;
+    let rate = |name: &str| rates[name].as_f64().with_context(|| format!("no rate for {name}"));
+    Ok(vec![
+        Figure::at_least(
+            "ES256 mints per core",
+            rate("ES256")?,
+            "1/s",
+            3_000.0,
+            "claims, random id and signature".into(),
+        ),
+        Figure::plain("RS256 mints per core", rate("RS256")?, "1/s", "claims, random id and signature".into()),
+    ])
+}
+
+/// Memory that a process holds, from `/proc`.
+fn resident_mb(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    ensure!(kilobytes > 0.0, "the process has no memory");
+    Ok(kilobytes / 1_024.0)
+}
