@@ -46,11 +46,35 @@ impl Progress {
         }
     }
 
+    /// What is new: a phase that begins before its steps, a phase that is an outcome after them.
     fn changes(&mut self, workspace: &Workspace) -> Vec<Change> {
-        let mut changes = Vec::new();
+        let mut changes = self.step_changes(workspace);
+        if let Some(change) = self.phase_change(workspace) {
+            let begins = matches!(workspace.phase, WorkspacePhase::Creating | WorkspacePhase::Deleting);
+            changes.insert(if begins { 0 } else { changes.len() }, change);
+        }
+        changes
+    }
+
+    fn phase_change(&mut self, workspace: &Workspace) -> Option<Change> {
+        let same_phase = self.phase == Some(workspace.phase);
+        let same_message = self.message == workspace.message;
+        self.phase = Some(workspace.phase);
+        self.message.clone_from(&workspace.message);
+        // While steps are shown, their messages say the same in more detail.
+        if same_phase && (same_message || workspace.phase == WorkspacePhase::Creating) {
+            return None;
+        }
+        Some(Change { step: None, state: workspace.phase.to_string(), message: workspace.message.clone() })
+    }
+
+    fn step_changes(&mut self, workspace: &Workspace) -> Vec<Change> {
         // Of a workspace that goes, the steps tell how it once came.
-        let leaving = matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted);
-        for step in workspace.steps.iter().filter(|_| !leaving) {
+        if matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        for step in &workspace.steps {
             let before = self.steps.iter().find(|before| before.name == step.name);
             if before.is_none_or(|before| before.state != step.state || before.message != step.message) {
                 changes.push(Change {
@@ -59,18 +83,6 @@ impl Progress {
                     message: step.message.clone().or_else(|| took(step)),
                 });
             }
-        }
-        if self.phase != Some(workspace.phase) || self.message != workspace.message {
-            // While steps are shown, their messages say the same in more detail.
-            if self.phase != Some(workspace.phase) || workspace.phase != WorkspacePhase::Creating {
-                changes.push(Change {
-                    step: None,
-                    state: workspace.phase.to_string(),
-                    message: workspace.message.clone(),
-                });
-            }
-            self.phase = Some(workspace.phase);
-            self.message.clone_from(&workspace.message);
         }
         self.steps.clone_from(&workspace.steps);
         changes

@@ -148,3 +148,20 @@ fn text_that_looks_like_something_else_is_written_so_that_every_reader_sees_text
         assert!(!plain, "{word:?} was written without quotes");
     }
 }
+
+#[test]
+fn the_name_of_a_deleted_workspace_leads_to_its_successor() {
+    let old = Entry {
+        name: "hexabase-ws-0".to_owned(),
+        server: "https://hexabase.example/k8s/ws-0".to_owned(),
+        ..entry()
+    };
+    let before = merge(FOREIGN, &old, false).unwrap();
+    let after = parse(&merge(&before, &entry(), false).unwrap()).unwrap();
+    for list in ["clusters", "users"] {
+        let names: Vec<_> = after[list].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+        assert!(names.contains(&"hexabase-ws-1") && !names.contains(&"hexabase-ws-0"), "{list}: {names:?}");
+    }
+    let elsewhere = Entry { server: "https://another.example/k8s/ws-1".to_owned(), ..entry() };
+    assert!(merge(&before, &elsewhere, false).is_err(), "the context leads to another server");
+}

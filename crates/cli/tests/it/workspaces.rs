@@ -14,7 +14,7 @@ fn birth() -> [serde_json::Value; 3] {
 }
 
 const BIRTH: &str = "shop: creating\nshop: namespace: waiting\nshop: namespace: done\nshop: limits: waiting\n\
-                     shop: ready\nshop: limits: done\n";
+                     shop: limits: done\nshop: ready\n";
 
 #[tokio::test]
 async fn creation_shows_each_step_from_the_live_feed_and_ends_when_ready() {
