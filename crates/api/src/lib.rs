@@ -11,6 +11,5 @@ pub mod page;
 pub mod plans;
 pub mod problem;
 pub mod projects;
-pub mod sessions;
 pub mod users;
 pub mod workspaces;

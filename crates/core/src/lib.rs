@@ -14,4 +14,5 @@ pub mod phases;
 pub mod plans;
 pub mod quantity;
 pub mod roles;
+mod text;
 pub mod time;

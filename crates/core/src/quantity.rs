@@ -102,25 +102,7 @@ fn parse_digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-macro_rules! text_conversions {
-    ($($name:ident),*) => {$(
-        impl TryFrom<String> for $name {
-            type Error = InvalidQuantity;
-
-            fn try_from(text: String) -> Result<Self, InvalidQuantity> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.to_string()
-            }
-        }
-    )*};
-}
-
-text_conversions!(Cpu, Bytes);
+crate::text::via_text!(Cpu: InvalidQuantity, Bytes: InvalidQuantity);
 
 #[cfg(test)]
 mod tests {

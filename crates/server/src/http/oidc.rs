@@ -152,9 +152,7 @@ async fn token(
     body: String,
 ) -> Handled {
     let realm = realm(&name)?;
-    let authorization = authorization(&headers)?;
-    require_form(&headers)?;
-    let request = TokenRequest::parse(authorization, &body)?;
+    let request = TokenRequest::parse(of_form(&headers)?, &body)?;
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
     let response = oauth::token(&state.app, &realm, request, label).await?;
     Ok(no_store(Json(response).into_response()))
@@ -182,9 +180,7 @@ async fn device_authorization(
     body: String,
 ) -> Handled {
     let realm = realm(&name)?;
-    let authorization = authorization(&headers)?;
-    require_form(&headers)?;
-    let request = DeviceAuthorizationRequest::parse(authorization, &body)?;
+    let request = DeviceAuthorizationRequest::parse(of_form(&headers)?, &body)?;
     let response = oauth::begin_device(&state.app, &realm, &request).await?;
     Ok(no_store(Json(response).into_response()))
 }
@@ -197,7 +193,7 @@ async fn revoke(
     body: String,
 ) -> Handled {
     let realm = realm(&name)?;
-    require_form(&headers)?;
+    of_form(&headers)?;
     let form = Params::parse(&body).map_err(OAuthError::from)?;
     let token = form.one("token").map_err(OAuthError::from)?;
     let token =
@@ -211,10 +207,11 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     headers.get(header::AUTHORIZATION).map(|value| value.to_str().map_err(|_| unreadable())).transpose()
 }
 
-fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {
+/// The `Authorization` header, if any, of a request whose body has to be a form.
+fn of_form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content_type.split(';').next().is_some_and(|kind| kind.trim() == "application/x-www-form-urlencoded") {
-        return Ok(());
+        return authorization(headers);
     }
     Err(OAuthError::new(OAuthErrorCode::InvalidRequest, "the body must be application/x-www-form-urlencoded"))
 }
