@@ -1,7 +1,7 @@
 //! A platform as a process of its own, which can be killed and started again on the same data.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,21 @@ const ATTEMPTS: u16 = 20;
 /// Below the ports that Linux gives out by itself, so that nobody is given ours between a kill and a start.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Says the server's process id, and ends with it. When its own standard input ends, which the kernel sees to when the
-/// test process is gone, it kills the server. In a process group of its own, so that an interrupt of the tests does not
-/// end it before that.
+/// Says the server's process id, and ends with it. Told `keep`, it kills the server. When its own standard input ends
+/// without a word, which the kernel sees to when the test process is gone, it removes the files as well. In a process
+/// group of its own, so that an interrupt of the tests does not end it before that.
 const KEEPER: &str = r#"
 exec 3<&0
-log=$1; shift
-"$@" </dev/null >>"$log" 2>&1 3<&- &
+dir=$1; shift
+"$@" </dev/null >>"$dir/log" 2>&1 3<&- &
 server=$!
-(cat <&3 >/dev/null; kill -KILL "$server" 2>/dev/null) >/dev/null 2>&1 &
+(read -r word <&3; [ "$word" = keep ] || : >"$dir/abandoned"; kill -KILL "$server" 2>/dev/null) >/dev/null 2>&1 &
 watcher=$!
 exec 3<&-
 echo "$server"
 wait "$server"
 kill -KILL "$watcher" 2>/dev/null
+[ ! -e "$dir/abandoned" ] || rm -rf "$dir"
 "#;
 
 /// How to start one.
@@ -104,7 +105,7 @@ impl Platform {
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(self.running.is_none(), "the platform is running");
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(self.log_file()).arg(&self.spec.program);
+        keeper.args(["-c", KEEPER, "keeper"]).arg(self.folder.path()).arg(&self.spec.program);
         keeper.arg("--config").arg(self.settings()).arg(&self.spec.role).process_group(0);
         keeper.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut keeper = keeper.spawn().context("starting sh")?;
@@ -135,7 +136,10 @@ impl Platform {
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut running) = self.running.take() {
-            drop(running.keeper.stdin.take());
+            if let Some(mut input) = running.keeper.stdin.take() {
+                // Fails when it has ended by itself, which is as good.
+                let _ = input.write_all(b"keep\n");
+            }
             running.keeper.wait().context("waiting for the platform to be gone")?;
         }
         Ok(())

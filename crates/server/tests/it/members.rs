@@ -1,0 +1,179 @@
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::support::{Person, Platform, items, problem, text};
+
+fn members(workspace: &str) -> String {
+    format!("/api/v1/workspaces/{workspace}/members")
+}
+
+async fn groups_of(asker: &Person, workspace: &str, user: &str) -> Result<(Value, Value)> {
+    let rows = items(&asker.api.get(&members(workspace)).await?);
+    let row = rows.iter().find(|row| row["user"] == user).with_context(|| format!("{user} is no member"))?;
+    Ok((row["groups"].clone(), row["effective_groups"].clone()))
+}
+
+#[tokio::test]
+async fn somebody_is_added_by_id_or_by_verified_address() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob, carol) =
+        (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+    let workspace = alice.workspace("shop").await?;
+    let added = alice.add(&workspace, &bob.id, &[]).await?.expect(201)?.json()?;
+    assert_eq!((&added["user"], &added["groups"]), (&json!(bob.id), &json!(["WSUsers"])));
+    assert_eq!(added["effective_groups"], json!(["WSUsers", "WorkspaceMembers"]));
+    let by_address = json!({ "email": carol.email, "groups": ["WSAdmins"] });
+    let added = alice.api.post(&members(&workspace), &by_address).await?.expect(201)?.json()?;
+    assert_eq!((&added["user"], &added["display_name"]), (&json!(carol.id), &json!("Carol Example")));
+    assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 3);
+    for person in [&bob, &carol] {
+        person.api.get(&format!("/api/v1/workspaces/{workspace}")).await?.expect(200)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn adding_somebody_again_adds_the_groups() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    alice.add(&workspace, &bob.id, &["WSAdmins", "WSAdmins"]).await?.expect(201)?;
+    let (groups, effective) = groups_of(&alice, &workspace, &bob.id).await?;
+    assert_eq!(groups, json!(["WSAdmins", "WSUsers"]));
+    assert_eq!(effective, json!(["WSAdmins", "WSUsers", "WorkspaceMembers"]));
+    assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_has_not_signed_in_cannot_be_added() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    for body in [
+        json!({ "email": "nobody@example.test" }),
+        json!({ "email": "" }),
+        json!({ "email": "%" }),
+        json!({ "user": "usr-00000000000000000000" }),
+        json!({ "user": "bob" }),
+        json!({ "user": alice.organization }),
+        json!({ "user": alice.id, "email": alice.email }),
+        json!({}),
+        json!({ "groups": [] }),
+    ] {
+        let refused = problem(&alice.api.post(&members(&workspace), &body).await?, 422, "invalid");
+        assert_eq!(refused["field"], "user", "{body}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_group_is_refused_with_the_choices() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    for group in ["wsadmins", "system:masters", "hexabase:WSAdmins", "", "WSAdmins "] {
+        let refused = problem(&alice.add(&workspace, &bob.id, &[group]).await?, 422, "invalid");
+        assert_eq!(refused["field"], "groups", "{group:?}");
+        assert!(text(&refused["detail"]).contains("WSAdmins"), "{refused}");
+    }
+    // One good group beside a bad one gives nothing either.
+    problem(&alice.add(&workspace, &bob.id, &["WSUsers", "x"]).await?, 422, "invalid");
+    assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 1);
+    problem(&bob.api.get(&format!("/api/v1/organizations/{}", alice.organization)).await?, 404, "not_found");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_member_who_is_no_admin_neither_adds_nor_removes() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob, carol) =
+        (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSUsers"]).await?.expect(201)?;
+    assert_eq!(items(&bob.api.get(&members(&workspace)).await?).len(), 2);
+    for answer in [
+        bob.add(&workspace, &carol.id, &[]).await?,
+        bob.add(&workspace, &bob.id, &["WSAdmins"]).await?,
+        bob.remove(&workspace, &alice.id).await?,
+        bob.remove(&workspace, &carol.id).await?,
+    ] {
+        let detail = text(&problem(&answer, 403, "forbidden")["detail"]);
+        assert!(detail.contains("who has access") && detail.contains("WSAdmins"), "{detail}");
+    }
+    assert_eq!(groups_of(&alice, &workspace, &bob.id).await?.0, json!(["WSUsers"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_removed_member_sees_nothing_any_more() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    problem(&bob.api.get(&format!("/api/v1/workspaces/{workspace}")).await?, 404, "not_found");
+    problem(&bob.api.get(&members(&workspace)).await?, 404, "not_found");
+    assert_eq!(items(&bob.api.get("/api/v1/workspaces").await?).len(), 0);
+    // Twice: there is nobody to remove.
+    problem(&alice.remove(&workspace, &bob.id).await?, 404, "not_found");
+    // Coming back does not bring the old groups back.
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    assert_eq!(groups_of(&alice, &workspace, &bob.id).await?.0, json!(["WSUsers"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_administrator_cannot_be_removed() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSUsers"]).await?.expect(201)?;
+    let refused = problem(&alice.remove(&workspace, &alice.id).await?, 409, "last_admin");
+    assert!(text(&refused["detail"]).contains("put somebody else there first"), "{refused}");
+    alice.add(&workspace, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+    bob.remove(&workspace, &alice.id).await?.expect(204)?;
+    problem(&bob.remove(&workspace, &bob.id).await?, 409, "last_admin");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_administrators_who_remove_each_other_at_once_leave_one() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+        for round in 0..5 {
+            let workspace = alice.workspace(&format!("shop-{round}")).await?;
+            alice.add(&workspace, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+            let answers = tokio::try_join!(alice.remove(&workspace, &bob.id), bob.remove(&workspace, &alice.id))?;
+            let removed = [answers.0.status, answers.1.status].iter().filter(|status| **status == 204).count();
+            assert_eq!(removed, 1, "{answers:?}");
+            // She administers the organisation, so that she sees it in either case.
+            assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 1);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn people_who_are_added_at_once_do_not_exceed_the_plan() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let workspace = text(&alice.create_workspace("shop", "free").await?.expect(201)?.json()?["id"]);
+        let mut people = Vec::new();
+        for number in 0..5 {
+            people.push(platform.person(&format!("person-{number}")).await?);
+        }
+        let answers =
+            futures::future::try_join_all(people.iter().map(|person| alice.add(&workspace, &person.id, &[]))).await?;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2, "{answers:?}");
+        for answer in answers.iter().filter(|answer| answer.status != 201) {
+            let detail = text(&problem(answer, 409, "limit_reached")["detail"]);
+            assert!(detail.contains("3 members"), "{detail}");
+        }
+        // Whoever is in already is not counted twice.
+        alice.add(&workspace, &alice.id, &["WSUsers"]).await?.expect(201)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The real programs: `hexabase` as a process that is killed, and `hxb`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use hexabase_testkit::browser::{Browser, Hxb};
+use hexabase_testkit::platform::{Platform, PlatformSpec, build_program};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use url::Url;
+
+const EMAIL: &str = "alice@example.test";
+
+async fn start() -> Result<Platform> {
+    Platform::start(PlatformSpec::serve(Path::new(env!("CARGO_BIN_EXE_hexabase")))).await
+}
+
+async fn hxb() -> Result<&'static PathBuf> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    PROGRAM
+        .get_or_try_init(|| async { tokio::task::spawn_blocking(|| build_program("hexabase-cli", "hxb")).await? })
+        .await
+}
+
+#[tokio::test]
+async fn a_kill_and_a_start_sign_nobody_out_and_lose_nothing() -> Result<()> {
+    let mut platform = start().await?;
+    let issuer = format!("{}/oidc/platform", platform.url());
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&issuer, "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    let me = api.get("/api/v1/me").await?.expect(200)?.json()?;
+    let organization = me["organizations"][0]["organization"].as_str().context("no organization")?;
+    let path = format!("/api/v1/organizations/{organization}/workspaces");
+    for round in 0..5 {
+        let made =
+            api.post(&path, &json!({ "name": format!("shop-{round}"), "plan": "standard" })).await?.expect(201)?;
+        // Killed as soon as it has answered: what it has answered is kept.
+        platform.kill()?;
+        platform.start_again().await?;
+        let found = api.get(&format!("/api/v1/workspaces/{}", made.json()?["id"].as_str().unwrap_or_default())).await?;
+        assert_eq!(found.expect(200)?.json()?, made.json()?);
+    }
+    browser.get(&Url::parse(&format!("{}/api/v1/me", platform.url()))?).await?.expect(200)?;
+    let refresh = tokens.refresh_token.context("no refresh token")?;
+    let form = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", &refresh)];
+    platform.nobody()?.post_form("/oidc/platform/token", &form).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_during_its_first_start_starts_the_next_time() -> Result<()> {
+    let mut platform = start().await?;
+    let authority = platform.authority_pem()?;
+    platform.kill()?;
+    // What a kill between two steps of the first start leaves.
+    let key = platform.data().join("tls/ca.key");
+    for leave in ["", "half of a key"] {
+        if leave.is_empty() {
+            std::fs::remove_file(&key)?;
+        } else {
+            std::fs::remove_file(&key)?;
+            std::fs::write(platform.data().join("tls/ca.key.new"), leave)?;
+        }
+        platform.start_again().await?;
+        assert_ne!(platform.authority_pem()?, authority);
+        platform.kill()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_stop_stops_and_logs_no_secret() -> Result<()> {
+    let mut platform = start().await?;
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let cookie = browser.cookie("localhost", "__Host-hexabase_session").context("no session")?;
+    platform.stop().await?;
+    let log = platform.log();
+    assert!(log.contains("stopping"), "{log}");
+    for secret in [tokens.access_token, tokens.refresh_token.unwrap_or_default(), cookie] {
+        assert!(!secret.is_empty() && !log.contains(&secret));
+    }
+    let master_key = std::fs::read_to_string(platform.data().join("master.key"))?;
+    assert!(!log.contains(master_key.trim()) && !log.contains("PRIVATE KEY"));
+    // What the server keeps for itself, nobody else may read.
+    use std::os::unix::fs::PermissionsExt as _;
+    for (file, mode) in [("", 0o700), ("master.key", 0o600), ("tls", 0o700), ("tls/ca.key", 0o600)] {
+        let found = std::fs::metadata(platform.data().join(file))?.permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{file}: {found:o}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn hxb_signs_in_with_a_browser_and_shows_who_is_signed_in() -> Result<()> {
+    let platform = start().await?;
+    let alice = Hxb::new(hxb().await?, &platform.home_of("alice"), platform.url(), &platform.authority())?;
+    let before = alice.run(&["whoami"]).await?;
+    assert_ne!(before.code, 0, "{before:?}");
+    alice.sign_in(EMAIL).await?.good()?;
+    let who = alice.run(&["whoami", "-o", "json"]).await?.good()?;
+    assert!(who.contains(EMAIL), "{who}");
+    let workspace = alice.run(&["workspace", "list", "-o", "json"]).await?.good()?;
+    serde_json::from_str::<Value>(&workspace)?;
+    alice.run(&["logout"]).await?.good()?;
+    assert_ne!(alice.run(&["whoami"]).await?.code, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn hxb_signs_in_on_a_machine_without_a_browser() -> Result<()> {
+    let platform = start().await?;
+    let alice = Hxb::new(hxb().await?, &platform.home_of("alice"), platform.url(), &platform.authority())?;
+    let (refused, agreed) = (alice.sign_in_by_code(EMAIL, false).await?, alice.sign_in_by_code(EMAIL, true).await?);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    agreed.good()?;
+    assert!(alice.run(&["whoami"]).await?.good()?.contains(EMAIL));
+    Ok(())
+}

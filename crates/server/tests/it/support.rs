@@ -18,6 +18,7 @@ use hexabase_server::config::Config;
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
+use hexabase_testkit::store::{Engine, TestStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -43,21 +44,54 @@ pub(crate) struct Platform {
     /// Its clock; stands when the platform was started so.
     pub(crate) clock: Clock,
     public_url: String,
-    folder: Arc<TempDir>,
+    folder: Arc<Folder>,
     stop: DropGuard,
     server: JoinHandle<Result<()>>,
+}
+
+/// What a platform keeps: files, and a database where that is not one of them.
+#[derive(Debug)]
+struct Folder {
+    dir: TempDir,
+    database: Option<TestStore>,
+}
+
+/// What is left of a platform that was stopped.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// PEM of its certificate authority.
+    pub(crate) authority: String,
+    folder: Arc<Folder>,
+    public_url: String,
 }
 
 impl Platform {
     /// One by the system's clock.
     pub(crate) async fn start() -> Result<Self> {
-        Self::launch(Arc::new(folder()?), Clock::System, None).await
+        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), Clock::System, None).await
+    }
+
+    /// One on each kind of database, for what several requests at once might break.
+    pub(crate) async fn start_on_each_engine() -> Result<[Self; 2]> {
+        let database = TestStore::new(Engine::Postgres).await?;
+        let postgres = Self::launch(Arc::new(Folder { dir: folder()?, database: Some(database) }), Clock::System, None);
+        Ok([Self::start().await?, postgres.await?])
     }
 
     /// One whose clock stands until the test moves it.
     pub(crate) async fn start_with_standing_clock() -> Result<Self> {
         let clock = Clock::standing_at(Clock::System.now());
-        Self::launch(Arc::new(folder()?), clock, None).await
+        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), clock, None).await
+    }
+
+    /// What a restart needs: the data and the name.
+    pub(crate) fn keep(&self) -> Kept {
+        Kept { folder: self.folder.clone(), public_url: self.public_url.clone(), authority: self.authority.clone() }
+    }
+
+    /// A server on the data that another one left.
+    pub(crate) async fn start_on(kept: &Kept) -> Result<Self> {
+        Self::launch(kept.folder.clone(), Clock::System, Some(Url::parse(&kept.public_url)?)).await
     }
 
     /// A second server under the same address, on the same database and master key, as replicas behind a load balancer are.
@@ -65,9 +99,11 @@ impl Platform {
         Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?)).await
     }
 
-    async fn launch(folder: Arc<TempDir>, clock: Clock, called: Option<Url>) -> Result<Self> {
+    async fn launch(folder: Arc<Folder>, clock: Clock, called: Option<Url>) -> Result<Self> {
         run::install_crypto();
-        let mut config = config(folder.path())?;
+        let mut config = config(folder.dir.path())?;
+        // Straight into the settings: a production database and the development issuer would not be allowed together.
+        config.store.url = folder.database.as_ref().map(|database| database.address().into());
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
         let url = address(&config.server.public_url);
         let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
@@ -80,7 +116,7 @@ impl Platform {
         let mut server = tokio::spawn(run::run_on(config, Role::Serve, listeners, clock.clone(), stop));
         let authority = tokio::select! {
             ended = &mut server => { ended??; bail!("the server ended by itself") }
-            ready = until_ready(&url, folder.path()) => ready?,
+            ready = until_ready(&url, folder.dir.path()) => ready?,
         };
         Ok(Self { url, public_url, cluster_url, authority, clock, folder, stop: guard, server })
     }
@@ -94,7 +130,7 @@ impl Platform {
 
     /// Its folder.
     pub(crate) fn data(&self) -> &Path {
-        self.folder.path()
+        self.folder.dir.path()
     }
 
     /// Its database, by a connection of the test's own.
@@ -185,7 +221,9 @@ impl Person {
 
     /// Gives somebody access to a workspace.
     pub(crate) async fn add(&self, workspace: &str, user: &str, groups: &[&str]) -> Result<Answer> {
-        self.api.post(&format!("/api/v1/workspaces/{workspace}/members"), &json!({ "user": user, "groups": groups })).await
+        self.api
+            .post(&format!("/api/v1/workspaces/{workspace}/members"), &json!({ "user": user, "groups": groups }))
+            .await
     }
 
     /// Takes somebody's access away.
@@ -227,15 +265,23 @@ pub(crate) fn claims(token: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
 }
 
-/// A string of an answer.
+/// A string of an answer; empty for anything else.
 pub(crate) fn text(value: &Value) -> String {
-    value.as_str().map(str::to_owned).unwrap_or_else(|| panic!("not a text: {value}"))
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The body of an answer, which must be JSON.
+#[track_caller]
+pub(crate) fn body(answer: &Answer) -> Value {
+    let body = serde_json::from_str(&answer.text);
+    assert!(body.is_ok(), "not JSON: {answer:?}");
+    body.unwrap_or_default()
 }
 
 /// Fails unless `answer` is a problem of this status and code; returns it.
 #[track_caller]
 pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
-    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    let body = body(answer);
     assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{}", answer.text);
     assert_eq!(answer.header("content-type"), "application/problem+json");
     body
@@ -244,7 +290,7 @@ pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> Value {
 /// The error of an answer of the token endpoint.
 #[track_caller]
 pub(crate) fn oauth_error(answer: &Answer) -> String {
-    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    let body = body(answer);
     assert!((400..500).contains(&answer.status), "{answer:?}");
     text(&body["error"])
 }
@@ -252,9 +298,11 @@ pub(crate) fn oauth_error(answer: &Answer) -> String {
 /// The items of a list.
 #[track_caller]
 pub(crate) fn items(answer: &Answer) -> Vec<Value> {
-    let body: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("not JSON: {answer:?}"));
+    let body = body(answer);
     assert_eq!(answer.status, 200, "{}", answer.text);
-    body["items"].as_array().cloned().unwrap_or_else(|| panic!("no items: {body}"))
+    let items = body["items"].as_array();
+    assert!(items.is_some(), "no items: {body}");
+    items.cloned().unwrap_or_default()
 }
 
 /// Waits for something that must happen soon.
