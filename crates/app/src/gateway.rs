@@ -56,6 +56,9 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     let unauthenticated = |why: String| Error::Unauthenticated(format!("the token is not accepted: {why}"));
     let claims: WorkspaceClaims =
         app.keys.with(|ring| ring.verify(bearer, &expected)).map_err(|cause| unauthenticated(cause.to_string()))?;
+    if claims.workspace() != workspace.as_str() {
+        return Err(unauthenticated("it is for another workspace".to_owned()));
+    }
     let user: UserId =
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;

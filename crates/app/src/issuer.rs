@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock};
 
 use hexabase_backends::seal::{Place, Sealer};
 use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey as KeyRow};
+use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Store, groups, users, workspace_members};
 use hexabase_core::groups::effective_groups;
 use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
@@ -173,6 +174,22 @@ pub fn jwks(app: &App) -> JwkSet {
     app.keys.with(|ring| ring.jwks(app.clock.now().as_seconds()))
 }
 
+/// Lets through who may have a token or a code for one: members, until the workspace's deletion is asked for.
+///
+/// # Errors
+/// [`Error::Forbidden`], the same for a stranger as for a workspace that does not exist.
+pub(crate) async fn check_member(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
+        let sentence = "you are not a member of this workspace; ask one of its administrators";
+        return Err(Error::Forbidden(sentence.to_owned()));
+    }
+    let row = workspaces::load_for_issuer(&app.store, workspace).await?;
+    if row.is_none_or(|row| row.desired == Desired::Absent) {
+        return Err(Error::Forbidden("the workspace is being deleted".to_owned()));
+    }
+    Ok(())
+}
+
 /// A token with which `user` is known to the workspace's API server, and the seconds it lives. Groups are read now, never
 /// from an older token.
 ///
@@ -185,11 +202,7 @@ pub async fn workspace_token(
     session: &SessionId,
     nonce: Option<String>,
 ) -> Result<(String, i64)> {
-    if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
-        return Err(Error::Forbidden(
-            "you are not a member of this workspace; ask one of its administrators".to_owned(),
-        ));
-    }
+    check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
     let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
     let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;

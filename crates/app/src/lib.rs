@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod gateway;
 pub mod groups;
+pub mod housekeeping;
 pub mod issuer;
 pub mod jobs;
 pub mod members;

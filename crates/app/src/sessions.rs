@@ -118,11 +118,16 @@ fn ended() -> Error {
 /// What the bell rings for, with the session's id, when a session ends.
 pub const TOPIC: &str = "sessions";
 
+/// Tells the streams of a session that it has ended; to be called after the commit.
+pub(crate) fn announce_end(app: &App, session: &SessionId) {
+    app.bell.ring(Topic { kind: TOPIC.to_owned(), subject: session.to_string() });
+}
+
 /// Ends a session: its cookie, its refresh tokens and, with the next check, its access tokens.
 pub async fn end(app: &App, live: &Live) -> Result<()> {
     let tx = app.store.begin().await?;
     sessions::revoke(&tx, &live.user, &live.session, app.clock.now()).await?;
     tx.commit().await?;
-    app.bell.ring(Topic { kind: TOPIC.to_owned(), subject: live.session.to_string() });
+    announce_end(app, &live.session);
     Ok(())
 }

@@ -43,6 +43,9 @@ pub(crate) async fn serve(
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
     let connections = TaskTracker::new();
+    // Cuts off, when this function returns, whoever still talks then, such as a listener to the live feed.
+    let cut = CancellationToken::new();
+    let _guard = cut.clone().drop_guard();
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -56,12 +59,12 @@ pub(crate) async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let (acceptor, router, stop, cut) = (acceptor.clone(), router.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(TokioIo::new(stream), peer, router, stop).await,
+                None => connection(TokioIo::new(stream), peer, router, stop, cut).await,
                 Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(TokioIo::new(stream), peer, router, stop).await,
+                    Ok(Ok(stream)) => connection(TokioIo::new(stream), peer, router, stop, cut).await,
                     Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -72,8 +75,13 @@ pub(crate) async fn serve(
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
 }
 
-async fn connection<S>(stream: TokioIo<S>, peer: SocketAddr, router: Router, stop: CancellationToken)
-where
+async fn connection<S>(
+    stream: TokioIo<S>,
+    peer: SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+    cut: CancellationToken,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut make = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -87,7 +95,10 @@ where
         outcome = served.as_mut() => outcome,
         () = stop.cancelled() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            tokio::select! {
+                outcome = served => outcome,
+                () = cut.cancelled() => return,
+            }
         }
     };
     if let Err(error) = outcome {

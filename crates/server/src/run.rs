@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use hexabase_app::clock::Clock;
 use hexabase_app::issuer::Keys;
 use hexabase_app::jobs::{Worker, WorkerSettings};
-use hexabase_app::{App, Settings, members, sessions};
+use hexabase_app::{App, Settings, housekeeping, members, sessions};
 use hexabase_backends::bell::{Bell, Ring};
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
@@ -32,6 +32,8 @@ use crate::providers::{DEVELOPMENT_CLIENT, Providers, redirect_uri};
 use crate::state::ServerState;
 use crate::{http, listen, tls};
 
+/// How often what is over is forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
 /// How often keys made by another process are taken over.
 const KEYS_RELOAD: Duration = Duration::from_secs(60);
 
@@ -152,6 +154,7 @@ pub async fn run_on(
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
         let worker = Worker::new(app.clone(), Arc::new(host), WorkerSettings::new(owner));
         parts.spawn(worker.run(stop.clone()));
+        parts.spawn(keep_house(app.clone(), stop.clone()));
         tracing::info!("worker started");
     }
     stop.cancelled().await;
@@ -215,6 +218,16 @@ async fn end_revoked_streams(app: App, revocations: Revocations, stop: Cancellat
                 Err(_) => revocations.everything(),
             },
             Ring::Topic(_) => {}
+        }
+    }
+}
+
+async fn keep_house(app: App, stop: CancellationToken) {
+    while tokio::time::timeout(HOUSEKEEPING, stop.cancelled()).await.is_err() {
+        match housekeeping::sweep(&app).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "forgot what is over"),
+            Err(error) => tracing::warn!(%error, "what is over could not be removed; tried again later"),
         }
     }
 }

@@ -91,8 +91,16 @@ fn authority_params() -> Result<CertificateParams> {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    // Written aside and moved into place, so that a server that is killed here leaves no half of a key.
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn server_config(chain: &str, key: &str) -> Result<Arc<RustlsConfig>> {

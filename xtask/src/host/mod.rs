@@ -124,7 +124,8 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
 
 /// Whether a devhost is running on this machine.
 pub(crate) fn is_up() -> Result<bool> {
-    Ok(!process::recorded(&layout()?).is_empty())
+    let layout = layout()?;
+    Ok(process::recorded(&layout).iter().any(|name| process::running(&layout, name).is_some()))
 }
 
 /// Where the records and logs of our processes lie.

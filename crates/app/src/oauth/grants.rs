@@ -3,7 +3,7 @@
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
 use hexabase_backends::store::sessions::{self, SessionKind};
-use hexabase_backends::store::{Digest, device_codes, workspace_members};
+use hexabase_backends::store::{Digest, device_codes};
 use hexabase_core::ids::SessionId;
 use hexabase_oidc::opaque_token;
 use hexabase_oidc::provider::{
@@ -16,8 +16,8 @@ use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
-use crate::sessions::{DEVICE_SECONDS, Live, from_access_token, new_session};
+use crate::issuer::{Realm, check_member};
+use crate::sessions::{DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
 
 /// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
 const CODE_SECONDS: i64 = 60;
@@ -31,10 +31,8 @@ const GRACE_SECONDS: i64 = 30;
 /// # Errors
 /// [`Error::Forbidden`] for a workspace that the person is not a member of.
 pub async fn authorize(app: &App, realm: &Realm, request: &AuthorizationRequest, live: &Live) -> Result<String> {
-    if let Realm::Workspace(workspace) = realm
-        && !workspace_members::is_member_for_issuer(&app.store, workspace, &live.user).await?
-    {
-        return Err(Error::Forbidden("you are not a member of this workspace".to_owned()));
+    if let Realm::Workspace(workspace) = realm {
+        check_member(app, workspace, &live.user).await?;
     }
     let code = opaque_token("hxc_").map_err(Error::internal)?;
     let now = app.clock.now();
@@ -97,6 +95,7 @@ async fn redeem_code(
             let ended = sessions::revoke(&tx, &row.user_id, &device_session_of(&row), now).await;
             ended.map_err(|error| refusal(error.into()))?;
             tx.commit().await.map_err(|error| refusal(error.into()))?;
+            announce_end(app, &device_session_of(&row));
             return Err(invalid_grant("the code was used before; whatever it gave has been ended"));
         }
         Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
@@ -157,6 +156,7 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
         Rotation::Reused(_) => {
             sessions::revoke(&tx, &row.user_id, &row.session_id, now).await.map_err(store)?;
             tx.commit().await.map_err(store)?;
+            announce_end(app, &row.session_id);
             tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
             return Err(invalid_grant(
                 "this refresh token was used before, so the session has been ended; sign in again",
@@ -233,6 +233,7 @@ pub async fn revoke(app: &App, realm: &Realm, token: &str) -> Result<()> {
     {
         sessions::revoke(&tx, &row.user_id, &row.session_id, app.clock.now()).await?;
         tx.commit().await?;
+        announce_end(app, &row.session_id);
     }
     Ok(())
 }

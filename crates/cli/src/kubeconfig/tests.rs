@@ -151,11 +151,8 @@ fn text_that_looks_like_something_else_is_written_so_that_every_reader_sees_text
 
 #[test]
 fn the_name_of_a_deleted_workspace_leads_to_its_successor() {
-    let old = Entry {
-        name: "hexabase-ws-0".to_owned(),
-        server: "https://hexabase.example/k8s/ws-0".to_owned(),
-        ..entry()
-    };
+    let old =
+        Entry { name: "hexabase-ws-0".to_owned(), server: "https://hexabase.example/k8s/ws-0".to_owned(), ..entry() };
     let before = merge(FOREIGN, &old, false).unwrap();
     let after = parse(&merge(&before, &entry(), false).unwrap()).unwrap();
     for list in ["clusters", "users"] {

@@ -20,18 +20,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let content_type =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        if content_type.split(';').next().map(str::trim) != Some("application/json") {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
             let detail = "the body must be JSON, with the header Content-Type: application/json";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
         }
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|_| too_large())?;
-        serde_json::from_slice(&bytes).map(JsonBody).map_err(|cause| {
+        let body = serde_json::from_slice(&bytes).map_err(|cause| {
             let (status, code) = match cause.classify() {
                 serde_json::error::Category::Data => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
                 _ => (StatusCode::BAD_REQUEST, "not_json"),
             };
             ApiError::new(status, code, format!("the body cannot be read: {cause}"))
-        })
+        })?;
+        // An array would be read as the fields by position.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the body must be a JSON object"));
+        }
+        Ok(Self(body))
     }
 }
 

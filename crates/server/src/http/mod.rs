@@ -84,7 +84,8 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
-        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY));
+        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
+        .layer(header("cache-control", "no-store"));
     let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
@@ -93,6 +94,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .route("/openapi.json", get(move || async move { Json(document) }))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
+        .fallback(no_such_route)
         .with_state(state)
         .layer(header("referrer-policy", "same-origin"))
         .merge(gateway)
@@ -113,7 +115,7 @@ async fn ready(State(app): State<App>) -> impl IntoResponse {
 }
 
 async fn no_such_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such address in this API; see /openapi.json")
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such address here; see /openapi.json")
 }
 
 async fn no_such_method() -> ApiError {

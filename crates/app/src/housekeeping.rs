@@ -1,0 +1,22 @@
+//! Forgetting what is over, so that no table grows with the number of sign-ins.
+
+use hexabase_backends::store::{authorization_codes, device_codes, idempotency, refresh_tokens};
+
+use crate::context::App;
+use crate::error::Result;
+
+/// Seconds for which what is over is kept all the same: a second use of a code or token is told apart from nonsense.
+const KEEP_SECONDS: i64 = 24 * 3600;
+
+/// Removes codes, tokens and idempotent answers that were over a day ago; says how many rows.
+pub async fn sweep(app: &App) -> Result<u64> {
+    let now = app.clock.now();
+    let before = now.plus_seconds(-KEEP_SECONDS);
+    let tx = app.store.begin().await?;
+    let mut removed = authorization_codes::purge(&tx, before).await?;
+    removed += device_codes::purge(&tx, before).await?;
+    removed += refresh_tokens::purge(&tx, before).await?;
+    removed += idempotency::purge(&tx, now).await?;
+    tx.commit().await?;
+    Ok(removed)
+}
