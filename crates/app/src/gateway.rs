@@ -90,7 +90,9 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted>
 
 /// Whether somebody who passed may still be connected.
 pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> bool {
-    check_standing(app, workspace, user, session).await.is_ok()
+    let row = workspaces::load_for_issuer(&app.store, workspace).await;
+    let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
+    wanted && check_standing(app, workspace, user, session).await.is_ok()
 }
 
 async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<()> {

@@ -71,7 +71,7 @@ pub async fn add(
     all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
 }
 
-fn topic(workspace: &WorkspaceId) -> Topic {
+pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
 }
 

@@ -17,6 +17,7 @@ use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, Happening, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::RECONCILE_WORKSPACE;
+use crate::members;
 
 /// A workspace and how far its creation has come.
 #[derive(Debug, Clone)]
@@ -166,6 +167,8 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Work
         record(app, &tx, scope.organization(), id, "workspace.deleting", serde_json::json!({}))?;
         tx.commit().await?;
         app.bell.ring(topic(id));
+        // Open streams end with the right to open new ones.
+        app.bell.ring(members::topic(id));
         tracing::info!(workspace.id = %id, "workspace deletion asked for");
     } else {
         tx.rollback().await?;

@@ -82,7 +82,7 @@ impl Providers {
                 redirect_uri: redirect_uri(public_url, "development"),
                 scopes: "openid email profile".to_owned(),
             };
-            providers.push(provider("development", "the development issuer", issuer, party)?);
+            providers.push(provider("development", "the dev issuer", issuer, party)?);
         }
         Ok(Self(Arc::new(providers)))
     }

@@ -275,7 +275,7 @@ fn own_master_key(path: &Path) -> Result<String> {
     if !path.exists() {
         let key = hexabase_oidc::random::random_bytes::<32>()?;
         // Written aside and linked into place, so that of two first starts at once both use the same key.
-        let aside = path.with_extension(format!("{}", std::process::id()));
+        let aside = path.with_extension(hexabase_oidc::random::random_id()?);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
         file.write_all(STANDARD.encode(key).as_bytes())?;
         file.sync_all()?;
