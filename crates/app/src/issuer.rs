@@ -164,6 +164,7 @@ pub fn discovery(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<
         revocation: true,
         introspection: false,
         end_session: false,
+        confidential_clients: false,
         public_clients: true,
     };
     Ok(DiscoveryDocument::new(&issuer, &features))

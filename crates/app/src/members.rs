@@ -153,6 +153,7 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
         ));
     }
     workspace_members::remove(&tx, &scope, user).await?;
+    organizations::leave_through(&tx, &scope, user).await?;
     record(app, &tx, &scope, "member.removed", user)?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));

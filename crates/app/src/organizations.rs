@@ -47,8 +47,14 @@ pub async fn get(app: &App, user: &UserId, id: &OrganizationId) -> Result<(Organ
     Ok((organization, scope.role()))
 }
 
-/// The people of an organisation.
+/// The people of an organisation. Addresses are told to its admins only.
 pub async fn members(app: &App, user: &UserId, id: &OrganizationId) -> Result<Vec<OrganizationMember>> {
     let scope = authz::organization(&app.store, user, id, OrganizationAction::View).await?;
-    Ok(organizations::list_members(&app.store, &scope, None, MAX_PAGE).await?)
+    let mut members = organizations::list_members(&app.store, &scope, None, MAX_PAGE).await?;
+    if scope.role() != OrganizationRole::Admin {
+        for member in members.iter_mut().filter(|member| member.user.id != *user) {
+            member.user.email = None;
+        }
+    }
+    Ok(members)
 }

@@ -35,8 +35,11 @@ impl QuotaRequest {
     /// The limits, none above the plan's.
     fn within(&self, plan: &Limits) -> Result<ProjectLimits> {
         let pods = self.pods.unwrap_or(plan.pods);
-        if pods > plan.pods {
-            return Err(Error::invalid("quota.pods", format!("the plan allows {} pods", plan.pods)));
+        if pods == 0 || pods > plan.pods {
+            return Err(Error::invalid(
+                "quota.pods",
+                format!("must be from 1 to {}, which the plan allows", plan.pods),
+            ));
         }
         Ok(ProjectLimits {
             cpu: amount("quota.cpu", self.cpu.as_deref(), plan.cpu)?,
@@ -54,7 +57,7 @@ where
     let Some(text) = text else { return Ok(plan) };
     let asked: T = text.parse().map_err(|cause: InvalidQuantity| Error::invalid(field, cause.to_string()))?;
     if asked > plan {
-        return Err(Error::invalid(field, format!("the plan allows {plan}")));
+        return Err(Error::invalid(field, format!("{text} is more than the plan allows, which is {plan}")));
     }
     Ok(asked)
 }

@@ -10,6 +10,7 @@ use hexabase_backends::store::{Tx, jobs, organizations, plans, workspace_members
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::roles::PresetClusterRole;
 
@@ -130,7 +131,11 @@ pub async fn get(app: &App, user: &UserId, id: &WorkspaceId) -> Result<Workspace
 
 async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
     let workspace = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let steps = workspace_steps::list(&app.store, scope).await?;
+    let mut steps = workspace_steps::list(&app.store, scope).await?;
+    if matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
+        // They tell how it once came, which is of no use any more.
+        steps.clear();
+    }
     Ok(WorkspaceDetails { workspace, steps })
 }
 

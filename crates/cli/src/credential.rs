@@ -102,7 +102,7 @@ async fn exchange(sessions: &Sessions, workspace: &WorkspaceId, subject: &str) -
 
 fn refused(workspace: &WorkspaceId, refusal: &Refusal) -> Error {
     Error::new(Kind::Refused, format!("no token for workspace {workspace}: {}", refusal.sentence()))
-        .hint("ask an administrator of the workspace for access")
+        .hint("see what you can use with: hxb workspace list")
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ pub fn seed() -> Vec<Plan> {
                 workspaces: 50,
             },
             49_900,
-            true,
+            // Told once nodes can be given to a workspace.
+            false,
         ),
     ]
 }

@@ -37,9 +37,10 @@ const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// The rules of a preset ClusterRole.
 ///
-/// The admin holds every verb except `escalate`, `bind` and `impersonate`, so that Kubernetes' own escalation check
-/// ("Using RBAC Authorization", privilege escalation prevention) keeps holding for whoever is given the role. The
-/// viewer's list is closed: Secrets, tokens and exec are not on it.
+/// The admin owns the virtual cluster: who may run pods and make tokens in every namespace can act as any ServiceAccount
+/// there, the tenant's own controllers included. That the verbs `escalate`, `bind` and `impersonate` are missing keeps
+/// accidents small, it is no boundary; the boundary is the host. The viewer's list is closed: Secrets, tokens and exec are
+/// not on it.
 pub fn rules(role: PresetClusterRole) -> Vec<Rule> {
     match role {
         PresetClusterRole::WorkspaceAdmin => vec![Rule {
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_preset_role_can_escalate() {
+    fn no_preset_role_names_a_verb_that_escalates() {
         for role in PresetClusterRole::ALL {
             for rule in rules(*role) {
                 for verb in ["*", "escalate", "bind", "impersonate"] {

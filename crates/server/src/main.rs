@@ -19,7 +19,7 @@ struct Arguments {
     #[arg(long, global = true, env = "HEXABASE_CONFIG")]
     config: Option<PathBuf>,
     /// Which log lines to write, such as `info` or `hexabase_app=debug`.
-    #[arg(long, global = true, env = "HEXABASE_LOG", default_value = "info,sea_orm_migration=warn")]
+    #[arg(long, global = true, env = "HEXABASE_LOG", default_value = "info,sea_orm_migration=warn,sqlx=warn")]
     log: String,
     /// Form of log lines.
     #[arg(long, global = true, env = "HEXABASE_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]

@@ -150,9 +150,10 @@ pub async fn run_on(
     parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
     start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
     if role != Role::Serve {
-        let host = Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?;
+        let host = Arc::new(Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?);
+        parts.spawn(report_host(Arc::clone(&host)));
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
-        let worker = Worker::new(app.clone(), Arc::new(host), WorkerSettings::new(owner));
+        let worker = Worker::new(app.clone(), host, WorkerSettings::new(owner));
         parts.spawn(worker.run(stop.clone()));
         parts.spawn(keep_house(app.clone(), stop.clone()));
         tracing::info!("worker started");
@@ -201,7 +202,7 @@ fn start_server(
     let gateway = GatewaySettings { shutdown: stop.clone(), ..GatewaySettings::default() };
     parts.spawn(end_revoked_streams(app.clone(), gateway.revocations.clone(), stop.clone()));
     parts.spawn(listen::serve(main, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
-    tracing::info!(address = %public_url, "server started");
+    tracing::info!(address = %public_url, listen = %config.server.listen, "server started");
     Ok(())
 }
 
@@ -218,6 +219,22 @@ async fn end_revoked_streams(app: App, revocations: Revocations, stop: Cancellat
                 Err(_) => revocations.everything(),
             },
             Ring::Topic(_) => {}
+        }
+    }
+}
+
+/// Tells the operator at once what would keep workspaces from being made. The worker starts all the same: a host that is
+/// down now may be up later.
+async fn report_host(host: Arc<Host>) {
+    for finding in host.preflight().await {
+        match finding.result {
+            Ok(found) => tracing::info!(check = finding.check, found, "host cluster checked"),
+            Err(wrong) => tracing::warn!(
+                check = finding.check,
+                wrong,
+                remedy = finding.remedy,
+                "the host cluster is not in order"
+            ),
         }
     }
 }

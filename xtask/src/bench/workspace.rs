@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::{Figure, percentile};
 use crate::check;
+use crate::cmd;
 use crate::host::{self, Host, process};
 use crate::people::Person;
 use crate::platform::{self, Platform, Which};
 use crate::progress::Progress;
-use crate::{cmd, settings};
 
 const PLATFORM: Which = Which { process: "hexabase-bench", folder: "bench", port: 9443 };
 const WORKSPACES: [&str; 5] = ["one", "two", "three", "four", "five"];
@@ -29,16 +29,17 @@ pub(crate) fn run() -> Result<Vec<Figure>> {
     let host = host::ensure(&host::Options::default())?;
     let programs = progress.long_step("build for release", check::build_release)?;
     let layout = host::layout()?;
-    process::stop(&layout, PLATFORM.process, Duration::from_secs(10))?;
-    let folder = settings::cache_root()?.join(PLATFORM.folder);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
     let platform = platform::start(&host, &programs, PLATFORM, &progress)?;
     let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };
     let bob = Person { name: "bob", ..alice };
     alice.sign_in()?;
     bob.sign_in()?;
+    for name in WORKSPACES {
+        // Of a run that was broken off.
+        if alice.try_hxb(&["workspace", "get", name])?.ok {
+            alice.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"])?;
+        }
+    }
 
     let mut figures = Vec::new();
     let pid = process::running(&layout, PLATFORM.process).context("the platform ended")?;

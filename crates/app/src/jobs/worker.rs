@@ -14,6 +14,9 @@ use super::reconcile_workspace;
 use crate::context::App;
 use crate::error::{Error, Result};
 
+/// How long running jobs get to come to their end when the worker stops; the next worker takes up what they leave.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
@@ -21,8 +24,10 @@ pub struct WorkerSettings {
     pub owner: String,
     /// Jobs at the same time.
     pub slots: usize,
-    /// How long a claim holds without renewal.
+    /// How long a claim holds without renewal: how long a job rests when its worker dies.
     pub lease: Duration,
+    /// How long one run of a job may take.
+    pub limit: Duration,
     /// How often the queue is looked at when the bell stays silent.
     pub poll: Duration,
 }
@@ -30,7 +35,13 @@ pub struct WorkerSettings {
 impl WorkerSettings {
     /// Settings that suit one process.
     pub fn new(owner: String) -> Self {
-        Self { owner, slots: 8, lease: Duration::from_secs(60), poll: Duration::from_secs(2) }
+        Self {
+            owner,
+            slots: 8,
+            lease: Duration::from_secs(15),
+            limit: Duration::from_secs(60),
+            poll: Duration::from_secs(2),
+        }
     }
 }
 
@@ -62,13 +73,19 @@ impl Worker {
         Self { app, host, settings }
     }
 
-    /// Works until `stop`; then lets running jobs come to their end, which is bounded by the lease.
+    /// Works until `stop`; then gives running jobs a few seconds to come to their end.
     pub async fn run(self, stop: CancellationToken) {
+        if self.app.store.is_embedded()
+            && let Err(error) = self.release_all().await
+        {
+            tracing::warn!(%error, "what an earlier process left is taken up when its leases run out");
+        }
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let running = TaskTracker::new();
         let mut bell = self.app.bell.subscribe();
         while !stop.is_cancelled() {
-            let Ok(permit) = Arc::clone(&slots).acquire_owned().await else { break };
+            let permit = stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
+            let Some(Ok(permit)) = permit else { break };
             match self.claim().await {
                 Ok(Some(claim)) => {
                     let worker = self.clone();
@@ -89,11 +106,18 @@ impl Worker {
             }
         }
         running.close();
-        let _ = tokio::time::timeout(self.settings.lease, running.wait()).await;
+        let _ = tokio::time::timeout(DRAIN, running.wait()).await;
+    }
+
+    /// An embedded database has no other worker: whatever is leased now was left by a process that died.
+    async fn release_all(&self) -> Result<(), StoreError> {
+        let tx = self.app.store.begin().await?;
+        jobs::release_all(&tx).await?;
+        tx.commit().await
     }
 
     async fn claim(&self) -> Result<Option<Claim>> {
-        let lease = i64::try_from(self.settings.lease.as_secs()).unwrap_or(60);
+        let lease = seconds(self.settings.lease);
         Ok(jobs::claim(&self.app.store, self.app.clock.now(), &self.settings.owner, lease).await?)
     }
 
@@ -110,12 +134,9 @@ impl Worker {
 
     #[tracing::instrument(name = "job", skip_all, fields(kind = %claim.kind, subject = %claim.subject, epoch = claim.epoch))]
     async fn run_one(&self, claim: Claim) {
-        // A run is shorter than its lease, so that two workers never act at once; the fence on the host namespace and the
-        // epoch in the store refuse the late one if it happens all the same.
-        let limit = self.settings.lease.saturating_sub(Duration::from_secs(5));
-        let outcome = match tokio::time::timeout(limit, self.dispatch(&claim)).await {
+        let outcome = match tokio::time::timeout(self.settings.limit, self.dispatch_renewed(&claim)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Error::Unavailable("the job took longer than its lease".to_owned())),
+            Err(_) => Err(Error::Unavailable("the job took longer than it may".to_owned())),
         };
         let finish = match outcome {
             Ok(Outcome::Done) => Finish::Done,
@@ -130,6 +151,25 @@ impl Worker {
             tracing::warn!(%error, "a job's result could not be stored; it will run again");
         }
         self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
+    }
+
+    /// Runs the job while its lease is renewed. A lease that is lost ends the run: the epoch in the store and the fence on
+    /// the host namespace refuse what it might still have done.
+    async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
+        let run = self.dispatch(claim);
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                outcome = &mut run => return outcome,
+                () = tokio::time::sleep(self.settings.lease / 3) => {
+                    match jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(self.settings.lease)).await {
+                        Ok(()) => {}
+                        Err(StoreError::Stale) => return Err(Error::Unavailable("another worker took the job over".to_owned())),
+                        Err(error) => tracing::warn!(%error, "a lease could not be renewed; tried again soon"),
+                    }
+                }
+            }
+        }
     }
 
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
@@ -148,6 +188,10 @@ impl Worker {
     fn after(&self, delay: Duration) -> hexabase_core::time::Timestamp {
         self.app.clock.now().plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 4_000))
     }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// 1 s, 2 s, 4 s … up to a minute.

@@ -138,16 +138,16 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
     let now = app.clock.now();
     let old = Digest::of(token);
     let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
-    let tx = app.store.begin().await.map_err(store)?;
-    let row = refresh_tokens::find(&tx, &old).await.map_err(store)?.ok_or_else(unknown)?;
+    let row = refresh_tokens::find(&app.store, &old).await.map_err(store)?.ok_or_else(unknown)?;
     if row.realm != realm.to_string() || row.client_id != client {
         return Err(unknown());
     }
-    let session = sessions::find_live(&tx, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
+    let session = sessions::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
     let holder = tokens::holder(realm, &session, client, &row.scope);
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
     let (refresh, next) = tokens::refresh(app, &holder).map_err(refusal)?;
+    let tx = app.store.begin().await.map_err(store)?;
     match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(store)? {
         Rotation::Rotated => {}
         Rotation::Reused(used) if used.rotated_at.is_some_and(|at| now.millis_since(at) <= GRACE_SECONDS * 1_000) => {

@@ -34,6 +34,7 @@ pub(crate) mod organization_member {
         #[sea_orm(primary_key, auto_increment = false)]
         pub user_id: String,
         pub role: String,
+        pub through_workspace: bool,
         pub created_at: i64,
     }
 

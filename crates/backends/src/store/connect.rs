@@ -76,6 +76,11 @@ impl Store {
         tx.commit().await
     }
 
+    /// Whether the database is a file of this process's own rather than a server that other processes use too.
+    pub fn is_embedded(&self) -> bool {
+        self.writer.is_some()
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.connection.ping().await?)

@@ -132,6 +132,16 @@ pub async fn renew(store: &Store, claim: &Claim, now: Timestamp, lease_seconds: 
     tx.commit().await
 }
 
+/// Takes every lease away: whoever held one is known to be gone, because the database belongs to one process at a time
+/// and this one has just started. A worker that lives all the same is fenced by the next claim.
+pub async fn release_all(tx: &Tx) -> Result<u64, StoreError> {
+    let update = job::Entity::update_many()
+        .col_expr(job::Column::LeaseOwner, Expr::value(None::<String>))
+        .col_expr(job::Column::LeaseExpiresAt, Expr::value(None::<i64>))
+        .filter(job::Column::LeaseOwner.is_not_null());
+    Ok(update.exec(tx.conn()).await?.rows_affected)
+}
+
 /// Ends the attempt; [`StoreError::Stale`], and the transaction must not be committed, when the claim is no longer ours.
 ///
 /// A job that was enqueued while it ran stays due, whatever `finish` says.

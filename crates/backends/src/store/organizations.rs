@@ -5,7 +5,7 @@ use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, LockType, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
@@ -13,6 +13,7 @@ use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
 use crate::entities::organizations::{organization, organization_member};
+use crate::entities::workspaces::{workspace, workspace_member};
 
 const TABLE: Table = Table("organizations");
 const MEMBERS: Table = Table("organization_members");
@@ -177,6 +178,7 @@ pub async fn add_member(
         organization_id: scope.id.to_string(),
         user_id: user.to_string(),
         role: role.to_string(),
+        through_workspace: false,
         created_at: now.as_micros(),
     };
     db::insert(tx.conn(), model).await
@@ -242,8 +244,33 @@ pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: T
         organization_id: scope.organization().to_string(),
         user_id: user.to_string(),
         role: OrganizationRole::Member.to_string(),
+        through_workspace: true,
         created_at: now.as_micros(),
     };
     db::insert_if_absent(tx.conn(), model).await?;
     Ok(())
+}
+
+/// The reverse of [`join_through`]: whoever belongs to the organisation only because of workspaces leaves it with the last
+/// of them. Call it after the person lost the workspace; says whether the person left.
+pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bool, StoreError> {
+    let of_organization = Query::select()
+        .column(workspace::Column::Id)
+        .from(workspace::Entity)
+        .and_where(workspace::Column::OrganizationId.eq(scope.organization().as_str()))
+        .and_where(workspace::Column::LivingName.is_not_null())
+        .to_owned();
+    let others = workspace_member::Entity::find()
+        .filter(workspace_member::Column::UserId.eq(user.as_str()))
+        .filter(workspace_member::Column::WorkspaceId.in_subquery(of_organization));
+    if others.count(tx.conn()).await? > 0 {
+        return Ok(false);
+    }
+    let deleted = organization_member::Entity::delete_many()
+        .filter(organization_member::Column::OrganizationId.eq(scope.organization().as_str()))
+        .filter(organization_member::Column::UserId.eq(user.as_str()))
+        .filter(organization_member::Column::ThroughWorkspace.eq(true))
+        .exec(tx.conn())
+        .await?;
+    Ok(deleted.rows_affected > 0)
 }

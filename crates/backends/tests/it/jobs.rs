@@ -80,6 +80,18 @@ on_both_engines! {
         assert!(is_stale(&finish(&store, &current, Finish::Done).await), "it is finished");
     }
 
+    async fn what_a_dead_process_had_leased_is_claimed_at_once_by_the_next_one(store: TestStore) {
+        enqueue(&store, "ws-1", now()).await?;
+        let dead = claim(&store, now()).await?.context("due")?;
+        assert_eq!(claim(&store, now()).await?, None);
+        let tx = store.begin().await?;
+        assert_eq!(jobs::release_all(&tx).await?, 1);
+        tx.commit().await?;
+        let next = claim(&store, now()).await?.context("released")?;
+        assert!(next.epoch > dead.epoch);
+        assert!(is_stale(&finish(&store, &dead, Finish::Done).await));
+    }
+
     async fn a_result_written_while_the_lease_is_lost_is_not_committed(store: TestStore) {
         enqueue(&store, "ws-1", now()).await?;
         let first = claim(&store, now()).await?.context("due")?;

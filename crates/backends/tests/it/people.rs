@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use hexabase_backends::store::organizations::Organization;
-use hexabase_backends::store::{Store, StoreError, Unique, organizations, users};
+use hexabase_backends::store::{Store, StoreError, Unique, organizations, users, workspace_members};
 use hexabase_core::ids::UserId;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_testkit::clock::new_id;
@@ -156,5 +156,28 @@ on_both_engines! {
         let role = |user| organizations::member_role(&*store, &organization, user);
         assert_eq!(role(&bob).await?, Some(OrganizationRole::Member));
         assert_eq!(role(organization.user()).await?, Some(OrganizationRole::Admin));
+    }
+
+    async fn whoever_joined_through_workspaces_leaves_with_the_last_of_them(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let bank = add_workspace(&store, &organization, "bank").await?;
+        let (bob, cem) = (add_person(&store, "Bob").await?, add_person(&store, "Cem").await?);
+        let tx = store.begin().await?;
+        organizations::add_member(&tx, &organization, &cem, OrganizationRole::Member, now()).await?;
+        for (user, scope) in [(&bob, &shop), (&bob, &bank), (&cem, &shop)] {
+            organizations::join_through(&tx, scope, user, now()).await?;
+            workspace_members::add(&tx, scope, user, now()).await?;
+        }
+        workspace_members::remove(&tx, &shop, &bob).await?;
+        assert!(!organizations::leave_through(&tx, &shop, &bob).await?, "the bank is left");
+        workspace_members::remove(&tx, &bank, &bob).await?;
+        assert!(organizations::leave_through(&tx, &bank, &bob).await?);
+        workspace_members::remove(&tx, &shop, &cem).await?;
+        assert!(!organizations::leave_through(&tx, &shop, &cem).await?, "a member on their own account");
+        tx.commit().await?;
+        let role = |user| organizations::member_role(&*store, &organization, user);
+        assert_eq!(role(&bob).await?, None);
+        assert_eq!(role(&cem).await?, Some(OrganizationRole::Member));
     }
 }

@@ -48,6 +48,8 @@ pub struct ProviderFeatures {
     pub introspection: bool,
     /// Logout endpoint.
     pub end_session: bool,
+    /// Clients with a secret.
+    pub confidential_clients: bool,
     /// Clients without a secret.
     pub public_clients: bool,
 }
@@ -141,10 +143,14 @@ impl DiscoveryDocument {
             ),
             code_challenge_methods_supported: vec!["S256"],
             token_endpoint_auth_methods_supported: with(
-                &["client_secret_basic", "client_secret_post"],
-                &[(features.public_clients, "none")],
+                &[],
+                &[
+                    (features.confidential_clients, "client_secret_basic"),
+                    (features.confidential_clients, "client_secret_post"),
+                    (features.public_clients, "none"),
+                ],
             ),
-            prompt_values_supported: vec!["none", "login", "consent", "select_account"],
+            prompt_values_supported: vec!["none", "login", "select_account"],
             authorization_response_iss_parameter_supported: true,
             claims_parameter_supported: false,
             request_parameter_supported: false,

@@ -25,6 +25,7 @@ fn the_document_says_what_the_conformance_plan_looks_for() {
         revocation: true,
         introspection: true,
         end_session: true,
+        confidential_clients: true,
         public_clients: true,
         jwks_base: None,
     };

@@ -65,8 +65,8 @@ async fn empty(
     seen: &mut BTreeSet<ObjectRef>,
 ) -> Result<(String, u64), ReconcileError> {
     let namespace = Some(names.namespace.as_str());
+    seen.insert(Kind::Namespace.object(None, &names.namespace));
     if ending.is_none() {
-        seen.insert(Kind::Namespace.object(None, &names.namespace));
         seen.extend(inventory::namespaced(host, names).await?);
         for volume in volumes::of_workspace(host, names).await? {
             seen.extend(volume.metadata.name.map(|name| Kind::PersistentVolume.object(None, &name)));

@@ -40,9 +40,14 @@ pub enum EndpointKind {
 
 impl HostConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if self.kubernetes_version.starts_with("v1.") {
-            return Ok(());
+        if !self.kubernetes_version.starts_with("v1.") {
+            return Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"));
         }
-        Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"))
+        for (key, path) in [("host.kubeconfig", &self.kubeconfig), ("host.vcluster_chart", &self.vcluster_chart)] {
+            if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
+                return Err(invalid(key, format!("names {}, which does not exist", path.display())));
+            }
+        }
+        Ok(())
     }
 }

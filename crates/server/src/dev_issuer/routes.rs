@@ -62,7 +62,9 @@ async fn loopback_only(request: Request, next: Next) -> Response {
 async fn discovery(State(dev): Dev) -> Json<DiscoveryDocument> {
     let algorithms = vec![Algorithm::Es256];
     let public_clients = dev.client.is_public();
-    Json(DiscoveryDocument::new(&dev.issuer, &ProviderFeatures { algorithms, public_clients, ..Default::default() }))
+    let confidential_clients = !public_clients;
+    let features = ProviderFeatures { algorithms, public_clients, confidential_clients, ..Default::default() };
+    Json(DiscoveryDocument::new(&dev.issuer, &features))
 }
 
 async fn jwks(State(dev): Dev) -> Response {

@@ -131,11 +131,15 @@ async fn authorize(
     let refuse = |code, sentence: String| {
         Redirect::to(&request.error_location(&OAuthError::new(code, sentence), &issuer)).into_response()
     };
-    let Some(live) = sign_in::live(app, &headers).await? else {
+    let asked_again = request.prompt.login || request.prompt.select_account;
+    let Some(live) = sign_in::live(app, &headers).await?.filter(|_| !asked_again) else {
         if request.prompt.none {
             return Ok(refuse(OAuthErrorCode::LoginRequired, "nobody is signed in".to_owned()));
         }
-        let back = format!("/oidc/{realm}{}?{query}", paths::AUTHORIZE);
+        // Asked once: whoever comes back from signing in is not sent there again.
+        let rest = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "prompt");
+        let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
+        let back = format!("/oidc/{realm}{}?{rest}", paths::AUTHORIZE);
         return Ok(Redirect::to(&sign_in::sign_in_address(&back)).into_response());
     };
     match oauth::authorize(app, &realm, &request, &live).await {

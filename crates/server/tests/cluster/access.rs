@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 use hexabase_testkit::browser::Said;
+use hexabase_testkit::platform::Platform;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Shop, shop, text};
+use crate::support::{Surroundings, shop, text};
 
 #[tokio::test]
 async fn the_creator_is_known_by_id_and_inherited_groups() -> Result<()> {
@@ -69,10 +70,10 @@ async fn a_removed_member_is_refused_with_the_token_still_in_hand() -> Result<()
     let shop = shop().await?;
     let leaver = shop.viewer("leaver").await?;
     let token = shop.token_of(&leaver).await?;
-    ensure!(with_token(shop, &token, &shop.id).await?.code == 0);
+    ensure!(with_token(&shop.at, &shop.platform, &token, &shop.id).await?.code == 0);
     let id = text(&leaver.json(&["whoami"]).await?, "id")?;
     shop.alice.hxb(&["member", "remove", "-w", "shop", &id]).await?;
-    let said = with_token(shop, &token, &shop.id).await?;
+    let said = with_token(&shop.at, &shop.platform, &token, &shop.id).await?;
     ensure!(said.code != 0 && said.stderr.contains("no longer, a member"), "{said:?}");
     let said = leaver.hxb.run(&["workspace", "get", &shop.id]).await?;
     ensure!(said.code == 4, "{said:?}");
@@ -84,9 +85,9 @@ async fn the_end_of_a_session_ends_its_tokens() -> Result<()> {
     let shop = shop().await?;
     let person = shop.viewer("sleeper").await?;
     let token = shop.token_of(&person).await?;
-    ensure!(with_token(shop, &token, &shop.id).await?.code == 0);
+    ensure!(with_token(&shop.at, &shop.platform, &token, &shop.id).await?.code == 0);
     person.hxb(&["logout"]).await?;
-    let said = with_token(shop, &token, &shop.id).await?;
+    let said = with_token(&shop.at, &shop.platform, &token, &shop.id).await?;
     ensure!(said.code != 0 && said.stderr.contains("must be logged in"), "{said:?}");
     Ok(())
 }
@@ -106,18 +107,18 @@ async fn forged_tokens_are_refused_by_gateway_and_tenant() -> Result<()> {
         "garbage".to_owned(),
     ];
     for token in &forged {
-        let said = with_token(shop, token, &shop.id).await?;
+        let said = with_token(&shop.at, &shop.platform, token, &shop.id).await?;
         ensure!(said.code != 0 && said.stderr.contains("must be logged in"), "{token}: {said:?}");
     }
     Ok(())
 }
 
 /// kubectl with nothing but this token, through the gateway of a workspace.
-pub(crate) async fn with_token(shop: &Shop, token: &str, workspace: &str) -> Result<Said> {
-    let mut command = Command::new(&shop.at.kubectl);
+pub(crate) async fn with_token(at: &Surroundings, platform: &Platform, token: &str, workspace: &str) -> Result<Said> {
+    let mut command = Command::new(&at.kubectl);
     command.args(["--kubeconfig", "/dev/null", "--token", token, "get", "--raw", "/api/v1/namespaces"]);
-    command.arg(format!("--server={}/k8s/{workspace}", shop.platform.url()));
-    command.arg(format!("--certificate-authority={}", shop.platform.authority().display()));
+    command.arg(format!("--server={}/k8s/{workspace}", platform.url()));
+    command.arg(format!("--certificate-authority={}", platform.authority().display()));
     let output = command.output().await?;
     Ok(Said {
         code: output.status.code().unwrap_or(-1),

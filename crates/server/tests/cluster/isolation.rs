@@ -20,7 +20,7 @@ async fn two_workspaces_cannot_read_each_other_by_gateway_token_or_group_name() 
     let credential: serde_json::Value = serde_json::from_str(&printed)?;
     let of_bea = crate::support::text(&credential["status"], "token")?;
     for (token, workspace) in [(&of_alice, &bank), (&of_bea, &shop.id)] {
-        let said = with_token(shop, token, workspace).await?;
+        let said = with_token(&shop.at, &shop.platform, token, workspace).await?;
         ensure!(said.code != 0 && said.stderr.contains("must be logged in"), "{said:?}");
     }
     // The tenant's own API server refuses it too, when nobody checks before: asked at its Service, past the gateway.

@@ -46,7 +46,7 @@ async fn a_used_workspace_is_gone_from_the_host_with_a_receipt() -> Result<()> {
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     ensure!(dora.hxb.run(&["workspace", "get", "used"]).await?.code == 4, "its name still leads to it");
-    dora.hxb(&["workspace", "create", "used", "--plan", "standard", "--no-wait"]).await?;
+    dora.ask_for("used").await?;
     delete(&dora, "used").await.map(drop)
 }
 
@@ -54,8 +54,7 @@ async fn a_used_workspace_is_gone_from_the_host_with_a_receipt() -> Result<()> {
 async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
     let shop = shop().await?;
     let eve = shop.somebody("eve").await?;
-    eve.hxb(&["workspace", "create", "early", "--plan", "standard", "--no-wait"]).await?;
-    let id = eve.id_of("early").await?;
+    let id = eve.ask_for("early").await?;
     until("the first objects on the host", async || Ok(!shop.at.leftovers(&id).await?.is_empty())).await?;
     delete(&eve, "early").await?;
     let left = shop.at.leftovers(&id).await?;

@@ -1,5 +1,6 @@
 //! The host cluster, a platform on it, and people at their terminals.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub(crate) struct Surroundings {
     chart: PathBuf,
     programs: PathBuf,
     node: String,
+    /// Where to note the namespaces of workspaces, for whoever removes what a broken test left.
+    made: PathBuf,
 }
 
 impl Surroundings {
@@ -38,6 +41,7 @@ impl Surroundings {
             chart: path("HEXABASE_TEST_CHART")?,
             programs: path("HEXABASE_TEST_PROGRAMS")?,
             node: given("HEXABASE_TEST_NODE_ADDRESS")?,
+            made: path("HEXABASE_TEST_MADE")?,
         })
     }
 
@@ -88,6 +92,7 @@ pub(crate) struct Person {
     pub hxb: Hxb,
     kubectl: PathBuf,
     path: String,
+    made: PathBuf,
 }
 
 impl Person {
@@ -96,7 +101,7 @@ impl Person {
         let hxb = Hxb::new(&at.hxb(), &platform.home_of(name), platform.url(), &platform.authority())?;
         hxb.sign_in(&format!("{name}@example.test")).await?.good()?;
         let path = format!("{}:/usr/bin:/bin", at.programs.display());
-        Ok(Self { hxb, kubectl: at.kubectl.clone(), path })
+        Ok(Self { hxb, kubectl: at.kubectl.clone(), path, made: at.made.clone() })
     }
 
     /// Runs `hxb`, which has to succeed.
@@ -111,11 +116,21 @@ impl Person {
         Ok(serde_json::from_str(&self.hxb(&all).await?)?)
     }
 
+    /// Asks for a workspace; returns its id.
+    pub(crate) async fn ask_for(&self, name: &str) -> Result<String> {
+        self.hxb(&["workspace", "create", name, "--plan", "standard", "--no-wait"]).await?;
+        let id = self.id_of(name).await?;
+        let mut made = std::fs::OpenOptions::new().append(true).create(true).open(&self.made)?;
+        writeln!(made, "hxb-{id}")?;
+        Ok(id)
+    }
+
     /// Makes a workspace and waits until it is ready; returns its id.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
-        self.hxb(&["workspace", "create", name, "--plan", "standard", "--timeout", "4m"]).await?;
+        let id = self.ask_for(name).await?;
+        self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "4m"]).await?;
         self.hxb(&["kubeconfig", name, "--set-current"]).await?;
-        self.id_of(name).await
+        Ok(id)
     }
 
     /// The id of a workspace.

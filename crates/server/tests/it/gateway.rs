@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Platform, body, claims, pass, soon, text};
+use crate::support::{Platform, body, changed, claims, pass, revoke, shop, soon, text};
 
 fn version(workspace: &str) -> String {
     format!("/k8s/{workspace}/version")
@@ -75,6 +75,13 @@ impl Tenant {
         Ok(Self { endpoint, ca_pem: certificate.pem(), heard })
     }
 
+    /// One that the gateway knows as this workspace's.
+    async fn of(platform: &Platform, workspace: &str) -> Result<Self> {
+        let tenant = Self::start("kubernetes").await?;
+        set_ready(platform, workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+        Ok(tenant)
+    }
+
     fn heard(&self) -> Vec<String> {
         self.heard.lock().expect("no test panicked").clone()
     }
@@ -103,9 +110,7 @@ async fn a_request_without_a_token_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn a_browsers_cookie_opens_no_gateway() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     status(&alice.browser.get(&platform.at(&version(&workspace))).await?, 401, "Unauthorized");
     Ok(())
 }
@@ -120,11 +125,7 @@ async fn a_token_with_other_claims_is_refused_whoever_signed_it() -> Result<()> 
     let now = platform.clock.now().as_seconds();
     let session_of_mallory = claims(mallory.api.token())?["sid"].clone();
     let forged = |changes: Value, typ: Typ| {
-        let mut said = good.clone();
-        for (name, value) in changes.as_object().cloned().unwrap_or_default() {
-            said[name] = value;
-        }
-        let (platform, path) = (&platform, &path);
+        let (platform, path, said) = (&platform, &path, changed(&good, changes));
         async move { platform.nobody().with_token(platform.forge(&said, typ).await?).get(path).await }
     };
     // The forgery itself works.
@@ -165,9 +166,7 @@ async fn a_token_with_other_claims_is_refused_whoever_signed_it() -> Result<()> 
 
 #[tokio::test]
 async fn a_workspace_that_is_not_ready_says_so() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     let token = alice.workspace_token(&platform, &workspace).await?;
     let answer = platform.nobody().with_token(&token).get(&version(&workspace)).await?;
     let message = status(&answer, 503, "ServiceUnavailable");
@@ -178,9 +177,7 @@ async fn a_workspace_that_is_not_ready_says_so() -> Result<()> {
 
 #[tokio::test]
 async fn a_workspace_that_does_not_answer_is_unavailable() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     let token = alice.workspace_token(&platform, &workspace).await?;
     // Nobody listens on a port that was just given back.
     let closed = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string();
@@ -192,12 +189,9 @@ async fn a_workspace_that_does_not_answer_is_unavailable() -> Result<()> {
 
 #[tokio::test]
 async fn a_member_reaches_the_workspace_with_their_own_token_and_nothing_else() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     let token = alice.workspace_token(&platform, &workspace).await?;
-    let tenant = Tenant::start("kubernetes").await?;
-    set_ready(&platform, &workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+    let tenant = Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(&token);
     let request = api.request(reqwest::Method::GET, &format!("/k8s/{workspace}/api/v1/pods?limit=5"));
     let request = request.header("impersonate-user", "system:admin").header("cookie", "__Host-hexabase_session=x");
@@ -212,9 +206,7 @@ async fn a_member_reaches_the_workspace_with_their_own_token_and_nothing_else() 
 
 #[tokio::test]
 async fn a_workspace_that_cannot_prove_who_it_is_gets_no_token() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     let token = alice.workspace_token(&platform, &workspace).await?;
     let (own, other, misnamed) =
         (Tenant::start("kubernetes").await?, Tenant::start("kubernetes").await?, Tenant::start("evil").await?);
@@ -229,12 +221,10 @@ async fn a_workspace_that_cannot_prove_who_it_is_gets_no_token() -> Result<()> {
 
 #[tokio::test]
 async fn an_open_watch_ends_soon_after_its_member_was_removed() -> Result<()> {
-    let platform = Platform::start().await?;
-    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
+    let bob = platform.person("bob").await?;
     alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
-    let tenant = Tenant::start("kubernetes").await?;
-    set_ready(&platform, &workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+    Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(bob.workspace_token(&platform, &workspace).await?);
     let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
     let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
@@ -248,21 +238,14 @@ async fn an_open_watch_ends_soon_after_its_member_was_removed() -> Result<()> {
 
 #[tokio::test]
 async fn an_open_watch_ends_soon_after_its_session_was_revoked() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
-    let tenant = Tenant::start("kubernetes").await?;
-    set_ready(&platform, &workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
     let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
     let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
     soon("the first event", watch.chunk()).await??;
-    let token = alice.tokens.refresh_token.clone().context("no refresh token")?;
-    platform
-        .nobody()
-        .post_form("/oidc/platform/revoke", &[("token", &token), ("client_id", "hxb")])
-        .await?
-        .expect(200)?;
+    let token = alice.refresh_token()?;
+    revoke(&platform, &token).await?.expect(200)?;
     soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
     status(&api.get(&path).await?, 401, "Unauthorized");
     Ok(())
@@ -270,9 +253,7 @@ async fn an_open_watch_ends_soon_after_its_session_was_revoked() -> Result<()> {
 
 #[tokio::test]
 async fn a_workspace_that_does_not_exist_is_not_found_or_nobodys() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
+    let (platform, alice, workspace) = shop().await?;
     let token = alice.workspace_token(&platform, &workspace).await?;
     let api = platform.nobody().with_token(&token);
     for malformed in ["nonsense", "ws-1", "WS-00000000000000000000"] {
@@ -287,11 +268,8 @@ async fn a_workspace_that_does_not_exist_is_not_found_or_nobodys() -> Result<()>
 
 #[tokio::test]
 async fn a_workspace_that_is_being_deleted_is_closed_at_once() -> Result<()> {
-    let platform = Platform::start().await?;
-    let alice = platform.person("alice").await?;
-    let workspace = alice.workspace("shop").await?;
-    let tenant = Tenant::start("kubernetes").await?;
-    set_ready(&platform, &workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
     api.get(&version(&workspace)).await?.expect(200)?;
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}")).await?.expect(202)?;
@@ -305,8 +283,7 @@ async fn an_expired_token_is_refused_and_a_fresh_one_passes() -> Result<()> {
     let platform = Platform::start_with_standing_clock().await?;
     let alice = platform.person("alice").await?;
     let workspace = alice.workspace("shop").await?;
-    let tenant = Tenant::start("kubernetes").await?;
-    set_ready(&platform, &workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+    Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
     api.get(&version(&workspace)).await?.expect(200)?;
     pass(&platform, 600);

@@ -82,3 +82,20 @@ async fn a_member_sees_only_the_workspaces_they_have_access_to() -> Result<()> {
     assert_eq!(items(&alice.api.get("/api/v1/workspaces").await?).len(), 2);
     Ok(())
 }
+
+#[tokio::test]
+async fn addresses_are_told_to_admins_only_and_access_to_the_organization_ends_with_the_last_workspace() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let shared = text(&alice.api.get("/api/v1/organizations").await?.expect(200)?.json()?["items"][0]["id"]);
+    let members = format!("{PATH}/{shared}/members");
+    let addresses = |answer| items(&answer).iter().filter(|member| !member["email"].is_null()).count();
+    assert_eq!(addresses(alice.api.get(&members).await?), 2);
+    assert_eq!(addresses(bob.api.get(&members).await?), 1, "one's own");
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    problem(&bob.api.get(&members).await?, 404, "not_found");
+    assert_eq!(items(&bob.api.get(PATH).await?).len(), 1);
+    Ok(())
+}

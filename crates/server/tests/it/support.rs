@@ -208,6 +208,11 @@ pub(crate) struct Person {
 }
 
 impl Person {
+    /// The refresh token that `hxb` was given.
+    pub(crate) fn refresh_token(&self) -> Result<String> {
+        self.tokens.refresh_token.clone().context("no refresh token")
+    }
+
     /// Asks for a workspace in the private organisation.
     pub(crate) async fn create_workspace(&self, name: &str, plan: &str) -> Result<Answer> {
         let path = format!("/api/v1/organizations/{}/workspaces", self.organization);
@@ -242,6 +247,14 @@ impl Person {
     }
 }
 
+/// A platform by the system's clock, and Alice with the id of her workspace `shop`.
+pub(crate) async fn shop() -> Result<(Platform, Person, String)> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    Ok((platform, alice, workspace))
+}
+
 /// Asks for a workspace's token in exchange for `token`.
 pub(crate) async fn exchange(platform: &Platform, realm: &str, token: &str) -> Result<Answer> {
     let form = [
@@ -259,10 +272,29 @@ pub(crate) async fn refresh(platform: &Platform, token: &str) -> Result<Answer> 
     platform.nobody().post_form("/oidc/platform/token", &form).await
 }
 
+/// Takes a refresh token back.
+pub(crate) async fn revoke(platform: &Platform, token: &str) -> Result<Answer> {
+    let form = [("token", token), ("client_id", "hxb")];
+    platform.nobody().post_form("/oidc/platform/revoke", &form).await
+}
+
 /// What a token says, unchecked.
 pub(crate) fn claims(token: &str) -> Result<Value> {
     let part = token.split('.').nth(1).context("not a token")?;
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
+}
+
+/// An object with some members changed; one that becomes null is left out.
+pub(crate) fn changed(object: &Value, changes: Value) -> Value {
+    let mut object = object.clone();
+    for (name, value) in changes.as_object().cloned().unwrap_or_default() {
+        if value.is_null() {
+            object.as_object_mut().map(|object| object.remove(&name));
+        } else {
+            object[name] = value;
+        }
+    }
+    object
 }
 
 /// A string of an answer; empty for anything else.

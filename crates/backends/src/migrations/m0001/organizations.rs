@@ -26,6 +26,7 @@ pub(super) async fn up(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(text("organization_id"))
                 .col(text("user_id"))
                 .col(text("role"))
+                .col(boolean("through_workspace"))
                 .col(big_integer("created_at"))
                 .primary_key(Index::create().col("organization_id").col("user_id"))
                 .foreign_key(&mut references("organization_members", &["organization_id"], "organizations", &["id"]))
