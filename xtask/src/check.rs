@@ -212,11 +212,9 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let node = host.node_ip.map(|address| PathBuf::from(address.to_string()));
     let node = node.as_deref().map(|address| ("HEXABASE_TEST_NODE_ADDRESS", address));
     let environment: Vec<_> = environment.into_iter().chain(node).collect();
-    let mut outcome = Ok(());
-    for (package, name) in [("hexabase-reconcile", "it"), ("hexabase-server", "cluster")] {
-        let arguments = ["--package", package, "--features", "cluster-tests", "--test", name, "--locked"];
-        outcome = outcome.and(test(&arguments, &environment, count));
-    }
+    // The whole workspace again, so that nothing is compiled anew with other features.
+    let features = "hexabase-reconcile/cluster-tests,hexabase-server/cluster-tests";
+    let outcome = test(&["--workspace", "--features", features, "--test", "cluster", "--locked"], &environment, count);
     // A workspace that several tests share lives until the last of them, and none knows that it is the last.
     for namespace in fs::read_to_string(&made).unwrap_or_default().lines() {
         cmd::output(kubectl(host).args(["delete", "namespace", "--ignore-not-found", "--wait=false", namespace]))?;

@@ -27,7 +27,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 #[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
 fn variable(name: &str) -> String {
     std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/it/support.rs"))
+        .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/cluster/support.rs"))
 }
 
 /// The present moment, which the crate itself takes as an argument.
