@@ -187,10 +187,11 @@ impl Count {
 
 /// Takes the devhost up and down and compares the machine before and after, unless somebody is using it.
 fn no_trace(count: &mut Count) -> Result<()> {
-    if host::is_up()? {
+    if !settings::is_ci() && host::is_up()? {
         println!(
-            "NOT RUN: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace"
+            "SKIPPED: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace"
         );
+        count.skipped += 1;
         return Ok(());
     }
     test(&["--package", "xtask", "--locked", "--", "--ignored", "down_leaves_no_trace_of_up"], &[], count)
