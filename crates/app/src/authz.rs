@@ -1,14 +1,30 @@
 //! Who may do what: the one place that decides.
+//!
+//! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
+//! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
 
 use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_core::groups::{WS_ADMINS, effective_groups};
-use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
+use hexabase_core::tokens::TokenAccess;
 
+use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
+
+/// What a person can do with their own account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountAction {
+    /// See it.
+    View,
+    /// Change it, or make an organisation.
+    Change,
+    /// Make and end sessions, tokens and identities; a token may not make tokens.
+    ManageCredentials,
+}
 
 /// What can be done in an organisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,27 +48,46 @@ pub enum WorkspaceAction {
     ManageProjects,
 }
 
-/// The organisation, if `user` may do `action` there.
+/// Refuses what the credential is not good for in the caller's own account.
+///
+/// # Errors
+/// [`Error::Forbidden`] with what would be needed.
+pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
+    let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
+    if action == AccountAction::ManageCredentials {
+        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+    }
+    if scope.workspace.is_some() && action != AccountAction::View {
+        return Err(bound());
+    }
+    may_write(ctx, action != AccountAction::View)
+}
+
+/// The organisation, if the caller may do `action` there.
 ///
 /// # Errors
 /// [`Error::NotFound`] for strangers, exactly as for an id that does not exist; [`Error::Forbidden`] for those who may see
 /// it but not do that.
 pub async fn organization(
     db: &impl Db,
-    user: &UserId,
+    ctx: &OpContext,
     organization: &OrganizationId,
     action: OrganizationAction,
 ) -> Result<OrganizationScope> {
-    let scope = organizations::scope_for(db, user, organization).await?.ok_or(Error::NotFound("organization"))?;
-    match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => Ok(scope),
-        (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => Err(Error::Forbidden(
-            "only an admin of the organization may create workspaces; ask one of its admins".to_owned(),
-        )),
+    let found = organizations::scope_for(db, &ctx.user, organization).await?;
+    let scope = found.ok_or(Error::NotFound("organization"))?;
+    if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
+        return Err(bound());
     }
+    may_write(ctx, action != OrganizationAction::View)?;
+    let what = match (action, scope.role()) {
+        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+    };
+    Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
 
-/// The workspace, if `user` may do `action` with it.
+/// The workspace, if the caller may do `action` with it.
 ///
 /// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
 ///
@@ -60,16 +95,21 @@ pub async fn organization(
 /// As for [`organization`].
 pub async fn workspace(
     db: &impl Db,
-    user: &UserId,
+    ctx: &OpContext,
     workspace: &WorkspaceId,
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
-    let scope = workspaces::scope_for(db, user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
+    let only = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref());
+    if only.is_some_and(|only| only != workspace) {
+        return Err(Error::NotFound("workspace"));
+    }
+    let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
+    may_write(ctx, action != WorkspaceAction::View)?;
     if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
     let nodes = group_rows::nodes(db, &scope).await?;
-    let direct = group_rows::direct(db, &scope, user).await?;
+    let direct = group_rows::direct(db, &scope, &ctx.user).await?;
     if effective_groups(&nodes, &direct).iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(scope);
     }
@@ -82,4 +122,15 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+fn bound() -> Error {
+    Error::Forbidden("this token is good for one workspace only; use another one, or sign in".to_owned())
+}
+
+fn may_write(ctx: &OpContext, writes: bool) -> Result<()> {
+    if writes && ctx.credential.scope().is_some_and(|scope| scope.access == TokenAccess::Read) {
+        return Err(Error::Forbidden("this token may only read; use one with the access write".to_owned()));
+    }
+    Ok(())
 }

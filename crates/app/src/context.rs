@@ -2,10 +2,14 @@
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hexabase_backends::bell::Bell;
+use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::events::{self, NewEvent};
 use hexabase_backends::store::{Store, Tx};
-use hexabase_core::ids::{Id, OrganizationId, RequestId, SessionId, UserId, WorkspaceId};
+use hexabase_core::audit::AuditEntry;
+use hexabase_core::ids::{ApiTokenId, Id, OrganizationId, RequestId, SessionId, UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
+use hexabase_core::tokens::TokenScope;
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::clock::Clock;
@@ -62,14 +66,30 @@ impl App {
     }
 }
 
-/// Something that happened, for the live feed.
+/// Something that happened without anybody asking for it just then, for the live feed.
 #[derive(Debug)]
 pub(crate) struct Happening<'a> {
     pub(crate) organization: &'a OrganizationId,
     pub(crate) workspace: Option<&'a WorkspaceId>,
     pub(crate) kind: &'a str,
     pub(crate) subject: &'a str,
-    pub(crate) data: serde_json::Value,
+    pub(crate) data: Value,
+}
+
+/// Something that somebody changed, for the audit log and the live feed.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    /// Where; without one it concerns the person's own account.
+    pub(crate) organization: Option<&'a OrganizationId>,
+    pub(crate) workspace: Option<&'a WorkspaceId>,
+    /// A noun and what was done to it, such as `workspace.created`.
+    pub(crate) action: &'a str,
+    /// The id of what was changed.
+    pub(crate) subject: &'a str,
+    /// How it was, without secrets.
+    pub(crate) before: Option<Value>,
+    /// How it is, without secrets.
+    pub(crate) after: Option<Value>,
 }
 
 impl App {
@@ -88,17 +108,111 @@ impl App {
         events::append(tx, event);
         Ok(())
     }
+
+    /// Writes a change into the audit log and, where it concerns an organisation, tells the live feed, when `tx` commits.
+    /// Every use case that changes something calls this once.
+    pub(crate) fn change(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        let Change { organization, workspace, action, subject, before, after } = change;
+        if let Some(organization) = organization {
+            let data = after.clone().unwrap_or_else(|| json!({}));
+            self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
+        }
+        let chain = match organization {
+            Some(organization) => AuditChain::Organization(organization.clone()),
+            None => AuditChain::User(ctx.user.clone()),
+        };
+        let entry = AuditEntry {
+            id: self.new_id()?,
+            at: ctx.now,
+            actor: ctx.user.to_string(),
+            on_behalf_of: None,
+            credential: ctx.credential.to_string(),
+            source: ctx.source.clone(),
+            request_id: ctx.request_id.to_string(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            workspace: workspace.cloned(),
+            before,
+            after,
+        };
+        audit::append(tx, NewAuditEntry { chain, entry });
+        Ok(())
+    }
 }
 
-/// Who asks, when, and in which request.
+/// By what the caller is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// An identity provider has just said who it is; there is no session yet.
+    SignIn,
+    /// A signed-in browser or device.
+    Session(SessionId),
+    /// A long-lived token, which may be good for less than its owner may do.
+    Token {
+        /// The token.
+        id: ApiTokenId,
+        /// What it is good for.
+        scope: TokenScope,
+    },
+}
+
+impl Credential {
+    /// The session, if it is one.
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Session(id) => Some(id),
+            Self::SignIn | Self::Token { .. } => None,
+        }
+    }
+
+    /// What a token is good for; nothing narrows the rights of a session.
+    pub fn scope(&self) -> Option<&TokenScope> {
+        match self {
+            Self::Token { scope, .. } => Some(scope),
+            Self::SignIn | Self::Session(_) => None,
+        }
+    }
+}
+
+/// As the audit log shows it.
+impl std::fmt::Display for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SignIn => f.write_str("sign-in"),
+            Self::Session(id) => write!(f, "session {id}"),
+            Self::Token { id, .. } => write!(f, "token {id}"),
+        }
+    }
+}
+
+/// Who asks, by what they are known, when, from where, and in which request.
 #[derive(Debug, Clone)]
 pub struct OpContext {
-    /// The person.
+    /// The person or service account whose rights count.
     pub user: UserId,
-    /// The browser or device the person uses.
-    pub session: SessionId,
+    /// What the caller presented.
+    pub credential: Credential,
     /// When the request came in.
     pub now: Timestamp,
     /// The request.
     pub request_id: RequestId,
+    /// The address it came from.
+    pub source: Option<String>,
+}
+
+/// Where a request came from, before anybody is known.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The request.
+    pub request_id: RequestId,
+    /// The address it came from.
+    pub source: Option<String>,
+}
+
+impl OpContext {
+    /// For a person of whom an identity provider has just told, or whose grant is being redeemed.
+    pub fn of(user: UserId, credential: Credential, now: Timestamp, origin: &Origin) -> Self {
+        let Origin { request_id, source } = origin.clone();
+        Self { user, credential, now, request_id, source }
+    }
 }

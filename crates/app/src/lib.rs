@@ -27,5 +27,5 @@ pub mod sessions;
 pub mod users;
 pub mod workspaces;
 
-pub use context::{App, OpContext, Settings};
+pub use context::{App, Credential, OpContext, Origin, Settings};
 pub use error::{Error, Result};

@@ -7,9 +7,10 @@ use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
+use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Happening, OpContext};
+use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
 
@@ -46,7 +47,7 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
@@ -64,7 +65,9 @@ pub async fn add(
     for group in &chosen {
         groups::add_member(&tx, &scope, group, &user).await?;
     }
-    record(app, &tx, &scope, "member.added", &user)?;
+    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    let after = serde_json::json!({ "user": user, "groups": named });
+    change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let all = with_groups(&app.store, &scope).await?;
@@ -75,10 +78,17 @@ pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
 }
 
-fn record(app: &App, tx: &Tx, scope: &WorkspaceScope, kind: &str, user: &UserId) -> Result<()> {
-    let data = serde_json::json!({ "user": user });
-    let (organization, workspace) = (scope.organization(), Some(scope.workspace()));
-    app.record(tx, Happening { organization, workspace, kind, subject: user.as_str(), data })
+fn change(
+    app: &App,
+    ctx: &OpContext,
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    action: &str,
+    user: &UserId,
+    (before, after): (Option<Value>, Option<Value>),
+) -> Result<()> {
+    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
+    app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
 async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
@@ -117,8 +127,8 @@ fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> 
 }
 
 /// Everybody with access.
-pub async fn list(app: &App, user: &UserId, workspace: &WorkspaceId) -> Result<Vec<Member>> {
-    let scope = authz::workspace(&app.store, user, workspace, WorkspaceAction::View).await?;
+pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Vec<Member>> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     with_groups(&app.store, &scope).await
 }
 
@@ -140,7 +150,7 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
 /// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     // Two administrators who remove each other at once must not both succeed.
     workspaces::lock(&tx, &scope).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
@@ -154,7 +164,8 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     }
     workspace_members::remove(&tx, &scope, user).await?;
     organizations::leave_through(&tx, &scope, user).await?;
-    record(app, &tx, &scope, "member.removed", user)?;
+    let before = serde_json::json!({ "user": user });
+    change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");

@@ -2,12 +2,12 @@
 
 use hexabase_backends::store::organizations::{self, Organization, OrganizationMember};
 use hexabase_backends::store::{MAX_PAGE, users};
-use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::ids::OrganizationId;
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
 
-use crate::authz::{self, OrganizationAction};
-use crate::context::{App, OpContext};
+use crate::authz::{self, AccountAction, OrganizationAction};
+use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 
 /// Most organisations one person may make, so that nobody fills the database.
@@ -15,6 +15,7 @@ const MAX_CREATED: usize = 20;
 
 /// Makes an organisation with the caller as its admin.
 pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organization, OrganizationRole)> {
+    authz::account(ctx, AccountAction::Change)?;
     let name: DisplayName = name.parse()?;
     let organization = Organization {
         id: app.new_id()?,
@@ -31,28 +32,44 @@ pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organizat
         return Err(Error::LimitReached(format!("one person administers at most {MAX_CREATED} organizations")));
     }
     organizations::insert(&tx, &organization, &ctx.user).await?;
+    app.change(&tx, ctx, created(&organization))?;
     tx.commit().await?;
     Ok((organization, OrganizationRole::Admin))
 }
 
-/// The caller's organisations with the caller's role, oldest first.
-pub async fn list(app: &App, user: &UserId) -> Result<Vec<(Organization, OrganizationRole)>> {
-    Ok(organizations::list_for_user(&app.store, user, None, MAX_PAGE).await?)
+/// What the audit log says of a new organisation.
+pub(crate) fn created(organization: &Organization) -> Change<'_> {
+    Change {
+        organization: Some(&organization.id),
+        workspace: None,
+        action: "organization.created",
+        subject: organization.id.as_str(),
+        before: None,
+        after: Some(serde_json::json!({ "name": organization.name.as_str() })),
+    }
+}
+
+/// The caller's organisations with the caller's role, oldest first; none for a token that is good for one workspace only.
+pub async fn list(app: &App, ctx: &OpContext) -> Result<Vec<(Organization, OrganizationRole)>> {
+    if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
+        return Ok(Vec::new());
+    }
+    Ok(organizations::list_for_user(&app.store, &ctx.user, None, MAX_PAGE).await?)
 }
 
 /// One organisation with the caller's role.
-pub async fn get(app: &App, user: &UserId, id: &OrganizationId) -> Result<(Organization, OrganizationRole)> {
-    let scope = authz::organization(&app.store, user, id, OrganizationAction::View).await?;
+pub async fn get(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<(Organization, OrganizationRole)> {
+    let scope = authz::organization(&app.store, ctx, id, OrganizationAction::View).await?;
     let organization = organizations::get(&app.store, &scope).await?.ok_or(Error::NotFound("organization"))?;
     Ok((organization, scope.role()))
 }
 
 /// The people of an organisation. Addresses are told to its admins only.
-pub async fn members(app: &App, user: &UserId, id: &OrganizationId) -> Result<Vec<OrganizationMember>> {
-    let scope = authz::organization(&app.store, user, id, OrganizationAction::View).await?;
+pub async fn members(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<Vec<OrganizationMember>> {
+    let scope = authz::organization(&app.store, ctx, id, OrganizationAction::View).await?;
     let mut members = organizations::list_members(&app.store, &scope, None, MAX_PAGE).await?;
     if scope.role() != OrganizationRole::Admin {
-        for member in members.iter_mut().filter(|member| member.user.id != *user) {
+        for member in members.iter_mut().filter(|member| member.user.id != ctx.user) {
             member.user.email = None;
         }
     }

@@ -5,7 +5,7 @@ use hexabase_backends::store::StoreError;
 use hexabase_backends::store::projects::{self, NewProject};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Tx, jobs};
-use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::plans::{Limits, ProjectLimits};
 use hexabase_core::quantity::InvalidQuantity;
@@ -13,7 +13,7 @@ use hexabase_core::quantity::InvalidQuantity;
 pub use hexabase_backends::store::projects::Project;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Happening, OpContext};
+use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::RECONCILE_WORKSPACE;
 use crate::plans::plan_of;
@@ -72,7 +72,7 @@ pub async fn create(
 ) -> Result<Project> {
     let name: ProjectName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageProjects).await?;
+    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let plan = plan_of(&tx, &scope).await?;
     let living = projects::count_living(&tx, &scope).await?;
     if living >= u64::from(plan.limits.projects) {
@@ -88,57 +88,58 @@ pub async fn create(
         }
         error => error.into(),
     })?;
-    let data = serde_json::json!({ "name": new.name.as_str() });
-    enqueue(app, ctx, tx, &scope, "project.created", &new.id, data).await?;
-    get(app, &ctx.user, workspace, &new.id).await
+    let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits });
+    enqueue(app, ctx, tx, &scope, "project.created", &new.id, (None, Some(after))).await?;
+    get(app, ctx, workspace, &new.id).await
 }
 
-/// Writes the job and the event beside the change, commits, and rings.
+/// Writes the job and the audit entry beside the change, commits, and rings.
 async fn enqueue(
     app: &App,
     ctx: &OpContext,
     tx: Tx,
     scope: &WorkspaceScope,
-    kind: &str,
+    action: &str,
     id: &ProjectId,
-    data: serde_json::Value,
+    (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
 ) -> Result<()> {
     let (organization, workspace) = (scope.organization(), scope.workspace());
     jobs::enqueue(&tx, RECONCILE_WORKSPACE, workspace.as_str(), ctx.now, ctx.now).await?;
-    app.record(&tx, Happening { organization, workspace: Some(workspace), kind, subject: id.as_str(), data })?;
+    let (organization, place) = (Some(organization), Some(workspace));
+    app.change(&tx, ctx, Change { organization, workspace: place, action, subject: id.as_str(), before, after })?;
     tx.commit().await?;
     app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: workspace.to_string() });
     Ok(())
 }
 
 /// One project.
-pub async fn get(app: &App, user: &UserId, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
-    let scope = authz::workspace(&app.store, user, workspace, WorkspaceAction::View).await?;
+pub async fn get(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     projects::get(&app.store, &scope, id).await?.ok_or(Error::NotFound("project"))
 }
 
 /// Living projects of a workspace, by id; up to `limit` after `after`.
 pub async fn list(
     app: &App,
-    user: &UserId,
+    ctx: &OpContext,
     workspace: &WorkspaceId,
     after: Option<&ProjectId>,
     limit: u64,
 ) -> Result<Vec<Project>> {
-    let scope = authz::workspace(&app.store, user, workspace, WorkspaceAction::View).await?;
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     Ok(projects::list(&app.store, &scope, after, limit).await?)
 }
 
 /// Asks for a project to be removed with everything in it. Asking twice changes nothing.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, &ctx.user, workspace, WorkspaceAction::ManageProjects).await?;
+    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let project = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
     if projects::request_deletion(&tx, &scope, id).await? {
-        let data = serde_json::json!({ "name": project.name.as_str() });
-        enqueue(app, ctx, tx, &scope, "project.deleting", id, data).await?;
+        let before = serde_json::json!({ "name": project.name.as_str() });
+        enqueue(app, ctx, tx, &scope, "project.deleting", id, (Some(before), None)).await?;
     } else {
         tx.rollback().await?;
     }
-    get(app, &ctx.user, workspace, id).await
+    get(app, ctx, workspace, id).await
 }

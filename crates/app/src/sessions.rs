@@ -1,7 +1,7 @@
 //! Signed-in browsers and devices.
 
 use hexabase_backends::bell::Topic;
-use hexabase_backends::store::Digest;
+use hexabase_backends::store::{Digest, Tx};
 use hexabase_backends::store::sessions::{self, Session, SessionKind};
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
@@ -10,7 +10,7 @@ use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::opaque_token;
 
-use crate::context::App;
+use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{API_AUDIENCE, Realm};
 
@@ -31,13 +31,31 @@ pub struct Live {
 }
 
 /// Signs a browser in; returns the value of its cookie, which is stored only as a hash.
-pub async fn start_browser(app: &App, user: &UserId, label: &str) -> Result<String> {
+pub async fn start_browser(app: &App, user: &UserId, label: &str, origin: &Origin) -> Result<String> {
     let token = opaque_token("hxs_").map_err(Error::internal)?;
     let row = new_session(app, user, SessionKind::Browser, label, BROWSER_SECONDS, Some(Digest::of(&token)))?;
     let tx = app.store.begin().await?;
-    sessions::insert(&tx, &row).await?;
+    store(app, &tx, &row, Credential::SignIn, origin).await?;
     tx.commit().await?;
     Ok(token)
+}
+
+/// Writes a session that begins, and says so in the person's audit log.
+pub(crate) async fn store(
+    app: &App,
+    tx: &Tx,
+    row: &Session,
+    credential: Credential,
+    origin: &Origin,
+) -> Result<()> {
+    sessions::insert(tx, row).await?;
+    let ctx = OpContext::of(row.user_id.clone(), credential, row.created_at, origin);
+    let after = serde_json::json!({ "kind": row.kind, "label": row.label });
+    app.change(tx, &ctx, change("session.started", &row.id, Some(after)))
+}
+
+fn change<'a>(action: &'a str, session: &'a SessionId, after: Option<serde_json::Value>) -> Change<'a> {
+    Change { organization: None, workspace: None, action, subject: session.as_str(), before: None, after }
 }
 
 /// A session that is not yet stored.
@@ -124,10 +142,20 @@ pub(crate) fn announce_end(app: &App, session: &SessionId) {
 }
 
 /// Ends a session: its cookie, its refresh tokens and, with the next check, its access tokens.
-pub async fn end(app: &App, live: &Live) -> Result<()> {
+pub async fn end(app: &App, live: &Live, origin: &Origin) -> Result<()> {
     let tx = app.store.begin().await?;
-    sessions::revoke(&tx, &live.user, &live.session, app.clock.now()).await?;
+    let credential = Credential::Session(live.session.clone());
+    revoke(app, &tx, &live.session, &OpContext::of(live.user.clone(), credential, app.clock.now(), origin)).await?;
     tx.commit().await?;
     announce_end(app, &live.session);
     Ok(())
+}
+
+/// Ends a session of the caller, and says so in the caller's audit log; `false` when there is none to end.
+pub(crate) async fn revoke(app: &App, tx: &Tx, session: &SessionId, ctx: &OpContext) -> Result<bool> {
+    let ended = sessions::revoke(tx, &ctx.user, session, ctx.now).await?;
+    if ended {
+        app.change(tx, ctx, change("session.ended", session, None))?;
+    }
+    Ok(ended)
 }

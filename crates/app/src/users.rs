@@ -6,8 +6,9 @@ use hexabase_backends::store::users::{self, User};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::DisplayName;
 
-use crate::context::App;
+use crate::context::{App, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
+use crate::organizations::created;
 
 /// Who somebody is, according to an identity provider that we asked.
 #[derive(Debug, Clone)]
@@ -36,10 +37,10 @@ impl ExternalIdentity {
 
 /// The person behind `identity`. The first time, makes the person and a private organisation with them as its admin, in one
 /// transaction: twenty sign-ins at once still make one of each.
-pub async fn sign_in(app: &App, identity: &ExternalIdentity) -> Result<UserId> {
+pub async fn sign_in(app: &App, identity: &ExternalIdentity, origin: &Origin) -> Result<UserId> {
     // The loser of a race finds what the winner made.
     for _ in 0..3 {
-        match sign_in_once(app, identity).await {
+        match sign_in_once(app, identity, origin).await {
             Err(Error::Internal(cause)) if is_race(cause.as_ref()) => {}
             outcome => return outcome,
         }
@@ -51,7 +52,7 @@ fn is_race(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(StoreError::NotUnique(_)))
 }
 
-async fn sign_in_once(app: &App, identity: &ExternalIdentity) -> Result<UserId> {
+async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -> Result<UserId> {
     let now = app.clock.now();
     let user = User {
         id: app.new_id()?,
@@ -79,6 +80,8 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity) -> Result<UserId> 
         deleted_at: None,
     };
     organizations::insert(&tx, &organization, &user.id).await?;
+    let ctx = OpContext::of(user.id.clone(), Credential::SignIn, now, origin);
+    app.change(&tx, &ctx, created(&organization))?;
     tx.commit().await?;
     tracing::info!(user.id = %user.id, organization.id = %organization.id, "a person signed in for the first time");
     Ok(user.id)

@@ -8,14 +8,15 @@ use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
 use hexabase_backends::store::{Tx, jobs, organizations, plans, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
-use hexabase_core::ids::{GroupId, OrganizationId, UserId, WorkspaceId};
+use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::roles::PresetClusterRole;
+use serde_json::Value;
 
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
-use crate::context::{App, Happening, OpContext};
+use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::RECONCILE_WORKSPACE;
 use crate::members;
@@ -39,7 +40,7 @@ pub async fn create(
 ) -> Result<WorkspaceDetails> {
     let name: WorkspaceName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, &ctx.user, organization, OrganizationAction::CreateWorkspace).await?;
+    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
     organizations::lock(&tx, &scope).await?;
     let plan = choose_plan(&tx, plan).await?;
     let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
@@ -59,8 +60,8 @@ pub async fn create(
     workspace_members::add(&tx, &scope, &ctx.user, ctx.now).await?;
     default_groups(app, ctx, &tx, &scope).await?;
     jobs::enqueue(&tx, RECONCILE_WORKSPACE, new.id.as_str(), ctx.now, ctx.now).await?;
-    let data = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
-    record(app, &tx, organization, &new.id, "workspace.created", data)?;
+    let after = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
+    change(app, ctx, &tx, organization, &new.id, "workspace.created", (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(&new.id));
     tracing::info!(workspace.id = %new.id, organization.id = %organization, plan = %plan.id, "workspace asked for");
@@ -71,15 +72,17 @@ fn topic(id: &WorkspaceId) -> Topic {
     Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: id.to_string() }
 }
 
-fn record(
+fn change(
     app: &App,
+    ctx: &OpContext,
     tx: &Tx,
     organization: &OrganizationId,
     id: &WorkspaceId,
-    kind: &str,
-    data: serde_json::Value,
+    action: &str,
+    (before, after): (Option<Value>, Option<Value>),
 ) -> Result<()> {
-    app.record(tx, Happening { organization, workspace: Some(id), kind, subject: id.as_str(), data })
+    let (organization, workspace) = (Some(organization), Some(id));
+    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
 }
 
 async fn choose_plan(tx: &Tx, id: &str) -> Result<Plan> {
@@ -124,8 +127,8 @@ async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceSc
 }
 
 /// One workspace. Deleted ones stay visible to admins of the organisation, with their receipt.
-pub async fn get(app: &App, user: &UserId, id: &WorkspaceId) -> Result<WorkspaceDetails> {
-    let scope = authz::workspace(&app.store, user, id, WorkspaceAction::View).await?;
+pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
+    let scope = authz::workspace(&app.store, ctx, id, WorkspaceAction::View).await?;
     details(app, &scope).await
 }
 
@@ -142,12 +145,12 @@ async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> 
 /// Living workspaces of an organisation that the caller may see, by id; up to `limit` after `after`.
 pub async fn list(
     app: &App,
-    user: &UserId,
+    ctx: &OpContext,
     organization: &OrganizationId,
     after: Option<&WorkspaceId>,
     limit: u64,
 ) -> Result<Vec<Workspace>> {
-    let scope = authz::organization(&app.store, user, organization, OrganizationAction::View).await?;
+    let scope = authz::organization(&app.store, ctx, organization, OrganizationAction::View).await?;
     Ok(workspaces::list(&app.store, &scope, after, limit).await?)
 }
 
@@ -155,21 +158,23 @@ pub async fn list(
 /// those called exactly so.
 pub async fn list_mine(
     app: &App,
-    user: &UserId,
+    ctx: &OpContext,
     name: Option<&str>,
     after: Option<&WorkspaceId>,
     limit: u64,
 ) -> Result<Vec<Workspace>> {
-    Ok(workspaces::list_for_user(&app.store, user, name, after, limit).await?)
+    let rows = workspaces::list_for_user(&app.store, &ctx.user, name, after, limit).await?;
+    let only = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref());
+    Ok(rows.into_iter().filter(|row| only.is_none_or(|only| *only == row.id)).collect())
 }
 
 /// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.
 pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, &ctx.user, id, WorkspaceAction::Delete).await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
     if workspaces::request_deletion(&tx, &scope, ctx.now).await? {
         jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), ctx.now, ctx.now).await?;
-        record(app, &tx, scope.organization(), id, "workspace.deleting", serde_json::json!({}))?;
+        change(app, ctx, &tx, scope.organization(), id, "workspace.deleting", (None, None))?;
         tx.commit().await?;
         app.bell.ring(topic(id));
         // Open streams end with the right to open new ones.

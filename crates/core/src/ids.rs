@@ -101,8 +101,16 @@ ids! {
     GroupId = "grp";
     /// A role given to a group.
     RoleAssignmentId = "ra";
+    /// A custom role of a workspace or project.
+    RoleId = "rol";
+    /// An invitation into an organisation.
+    InvitationId = "inv";
     /// One signed-in browser or device.
     SessionId = "ses";
+    /// A long-lived credential for a program.
+    ApiTokenId = "tok";
+    /// One line of the audit log.
+    AuditEntryId = "aud";
     /// One line of the activity feed.
     EventId = "evt";
     /// One HTTP request.

@@ -7,6 +7,7 @@
 //! To add a noun: one file here with its type, its rules and its tests; then follow "To add a REST resource" in
 //! CONTRIBUTING.md.
 
+pub mod audit;
 pub mod groups;
 pub mod ids;
 pub mod names;
@@ -16,3 +17,4 @@ pub mod quantity;
 pub mod roles;
 mod text;
 pub mod time;
+pub mod tokens;

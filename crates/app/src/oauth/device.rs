@@ -3,15 +3,15 @@
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState};
-use hexabase_backends::store::sessions::{self, SessionKind};
+use hexabase_backends::store::sessions::SessionKind;
 use hexabase_oidc::opaque_token;
 use hexabase_oidc::provider::{DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, UserCode};
 
 use super::{clients, refusal};
-use crate::context::App;
+use crate::context::{App, Credential, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::Realm;
-use crate::sessions::{DEVICE_SECONDS, Live, new_session};
+use crate::sessions::{self, DEVICE_SECONDS, Live, new_session};
 
 const CODE_SECONDS: i64 = 600;
 const INTERVAL_SECONDS: i64 = 2;
@@ -93,14 +93,14 @@ pub async fn device_prompt(app: &App, typed: &str) -> Result<DevicePrompt> {
 }
 
 /// The person agrees or refuses. Agreeing makes the device's session.
-pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool) -> Result<()> {
+pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool, origin: &Origin) -> Result<()> {
     let code = parse(typed)?;
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     let decided = if agree {
         let session =
             new_session(app, &live.user, SessionKind::Device, "hxb, confirmed by code", DEVICE_SECONDS, None)?;
-        sessions::insert(&tx, &session).await?;
+        sessions::store(app, &tx, &session, Credential::Session(live.session.clone()), origin).await?;
         device_codes::approve(&tx, code.as_str(), &live.user, &session.id, now).await?
     } else {
         device_codes::deny(&tx, code.as_str(), &live.user, now).await?

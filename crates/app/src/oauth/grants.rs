@@ -2,7 +2,7 @@
 
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
-use hexabase_backends::store::sessions::{self, SessionKind};
+use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
 use hexabase_backends::store::{Digest, device_codes};
 use hexabase_core::ids::SessionId;
 use hexabase_oidc::opaque_token;
@@ -14,10 +14,10 @@ use secrecy::ExposeSecret as _;
 
 use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
-use crate::context::App;
+use crate::context::{App, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, check_member};
-use crate::sessions::{DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
+use crate::sessions::{self, DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
 
 /// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
 const CODE_SECONDS: i64 = 60;
@@ -60,30 +60,44 @@ pub async fn authorize(app: &App, realm: &Realm, request: &AuthorizationRequest,
 ///
 /// # Errors
 /// As RFC 6749 section 5.2 and RFC 8628 section 3.5 have them.
-pub async fn token(app: &App, realm: &Realm, request: TokenRequest, label: &str) -> Result<TokenResponse, OAuthError> {
+pub async fn token(
+    app: &App,
+    realm: &Realm,
+    request: TokenRequest,
+    label: &str,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
     let known = clients(realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?.id();
     match request.grant {
         Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            redeem_code(app, realm, client, code.expose_secret(), &redirect_uri, &code_verifier, label).await
+            let presented = Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier: &code_verifier };
+            redeem_code(app, realm, client, &presented, label, origin).await
         }
         Grant::RefreshToken { refresh_token, .. } => {
-            redeem_refresh(app, realm, client, refresh_token.expose_secret()).await
+            redeem_refresh(app, realm, client, refresh_token.expose_secret(), origin).await
         }
         Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
         Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
     }
 }
 
+/// What a client presents with a code.
+struct Presented<'a> {
+    code: &'a str,
+    redirect_uri: &'a str,
+    verifier: &'a CodeVerifier,
+}
+
 async fn redeem_code(
     app: &App,
     realm: &Realm,
     client: &str,
-    code: &str,
-    redirect_uri: &str,
-    verifier: &CodeVerifier,
+    presented: &Presented<'_>,
     label: &str,
+    origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
+    let Presented { code, redirect_uri, verifier } = *presented;
     let now = app.clock.now();
     let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
     let redemption =
@@ -92,8 +106,9 @@ async fn redeem_code(
         Redemption::Redeemed(row) => row,
         Redemption::Reused(row) => {
             // Somebody has a copy: what came of the first use ends (RFC 6749 section 4.1.2).
-            let ended = sessions::revoke(&tx, &row.user_id, &device_session_of(&row), now).await;
-            ended.map_err(|error| refusal(error.into()))?;
+            let session = device_session_of(&row);
+            let ctx = OpContext::of(row.user_id.clone(), Credential::Session(session.clone()), now, origin);
+            sessions::revoke(app, &tx, &session, &ctx).await.map_err(refusal)?;
             tx.commit().await.map_err(|error| refusal(error.into()))?;
             announce_end(app, &device_session_of(&row));
             return Err(invalid_grant("the code was used before; whatever it gave has been ended"));
@@ -115,11 +130,11 @@ async fn redeem_code(
     let holder = tokens::holder(realm, &session, client, &row.scope);
     let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
     let stored = async {
-        sessions::insert(&tx, &session).await?;
+        sessions::store(app, &tx, &session, Credential::Session(row.session_id.clone()), origin).await?;
         refresh_tokens::insert(&tx, &refresh_row).await?;
-        tx.commit().await
+        Ok(tx.commit().await?)
     };
-    stored.await.map_err(|error| refusal(error.into()))?;
+    stored.await.map_err(refusal)?;
     let mut response = tokens::short_lived(app, &holder, row.nonce.clone()).await.map_err(refusal)?;
     response.refresh_token = Some(refresh);
     Ok(response)
@@ -133,7 +148,13 @@ fn device_session_of(row: &AuthorizationCode) -> SessionId {
     SessionId::from_parts(row.created_at, random)
 }
 
-async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> Result<TokenResponse, OAuthError> {
+async fn redeem_refresh(
+    app: &App,
+    realm: &Realm,
+    client: &str,
+    token: &str,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
     let unknown = || invalid_grant("the session has ended; sign in again");
     let now = app.clock.now();
     let old = Digest::of(token);
@@ -142,7 +163,7 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
     if row.realm != realm.to_string() || row.client_id != client {
         return Err(unknown());
     }
-    let session = sessions::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
+    let session = session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
     let holder = tokens::holder(realm, &session, client, &row.scope);
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
@@ -154,7 +175,9 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
             refresh_tokens::insert(&tx, &next).await.map_err(store)?;
         }
         Rotation::Reused(_) => {
-            sessions::revoke(&tx, &row.user_id, &row.session_id, now).await.map_err(store)?;
+            let credential = Credential::Session(row.session_id.clone());
+            let ctx = OpContext::of(row.user_id.clone(), credential, now, origin);
+            sessions::revoke(app, &tx, &row.session_id, &ctx).await.map_err(refusal)?;
             tx.commit().await.map_err(store)?;
             announce_end(app, &row.session_id);
             tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
@@ -164,7 +187,7 @@ async fn redeem_refresh(app: &App, realm: &Realm, client: &str, token: &str) -> 
         }
         Rotation::Unknown => return Err(unknown()),
     }
-    sessions::touch(&tx, &session.id, now, now.plus_seconds(DEVICE_SECONDS)).await.map_err(store)?;
+    session_rows::touch(&tx, &session.id, now, now.plus_seconds(DEVICE_SECONDS)).await.map_err(store)?;
     tx.commit().await.map_err(store)?;
     response.refresh_token = Some(refresh);
     Ok(response)
@@ -190,7 +213,7 @@ async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Re
         }
     };
     let id = row.session_id.ok_or_else(|| invalid_grant("the device code has no session"))?;
-    let session = sessions::find_live(&tx, &id, now).await.map_err(store)?;
+    let session = session_rows::find_live(&tx, &id, now).await.map_err(store)?;
     let session = session.ok_or_else(|| invalid_grant("the session has ended; start again"))?;
     let holder = tokens::holder(realm, &session, client, &row.scope);
     let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
@@ -226,12 +249,14 @@ async fn redeem_exchange(
 }
 
 /// Ends the session behind a refresh token (RFC 7009). Unknown tokens are no error.
-pub async fn revoke(app: &App, realm: &Realm, token: &str) -> Result<()> {
+pub async fn revoke(app: &App, realm: &Realm, token: &str, origin: &Origin) -> Result<()> {
     let tx = app.store.begin().await?;
     if let Some(row) = refresh_tokens::find(&tx, &Digest::of(token)).await?
         && row.realm == realm.to_string()
     {
-        sessions::revoke(&tx, &row.user_id, &row.session_id, app.clock.now()).await?;
+        let credential = Credential::Session(row.session_id.clone());
+        let ctx = OpContext::of(row.user_id.clone(), credential, app.clock.now(), origin);
+        sessions::revoke(app, &tx, &row.session_id, &ctx).await?;
         tx.commit().await?;
         announce_end(app, &row.session_id);
     }

@@ -4,6 +4,7 @@
 //! no more), and a line in [`Migrator`].
 
 mod m0001;
+mod m0002_audit;
 
 use sea_orm_migration::prelude::*;
 
@@ -12,7 +13,7 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001::M0001)]
+        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration)]
     }
 }
 

@@ -3,6 +3,7 @@
 //! Reads take `&impl Db`, which is the [`Store`] itself or a transaction; writes take a [`Tx`]. Lists are ordered by
 //! id, hold at most [`MAX_PAGE`] rows, and go on after the last id seen.
 
+pub mod audit;
 pub mod authorization_codes;
 mod column;
 mod connect;

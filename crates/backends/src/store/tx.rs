@@ -6,6 +6,7 @@ use sea_orm::DatabaseTransaction;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::StoreError;
+use super::audit::{self, NewAuditEntry};
 use super::db::{Connection, Db};
 use super::events::{self, NewEvent};
 use super::jobs::{self, Claim};
@@ -23,6 +24,7 @@ pub struct Tx {
 #[derive(Debug, Default)]
 struct AtCommit {
     held: Vec<Claim>,
+    audited: Vec<NewAuditEntry>,
     events: Vec<NewEvent>,
 }
 
@@ -45,10 +47,11 @@ impl Tx {
     ///
     /// [`StoreError::Stale`] and nothing written when a claim held by [`jobs::hold`] is no longer ours.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let AtCommit { held, events } = std::mem::take(&mut *self.at_commit());
+        let AtCommit { held, audited, events } = std::mem::take(&mut *self.at_commit());
         for claim in &held {
             jobs::lock_held(&self, claim).await?;
         }
+        audit::write(&self, audited).await?;
         events::write(&self, events).await?;
         Ok(self.inner.commit().await?)
     }
@@ -60,6 +63,10 @@ impl Tx {
 
     pub(super) fn hold_at_commit(&self, claim: Claim) {
         self.at_commit().held.push(claim);
+    }
+
+    pub(super) fn audit_at_commit(&self, entry: NewAuditEntry) {
+        self.at_commit().audited.push(entry);
     }
 
     pub(super) fn write_at_commit(&self, event: NewEvent) {

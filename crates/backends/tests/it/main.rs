@@ -1,5 +1,6 @@
 //! The store's suites, each case on SQLite and on PostgreSQL, and those of the sealer and the bell.
 
+mod audit;
 mod bell;
 mod connect;
 mod corrupt;

@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
-use hexabase_app::{App, Error, OpContext, sessions};
-use hexabase_core::ids::RequestId;
+use hexabase_app::{App, Credential, Error, OpContext, Origin, sessions};
 
 use super::error::{ApiError, ApiResult};
 
@@ -42,10 +41,8 @@ pub async fn require(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 async fn authenticate(app: &App, parts: &Parts) -> ApiResult<OpContext> {
-    let request_id = match parts.extensions.get::<RequestId>() {
-        Some(id) => id.clone(),
-        None => app.new_id()?,
-    };
+    let origin = parts.extensions.get::<Origin>().cloned();
+    let origin = origin.ok_or_else(|| Error::internal("the request has no id"))?;
     let headers = &parts.headers;
     let live = match bearer(headers)? {
         Some(token) => sessions::from_access_token(app, token).await?,
@@ -58,7 +55,7 @@ async fn authenticate(app: &App, parts: &Parts) -> ApiResult<OpContext> {
             sessions::from_cookie(app, cookie.value()).await?
         }
     };
-    Ok(OpContext { user: live.user, session: live.session, now: app.clock.now(), request_id })
+    Ok(OpContext::of(live.user, Credential::Session(live.session), app.clock.now(), &origin))
 }
 
 /// The bearer token, if there is an `Authorization` header. A header that is empty, doubled or of another scheme is refused

@@ -1,11 +1,11 @@
 //! `/device`: a person with a browser confirms a device without one (RFC 8628 section 3.3).
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use hexabase_app::oauth;
+use hexabase_app::{Origin, oauth};
 use serde::Deserialize;
 
 use super::caller::same_origin;
@@ -66,7 +66,12 @@ async fn ask(State(state): State<ServerState>, Query(typed): Query<Typed>, heade
     }
 }
 
-async fn decide(State(state): State<ServerState>, headers: HeaderMap, Form(decision): Form<Decision>) -> Response {
+async fn decide(
+    State(state): State<ServerState>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    Form(decision): Form<Decision>,
+) -> Response {
     if !same_origin(&state.app, &headers) {
         return pages::problem(StatusCode::FORBIDDEN, "Not confirmed", "The request came from another site.");
     }
@@ -76,7 +81,7 @@ async fn decide(State(state): State<ServerState>, headers: HeaderMap, Form(decis
         Err(error) => return sign_in::failure(&error),
     };
     let agree = decision.decision == "agree";
-    match oauth::decide_device(&state.app, &live, &decision.user_code, agree).await {
+    match oauth::decide_device(&state.app, &live, &decision.user_code, agree, &origin).await {
         Err(error) => sign_in::failure(&error),
         Ok(()) if agree => {
             pages::page(StatusCode::OK, "Confirmed", "<p>The device is signed in. You can close this page.</p>")

@@ -32,7 +32,7 @@ pub(super) async fn list(
     Path(workspace): Path<String>,
 ) -> ApiResult<Json<Page<Member>>> {
     let workspace = id("workspace", &workspace)?;
-    let rows = members::list(&app, &ctx.user, &workspace).await?;
+    let rows = members::list(&app, &ctx, &workspace).await?;
     Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn list_groups(
     Path(workspace): Path<String>,
 ) -> ApiResult<Json<Page<Group>>> {
     let workspace = id("workspace", &workspace)?;
-    let rows = groups::list(&app, &ctx.user, &workspace).await?;
+    let rows = groups::list(&app, &ctx, &workspace).await?;
     let view = |(group, cluster_roles): (hexabase_backends::store::groups::Group, Vec<String>)| Group {
         id: group.id,
         name: group.name.into(),

@@ -6,9 +6,9 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hexabase_app::issuer::{self, Realm};
-use hexabase_app::{App, Error, oauth};
+use hexabase_app::{App, Error, Origin, oauth};
 use hexabase_oidc::provider::{
     AuthorizationError, AuthorizationRequest, DeviceAuthorizationRequest, OAuthError, OAuthErrorCode, TokenRequest,
     paths,
@@ -152,13 +152,14 @@ async fn authorize(
 async fn token(
     State(state): State<ServerState>,
     Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     body: String,
 ) -> Handled {
     let realm = realm(&name)?;
     let request = TokenRequest::parse(of_form(&headers)?, &body)?;
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
-    let response = oauth::token(&state.app, &realm, request, label).await?;
+    let response = oauth::token(&state.app, &realm, request, label, &origin).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
@@ -193,6 +194,7 @@ async fn device_authorization(
 async fn revoke(
     State(state): State<ServerState>,
     Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     body: String,
 ) -> Handled {
@@ -202,7 +204,7 @@ async fn revoke(
     let token = form.one("token").map_err(OAuthError::from)?;
     let token =
         token.ok_or_else(|| OAuthError::new(OAuthErrorCode::InvalidRequest, "the parameter token is required"))?;
-    oauth::revoke(&state.app, &realm, token).await?;
+    oauth::revoke(&state.app, &realm, token, &origin).await?;
     Ok(no_store(StatusCode::OK.into_response()))
 }
 

@@ -26,7 +26,7 @@ fn view((row, role): (rows::Organization, OrganizationRole)) -> Organization {
 /// The organisations the caller is in.
 #[utoipa::path(get, path = "/organizations", tag = "organizations", responses((status = 200, body = Page<Organization>)))]
 pub(super) async fn list(State(app): State<App>, Caller(ctx): Caller) -> ApiResult<Json<Page<Organization>>> {
-    let rows = organizations::list(&app, &ctx.user).await?;
+    let rows = organizations::list(&app, &ctx).await?;
     Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn get(
     Path(organization): Path<String>,
 ) -> ApiResult<Json<Organization>> {
     let id = id("organization", &organization)?;
-    Ok(Json(view(organizations::get(&app, &ctx.user, &id).await?)))
+    Ok(Json(view(organizations::get(&app, &ctx, &id).await?)))
 }
 
 /// The people of an organisation.
@@ -63,7 +63,7 @@ pub(super) async fn members(
     Path(organization): Path<String>,
 ) -> ApiResult<Json<Page<OrganizationMember>>> {
     let id = id("organization", &organization)?;
-    let rows = organizations::members(&app, &ctx.user, &id).await?;
+    let rows = organizations::members(&app, &ctx, &id).await?;
     let view = |row: rows::OrganizationMember| OrganizationMember {
         user: row.user.id,
         display_name: row.user.display_name.into(),

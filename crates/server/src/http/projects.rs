@@ -57,7 +57,7 @@ pub(super) async fn list(
 ) -> ApiResult<Json<Page<Project>>> {
     let workspace = id("workspace", &workspace)?;
     let window = paging::window::<ProjectId>(&query)?;
-    let rows = projects::list(&app, &ctx.user, &workspace, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+    let rows = projects::list(&app, &ctx, &workspace, window.after.as_ref(), u64::from(window.limit) + 1).await?;
     Ok(Json(paging::page(rows, window.limit, |row| row.id.to_string(), view)))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn get(
 ) -> ApiResult<Json<Project>> {
     let workspace = id("workspace", &workspace)?;
     let project = id("project", &project)?;
-    Ok(Json(view(projects::get(&app, &ctx.user, &workspace, &project).await?)))
+    Ok(Json(view(projects::get(&app, &ctx, &workspace, &project).await?)))
 }
 
 /// Asks for a project to be removed with everything in it.

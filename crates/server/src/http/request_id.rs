@@ -1,10 +1,12 @@
 //! Every request has an id: in the answer's header `x-request-id`, in problems, and in the log.
 
-use axum::extract::{Request, State};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use hexabase_app::App;
+use hexabase_app::{App, Origin};
 use hexabase_core::ids::RequestId;
 use tracing::Instrument as _;
 
@@ -20,11 +22,13 @@ pub fn current() -> String {
     CURRENT.try_with(ToString::to_string).unwrap_or_default()
 }
 
-/// Gives the request its id and a span.
+/// Gives the request its id and a span, and notes where it came from.
 pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let Ok(id) = app.new_id::<RequestId>() else { return next.run(request).await };
     let span = tracing::info_span!("http", request.id = %id, method = %request.method(), path = %request.uri().path());
-    request.extensions_mut().insert(id.clone());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let source = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical().to_string());
+    request.extensions_mut().insert(Origin { request_id: id.clone(), source });
     let value = HeaderValue::from_str(id.as_str());
     let started = tokio::time::Instant::now();
     let answer = async {

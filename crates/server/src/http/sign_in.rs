@@ -4,7 +4,7 @@
 //! has to be remembered meanwhile lies sealed in a cookie of this browser, so that nothing is stored for visitors who never
 //! come back, and a callback that belongs to another browser is refused.
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,7 +13,7 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};
 use hexabase_app::users::{self, ExternalIdentity};
-use hexabase_app::{App, Error};
+use hexabase_app::{App, Error, Origin};
 use hexabase_oidc::client::{Callback, LoginAttempt};
 use serde::{Deserialize, Serialize};
 
@@ -153,13 +153,14 @@ async fn begin(state: &ServerState, provider: &Provider, query: &ReturnTo) -> Re
 async fn callback(
     State(state): State<ServerState>,
     Path(provider): Path<String>,
+    Extension(origin): Extension<Origin>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
     let Some(provider) = state.providers.find(&provider) else { return unknown_provider() };
     let spent = expired(ATTEMPT_COOKIE);
-    match finish(&state, provider, query.as_deref().unwrap_or_default(), &headers, &jar).await {
+    match finish(&state, provider, query.as_deref().unwrap_or_default(), &headers, &jar, &origin).await {
         Ok((session, return_to)) => (jar.add(spent).add(session), Redirect::to(&return_to)).into_response(),
         Err(error) => (jar.add(spent), failure(&error)).into_response(),
     }
@@ -171,6 +172,7 @@ async fn finish(
     query: &str,
     headers: &HeaderMap,
     jar: &CookieJar,
+    origin: &Origin,
 ) -> Result<(Cookie<'static>, String), Error> {
     let app = &state.app;
     let stale = || {
@@ -201,24 +203,29 @@ async fn finish(
         email: identity.email,
         email_verified: identity.email_verified,
     };
-    let user = users::sign_in(app, &identity).await?;
+    let user = users::sign_in(app, &identity, origin).await?;
     // A session that this browser already had ends: whoever planted it gains nothing (session fixation).
     if let Some(old) = live(app, headers).await? {
-        sessions::end(app, &old).await?;
+        sessions::end(app, &old, origin).await?;
     }
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("browser");
-    let token = sessions::start_browser(app, &user, label).await?;
+    let token = sessions::start_browser(app, &user, label, origin).await?;
     Ok((cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS), attempt.return_to))
 }
 
-async fn sign_out(State(state): State<ServerState>, headers: HeaderMap, jar: CookieJar) -> Response {
+async fn sign_out(
+    State(state): State<ServerState>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    jar: CookieJar,
+) -> Response {
     if !same_origin(&state.app, &headers) {
         return pages::problem(StatusCode::FORBIDDEN, "Not signed out", "The request came from another site.");
     }
     match live(&state.app, &headers).await {
         Ok(None) => {}
         Ok(Some(live)) => {
-            if let Err(error) = sessions::end(&state.app, &live).await {
+            if let Err(error) = sessions::end(&state.app, &live, &origin).await {
                 return failure(&error);
             }
         }

@@ -12,7 +12,7 @@ use super::error::ApiResult;
 #[utoipa::path(get, path = "/me", tag = "users", responses((status = 200, body = Me)))]
 pub(super) async fn me(State(app): State<App>, Caller(ctx): Caller) -> ApiResult<Json<Me>> {
     let user = users::get(&app, &ctx.user).await?;
-    let organizations = organizations::list(&app, &ctx.user).await?;
+    let organizations = organizations::list(&app, &ctx).await?;
     let membership = |(organization, role): (hexabase_backends::store::organizations::Organization, _)| Membership {
         organization: organization.id,
         name: organization.name.into(),

@@ -76,7 +76,7 @@ pub(super) async fn list(
     let organization = id("organization", &organization)?;
     let window = paging::window::<WorkspaceId>(&query)?;
     let rows =
-        workspaces::list(&app, &ctx.user, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+        workspaces::list(&app, &ctx, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
     Ok(page(&app, rows, window.limit))
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn list_mine(
 ) -> ApiResult<Json<Page<Workspace>>> {
     let window = paging::window::<WorkspaceId>(&PageQuery { cursor, limit })?;
     let after = window.after.as_ref();
-    let rows = workspaces::list_mine(&app, &ctx.user, name.as_deref(), after, u64::from(window.limit) + 1).await?;
+    let rows = workspaces::list_mine(&app, &ctx, name.as_deref(), after, u64::from(window.limit) + 1).await?;
     Ok(page(&app, rows, window.limit))
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn get(
     Path(workspace): Path<String>,
 ) -> ApiResult<Json<Workspace>> {
     let workspace = id("workspace", &workspace)?;
-    Ok(Json(details(&app, workspaces::get(&app, &ctx.user, &workspace).await?)))
+    Ok(Json(details(&app, workspaces::get(&app, &ctx, &workspace).await?)))
 }
 
 /// Asks for a workspace to be removed with everything in it. It is gone when its phase is `deleted`.
@@ -128,7 +128,7 @@ pub(super) async fn kubeconfig(
     Path(workspace): Path<String>,
 ) -> ApiResult<Response> {
     let workspace = id("workspace", &workspace)?;
-    let found = workspaces::get(&app, &ctx.user, &workspace).await?;
+    let found = workspaces::get(&app, &ctx, &workspace).await?;
     let text = crate::kubeconfig::render(&app.settings, &found.workspace);
     Ok(([(header::CONTENT_TYPE, "application/yaml")], text).into_response())
 }
