@@ -1,7 +1,8 @@
 //! Who may do what: the one place that decides.
 //!
-//! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
-//! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
+//! Two questions, in this order: may the *person* do it, by organisation role and group, or as staff by break-glass while
+//! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
+//! whatever its owner may do.
 
 use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
@@ -15,6 +16,10 @@ use hexabase_core::tokens::TokenAccess;
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
 
+/// Said to staff under break-glass who would make access that outlasts it.
+pub(crate) const LASTING: &str =
+    "access by break-glass ends by itself and gives no access that lasts; a member of the organization can";
+
 /// What a person can do with their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountAction {
@@ -24,6 +29,8 @@ pub enum AccountAction {
     Change,
     /// Make and end sessions, tokens and identities; a token may not make tokens.
     ManageCredentials,
+    /// See what was done to it, from where and by what.
+    ViewAudit,
 }
 
 /// What can be done in an organisation.
@@ -33,6 +40,23 @@ pub enum OrganizationAction {
     View,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// See who changed what in it, and from where.
+    ViewAudit,
+    /// See its service accounts and their tokens.
+    ViewServiceAccounts,
+    /// Make and delete service accounts, and their tokens.
+    ManageServiceAccounts,
+}
+
+impl OrganizationAction {
+    fn writes(self) -> bool {
+        !matches!(self, Self::View | Self::ViewAudit | Self::ViewServiceAccounts)
+    }
+
+    /// Whether it gives whoever does it access that outlasts break-glass.
+    fn lasts(self) -> bool {
+        matches!(self, Self::CreateWorkspace | Self::ManageServiceAccounts)
+    }
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -55,12 +79,14 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
     }
-    may_write(ctx, action != AccountAction::View)
+    may_write(ctx, !matches!(action, AccountAction::View | AccountAction::ViewAudit))
 }
 
 /// The organisation, if the caller may do `action` there.
@@ -74,15 +100,28 @@ pub async fn organization(
     organization: &OrganizationId,
     action: OrganizationAction,
 ) -> Result<OrganizationScope> {
-    let found = organizations::scope_for(db, &ctx.user, organization).await?;
-    let scope = found.ok_or(Error::NotFound("organization"))?;
+    let ordinary = organizations::scope_for(db, &ctx.user, organization).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.role() == OrganizationRole::Admin);
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            organizations::scope_by_break_glass(db, &ctx.user, organization, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("organization"))?;
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, action != OrganizationAction::View)?;
+    may_write(ctx, action.writes())?;
+    if scope.break_glass().is_some() && action.lasts() {
+        return Err(Error::Forbidden(LASTING.to_owned()));
+    }
     let what = match (action, scope.role()) {
         (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
+        (OrganizationAction::ViewServiceAccounts, OrganizationRole::Member) => "see its service accounts",
+        (OrganizationAction::ManageServiceAccounts, OrganizationRole::Member) => "manage its service accounts",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
@@ -103,7 +142,15 @@ pub async fn workspace(
     if only.is_some_and(|only| only != workspace) {
         return Err(Error::NotFound("workspace"));
     }
-    let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
+    let ordinary = workspaces::scope_for(db, &ctx.user, workspace).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.organization_role() == Some(OrganizationRole::Admin));
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            workspaces::scope_by_break_glass(db, &ctx.user, workspace, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
     if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);

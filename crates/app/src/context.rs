@@ -60,10 +60,15 @@ impl App {
     /// # Errors
     /// The system's random source failed.
     pub fn new_id<T: Id>(&self) -> Result<T> {
-        let mut random = [0_u8; 8];
-        SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
-        Ok(T::from_parts(self.clock.now(), u64::from_ne_bytes(random)))
+        new_id(&self.clock)
     }
+}
+
+/// A new id, for who has a clock and no more.
+pub(crate) fn new_id<T: Id>(clock: &Clock) -> Result<T> {
+    let mut random = [0_u8; 8];
+    SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
+    Ok(T::from_parts(clock.now(), u64::from_ne_bytes(random)))
 }
 
 /// Something that happened without anybody asking for it just then, for the live feed.

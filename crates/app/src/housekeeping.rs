@@ -1,14 +1,17 @@
 //! Forgetting what is over, so that no table grows with the number of sign-ins.
 
-use hexabase_backends::store::{authorization_codes, device_codes, idempotency, refresh_tokens};
+use hexabase_backends::store::{api_tokens, authorization_codes, device_codes, idempotency, refresh_tokens};
 
 use crate::context::App;
 use crate::error::Result;
 
 /// Seconds for which what is over is kept all the same: a second use of a code or token is told apart from nonsense.
 const KEEP_SECONDS: i64 = 24 * 3600;
+/// The same for API tokens, which sit in pipelines that run once a month: whoever looks is told that it ended, not that it
+/// never was.
+const KEEP_TOKENS_SECONDS: i64 = 60 * 24 * 3600;
 
-/// Removes codes, tokens and idempotent answers that were over a day ago; says how many rows.
+/// Removes codes, tokens and idempotent answers that were over long enough ago; says how many rows.
 pub async fn sweep(app: &App) -> Result<u64> {
     let now = app.clock.now();
     let before = now.plus_seconds(-KEEP_SECONDS);
@@ -17,6 +20,7 @@ pub async fn sweep(app: &App) -> Result<u64> {
     removed += device_codes::purge(&tx, before).await?;
     removed += refresh_tokens::purge(&tx, before).await?;
     removed += idempotency::purge(&tx, now).await?;
+    removed += api_tokens::purge(&tx, now.plus_seconds(-KEEP_TOKENS_SECONDS)).await?;
     tx.commit().await?;
     Ok(removed)
 }

@@ -11,7 +11,7 @@ use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey 
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Store, groups, users, workspace_members};
 use hexabase_core::groups::effective_groups;
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::Issuer;
 use hexabase_oidc::claims::{MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
@@ -22,6 +22,7 @@ use hexabase_oidc::random::random_id;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
+use crate::gateway::Basis;
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
@@ -200,7 +201,7 @@ pub async fn workspace_token(
     app: &App,
     workspace: &WorkspaceId,
     user: &UserId,
-    session: &SessionId,
+    basis: &Basis,
     nonce: Option<String>,
 ) -> Result<(String, i64)> {
     check_member(app, workspace, user).await?;
@@ -214,7 +215,7 @@ pub async fn workspace_token(
         subject: user.as_str(),
         audience: workspace.as_str(),
         workspace: workspace.as_str(),
-        session: session.as_str(),
+        session: &basis.to_string(),
         groups: effective_groups(&nodes, &direct).into_iter().map(String::from).collect(),
         email: person.email.filter(|_| person.email_verified),
         name: Some(person.display_name.into()),

@@ -8,7 +8,9 @@
 //! server ──► use case ──► Tx { rows + job } ──► bell ──► worker ──► jobs::run ──► reconcile ──► Tx { status + event }
 //! ```
 
+pub mod audit;
 pub mod authz;
+pub mod break_glass;
 pub mod clock;
 pub mod context;
 pub mod error;
@@ -23,7 +25,10 @@ pub mod oauth;
 pub mod organizations;
 pub mod plans;
 pub mod projects;
+pub mod service_accounts;
 pub mod sessions;
+pub mod tokens;
+mod user_agent;
 pub mod users;
 pub mod workspaces;
 

@@ -49,7 +49,10 @@ pub async fn add(
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
-    let user = find(&tx, who).await?;
+    let user = find(&tx, &scope, who).await?;
+    if scope.break_glass().is_some() && user == ctx.user {
+        return Err(Error::Forbidden(authz::LASTING.to_owned()));
+    }
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
     if !workspace_members::is_member(&tx, &scope, &user).await? {
@@ -65,7 +68,8 @@ pub async fn add(
     for group in &chosen {
         groups::add_member(&tx, &scope, group, &user).await?;
     }
-    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    let named: Vec<&str> =
+        nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
     change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
@@ -91,9 +95,13 @@ fn change(
     app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
-async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
+async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
     let found = match who {
-        Invitee::User(id) => users::get(tx, id).await?,
+        Invitee::User(id) => {
+            // A service account that is deleted meanwhile must leave no access behind.
+            users::lock(tx, id).await?;
+            users::get(tx, id).await?.filter(|user| user.may_join(scope.organization()))
+        }
         Invitee::Email(address) => {
             let mut found = users::find_by_verified_email(tx, address).await?;
             if found.len() > 1 {
@@ -176,6 +184,8 @@ async fn is_last_admin(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result
     let nodes = groups::nodes(tx, scope).await?;
     let Some(admins) = nodes.iter().find(|node| node.name.as_str() == WS_ADMINS) else { return Ok(false) };
     let memberships = groups::memberships(tx, scope).await?;
-    let mut holders = memberships.iter().filter(|(group, _)| *group == admins.id).map(|(_, holder)| holder);
-    Ok(holders.clone().any(|holder| holder == user) && holders.all(|holder| holder == user))
+    let holders = memberships.into_iter().filter(|(group, _)| *group == admins.id).map(|(_, holder)| holder);
+    // A program does not count: it answers nobody who asks for access.
+    let people = users::people_among(tx, &holders.collect::<Vec<_>>()).await?;
+    Ok(people == [user.clone()])
 }

@@ -27,6 +27,10 @@ pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organizat
     };
     let tx = app.store.begin().await?;
     users::lock(&tx, &ctx.user).await?;
+    if users::get(&tx, &ctx.user).await?.is_some_and(|user| user.service_of.is_some()) {
+        let sentence = "a service account belongs to its organization and makes no other one; a person may";
+        return Err(Error::Forbidden(sentence.to_owned()));
+    }
     let mine = organizations::list_for_user(&tx, &ctx.user, None, MAX_PAGE).await?;
     if mine.iter().filter(|(_, role)| *role == OrganizationRole::Admin).count() >= MAX_CREATED {
         return Err(Error::LimitReached(format!("one person administers at most {MAX_CREATED} organizations")));

@@ -60,6 +60,7 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -
         email: identity.email.clone(),
         email_verified: identity.email.is_some() && identity.email_verified,
         created_at: now,
+        service_of: None,
     };
     let tx = app.store.begin().await?;
     if let Some(known) = users::find_by_identity(&tx, &identity.issuer, &identity.subject).await? {

@@ -1,11 +1,16 @@
 //! From the names that people write to ids.
 
+use std::str::FromStr;
+
 use hexabase_api::members::Member;
 use hexabase_api::organizations::Organization;
 use hexabase_api::projects::Project;
+use hexabase_api::service_accounts::ServiceAccount;
+use hexabase_api::tokens::ApiToken;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{ApiTokenId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
+use serde::de::DeserializeOwned;
 
 use crate::client::{Api, Fetched};
 use crate::error::{Error, Kind, Result};
@@ -50,9 +55,14 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
     }
 }
 
-/// The organisation of that name or id; without one, the only one or the personal one.
+/// The organisation of that name or id; without one, the only one or the personal one. One that is not listed may still be
+/// found by its id: break-glass gives access without membership.
 pub(crate) async fn organization(api: &Api, wanted: Option<&str>) -> Result<Organization> {
-    choose_organization(api.list(&["organizations"], &[]).await?.value, wanted)
+    let mine: Vec<Organization> = api.list(&["organizations"], &[]).await?.value;
+    match wanted.and_then(|wanted| wanted.parse::<OrganizationId>().ok()) {
+        Some(id) if mine.iter().all(|one| one.id != id) => Ok(api.get(&["organizations", id.as_str()]).await?.value),
+        _ => choose_organization(mine, wanted),
+    }
 }
 
 fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
@@ -123,6 +133,47 @@ pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) 
             let visible =
                 members.value.into_iter().map(|member| member.email.unwrap_or_else(|| member.user.to_string()));
             Err(not_found("member", wanted, visible))
+        }
+    }
+}
+
+/// The id of the token below `place` that is given by name or id.
+pub(crate) async fn token_id(api: &Api, place: &[&str], wanted: &str) -> Result<ApiTokenId> {
+    let called = |token: ApiToken| (token.name, token.id);
+    below(api, "token", place, wanted, called).await
+}
+
+/// The id of the service account below `place` that is given by name or id.
+pub(crate) async fn service_account_id(api: &Api, place: &[&str], wanted: &str) -> Result<UserId> {
+    let called = |account: ServiceAccount| (account.name, account.id);
+    below(api, "service account", place, wanted, called).await
+}
+
+/// The id of one thing in the list at `place`, where names need not be unique.
+async fn below<T, I>(
+    api: &Api,
+    what: &str,
+    place: &[&str],
+    wanted: &str,
+    called: impl Fn(T) -> (String, I),
+) -> Result<I>
+where
+    T: DeserializeOwned,
+    I: FromStr + ToString,
+{
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Vec<(String, I)> = api.list::<T>(place, &[]).await?.value.into_iter().map(called).collect();
+    let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    let mut matches: Vec<I> = all.into_iter().filter(|(name, _)| name == wanted).map(|(_, id)| id).collect();
+    match matches.len() {
+        0 => Err(not_found(what, wanted, names)),
+        1 => Ok(matches.remove(0)),
+        _ => {
+            let ids: Vec<_> = matches.iter().map(ToString::to_string).collect();
+            Err(Error::new(Kind::Usage, format!("several of the kind {what} are named {wanted}"))
+                .hint(format!("give the id: {}", ids.join(", "))))
         }
     }
 }

@@ -54,18 +54,26 @@ pub fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// Opens the database and brings its schema up to date.
+/// Opens the database.
 ///
 /// # Errors
-/// It cannot be reached, or is of a newer version.
-pub async fn migrate(config: &Config) -> Result<Store> {
+/// It cannot be reached.
+pub async fn open(config: &Config) -> Result<Store> {
     private_folder(&config.data_dir)?;
     let url = secret("store.url", config.store.url.as_ref(), config.store.url_file.as_deref())?;
     let url = match &url {
         Some(url) => url.expose_secret().to_owned(),
         None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()),
     };
-    let store = Store::connect(&url.parse()?).await.context("the database cannot be opened")?;
+    Store::connect(&url.parse()?).await.context("the database cannot be opened")
+}
+
+/// Opens the database and brings its schema up to date.
+///
+/// # Errors
+/// It cannot be reached, or is of a newer version.
+pub async fn migrate(config: &Config) -> Result<Store> {
+    let store = open(config).await?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
 }

@@ -27,7 +27,7 @@ pub struct UserInfo {
 /// [`Error::Unauthenticated`](crate::Error::Unauthenticated) for a token that is not accepted.
 pub async fn user_info(app: &App, realm: &Realm, token: &str) -> Result<UserInfo> {
     let user = match realm {
-        Realm::Platform => sessions::from_access_token(app, token).await?.user,
+        Realm::Platform => sessions::from_access_token(app, token, None).await?.user,
         Realm::Workspace(workspace) => gateway::identify(app, workspace, token).await?.user,
     };
     let person = users::get(app, &user).await?;

@@ -1,6 +1,6 @@
 //! Organisations, who belongs to them, and the scope through which their rows are read.
 
-use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
@@ -11,7 +11,7 @@ use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
-use super::{StoreError, Tx, capped};
+use super::{StoreError, Tx, break_glass, capped};
 use crate::entities::organizations::{organization, organization_member};
 use crate::entities::workspaces::{workspace, workspace_member};
 
@@ -52,6 +52,7 @@ pub struct OrganizationScope {
     id: OrganizationId,
     user: UserId,
     role: OrganizationRole,
+    break_glass: Option<BreakGlassId>,
 }
 
 impl OrganizationScope {
@@ -68,6 +69,11 @@ impl OrganizationScope {
     /// What the person may do in it.
     pub fn role(&self) -> OrganizationRole {
         self.role
+    }
+
+    /// The break-glass by which the person, who is no admin, is treated as one.
+    pub fn break_glass(&self) -> Option<&BreakGlassId> {
+        self.break_glass.as_ref()
     }
 }
 
@@ -89,11 +95,40 @@ pub async fn scope_for(
     organization: &OrganizationId,
 ) -> Result<Option<OrganizationScope>, StoreError> {
     let Some(role) = role_of(db, user, organization).await? else { return Ok(None) };
+    let scope = OrganizationScope { id: organization.clone(), user: user.clone(), role, break_glass: None };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+/// The scope of `user` as an admin by break-glass, while that lasts; `None` for everybody else, and when the organisation does
+/// not exist or is deleted.
+pub async fn scope_by_break_glass(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Option<OrganizationScope>, StoreError> {
+    let Some(given) = break_glass::find(db, organization, user, now).await? else { return Ok(None) };
+    let scope = OrganizationScope {
+        id: organization.clone(),
+        user: user.clone(),
+        role: OrganizationRole::Admin,
+        break_glass: Some(given.id),
+    };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+async fn is_living(db: &impl Db, organization: &OrganizationId) -> Result<bool, StoreError> {
     let living = organization::Entity::find_by_id(organization.as_str())
         .filter(organization::Column::DeletedAt.is_null())
         .one(db.conn())
         .await?;
-    Ok(living.map(|_| OrganizationScope { id: organization.clone(), user: user.clone(), role }))
+    Ok(living.is_some())
+}
+
+/// Locks a living organisation for an operator, who belongs to none; `false` when there is no such organisation.
+pub async fn lock_for_operator(tx: &Tx, organization: &OrganizationId) -> Result<bool, StoreError> {
+    organization::Entity::find_by_id(organization.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    is_living(tx, organization).await
 }
 
 pub(super) async fn role_of(
@@ -154,7 +189,7 @@ pub async fn insert(tx: &Tx, organization: &Organization, founder: &UserId) -> R
     };
     db::insert(tx.conn(), model).await?;
     let role = OrganizationRole::Admin;
-    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role };
+    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role, break_glass: None };
     add_member(tx, &scope, founder, role, organization.created_at).await?;
     Ok(scope)
 }

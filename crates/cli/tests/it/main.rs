@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which clippy does not see as tests")]
 
+mod audit;
 mod exit_codes;
 mod harness;
 mod kubectl;
 mod login;
 mod output;
 mod session;
+mod sessions;
 mod stub;
 mod stub_oauth;
 mod tls;
+mod tokens;
 mod workspaces;

@@ -22,6 +22,11 @@ const IN_FLIGHT_SECONDS: i64 = 60;
 const KEEP_SECONDS: i64 = 24 * 3600;
 const HEADER: &str = "idempotency-key";
 
+/// What is kept for a repeated request in place of the body, where that holds a secret; put it among the extensions of the
+/// answer.
+#[derive(Debug, Clone)]
+pub struct Kept(pub String);
+
 /// Applies the key, where one is given with a POST.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let key = request.headers().get(HEADER).cloned();
@@ -70,9 +75,11 @@ async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Reques
 
 /// Stores the answer, unless it is one that trying again may change.
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(hexabase_app::Error::internal)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|_| !parts.status.is_server_error());
+    let kept = parts.extensions.remove::<Kept>();
+    let body = kept.as_ref().map_or_else(|| std::str::from_utf8(&bytes).ok(), |Kept(text)| Some(text.as_str()));
+    let text = body.filter(|_| !parts.status.is_server_error());
     if let Err(error) = store(app, keyed, parts.status, text).await {
         tracing::warn!(%error, "an idempotent answer could not be kept");
     }

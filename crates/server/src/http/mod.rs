@@ -6,6 +6,7 @@
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod audit;
 pub mod caller;
 mod device;
 mod error;
@@ -19,7 +20,10 @@ mod paging;
 mod plans;
 mod projects;
 pub mod request_id;
+mod service_accounts;
+mod sessions;
 mod sign_in;
+mod tokens;
 mod users;
 mod workspaces;
 
@@ -54,6 +58,11 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get))
@@ -67,6 +76,14 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(members::list_groups))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(service_accounts::list, service_accounts::create))
+        .routes(routes!(service_accounts::get, service_accounts::delete))
+        .routes(routes!(service_accounts::list_tokens, service_accounts::create_token))
+        .routes(routes!(service_accounts::revoke_token))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::head))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::list_own))
         .routes(routes!(events::stream))
 }
 

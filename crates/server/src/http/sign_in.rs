@@ -4,11 +4,11 @@
 //! has to be remembered meanwhile lies sealed in a cookie of this browser, so that nothing is stored for visitors who never
 //! come back, and a callback that belongs to another browser is refused.
 
-use axum::{Extension, Router};
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};
@@ -56,7 +56,7 @@ pub(super) fn router() -> Router<ServerState> {
 pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error> {
     let jar = CookieJar::from_headers(headers);
     let Some(cookie) = jar.get(SESSION_COOKIE) else { return Ok(None) };
-    match sessions::from_cookie(app, cookie.value()).await {
+    match sessions::from_cookie(app, cookie.value(), None).await {
         Ok(live) => Ok(Some(live)),
         Err(Error::Unauthenticated(_)) => Ok(None),
         Err(error) => Err(error),
@@ -210,7 +210,8 @@ async fn finish(
     }
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("browser");
     let token = sessions::start_browser(app, &user, label, origin).await?;
-    Ok((cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS), attempt.return_to))
+    // The browser keeps it as long as it can ever be good; how long that is without use, the server decides.
+    Ok((cookie(SESSION_COOKIE, token, sessions::BROWSER_MOST_SECONDS), attempt.return_to))
 }
 
 async fn sign_out(

@@ -5,6 +5,8 @@
 
 mod support;
 
+mod audit;
+mod break_glass;
 mod events;
 mod gateway;
 mod idempotency;
@@ -15,6 +17,9 @@ mod organizations;
 mod problems;
 mod processes;
 mod projects;
+mod service_accounts;
+mod sessions;
 mod sign_in;
 mod strangers;
+mod tokens;
 mod workspaces;

@@ -7,39 +7,72 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, text};
+use crate::support::{Person, Platform, claims, text};
+use crate::tokens::{in_a_day, make_token};
 
 /// Ids to put into a path.
 #[derive(Clone, Debug)]
-struct Ids {
-    organization: String,
-    workspace: String,
-    project: String,
-    user: String,
+pub(crate) struct Ids {
+    pub(crate) organization: String,
+    pub(crate) workspace: String,
+    pub(crate) project: String,
+    pub(crate) user: String,
+    pub(crate) session: String,
+    pub(crate) token: String,
+    pub(crate) account: String,
 }
 
 impl Ids {
-    fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         let absent = |prefix: &str| format!("{prefix}-00000000000000000000");
-        Self { organization: absent("org"), workspace: absent("ws"), project: absent("prj"), user: absent("usr") }
+        Self {
+            organization: absent("org"),
+            workspace: absent("ws"),
+            project: absent("prj"),
+            user: absent("usr"),
+            session: absent("ses"),
+            token: absent("tok"),
+            account: absent("usr"),
+        }
     }
 
     fn malformed() -> Self {
         let malformed = || "nonsense".to_owned();
-        Self { organization: malformed(), workspace: malformed(), project: malformed(), user: malformed() }
+        Self {
+            organization: malformed(),
+            workspace: malformed(),
+            project: malformed(),
+            user: malformed(),
+            session: malformed(),
+            token: malformed(),
+            account: malformed(),
+        }
     }
 
     /// What `person` has: an organisation, a workspace, a project.
-    async fn of(person: &Person) -> Result<Self> {
+    pub(crate) async fn of(person: &Person) -> Result<Self> {
         let workspace = person.workspace("shop").await?;
         let path = format!("/api/v1/workspaces/{workspace}/projects");
         let project = text(&person.api.post(&path, &json!({ "name": "web" })).await?.expect(201)?.json()?["id"]);
-        Ok(Self { organization: person.organization.clone(), workspace, project, user: person.id.clone() })
+        let session = text(&claims(person.api.token())?["sid"]);
+        let accounts = format!("/api/v1/organizations/{}/service-accounts", person.organization);
+        let account = text(&person.api.post(&accounts, &json!({ "name": "x" })).await?.expect(201)?.json()?["id"]);
+        let token = make_token(&person.api, "/api/v1/me/tokens", json!({ "name": "deploy", "access": "read" })).await?;
+        Ok(Self {
+            organization: person.organization.clone(),
+            workspace,
+            project,
+            user: person.id.clone(),
+            session,
+            token: token.id,
+            account,
+        })
     }
 
-    fn fill(&self, path: &str) -> String {
+    pub(crate) fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
-        path.replace("{project}", &self.project).replace("{user}", &self.user)
+        let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
+        path.replace("{session}", &self.session).replace("{token}", &self.token).replace("{account}", &self.account)
     }
 }
 
@@ -50,7 +83,11 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
-        ("get" | "delete", _) => None,
+        ("post", "/organizations/{organization}/service-accounts") => Some(json!({ "name": "other" })),
+        ("post", "/me/tokens" | "/organizations/{organization}/service-accounts/{account}/tokens") => {
+            Some(json!({ "name": "x", "access": "read", "expires_at": in_a_day() }))
+        }
+        ("post", "/me/sessions/end-others") | ("get" | "delete", _) => None,
         _ => anyhow::bail!("{method} {path} is new: give it a body here"),
     })
 }

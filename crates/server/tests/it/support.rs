@@ -135,8 +135,15 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
-        let file = self.data().join("hexabase.db");
-        Ok(Store::connect(&format!("sqlite://{}", file.display()).parse()?).await?)
+        Ok(Store::connect(&self.database().parse()?).await?)
+    }
+
+    /// Where its database is, for who wants to change it behind the platform's back.
+    pub(crate) fn database(&self) -> String {
+        match &self.folder.database {
+            Some(database) => database.address().to_owned(),
+            None => format!("sqlite://{}", self.data().join("hexabase.db").display()),
+        }
     }
 
     /// Its signing keys, with which a test makes tokens that only a stolen key could.
