@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::layout::{Layout, Ports, State, boot_id};
 use super::preflight::Facts;
-use super::{Options, teardown};
+use super::{Options, strays, teardown};
 use super::{addons, cgroups, containerd, control_plane, images, kube, network, node, packages, pki, process, traces};
 use crate::progress::{Progress, seconds};
 use crate::tools::{self, DEVHOST};
@@ -36,7 +36,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         return Ok((layout, state.clone()));
     }
 
-    process::end_strays(&layout, &settings::cache_root()?.join("tools"));
+    strays::end(&strays::find(&layout, &settings::cache_root()?));
     let ports = known.as_ref().map_or(Ports::from_base(options.port_base), |state| state.ports);
     let missing = tools::missing(DEVHOST)?;
     progress.step("check this machine", || Facts::gather(&layout, known.as_ref(), ports, &missing)?.check())?;

@@ -18,7 +18,9 @@ mod node;
 pub(crate) mod packages;
 mod pki;
 mod preflight;
+mod proc;
 pub(crate) mod process;
+mod strays;
 mod teardown;
 pub(crate) mod traces;
 

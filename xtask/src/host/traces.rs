@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::{BRIDGE, Layout, NETWORK};
-use super::{cgroups, firewall, network};
+use super::{cgroups, firewall, network, proc};
 use crate::cmd;
 
 /// Folders outside the cache in which containerd, the kubelet and network plugins leave files.
@@ -121,16 +121,12 @@ pub(crate) fn processes(layout: &Layout) -> Vec<(u32, String)> {
     let root = layout.root().display().to_string();
     let members = cgroups::members();
     let mut found = Vec::new();
-    for name in names_in("/proc") {
-        let Ok(pid) = name.parse::<u32>() else { continue };
-        let folder = Path::new("/proc").join(&name);
-        let command = fs::read(folder.join("cmdline")).unwrap_or_default();
-        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
-        let program = String::from_utf8_lossy(program).into_owned();
-        let text = String::from_utf8_lossy(&command);
-        let shim = program.contains("containerd-shim") && text.contains(&root);
-        let daemon = program.ends_with("/containerd") && text.contains(&root);
-        if members.contains(&pid) || shim || daemon {
+    for pid in proc::pids() {
+        let command = proc::command_line(pid);
+        let program = command.first().cloned().unwrap_or_default();
+        let on_our_files = || command.iter().any(|argument| argument.contains(&root));
+        let daemon = program.contains("containerd-shim") || program.ends_with("/containerd");
+        if members.contains(&pid) || (daemon && on_our_files()) {
             found.push((pid, if program.is_empty() { "ended".into() } else { program }));
         }
     }
