@@ -53,8 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut count = Count::default();
     run.step("tests", || test(&["--workspace", "--locked"], &[], &mut count));
     if !options.quick {
-        let mut host = None;
         run.step("no trace of a host cluster", || no_trace(&mut count));
+        let _hold = host::hold()?;
+        let mut host = None;
         run.step("host cluster", || {
             host = Some(host::ensure(&host::Options { yes: options.yes, ..host::Options::default() })?);
             Ok(())

@@ -9,6 +9,7 @@ mod demo;
 mod generate;
 mod hash;
 mod host;
+mod lock;
 mod people;
 mod platform;
 mod progress;

@@ -44,6 +44,11 @@ pub(crate) fn is_ci() -> bool {
     var("CI").is_some_and(|value| value != "false" && value != "0")
 }
 
+/// True if this machine may be changed.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// True when a person can answer a question.
 pub(crate) fn is_interactive() -> bool {
     !is_ci() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
+use crate::lock::{self, Lock};
+
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 #[group(id = "bench")]
@@ -64,6 +66,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let names: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
         bail!("there is no such bench; there are: {}", names.join(", "));
     }
+    let Some(_alone) = Lock::try_exclusive(&lock::path("bench")?)? else {
+        bail!("another bench is running on this machine: wait for its end, or end it");
+    };
     let mut figures = Vec::new();
     for (_, bench) in chosen {
         figures.extend(bench()?);

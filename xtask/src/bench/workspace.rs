@@ -26,6 +26,7 @@ const WRITES: usize = 300;
 /// Measures it all on a fresh platform, and removes what it made.
 pub(crate) fn run() -> Result<Vec<Figure>> {
     let progress = Progress::new();
+    let _hold = host::hold()?;
     let host = host::ensure(&host::Options::default())?;
     let programs = progress.long_step("build for release", check::build_release)?;
     let layout = host::layout()?;

@@ -3,11 +3,12 @@
 
 mod story;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::check;
 use crate::host;
+use crate::lock::{self, Lock};
 use crate::platform::{self, Which};
 use crate::progress::{Progress, seconds};
 
@@ -24,6 +25,10 @@ pub(crate) struct Options {
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let Some(_alone) = Lock::try_exclusive(&lock::path("demo")?)? else {
+        bail!("another demonstration is running on this machine: wait for its end, or end it");
+    };
+    let _hold = host::hold()?;
     let progress = Progress::new();
     eprintln!("The host cluster");
     let host = host::ensure(&options.host)?;

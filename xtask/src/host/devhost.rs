@@ -5,17 +5,19 @@
 //! preflight -> packages -> tools -> images -> network -> containerd -> kine -> API server -> kubelet -> kube-proxy -> addons
 //! ```
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::layout::{Layout, Ports, State, boot_id};
-use super::preflight::Facts;
+use super::preflight::{Facts, belongs_to};
 use super::{Options, strays, teardown};
-use super::{addons, cgroups, containerd, control_plane, images, kube, network, node, packages, pki, process, traces};
+use super::{addons, cgroups, containerd, control_plane, images, kube, network, node};
+use super::{owner, packages, pki, process, traces};
+use crate::lock::{self, Lock};
 use crate::progress::{Progress, seconds};
 use crate::tools::{self, DEVHOST};
 use crate::{cmd, settings};
@@ -28,7 +30,7 @@ pub(crate) const PROCESSES: [&str; 7] =
 pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, State)> {
     let layout = Layout::locate()?;
     let _lock = lock(progress)?;
-    let known = State::load(&layout)?;
+    let known = known(&layout)?;
     if let Some(state) = &known
         && is_up(&layout, state)?
     {
@@ -36,10 +38,17 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         return Ok((layout, state.clone()));
     }
 
-    strays::end(&strays::find(&layout, &settings::cache_root()?));
     let ports = known.as_ref().map_or(Ports::from_base(options.port_base), |state| state.ports);
     let missing = tools::missing(DEVHOST)?;
-    progress.step("check this machine", || Facts::gather(&layout, known.as_ref(), ports, &missing)?.check())?;
+    let strays = strays::find(&layout, &settings::cache_root()?);
+    progress.step("check this machine", || {
+        Facts::gather(&layout, known.as_ref(), ports, &missing, !strays.is_empty())?.check()?;
+        if !strays.is_empty() {
+            strays::end(&strays);
+            Facts::gather(&layout, known.as_ref(), ports, &missing, false)?.check()?;
+        }
+        Ok(())
+    })?;
     let compiler = missing.contains(&tools::Tool::Kine);
     packages::ensure(&packages::missing(compiler), options.yes, progress)?;
     tools::ensure(DEVHOST, progress)?;
@@ -62,9 +71,15 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
 pub(crate) fn down(progress: &Progress) -> Result<()> {
     let layout = Layout::locate()?;
     let _lock = lock(progress)?;
+    if let Some(other) = owner::other(&layout) {
+        bail!("{}", belongs_to(&other));
+    }
     if !fs::exists(layout.root())? && traces::left_behind(&layout).is_empty() {
         progress.say("there is no devhost");
         return Ok(());
+    }
+    if !settings::is_root() {
+        bail!("Taking the devhost down needs root: run it as root.");
     }
     teardown::run(&layout, progress)?;
     progress.say(&format!("devhost is down ({})", seconds(progress.elapsed())));
@@ -74,6 +89,9 @@ pub(crate) fn down(progress: &Progress) -> Result<()> {
 /// Lines that tell what runs.
 pub(crate) fn status() -> Result<Vec<String>> {
     let layout = Layout::locate()?;
+    if let Some(other) = owner::other(&layout) {
+        return Ok(vec![belongs_to(&other)]);
+    }
     let Some(state) = State::load(&layout)? else { return Ok(vec!["devhost: down".into()]) };
     let mut lines = vec![
         format!("devhost: {}", if is_up(&layout, &state)? { "up" } else { "needs repair: run `cargo xtask up`" }),
@@ -163,14 +181,15 @@ fn remember_machine(state: State) -> Result<State> {
     Ok(State { boot: boot_id(), sysctls: network::read_sysctls(), nft_tables, folders, ..state })
 }
 
-/// One xtask at a time changes the devhost.
-fn lock(progress: &Progress) -> Result<File> {
-    let root = settings::cache_root()?;
-    fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-    let file = File::create(root.join("devhost.lock"))?;
-    if file.try_lock().is_err() {
-        progress.say("waiting for another xtask");
-        file.lock().context("cannot lock the devhost")?;
+/// The state of the devhost that is there. Who may not read it is refused later, with a sentence.
+fn known(layout: &Layout) -> Result<Option<State>> {
+    if settings::is_root() { State::load(layout) } else { Ok(None) }
+}
+
+/// One xtask at a time changes the devhost of this machine. Who may not is refused later, with a sentence.
+fn lock(progress: &Progress) -> Result<Option<Lock>> {
+    if !settings::is_root() {
+        return Ok(None);
     }
-    Ok(file)
+    Lock::exclusive(&lock::path("devhost")?, || progress.say("waiting for another xtask")).map(Some)
 }

@@ -15,6 +15,7 @@ mod kube;
 mod layout;
 mod network;
 mod node;
+mod owner;
 pub(crate) mod packages;
 mod pki;
 mod preflight;
@@ -28,9 +29,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::lock::{self, Lock};
 use crate::progress::Progress;
 use crate::settings;
 use crate::tools::Tools;
@@ -130,6 +132,11 @@ pub(crate) fn is_up() -> Result<bool> {
     Ok(process::recorded(&layout).iter().any(|name| process::running(&layout, name).is_some()))
 }
 
+/// Keeps `down` away from the host cluster as long as it is held.
+pub(crate) fn hold() -> Result<Lock> {
+    Lock::shared(&lock::path("use")?, || eprintln!("  waiting: the host cluster is being taken down"))
+}
+
 /// Where the records and logs of our processes lie.
 pub(crate) fn layout() -> Result<layout::Layout> {
     layout::Layout::locate()
@@ -138,6 +145,9 @@ pub(crate) fn layout() -> Result<layout::Layout> {
 /// Takes down what the last `ensure` made.
 pub(crate) fn down() -> Result<()> {
     let progress = Progress::new();
+    let Some(_alone) = Lock::try_exclusive(&lock::path("use")?)? else {
+        bail!("a demo, a check or a bench is running on the host cluster: wait for its end, or end it");
+    };
     let noted = fs::read_to_string(record()?).ok();
     match noted.as_deref().and_then(HostKind::from_name) {
         None | Some(HostKind::Devhost) => devhost::down(&progress)?,

@@ -94,8 +94,8 @@ pub(crate) fn bridge_exists() -> bool {
     Path::new("/sys/class/net").join(BRIDGE).exists()
 }
 
-/// The folder of the devhost that a bridge of our name belongs to.
-pub(crate) fn bridge_owner() -> Option<String> {
+/// What a bridge of our name is labelled with: the folder of the devhost that it belongs to.
+pub(crate) fn bridge_label() -> Option<String> {
     let alias = fs::read_to_string(format!("/sys/class/net/{BRIDGE}/ifalias")).ok()?;
     Some(alias.trim().to_owned())
 }
@@ -117,7 +117,7 @@ pub(crate) fn load_bridge_module() -> Result<()> {
 /// True if bridge, route and table are as wanted.
 pub(crate) fn is_ready(layout: &Layout, state: &State) -> bool {
     let route = || cmd::output(cmd::system("ip").args(["-4", "route", "show", &state.service_cidr]));
-    bridge_owner().is_some_and(|owner| owner == layout.root().display().to_string())
+    bridge_label().is_some_and(|label| label == layout.root().display().to_string())
         && route().is_ok_and(|text| text.contains(BRIDGE))
         && has_table("ip", NETWORK)
         && has_address(state)

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::cgroups;
 use super::layout::{BRIDGE, Layout, Ports, State};
-use super::{network, process, traces};
+use super::{cgroups, network, owner, process, traces};
+use crate::settings;
 use crate::tools::{self, Tool};
 
 const FREE_GIB: u64 = 10;
@@ -31,28 +31,33 @@ pub(crate) struct Facts {
     pub(crate) go_installed: Option<(u32, u32, u32)>,
     /// Ports that somebody else listens on, with what we want them for.
     pub(crate) ports_taken: Vec<(u16, &'static str)>,
-    /// The folder of another devhost that holds our bridge; empty if unknown.
-    pub(crate) other_bridge: Option<String>,
+    /// The folder of another devhost on this machine; empty if unknown.
+    pub(crate) other_devhost: Option<String>,
     pub(crate) other_kube_proxy: bool,
     pub(crate) other_kubelet: bool,
 }
 
 impl Facts {
-    /// Looks. `missing` are the tools that must be built.
-    pub(crate) fn gather(layout: &Layout, state: Option<&State>, ports: Ports, missing: &[Tool]) -> Result<Self> {
-        let owner = network::bridge_owner();
-        let ours = owner.as_deref() == Some(&layout.root().display().to_string());
-        let building = !missing.is_empty();
+    /// Looks. `missing` are the tools that must be built. Ports are not looked at while strays of ours may hold them.
+    pub(crate) fn gather(
+        layout: &Layout,
+        state: Option<&State>,
+        ports: Ports,
+        missing: &[Tool],
+        has_strays: bool,
+    ) -> Result<Self> {
+        let other_devhost = owner::other(layout);
+        let skip_ports = has_strays || other_devhost.is_some();
         Ok(Self {
             linux: cfg!(target_os = "linux"),
-            root: rustix::process::geteuid().is_root(),
+            root: settings::is_root(),
             cgroups: cgroups::version().is_some(),
             free_gib: free_gib(layout.root()),
             root_length: layout.root().as_os_str().len(),
             go_needed: tools::go_needed(missing)?,
-            go_installed: if building { tools::go_installed() } else { None },
-            ports_taken: if owner.is_some() && !ours { Vec::new() } else { ports_still_taken(layout, ports) },
-            other_bridge: owner.filter(|_| !ours),
+            go_installed: if missing.is_empty() { None } else { tools::go_installed() },
+            ports_taken: if skip_ports { Vec::new() } else { ports_still_taken(layout, ports) },
+            other_devhost,
             other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),
             other_kubelet: state.is_none() && UnixStream::connect(traces::DEVICE_SOCKET).is_ok(),
         })
@@ -60,21 +65,25 @@ impl Facts {
 
     /// One sentence for each thing in the way.
     pub(crate) fn problems(&self) -> Vec<String> {
+        if !self.linux {
+            return vec![
+                "The devhost runs on Linux only: use another cluster with --host kubeconfig, k3d or kind.".into(),
+            ];
+        }
+        if !self.root {
+            // Most of the rest cannot be seen.
+            let why = "it makes mounts, interfaces and cgroups";
+            let how = "run it as root, or use another cluster with --host kubeconfig";
+            return vec![format!("The devhost needs root ({why}): {how}.")];
+        }
         let mut found = Vec::new();
         let mut say = |wrong: bool, sentence: String| {
             if wrong {
                 found.push(sentence);
             }
         };
-        say(!self.linux, "The devhost runs on Linux only: set KUBECONFIG to a cluster, or install kind or k3d.".into());
         say(
-            self.linux && !self.root,
-            "The devhost needs root (it makes mounts, interfaces and cgroups): run it as root, or set KUBECONFIG to a \
-             cluster that you may use."
-                .into(),
-        );
-        say(
-            self.linux && !self.cgroups,
+            !self.cgroups,
             "There are no writable cgroups at /sys/fs/cgroup: mount them, or start this container as privileged."
                 .into(),
         );
@@ -108,11 +117,9 @@ impl Facts {
                 ),
             }
         }
-        if let Some(other) = &self.other_bridge {
+        if let Some(other) = &self.other_devhost {
             // It has our ports, kubelet and kube-proxy too; one sentence is enough.
-            let whose = if other.is_empty() { "somebody else".to_owned() } else { format!("the devhost in {other}") };
-            let how = "take that one down first (HEXABASE_CACHE tells xtask which)";
-            say(true, format!("The interface {BRIDGE} belongs to {whose}: {how}."));
+            say(true, belongs_to(other));
             return found;
         }
         for (port, what) in &self.ports_taken {
@@ -121,12 +128,12 @@ impl Facts {
         }
         say(
             self.other_kube_proxy,
-            "Another kube-proxy manages this machine's nft table `kube-proxy`: set KUBECONFIG to use that cluster."
+            "Another kube-proxy manages this machine's nft table `kube-proxy`: use that cluster with --host kubeconfig."
                 .into(),
         );
         say(
             self.other_kubelet,
-            "Another kubelet runs on this machine: set KUBECONFIG to use the cluster that it belongs to.".into(),
+            "Another kubelet runs on this machine: use the cluster that it belongs to with --host kubeconfig.".into(),
         );
         found
     }
@@ -138,6 +145,20 @@ impl Facts {
             bail!("{}", problems.join("\n"));
         }
         Ok(())
+    }
+}
+
+/// Whose devhost this machine has, and how to get rid of it.
+pub(crate) fn belongs_to(other: &str) -> String {
+    match other.strip_suffix("/devhost") {
+        Some(cache) => format!(
+            "This machine runs the devhost in {other}, and there is room for one: take it down first with \
+             `HEXABASE_CACHE={cache} cargo xtask down`."
+        ),
+        None => format!(
+            "The interface {BRIDGE} is not ours and nobody can tell whose it is: if nothing needs it, remove it with \
+             `ip link delete {BRIDGE}`."
+        ),
     }
 }
 
@@ -189,7 +210,7 @@ mod tests {
             go_needed: None,
             go_installed: None,
             ports_taken: vec![],
-            other_bridge: None,
+            other_devhost: None,
             other_kube_proxy: false,
             other_kubelet: false,
         }
@@ -216,7 +237,9 @@ mod tests {
         assert!(only(Facts { free_gib: 3, ..fine() }).contains("Only 3 GiB"));
         assert!(only(Facts { root_length: 90, ..fine() }).contains("HEXABASE_CACHE"));
         assert!(only(Facts { ports_taken: vec![(16443, "the API server")], ..fine() }).contains("Port 16443"));
-        assert!(only(Facts { other_bridge: Some("elsewhere".into()), ..fine() }).contains("elsewhere"));
+        let other = only(Facts { other_devhost: Some("/elsewhere/devhost".into()), ..fine() });
+        assert!(other.contains("`HEXABASE_CACHE=/elsewhere cargo xtask down`"), "{other}");
+        assert!(only(Facts { other_devhost: Some(String::new()), ..fine() }).contains("ip link delete hxb0"));
         assert!(only(Facts { other_kube_proxy: true, ..fine() }).contains("kube-proxy"));
         assert!(only(Facts { other_kubelet: true, ..fine() }).contains("kubelet"));
         let old = Facts { go_needed: Some((1, 26, 5)), go_installed: Some((1, 19, 8)), ..fine() };

@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::layout::{BRIDGE, Layout, State};
 use super::traces::{self, DEVICE_SOCKET};
-use super::{cgroups, firewall, network, process};
+use super::{cgroups, firewall, network, owner, process};
 use crate::cmd;
 use crate::progress::Progress;
 
@@ -78,8 +78,7 @@ fn unmount_all(layout: &Layout) -> Result<()> {
 }
 
 fn remove_interfaces(layout: &Layout) -> Result<()> {
-    let ours = network::bridge_owner().is_some_and(|owner| owner == layout.root().display().to_string());
-    if !ours {
+    if !owner::has_bridge(layout) {
         return Ok(());
     }
     for name in traces::ports_of_bridge() {
