@@ -6,21 +6,21 @@
 //! ```
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::kernel::Settings;
 use super::layout::{Layout, Ports, State, boot_id};
 use super::preflight::{Facts, belongs_to};
 use super::{Options, strays, teardown};
-use super::{addons, cgroups, containerd, control_plane, images, kube, network, node};
+use super::{addons, cgroups, containerd, control_plane, firewall, images, kernel, kube, network, node};
 use super::{owner, packages, pki, process, traces};
 use crate::lock::{self, Lock};
 use crate::progress::{Progress, seconds};
 use crate::tools::{self, DEVHOST};
-use crate::{cmd, settings};
+use crate::settings;
 
 /// Names of all our processes, in the order they start.
 pub(crate) const PROCESSES: [&str; 7] =
@@ -63,6 +63,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     addons::ensure(&layout, &mut state, progress)?;
     progress.step("wait for the node", || node::wait_ready(&layout, had_pods))?;
     progress.step("wait for DNS, storage and metrics", || addons::wait(&layout))?;
+    remember_settings(&layout, &mut state)?;
     progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
     Ok((layout, state))
 }
@@ -135,50 +136,56 @@ fn is_up(layout: &Layout, state: &State) -> Result<bool> {
 
 /// State, kernel settings, network, cgroup and certificates.
 fn prepare(layout: &Layout, known: Option<State>, ports: Ports) -> Result<State> {
-    network::load_bridge_module()?;
-    let state = match known {
+    let mut state = match known {
         Some(state) if state.boot == boot_id() => state,
         // What lies on the disk since the boot before is ours, not the machine's.
         Some(state) => State { folders: state.folders.clone(), ..remember_machine(state)? },
-        None => remember_machine(choose(ports)?)?,
+        None => {
+            let (pods, services) = network::choose(&network::taken()?)?;
+            remember_machine(State::on(pods, services, ports))?
+        }
     };
     fs::create_dir_all(layout.root()).with_context(|| format!("cannot create {}", layout.root().display()))?;
     // Below it lie keys, the store with all Secrets and the volumes.
     fs::set_permissions(layout.root(), fs::Permissions::from_mode(0o700))?;
     state.save(layout)?;
-    network::ensure(layout, &state)?;
+    kernel::load_modules()?;
+    if state.sysctls.is_empty() {
+        state.sysctls = kernel::read();
+        state.save(layout)?;
+    }
+    state.table = network::ensure(layout, &state)?;
+    state.save(layout)?;
     cgroups::ensure()?;
     pki::ensure(layout, &state)?;
     Ok(state)
 }
 
-fn choose(ports: Ports) -> Result<State> {
-    let (pods, services) = network::choose(&network::taken()?)?;
-    Ok(State {
-        pod_cidr: format!("10.{pods}.0.0/16"),
-        service_cidr: format!("10.{services}.0.0/16"),
-        node_ip: Ipv4Addr::new(10, pods, 0, 1),
-        dns_ip: Ipv4Addr::new(10, services, 0, 10),
-        api_service_ip: Ipv4Addr::new(10, services, 0, 1),
-        ports,
-        boot: String::new(),
-        sysctls: Default::default(),
-        nft_tables: vec![],
-        folders: vec![],
-        imported: Default::default(),
-        addons: String::new(),
-    })
-}
-
-/// Notes how the machine is before we change it; again after each boot.
+/// Notes how the machine is before we change it; again after each boot. Settings are noted when the modules are loaded
+/// that have them.
 fn remember_machine(state: State) -> Result<State> {
     // Asking iptables for its rules may create tables; that shall not count as having been there.
     let nft_tables = network::tables()?;
     let folders = traces::FOLDERS.iter().filter(|folder| Path::new(folder).exists());
-    let folders = folders.map(|folder| (*folder).to_owned()).collect();
-    // Connection tracking has settings only once it is in use: have it loaded, so that they can be put back.
-    cmd::succeeds(cmd::system("conntrack").arg("-C"));
-    Ok(State { boot: boot_id(), sysctls: network::read_sysctls(), nft_tables, folders, ..state })
+    Ok(State {
+        folders: folders.map(|folder| (*folder).to_owned()).collect(),
+        boot: boot_id(),
+        sysctls: Settings::new(),
+        sysctls_left: Settings::new(),
+        nft_tables,
+        port_chains: firewall::has_port_chains(),
+        loads_bridge_filter: !kernel::filters_bridges(),
+        controllers: cgroups::not_handed_on(),
+        ..state
+    })
+}
+
+/// Notes the kernel's settings as they are when all of ours has started: what differs later, somebody else has set.
+fn remember_settings(layout: &Layout, state: &mut State) -> Result<()> {
+    for (name, value) in kernel::read() {
+        state.sysctls_left.entry(name).or_insert(value);
+    }
+    state.save(layout)
 }
 
 /// The state of the devhost that is there. Who may not read it is refused later, with a sentence.

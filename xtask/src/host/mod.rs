@@ -11,6 +11,7 @@ mod firewall;
 mod health;
 mod image_tar;
 mod images;
+mod kernel;
 mod kube;
 mod layout;
 mod network;

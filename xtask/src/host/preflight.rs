@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) ports_taken: Vec<(u16, &'static str)>,
     /// The folder of another devhost on this machine; empty if unknown.
     pub(crate) other_devhost: Option<String>,
+    /// A network of ours that something else uses by now.
+    pub(crate) network_lost: Option<String>,
     pub(crate) other_kube_proxy: bool,
     pub(crate) other_kubelet: bool,
 }
@@ -48,6 +50,10 @@ impl Facts {
     ) -> Result<Self> {
         let other_devhost = owner::other(layout);
         let skip_ports = has_strays || other_devhost.is_some();
+        let network_lost = state.and_then(|state| {
+            let taken = network::taken().unwrap_or_default();
+            network::lost(&[&state.pod_cidr, &state.service_cidr], &taken).map(str::to_owned)
+        });
         Ok(Self {
             linux: cfg!(target_os = "linux"),
             root: settings::is_root(),
@@ -58,6 +64,7 @@ impl Facts {
             go_installed: if missing.is_empty() { None } else { tools::go_installed() },
             ports_taken: if skip_ports { Vec::new() } else { ports_still_taken(layout, ports) },
             other_devhost,
+            network_lost,
             other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),
             other_kubelet: state.is_none() && UnixStream::connect(traces::DEVICE_SOCKET).is_ok(),
         })
@@ -125,6 +132,15 @@ impl Facts {
         for (port, what) in &self.ports_taken {
             let how = "end what listens there, or choose others with --port-base";
             say(true, format!("Port {port} is taken and {what} needs it: {how}."));
+        }
+        if let Some(network) = &self.network_lost {
+            say(
+                true,
+                format!(
+                    "This devhost's network {network} is used by another route of this machine now: remove the route, or \
+                     let the devhost choose again with `cargo xtask down` and `up`."
+                ),
+            );
         }
         say(
             self.other_kube_proxy,
@@ -211,6 +227,7 @@ mod tests {
             go_installed: None,
             ports_taken: vec![],
             other_devhost: None,
+            network_lost: None,
             other_kube_proxy: false,
             other_kubelet: false,
         }
@@ -240,6 +257,7 @@ mod tests {
         let other = only(Facts { other_devhost: Some("/elsewhere/devhost".into()), ..fine() });
         assert!(other.contains("`HEXABASE_CACHE=/elsewhere cargo xtask down`"), "{other}");
         assert!(only(Facts { other_devhost: Some(String::new()), ..fine() }).contains("ip link delete hxb0"));
+        assert!(only(Facts { network_lost: Some("10.143.0.0/16".into()), ..fine() }).contains("10.143.0.0/16"));
         assert!(only(Facts { other_kube_proxy: true, ..fine() }).contains("kube-proxy"));
         assert!(only(Facts { other_kubelet: true, ..fine() }).contains("kubelet"));
         let old = Facts { go_needed: Some((1, 26, 5)), go_installed: Some((1, 19, 8)), ..fine() };

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::{BRIDGE, Layout, NETWORK};
-use super::{cgroups, firewall, network, proc};
+use super::{cgroups, firewall, kernel, network, proc};
 use crate::cmd;
 
 /// Folders outside the cache in which containerd, the kubelet and network plugins leave files.
@@ -56,7 +56,7 @@ impl Snapshot {
         add("nft", network::tables().unwrap_or_default());
         add("iptables", iptables());
         add("cgroup", cgroups::existing().iter().map(|path| path.display().to_string()).collect());
-        add("sysctl", network::read_sysctls().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
+        add("sysctl", kernel::read().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
         add("file", FOLDERS.iter().flat_map(|folder| files(Path::new(folder))).collect());
         Self { lines }
     }
