@@ -94,6 +94,11 @@ impl Tool {
         }
     }
 
+    /// True if Go compiles it; else it is only fetched.
+    pub(crate) fn is_compiled(self) -> bool {
+        !self.recipe().packages.is_empty()
+    }
+
     /// What goes into an image's key too: it changes when the program may have changed.
     pub(crate) fn key(self) -> Result<String> {
         let recipe = self.recipe();
@@ -178,6 +183,13 @@ pub(crate) fn go_needed(wanted: &[Tool]) -> Result<Option<(u32, u32, u32)>> {
         needed = needed.max(line.and_then(parse_go_version));
     }
     Ok(needed)
+}
+
+/// Where Go keeps what it compiled and what it fetched, if there is a Go on this machine.
+pub(crate) fn go_caches() -> Option<(PathBuf, PathBuf)> {
+    let text = cmd::output(go().args(["env", "GOCACHE", "GOMODCACHE"])).ok()?;
+    let (builds, modules) = text.trim().split_once('\n')?;
+    Some((builds.into(), modules.into()))
 }
 
 /// The version of the Go on this machine, if there is one.

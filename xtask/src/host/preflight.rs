@@ -1,20 +1,16 @@
 //! Looks at the machine before anything is changed, and says in one sentence each what stands in the way.
 
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::layout::{BRIDGE, Layout, Ports, State};
-use super::{cgroups, network, owner, process, traces};
+use super::ports::Taken;
+use super::space::{self, Space};
+use super::{cgroups, network, owner, ports, traces};
 use crate::settings;
 use crate::tools::{self, Tool};
 
-const FREE_GIB: u64 = 10;
 /// Unix sockets have short paths; the longest of ours adds this much to the devhost's folder.
 const LONGEST_ROOT: usize = 70;
 
@@ -24,13 +20,13 @@ pub(crate) struct Facts {
     pub(crate) linux: bool,
     pub(crate) root: bool,
     pub(crate) cgroups: bool,
-    pub(crate) free_gib: u64,
+    pub(crate) spaces: Vec<Space>,
     pub(crate) root_length: usize,
     /// Needed Go version, if something must be built, and the installed one.
     pub(crate) go_needed: Option<(u32, u32, u32)>,
     pub(crate) go_installed: Option<(u32, u32, u32)>,
     /// Ports that somebody else listens on, with what we want them for.
-    pub(crate) ports_taken: Vec<(u16, &'static str)>,
+    pub(crate) ports_taken: Vec<Taken>,
     /// The folder of another devhost on this machine; empty if unknown.
     pub(crate) other_devhost: Option<String>,
     /// A network of ours that something else uses by now.
@@ -58,11 +54,11 @@ impl Facts {
             linux: cfg!(target_os = "linux"),
             root: settings::is_root(),
             cgroups: cgroups::version().is_some(),
-            free_gib: free_gib(layout.root()),
+            spaces: space::wanted(state, missing)?,
             root_length: layout.root().as_os_str().len(),
             go_needed: tools::go_needed(missing)?,
             go_installed: if missing.is_empty() { None } else { tools::go_installed() },
-            ports_taken: if skip_ports { Vec::new() } else { ports_still_taken(layout, ports) },
+            ports_taken: if skip_ports { Vec::new() } else { ports::taken(layout, ports) },
             other_devhost,
             network_lost,
             other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),
@@ -83,7 +79,7 @@ impl Facts {
             let how = "run it as root, or use another cluster with --host kubeconfig";
             return vec![format!("The devhost needs root ({why}): {how}.")];
         }
-        let mut found = Vec::new();
+        let mut found: Vec<String> = self.spaces.iter().filter_map(Space::problem).collect();
         let mut say = |wrong: bool, sentence: String| {
             if wrong {
                 found.push(sentence);
@@ -93,14 +89,6 @@ impl Facts {
             !self.cgroups,
             "There are no writable cgroups at /sys/fs/cgroup: mount them, or start this container as privileged."
                 .into(),
-        );
-        say(
-            self.free_gib < FREE_GIB,
-            format!(
-                "Only {} GiB are free where the cache lies and {FREE_GIB} GiB are needed: make room, or set \
-                 HEXABASE_CACHE to a folder on a larger disk.",
-                self.free_gib
-            ),
         );
         say(
             self.root_length > LONGEST_ROOT,
@@ -178,50 +166,20 @@ pub(crate) fn belongs_to(other: &str) -> String {
     }
 }
 
-/// Looks again for a moment: one of ours that was just ended may not have let go yet.
-fn ports_still_taken(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
-    for _ in 0..15 {
-        if taken_ports(layout, ports).is_empty() {
-            return Vec::new();
-        }
-        sleep(Duration::from_millis(200));
-    }
-    taken_ports(layout, ports)
-}
-
-fn taken_ports(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
-    let wanted = [
-        (ports.api, "kube-apiserver", "the API server"),
-        (ports.kubelet, "kubelet", "the kubelet"),
-        (ports.kubelet_health, "kubelet", "the kubelet's health check"),
-        (ports.controller_manager, "kube-controller-manager", "the controller manager"),
-        (ports.scheduler, "kube-scheduler", "the scheduler"),
-        (ports.proxy_health, "kube-proxy", "kube-proxy's health check"),
-        (ports.proxy_metrics, "kube-proxy", "kube-proxy's metrics"),
-    ];
-    let foreign = |(port, process, what): (u16, &str, &'static str)| {
-        let ours = process::running(layout, process).is_some();
-        (!ours && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err()).then_some((port, what))
-    };
-    wanted.into_iter().filter_map(foreign).collect()
-}
-
-/// Free space where the folder lies or will lie.
-fn free_gib(folder: &Path) -> u64 {
-    let existing = folder.ancestors().find(|path| fs::exists(path).unwrap_or(false)).unwrap_or(Path::new("/"));
-    rustix::fs::statvfs(existing).map_or(0, |found| (found.f_bavail * found.f_frsize) >> 30)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn space(free_gib: u64) -> Space {
+        Space { folders: vec![("/cache".into(), "HEXABASE_CACHE")], free_gib, needed_gib: 4 }
+    }
 
     fn fine() -> Facts {
         Facts {
             linux: true,
             root: true,
             cgroups: true,
-            free_gib: 50,
+            spaces: vec![space(50)],
             root_length: 30,
             go_needed: None,
             go_installed: None,
@@ -251,7 +209,7 @@ mod tests {
     fn each_obstacle_is_one_sentence() {
         assert!(only(Facts { root: false, ..fine() }).contains("needs root"));
         assert!(only(Facts { cgroups: false, ..fine() }).contains("cgroups"));
-        assert!(only(Facts { free_gib: 3, ..fine() }).contains("Only 3 GiB"));
+        assert!(only(Facts { spaces: vec![space(50), space(3)], ..fine() }).contains("Only 3 GiB"));
         assert!(only(Facts { root_length: 90, ..fine() }).contains("HEXABASE_CACHE"));
         assert!(only(Facts { ports_taken: vec![(16443, "the API server")], ..fine() }).contains("Port 16443"));
         let other = only(Facts { other_devhost: Some("/elsewhere/devhost".into()), ..fine() });
