@@ -203,7 +203,10 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let programs = build_programs()?;
     let made = settings::cache_root()?.join("check-made");
     fs::write(&made, "")?;
+    let cache = host::kubectl_cache()?;
     let environment = [
+        ("KUBECACHEDIR", cache.as_path()),
+        ("KUBERC", Path::new("off")),
         ("HEXABASE_TEST_KUBECONFIG", host.kubeconfig.as_path()),
         ("HEXABASE_TEST_KUBECTL", host.tools.kubectl.as_path()),
         ("HEXABASE_TEST_HELM", host.tools.helm.as_path()),
@@ -219,15 +222,9 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let outcome = test(&["--workspace", "--features", features, "--test", "cluster", "--locked"], &environment, count);
     // A workspace that several tests share lives until the last of them, and none knows that it is the last.
     for namespace in fs::read_to_string(&made).unwrap_or_default().lines() {
-        cmd::output(kubectl(host).args(["delete", "namespace", "--ignore-not-found", "--wait=false", namespace]))?;
+        cmd::output(host.kubectl()?.args(["delete", "namespace", "--ignore-not-found", "--wait=false", namespace]))?;
     }
     outcome
-}
-
-fn kubectl(host: &Host) -> Command {
-    let mut command = Command::new(&host.tools.kubectl);
-    command.arg("--kubeconfig").arg(&host.kubeconfig);
-    command
 }
 
 /// Builds `hexabase` and `hxb`; returns the folder they lie in.

@@ -80,7 +80,7 @@ fn run(command: Command) -> Result<()> {
 fn print(host: &host::Host) {
     let node = host.node_ip.map_or(String::new(), |address| format!(", node {address}"));
     eprintln!("  host {}{node}, vCluster chart {}", host.kind.name(), host.tools.vcluster_chart.display());
-    println!("export KUBECONFIG={}", host.kubeconfig.display());
+    println!("export KUBECONFIG={}", host.kubeconfig_for_people.display());
     let folders = [&host.tools.kubectl, &host.tools.helm].map(|tool| tool.parent().unwrap_or(tool).display());
     println!("export PATH={}:{}:$PATH", folders[0], folders[1]);
 }

@@ -123,7 +123,7 @@ impl Platform {
              hxb workspace list && hxb kubeconfig shop --set-current && kubectl get pods -A\n\n\
              To stop it\n  cargo xtask down",
             host.kind.name(),
-            host.kubeconfig.display(),
+            host.kubeconfig_for_people.display(),
             self.url,
             self.url,
         );

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -133,11 +132,7 @@ fn wake(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Figure> 
     let name = WORKSPACES[4];
     let id = alice.json(&["workspace", "get", name, "--output", "json"], "id")?;
     let namespace = format!("hxb-{id}");
-    let kubectl = |arguments: &[&str]| {
-        let mut command = Command::new(&host.tools.kubectl);
-        command.arg("--kubeconfig").arg(&host.kubeconfig).args(["-n", &namespace]).args(arguments);
-        cmd::output(&mut command)
-    };
+    let kubectl = |arguments: &[&str]| cmd::output(host.kubectl()?.args(["-n", &namespace]).args(arguments));
     let mut samples = Vec::new();
     for _ in 0..3 {
         progress.step("stop and start its control plane", || {

@@ -1,12 +1,11 @@
 //! What the demonstration shows, statement by statement. Each is checked: a statement that is not true ends it.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use crate::host::Host;
-use crate::people::{Person, run};
+use crate::people::Person;
 use crate::platform::Platform;
 use crate::progress::Progress;
 
@@ -169,20 +168,21 @@ impl<'a> Story<'a> {
         self.show(&issuer);
         let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.";
         let server = format!("{}/k8s/{id}", self.platform.url);
+        let authority = self.platform.authority.display().to_string();
         let said = self.progress.step("the gateway answers 401 to a forged token", || {
-            let said = run(Command::new(&self.host.tools.kubectl)
-                .args([
-                    "--kubeconfig",
-                    "/dev/null",
-                    "--server",
-                    &server,
-                    "--token",
-                    forged,
-                    "get",
-                    "--raw",
-                    "/api/v1/namespaces",
-                ])
-                .arg(format!("--certificate-authority={}", self.platform.authority.display())))?;
+            let said = carol.try_kubectl(&[
+                "--kubeconfig",
+                "/dev/null",
+                "--server",
+                &server,
+                "--certificate-authority",
+                &authority,
+                "--token",
+                forged,
+                "get",
+                "--raw",
+                "/api/v1/namespaces",
+            ])?;
             ensure!(!said.ok && said.text.contains("must be logged in"), "a forged token got: {}", said.text);
             Ok(said.text)
         })?;

@@ -96,7 +96,7 @@ pub(crate) fn status() -> Result<Vec<String>> {
     let Some(state) = State::load(&layout)? else { return Ok(vec!["devhost: down".into()]) };
     let mut lines = vec![
         format!("devhost: {}", if is_up(&layout, &state)? { "up" } else { "needs repair: run `cargo xtask up`" }),
-        format!("  kubeconfig  {}", layout.kubeconfig().display()),
+        format!("  kubeconfig  {}", layout.kubeconfig_for_people().display()),
         format!("  API server  {}", state.api_url()),
         format!("  pods        {}", state.pod_cidr),
         format!("  services    {}", state.service_cidr),
@@ -127,6 +127,8 @@ fn is_up(layout: &Layout, state: &State) -> Result<bool> {
         && network::is_ready(layout, state)
         && control_plane::is_serving(state)
         && node::is_serving(state)
+        && layout.kubeconfig().is_file()
+        && layout.kubeconfig_for_people().is_file()
         && images::are_imported(state)?
         && addons::are_applied(layout, state)?
         && kube::is_ready(layout)

@@ -1,7 +1,6 @@
 //! Host clusters that somebody else runs, or that k3d or kind make for us.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -20,15 +19,15 @@ pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
     if matches!(kind, HostKind::K3s | HostKind::K3d | HostKind::Kind) && !is_installed(kind) {
         bail!("{name} is not installed: install it, or let `--host devhost` build a cluster on this machine");
     }
-    let kubeconfig = match kind {
-        HostKind::Kubeconfig => own_kubeconfig()?,
-        HostKind::K3s => k3s(progress)?,
+    let (kubeconfig, kubeconfig_for_people) = match kind {
+        HostKind::Kubeconfig => own_kubeconfig().map(|path| (path.clone(), path))?,
+        HostKind::K3s => k3s(progress).map(|path| (path.clone(), path))?,
         HostKind::K3d | HostKind::Kind => made(kind, progress)?,
         HostKind::Devhost => bail!("the devhost is no external cluster"),
     };
     let tools = tools::ensure(CLIENT, progress)?;
     progress.step("reach the API server", || reach(&tools, &kubeconfig))?;
-    Ok(Host { kind, kubeconfig, node_ip: None, tools })
+    Ok(Host { kind, kubeconfig, kubeconfig_for_people, node_ip: None, tools })
 }
 
 /// Removes a cluster that we made; others are left alone.
@@ -81,7 +80,8 @@ fn k3s(progress: &Progress) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn made(kind: HostKind, progress: &Progress) -> Result<PathBuf> {
+/// The kubeconfigs of a cluster that k3d or kind makes: ours, and the one for people.
+fn made(kind: HostKind, progress: &Progress) -> Result<(PathBuf, PathBuf)> {
     let tool = kind.name();
     let run = |arguments: &[&str]| cmd::output(cmd::system(tool).args(arguments));
     let (list, create, show): (&[&str], &[&str], &[&str]) = match kind {
@@ -94,21 +94,27 @@ fn made(kind: HostKind, progress: &Progress) -> Result<PathBuf> {
             (&["get", "clusters"], &["create", "cluster", "--name", CLUSTER], &["get", "kubeconfig", "--name", CLUSTER])
         }
     };
-    let path = made_kubeconfig(kind)?;
-    std::fs::create_dir_all(path.parent().context("the cache has no folder")?)?;
+    let for_people = made_kubeconfig(kind)?;
+    let ours = for_people.with_extension("admin");
+    std::fs::create_dir_all(for_people.parent().context("the cache has no folder")?)?;
     let exists = run(list)?.lines().any(|line| line.split_whitespace().next() == Some(CLUSTER));
     if !exists {
         // kind writes a kubeconfig when it creates; ours, not the user's.
-        let create = || cmd::output(cmd::system(tool).args(create).env("KUBECONFIG", &path));
+        let create = || cmd::output(cmd::system(tool).args(create).env("KUBECONFIG", &ours));
         progress.long_step(&format!("create the {tool} cluster"), create)?;
     }
-    std::fs::write(&path, run(show)?)?;
-    Ok(path)
+    let text = run(show)?;
+    let changed = std::fs::read_to_string(&ours).ok().as_deref() != Some(text.as_str());
+    std::fs::write(&ours, &text)?;
+    if changed || !exists || !for_people.is_file() {
+        std::fs::write(&for_people, &text)?;
+    }
+    Ok((ours, for_people))
 }
 
 fn reach(tools: &Tools, kubeconfig: &Path) -> Result<()> {
-    let mut kubectl = Command::new(&tools.kubectl);
-    kubectl.arg("--kubeconfig").arg(kubeconfig).args(["get", "--raw", "/readyz", "--request-timeout=15s"]);
+    let mut kubectl = super::kubectl(tools, kubeconfig)?;
+    kubectl.args(["get", "--raw", "/readyz", "--request-timeout=15s"]);
     cmd::output(&mut kubectl)
         .map(drop)
         .with_context(|| format!("the cluster of {} does not answer", kubeconfig.display()))

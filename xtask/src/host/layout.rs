@@ -52,8 +52,13 @@ impl Layout {
         self.path(name).display().to_string()
     }
 
-    /// The administrator's kubeconfig.
+    /// The administrator's kubeconfig, for xtask and what it runs.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.path("pki/admin.kubeconfig")
+    }
+
+    /// A copy of it for people, who may add to it and choose contexts in it.
+    pub(crate) fn kubeconfig_for_people(&self) -> PathBuf {
         self.path("kubeconfig")
     }
 

@@ -30,7 +30,8 @@ pub(crate) mod traces;
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -92,10 +93,32 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) kind: HostKind,
+    /// The administrator's, for xtask and what it runs.
     pub(crate) kubeconfig: PathBuf,
+    /// The one to tell people of.
+    pub(crate) kubeconfig_for_people: PathBuf,
     /// The node's own address, which pods reach (devhost only).
     pub(crate) node_ip: Option<IpAddr>,
     pub(crate) tools: Tools,
+}
+
+impl Host {
+    /// kubectl as its administrator.
+    pub(crate) fn kubectl(&self) -> Result<Command> {
+        kubectl(&self.tools, &self.kubeconfig)
+    }
+}
+
+/// kubectl without the preferences of whoever runs xtask, and without a trace in their home.
+fn kubectl(tools: &Tools, kubeconfig: &Path) -> Result<Command> {
+    let mut command = Command::new(&tools.kubectl);
+    command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(kubectl_cache()?).env("KUBERC", "off");
+    Ok(command)
+}
+
+/// Where every kubectl that xtask runs keeps what it learns.
+pub(crate) fn kubectl_cache() -> Result<PathBuf> {
+    Ok(settings::cache_root()?.join("kubectl-cache"))
 }
 
 impl HostKind {
@@ -121,7 +144,13 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     let kind = resolve(options.host, kubeconfig_kind()?, external::is_installed);
     let host = if kind == HostKind::Devhost {
         let (layout, state) = devhost::up(options, &progress)?;
-        Host { kind, kubeconfig: layout.kubeconfig(), node_ip: Some(state.node_ip.into()), tools: Tools::locate()? }
+        Host {
+            kind,
+            kubeconfig: layout.kubeconfig(),
+            kubeconfig_for_people: layout.kubeconfig_for_people(),
+            node_ip: Some(state.node_ip.into()),
+            tools: Tools::locate()?,
+        }
     } else {
         external::up(kind, &progress)?
     };
@@ -197,12 +226,15 @@ fn resolve(choice: Choice, kubeconfig: Option<HostKind>, is_installed: impl Fn(H
 /// Whose cluster KUBECONFIG names: it may be set to one that an earlier `up` made.
 fn kubeconfig_kind() -> Result<Option<HostKind>> {
     let Some(named) = settings::var("KUBECONFIG") else { return Ok(None) };
+    let named = settings::resolve(Path::new(&named))?;
+    let layout = layout()?;
     let ours = [
-        (HostKind::Devhost, layout::Layout::locate()?.kubeconfig()),
+        (HostKind::Devhost, layout.kubeconfig_for_people()),
+        (HostKind::Devhost, layout.kubeconfig()),
         (HostKind::K3d, external::made_kubeconfig(HostKind::K3d)?),
         (HostKind::Kind, external::made_kubeconfig(HostKind::Kind)?),
     ];
-    let found = ours.into_iter().find(|(_, path)| path.as_os_str() == named.as_str());
+    let found = ours.into_iter().find(|(_, path)| *path == named);
     Ok(Some(found.map_or(HostKind::Kubeconfig, |(kind, _)| kind)))
 }
 
