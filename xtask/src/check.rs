@@ -24,9 +24,8 @@ pub(crate) struct Options {
     /// Everything that needs no cluster and no root.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Install missing Debian packages without asking.
-    #[arg(long)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    host: host::Options,
 }
 
 /// Passed and failed tests, as the test programs count them.
@@ -40,7 +39,7 @@ struct Count {
 /// Runs everything and ends with a line `N passed, N failed`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut run = Run::default();
-    packages::ensure(&packages::missing_for_tests(), options.yes, &Progress::new())?;
+    packages::ensure(&packages::missing_for_tests(), options.host.yes, &Progress::new())?;
     run.step("format", || cargo(&["fmt", "--all", "--check"]).run());
     run.step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]).run()
@@ -57,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let _hold = host::hold()?;
         let mut host = None;
         run.step("host cluster", || {
-            host = Some(host::ensure(&host::Options { yes: options.yes, ..host::Options::default() })?);
+            host = Some(host::ensure(&options.host.or_devhost())?);
             Ok(())
         });
         if let Some(host) = host {

@@ -23,10 +23,10 @@ const READS: usize = 2_000;
 const WRITES: usize = 300;
 
 /// Measures it all on a fresh platform, and removes what it made.
-pub(crate) fn run() -> Result<Vec<Figure>> {
+pub(crate) fn run(options: &host::Options) -> Result<Vec<Figure>> {
     let progress = Progress::new();
     let _hold = host::hold()?;
-    let host = host::ensure(&host::Options::default())?;
+    let host = host::ensure(options)?;
     let programs = progress.long_step("build for release", check::build_release)?;
     let layout = host::layout()?;
     let platform = platform::start(&host, &programs, PLATFORM, &progress)?;

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let _hold = host::hold()?;
     let progress = Progress::new();
     eprintln!("The host cluster");
-    let host = host::ensure(&options.host)?;
+    let host = host::ensure(&options.host.or_devhost())?;
     eprintln!("The platform");
     let programs = progress.long_step("build hexabase and hxb", check::build_programs)?;
     let platform = platform::start(

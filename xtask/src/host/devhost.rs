@@ -22,6 +22,9 @@ use crate::progress::{Progress, seconds};
 use crate::tools::{self, DEVHOST};
 use crate::settings;
 
+/// First of the ports if none is asked for.
+const PORT_BASE: u16 = 16000;
+
 /// Names of all our processes, in the order they start.
 pub(crate) const PROCESSES: [&str; 7] =
     ["containerd", "kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
@@ -31,6 +34,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     let layout = Layout::locate()?;
     let _lock = lock(progress)?;
     let known = known(&layout)?;
+    let ports = ports_of(known.as_ref(), options)?;
     if let Some(state) = &known
         && is_up(&layout, state)?
     {
@@ -38,7 +42,6 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         return Ok((layout, state.clone()));
     }
 
-    let ports = known.as_ref().map_or(Ports::from_base(options.port_base), |state| state.ports);
     let missing = tools::missing(DEVHOST)?;
     let strays = strays::find(&layout, &settings::cache_root()?);
     progress.step("check this machine", || {
@@ -195,10 +198,41 @@ fn known(layout: &Layout) -> Result<Option<State>> {
     if settings::is_root() { State::load(layout) } else { Ok(None) }
 }
 
+/// The ports of the devhost that is there, or those that are asked for.
+fn ports_of(known: Option<&State>, options: &Options) -> Result<Ports> {
+    let asked = options.port_base.map(Ports::from_base);
+    match (known.map(|state| state.ports), asked) {
+        (Some(ports), Some(asked)) if ports != asked => bail!(
+            "The devhost has its API server at port {} and keeps its ports for life: run `cargo xtask down` first to \
+             choose others.",
+            ports.api
+        ),
+        (Some(ports), _) => Ok(ports),
+        (None, asked) => Ok(asked.unwrap_or(Ports::from_base(PORT_BASE))),
+    }
+}
+
 /// One xtask at a time changes the devhost of this machine. Who may not is refused later, with a sentence.
 fn lock(progress: &Progress) -> Result<Option<Lock>> {
     if !settings::is_root() {
         return Ok(None);
     }
     Lock::exclusive(&lock::path("devhost")?, || progress.say("waiting for another xtask")).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devhost_keeps_its_ports_and_says_so() {
+        let state = State::on(10, 11, Ports::from_base(20000));
+        let asked = |port_base| Options { port_base, ..Options::default() };
+        assert_eq!(ports_of(None, &asked(None)).unwrap(), Ports::from_base(16000));
+        assert_eq!(ports_of(None, &asked(Some(17000))).unwrap(), Ports::from_base(17000));
+        assert_eq!(ports_of(Some(&state), &asked(None)).unwrap(), state.ports);
+        assert_eq!(ports_of(Some(&state), &asked(Some(20000))).unwrap(), state.ports);
+        let refusal = ports_of(Some(&state), &asked(Some(17000))).unwrap_err().to_string();
+        assert!(refusal.contains("20443") && refusal.contains("cargo xtask down"), "{refusal}");
+    }
 }

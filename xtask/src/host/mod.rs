@@ -70,22 +70,23 @@ pub(crate) enum Choice {
 }
 
 /// How to find or make the host cluster.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Options {
-    /// Which cluster to use.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) host: Choice,
+    /// Which cluster to use; without it `up` takes what `auto` finds, and what runs tests, demos and benches takes devhost.
+    #[arg(long, value_enum)]
+    pub(crate) host: Option<Choice>,
     /// Install missing Debian packages without asking.
     #[arg(long)]
     pub(crate) yes: bool,
-    /// First of the devhost's ports: 16000 puts the API server at 16443.
-    #[arg(long, default_value_t = 16000, value_parser = clap::value_parser!(u16).range(1024..65000))]
-    pub(crate) port_base: u16,
+    /// First of the devhost's ports: 16000, the default, puts the API server at 16443.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65000))]
+    pub(crate) port_base: Option<u16>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { host: Choice::Auto, yes: false, port_base: 16000 }
+impl Options {
+    /// The devhost unless another host was asked for: KUBECONFIG may name a cluster that is nobody's to try things on.
+    pub(crate) fn or_devhost(&self) -> Self {
+        Self { host: self.host.or(Some(Choice::Devhost)), ..self.clone() }
     }
 }
 
@@ -141,7 +142,7 @@ impl HostKind {
 /// Finds the host cluster or makes it; does nothing if it is there.
 pub(crate) fn ensure(options: &Options) -> Result<Host> {
     let progress = Progress::new();
-    let kind = resolve(options.host, kubeconfig_kind()?, external::is_installed);
+    let kind = chosen(options)?;
     let host = if kind == HostKind::Devhost {
         let (layout, state) = devhost::up(options, &progress)?;
         Host {
@@ -164,6 +165,11 @@ pub(crate) fn is_up() -> Result<bool> {
     Ok(process::recorded(&layout).iter().any(|name| process::running(&layout, name).is_some()))
 }
 
+/// Which kind of cluster `ensure` will give.
+pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
+    Ok(resolve(options.host.unwrap_or_default(), kubeconfig_kind()?, external::is_installed))
+}
+
 /// Keeps `down` away from the host cluster as long as it is held.
 pub(crate) fn hold() -> Result<Lock> {
     Lock::shared(&lock::path("use")?, || eprintln!("  waiting: the host cluster is being taken down"))
@@ -174,20 +180,21 @@ pub(crate) fn layout() -> Result<layout::Layout> {
     layout::Layout::locate()
 }
 
-/// Takes down what the last `ensure` made.
+/// Takes down what earlier runs of `ensure` made.
 pub(crate) fn down() -> Result<()> {
     let progress = Progress::new();
     let Some(_alone) = Lock::try_exclusive(&lock::path("use")?)? else {
         bail!("a demo, a check or a bench is running on the host cluster: wait for its end, or end it");
     };
     let noted = fs::read_to_string(record()?).ok();
-    match noted.as_deref().and_then(HostKind::from_name) {
-        None | Some(HostKind::Devhost) => devhost::down(&progress)?,
-        Some(kind) => {
-            external::down(kind, &progress)?;
-            // Another kind may have been chosen while a devhost was up.
-            devhost::down(&progress)?;
-        }
+    let made = external::made()?;
+    for kind in &made {
+        external::down(*kind, &progress)?;
+    }
+    devhost::down(&progress)?;
+    let is_theirs = |kind: &HostKind| *kind != HostKind::Devhost && !made.contains(kind);
+    if let Some(kind) = noted.as_deref().and_then(HostKind::from_name).filter(is_theirs) {
+        progress.say(&format!("the {} cluster is not of xtask's making: it stays as it is", kind.name()));
     }
     if noted.is_some() {
         fs::remove_file(record()?)?;
@@ -250,7 +257,7 @@ mod tests {
     #[ignore = "takes this machine's devhost up and down: minutes, as root, with nothing else using it"]
     fn down_leaves_no_trace_of_up() {
         let progress = Progress::new();
-        let options = Options { host: Choice::Devhost, yes: true, ..Options::default() };
+        let options = Options { host: Some(Choice::Devhost), yes: true, ..Options::default() };
         devhost::down(&progress).unwrap();
         let layout = layout::Layout::locate().unwrap();
         // The packet filter's tools may leave traces of their own when asked for the first time.
@@ -272,5 +279,12 @@ mod tests {
         assert_eq!(resolve(Choice::Auto, None, |_| true), HostKind::K3s);
         assert_eq!(resolve(Choice::Auto, None, |_| false), HostKind::Devhost);
         assert_eq!(resolve(Choice::Devhost, named, |_| true), HostKind::Devhost);
+    }
+
+    #[test]
+    fn only_what_is_asked_for_keeps_tests_away_from_the_devhost() {
+        assert_eq!(Options::default().or_devhost().host, Some(Choice::Devhost));
+        let asked = Options { host: Some(Choice::Kubeconfig), ..Options::default() };
+        assert_eq!(asked.or_devhost().host, Some(Choice::Kubeconfig));
     }
 }
