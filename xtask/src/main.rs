@@ -13,6 +13,7 @@ mod lock;
 mod people;
 mod platform;
 mod progress;
+mod prune;
 mod settings;
 mod tools;
 

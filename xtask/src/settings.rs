@@ -12,10 +12,15 @@ pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whole seconds since 1970, for the dates in certificates.
+/// The time now.
 #[expect(clippy::disallowed_methods, reason = "the one place where xtask reads the clock")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Whole seconds since 1970, for the dates in certificates.
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Where everything lies that is built once and kept: `$HEXABASE_CACHE`, else below the user's cache folder. Free of

@@ -120,6 +120,18 @@ impl Tool {
         Ok(settings::cache_root()?.join("tools").join(name))
     }
 
+    /// True if all of it is in the cache.
+    fn is_built(self) -> Result<bool> {
+        let folder = self.folder()?;
+        let recipe = self.recipe();
+        let programs = recipe.packages.iter().filter_map(|package| package.rsplit('/').next());
+        let mut files: Vec<PathBuf> = programs.map(|program| folder.join("bin").join(program)).collect();
+        if files.is_empty() {
+            files.push(folder.join("chart/Chart.yaml"));
+        }
+        Ok(files.iter().all(|file| file.is_file()))
+    }
+
     /// One of the programs of this build.
     pub(crate) fn program(self, name: &str) -> Result<PathBuf> {
         Ok(self.folder()?.join("bin").join(name))
@@ -151,8 +163,8 @@ impl Tools {
 pub(crate) fn missing(wanted: &[Tool]) -> Result<Vec<Tool>> {
     let mut missing = Vec::new();
     for &tool in wanted {
-        let covered = tool == Tool::Kubectl && Tool::Kubernetes.folder()?.is_dir();
-        if !covered && !tool.folder()?.is_dir() {
+        let covered = tool == Tool::Kubectl && Tool::Kubernetes.is_built()?;
+        if !covered && !tool.is_built()? {
             missing.push(tool);
         }
     }
@@ -225,6 +237,10 @@ fn build(recipe: &Recipe, folder: &Path) -> Result<()> {
         command.args(["-ldflags", recipe.ldflags, "-o"]).arg(format!("{}/", output.display())).args(recipe.packages);
         cmd::output(&mut command)?;
     }
+    if folder.exists() {
+        // Somebody removed a part of it.
+        fs::remove_dir_all(folder)?;
+    }
     fs::rename(&staging, folder).with_context(|| format!("cannot move the build to {}", folder.display()))
 }
 
@@ -267,11 +283,16 @@ fn module_folder(recipe: &Recipe) -> PathBuf {
     settings::repository().join("devhost").join(recipe.module)
 }
 
+/// Go, free of what would change its output but is not in a build's key: the key knows the architecture only, so each
+/// has its lowest level. The version of Go is not in the key: a new one builds nothing again.
 fn go() -> Command {
     let mut command = Command::new("go");
     command
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
+        .env("GOAMD64", "v1")
+        .env("GOARM64", "v8.0")
+        .env_remove("GOEXPERIMENT")
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .env_remove("GOFLAGS");

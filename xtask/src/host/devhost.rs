@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,7 +20,7 @@ use super::{owner, packages, pki, process, traces};
 use crate::lock::{self, Lock};
 use crate::progress::{Progress, seconds};
 use crate::tools::{self, DEVHOST};
-use crate::settings;
+use crate::{prune, settings};
 
 /// First of the ports if none is asked for.
 const PORT_BASE: u16 = 16000;
@@ -38,6 +38,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     if let Some(state) = &known
         && is_up(&layout, state)?
     {
+        prune::run(&in_use()?)?;
         progress.say(&format!("devhost is up already ({})", seconds(progress.elapsed())));
         return Ok((layout, state.clone()));
     }
@@ -67,6 +68,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     progress.step("wait for the node", || node::wait_ready(&layout, had_pods))?;
     progress.step("wait for DNS, storage and metrics", || addons::wait(&layout))?;
     remember_settings(&layout, &mut state)?;
+    prune::run(&in_use()?)?;
     progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
     Ok((layout, state))
 }
@@ -126,17 +128,21 @@ fn is_up(layout: &Layout, state: &State) -> Result<bool> {
         node::kubelet(layout, state)?,
         node::kube_proxy(layout, state)?,
     ];
-    Ok(specs.iter().all(|spec| process::is_current(layout, spec))
+    let all_run = || specs.iter().all(|spec| process::is_current(layout, spec));
+    Ok(all_run()
         && network::is_ready(layout, state)
         && control_plane::is_serving(state)
         && node::is_serving(state)
         && layout.kubeconfig().is_file()
         && layout.kubeconfig_for_people().is_file()
         && images::are_imported(state)?
+        && images::are_present(layout)
         && addons::are_applied(layout, state)?
         && kube::is_ready(layout)
         && kube::node_is_ready(layout)
-        && addons::waiting_for(layout).is_none())
+        && addons::waiting_for(layout).is_none()
+        // One that was killed a moment ago may have looked alive.
+        && all_run())
 }
 
 /// State, kernel settings, network, cgroup and certificates.
@@ -210,6 +216,13 @@ fn ports_of(known: Option<&State>, options: &Options) -> Result<Ports> {
         (Some(ports), _) => Ok(ports),
         (None, asked) => Ok(asked.unwrap_or(Ports::from_base(PORT_BASE))),
     }
+}
+
+/// What of the cache this version works with.
+fn in_use() -> Result<Vec<PathBuf>> {
+    let mut used: Vec<PathBuf> = DEVHOST.iter().map(|tool| tool.folder()).collect::<Result<_>>()?;
+    used.extend(images::archives()?);
+    Ok(used)
 }
 
 /// One xtask at a time changes the devhost of this machine. Who may not is refused later, with a sentence.
