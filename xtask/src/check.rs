@@ -16,6 +16,8 @@ use crate::{cmd, settings};
 
 /// Version of the tool that holds `deny.toml`.
 const CARGO_DENY: &str = "0.20.2";
+/// The test of the whole devhost: ignored by its package's tests, run by a step.
+const WHOLE_DEVHOST: &str = "host::whole_tests::the_devhost_repairs_itself_and_leaves_no_trace";
 
 /// What to check.
 #[derive(Clone, Debug, Default, Args)]
@@ -39,7 +41,11 @@ struct Count {
 /// Runs everything and ends with a line `N passed, N failed`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut run = Run::default();
-    packages::ensure(&packages::missing_for_tests(), options.host.yes, &Progress::new())?;
+    let mut missing = packages::missing_for_tests();
+    if !options.quick {
+        missing.extend(host::missing_packages(&options.host.or_devhost())?);
+    }
+    packages::ensure(&missing, options.host.yes, &Progress::new())?;
     run.step("format", || cargo(&["fmt", "--all", "--check"]).run());
     run.step("lints", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"]).run()
@@ -52,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut count = Count::default();
     run.step("tests", || test(&["--workspace", "--locked"], &[], &mut count));
     if !options.quick {
-        run.step("no trace of a host cluster", || no_trace(&mut count));
+        run.step("no trace of a host cluster", || whole_devhost(&options.host.or_devhost(), &mut count));
         let _hold = host::hold()?;
         let mut host = None;
         run.step("host cluster", || {
@@ -185,16 +191,19 @@ impl Count {
     }
 }
 
-/// Takes the devhost up and down and compares the machine before and after, unless somebody is using it.
-fn no_trace(count: &mut Count) -> Result<()> {
-    if !settings::is_ci() && host::is_up()? {
-        println!(
-            "SKIPPED: the devhost is in use; `cargo xtask down`, then check again, to try that it leaves no trace"
-        );
-        count.skipped += 1;
-        return Ok(());
-    }
-    test(&["--package", "xtask", "--locked", "--", "--ignored", "down_leaves_no_trace_of_up"], &[], count)
+/// Takes the devhost up and down, breaks it in between, and compares the machine before and after, unless there is a
+/// devhost already.
+fn whole_devhost(options: &host::Options, count: &mut Count) -> Result<()> {
+    let why = if host::chosen(options)? != host::HostKind::Devhost {
+        "the checks run on another host cluster"
+    } else if !settings::is_ci() && host::devhost_exists()? {
+        "there is a devhost, which this would take down; `cargo xtask down`, then check again, to have it tried"
+    } else {
+        return test(&["--package", "xtask", "--locked", "--", "--ignored", "--nocapture", "--exact", WHOLE_DEVHOST], &[], count);
+    };
+    println!("SKIPPED: {why}");
+    count.skipped += 1;
+    Ok(())
 }
 
 /// The suite on the real cluster, against the programs that users run.

@@ -53,8 +53,7 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         }
         Ok(())
     })?;
-    let compiler = missing.contains(&tools::Tool::Kine);
-    packages::ensure(&packages::missing(compiler), options.yes, progress)?;
+    packages::ensure(&missing_packages()?, options.yes, progress)?;
     tools::ensure(DEVHOST, progress)?;
     images::ensure_archives(progress)?;
 
@@ -71,6 +70,12 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     prune::run(&in_use()?)?;
     progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
     Ok((layout, state))
+}
+
+/// Debian packages that `up` would install.
+pub(crate) fn missing_packages() -> Result<Vec<&'static str>> {
+    let compiler = tools::missing(DEVHOST)?.contains(&tools::Tool::Kine);
+    Ok(packages::missing(compiler))
 }
 
 /// Takes it down, whatever state it is in.
@@ -90,6 +95,12 @@ pub(crate) fn down(progress: &Progress) -> Result<()> {
     teardown::run(&layout, progress)?;
     progress.say(&format!("devhost is down ({})", seconds(progress.elapsed())));
     Ok(())
+}
+
+/// True if there is a devhost on this machine, of whatever cache and in whatever state.
+pub(crate) fn exists() -> Result<bool> {
+    let layout = Layout::locate()?;
+    Ok(layout.path("state.json").exists() || owner::other(&layout).is_some() || !process::recorded(&layout).is_empty())
 }
 
 /// Lines that tell what runs.

@@ -27,6 +27,8 @@ mod space;
 mod strays;
 mod teardown;
 pub(crate) mod traces;
+#[cfg(test)]
+mod whole_tests;
 
 use std::fs;
 use std::net::IpAddr;
@@ -159,15 +161,19 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     Ok(host)
 }
 
-/// Whether a devhost is running on this machine.
-pub(crate) fn is_up() -> Result<bool> {
-    let layout = layout()?;
-    Ok(process::recorded(&layout).iter().any(|name| process::running(&layout, name).is_some()))
-}
-
 /// Which kind of cluster `ensure` will give.
 pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
     Ok(resolve(options.host.unwrap_or_default(), kubeconfig_kind()?, external::is_installed))
+}
+
+/// Debian packages that `ensure` would install.
+pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
+    if chosen(options)? == HostKind::Devhost { devhost::missing_packages() } else { Ok(Vec::new()) }
+}
+
+/// Whether there is a devhost on this machine, in whatever state.
+pub(crate) fn devhost_exists() -> Result<bool> {
+    devhost::exists()
 }
 
 /// Keeps `down` away from the host cluster as long as it is held.
@@ -252,23 +258,6 @@ fn record() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    #[ignore = "takes this machine's devhost up and down: minutes, as root, with nothing else using it"]
-    fn down_leaves_no_trace_of_up() {
-        let progress = Progress::new();
-        let options = Options { host: Some(Choice::Devhost), yes: true, ..Options::default() };
-        devhost::down(&progress).unwrap();
-        let layout = layout::Layout::locate().unwrap();
-        // The packet filter's tools may leave traces of their own when asked for the first time.
-        traces::Snapshot::take(&layout);
-        let before = traces::Snapshot::take(&layout);
-        devhost::up(&options, &progress).unwrap();
-        let during = traces::Snapshot::take(&layout);
-        assert!(before.changes(&during).iter().any(|line| line.starts_with("+ process")));
-        devhost::down(&progress).unwrap();
-        assert_eq!(before.changes(&traces::Snapshot::take(&layout)), Vec::<String>::new());
-    }
 
     #[test]
     fn auto_prefers_what_is_already_there() {

@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::layout::{BRIDGE, Layout, State, boot_id};
 use super::traces::{self, DEVICE_SOCKET};
-use super::{cgroups, firewall, kernel, owner, process};
+use super::{cgroups, firewall, kernel, owner, packages, process};
 use crate::cmd;
 use crate::progress::Progress;
 
@@ -40,6 +40,7 @@ pub(crate) fn run(layout: &Layout, progress: &Progress) -> Result<()> {
     })?;
     progress.step("remove files, restore kernel settings", || {
         remove_files(layout, state.as_ref(), &sockets)?;
+        packages::allow_services()?;
         restore_kernel(state.as_ref())?;
         remove_folder(layout)
     })?;

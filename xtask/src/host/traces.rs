@@ -36,6 +36,9 @@ const RESULTS: &str = "/var/lib/cni/results";
 /// The kubelet's place for this socket is fixed.
 pub(crate) const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 
+/// Begins a line that stands for what could not be found out.
+const UNKNOWN: &str = "unknown";
+
 /// One look at the machine. Every line begins with what it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -53,7 +56,7 @@ impl Snapshot {
         add("interface", names_in("/sys/class/net"));
         add("route", lines_of("ip", &["-4", "route", "show", "table", "all"]));
         add("netns", names_in("/run/netns"));
-        add("nft", network::tables().unwrap_or_default());
+        add("nft", lines_of("nft", &["list", "tables"]));
         add("iptables", iptables());
         add("cgroup", cgroups::existing().iter().map(|path| path.display().to_string()).collect());
         add("sysctl", kernel::read().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
@@ -61,12 +64,19 @@ impl Snapshot {
         Self { lines }
     }
 
-    #[cfg(test)]
     /// What is in `later` and not here (`+`), and the other way round (`-`).
+    #[cfg(test)]
     pub(crate) fn changes(&self, later: &Self) -> Vec<String> {
         let added = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         let removed = self.lines.difference(&later.lines).map(|line| format!("- {line}"));
         added.chain(removed).collect()
+    }
+
+    /// What could not be looked at.
+    #[cfg(test)]
+    pub(crate) fn unknown(&self) -> Vec<&str> {
+        let stands_for_it = |line: &&str| line.split(' ').nth(1).is_some_and(|word| word.starts_with(UNKNOWN));
+        self.lines.iter().map(String::as_str).filter(stands_for_it).collect()
     }
 }
 
@@ -134,15 +144,26 @@ pub(crate) fn processes(layout: &Layout) -> Vec<(u32, String)> {
 }
 
 fn iptables() -> Vec<String> {
-    let keep = |line: &String| line.starts_with("-A ") || line.starts_with("-P ");
-    let mut rules = lines_of("iptables-save", &[]);
-    rules.extend(lines_of("ip6tables-save", &[]));
-    rules.into_iter().filter(keep).collect()
+    let saved = lines_of("iptables-save", &[]).into_iter().chain(lines_of("ip6tables-save", &[]));
+    saved.filter_map(|line| without_counters(&line)).collect()
 }
 
+/// A rule, a chain that somebody made, or a policy that somebody set; nothing else that `iptables-save` prints.
+fn without_counters(line: &str) -> Option<String> {
+    if line.starts_with("-A ") || line.starts_with(UNKNOWN) {
+        return Some(line.to_owned());
+    }
+    let (chain, policy) = line.strip_prefix(':')?.split_once(' ')?;
+    let policy = policy.split(' ').next().filter(|policy| *policy != "ACCEPT")?;
+    Some(format!("{chain} {policy}"))
+}
+
+/// What a program prints. If it cannot tell, that is said: it must not look as if there were nothing.
 fn lines_of(program: &str, arguments: &[&str]) -> Vec<String> {
-    let text = cmd::output(cmd::system(program).args(arguments)).unwrap_or_default();
-    text.lines().map(|line| line.trim().to_owned()).collect()
+    match cmd::output(cmd::system(program).args(arguments)) {
+        Ok(text) => text.lines().map(|line| line.trim().to_owned()).collect(),
+        Err(error) => vec![format!("{UNKNOWN}: {error:#}")],
+    }
 }
 
 fn names_in(folder: &str) -> Vec<String> {
@@ -189,6 +210,21 @@ mod tests {
         let snapshot = |lines: &[&str]| Snapshot { lines: lines.iter().map(|&line| line.to_owned()).collect() };
         let changes = snapshot(&["mount /a", "mount /b"]).changes(&snapshot(&["mount /b", "netns x"]));
         assert_eq!(changes, ["+ netns x", "- mount /a"]);
+    }
+
+    #[test]
+    fn counters_of_the_packet_filter_are_no_change() {
+        assert_eq!(without_counters(":FORWARD DROP [3:180]").unwrap(), "FORWARD DROP");
+        assert_eq!(without_counters(":CNI-DN-1 - [0:0]").unwrap(), "CNI-DN-1 -");
+        assert_eq!(without_counters("-A INPUT -j ACCEPT").unwrap(), "-A INPUT -j ACCEPT");
+        assert_eq!(without_counters(":INPUT ACCEPT [7:1]"), None);
+        assert_eq!(without_counters("# Generated at noon"), None);
+    }
+
+    #[test]
+    fn a_tool_that_is_missing_does_not_look_like_nothing() {
+        let lines = lines_of("hexabase-no-such-tool", &[]);
+        assert!(lines.len() == 1 && lines[0].starts_with(UNKNOWN), "{lines:?}");
     }
 
     #[test]
