@@ -3,6 +3,7 @@
 //! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
 
 mod bench;
+mod cargo;
 mod check;
 mod cmd;
 mod demo;
@@ -53,7 +54,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Sentences for people, so no Debug output with its backtrace.
             eprintln!("{error:#}");
@@ -62,19 +64,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+/// False if all was said already and the outcome is not good.
+fn run(command: Command) -> Result<bool> {
     match command {
-        Command::Up(options) => {
-            print(&host::ensure(&options)?);
-            Ok(())
-        }
-        Command::Demo(options) => demo::run(&options),
-        Command::Check(options) => check::run(&options),
-        Command::Bench(options) => bench::run(&options),
-        Command::Gen => generate::run(),
-        Command::Down => host::down(),
-        Command::Status { traces } => host::status(traces),
+        Command::Up(options) => print(&host::ensure(&options)?),
+        Command::Demo(options) => demo::run(&options)?,
+        Command::Check(options) => return check::run(&options),
+        Command::Bench(options) => bench::run(&options)?,
+        Command::Gen => generate::run()?,
+        Command::Down => host::down()?,
+        Command::Status { traces } => host::status(traces)?,
     }
+    Ok(true)
 }
 
 /// For people on standard error, for `eval "$(cargo xtask up)"` on standard output.

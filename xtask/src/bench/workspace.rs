@@ -10,7 +10,7 @@ use hexabase_testkit::http::Http;
 use serde_json::{Value, json};
 
 use super::{Figure, percentile};
-use crate::check;
+use crate::cargo;
 use crate::cmd;
 use crate::host::{self, Host, process};
 use crate::people::Person;
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &host::Options) -> Result<Vec<Figure>> {
     let progress = Progress::new();
     let _hold = host::hold()?;
     let host = host::ensure(options)?;
-    let programs = progress.long_step("build for release", check::build_release)?;
+    let programs = progress.long_step("build for release", cargo::build_release)?;
     let layout = host::layout()?;
     let platform = platform::start(&host, &programs, PLATFORM, &progress)?;
     let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };
@@ -191,7 +191,7 @@ fn api(platform: &Platform, alice: &Person<'_>, bob: &Person<'_>, progress: &Pro
 }
 
 fn mint(progress: &Progress) -> Result<Vec<Figure>> {
-    let printed = progress.long_step("sign tokens", || check::run_example("hexabase-oidc", "mint"))?;
+    let printed = progress.long_step("sign tokens", || cargo::run_example("hexabase-oidc", "mint"))?;
     let rates: Value = serde_json::from_str(&printed)?;
     let rate = |name: &str| rates[name].as_f64().with_context(|| format!("no rate for {name}"));
     Ok(vec![

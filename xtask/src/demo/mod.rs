@@ -6,7 +6,7 @@ mod story;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::check;
+use crate::cargo;
 use crate::host;
 use crate::lock::{self, Lock};
 use crate::platform::{self, Which};
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     eprintln!("The host cluster");
     let host = host::ensure(&options.host.or_devhost())?;
     eprintln!("The platform");
-    let programs = progress.long_step("build hexabase and hxb", check::build_programs)?;
+    let programs = progress.long_step("build hexabase and hxb", cargo::build_programs)?;
     let platform = platform::start(
         &host,
         &programs,
