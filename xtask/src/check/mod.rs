@@ -1,8 +1,8 @@
 //! `cargo xtask check`: the one test command. What it runs, in order, cheapest refusal first.
 
 mod count;
+mod made;
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use crate::host::{self, Host};
 use crate::progress::{Progress, seconds};
 use crate::{cmd, settings};
 use count::Count;
+use made::Made;
 
 /// Version of the tool that holds `deny.toml`.
 const CARGO_DENY: &str = "0.20.2";
@@ -163,8 +164,15 @@ fn whole_devhost(options: &host::Options, count: &mut Count) -> Result<()> {
 /// The suites on the real cluster, against the programs that users run.
 fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let programs = build_programs()?;
-    let made = settings::cache_root()?.join("check-made");
-    fs::write(&made, "")?;
+    let folder = settings::cache_root()?.join("made-by-check");
+    let delete = |namespace: &str| {
+        let arguments = ["delete", "namespace", "--ignore-not-found", "--wait=false", namespace];
+        cmd::output(host.kubectl()?.args(arguments)).map(drop)
+    };
+    while let Some(left) = Made::left(&folder)? {
+        left.clean(delete)?;
+    }
+    let made = Made::begin(&folder)?;
     // The whole workspace again, so that nothing is compiled anew with other features.
     let features = "hexabase-reconcile/cluster-tests,hexabase-server/cluster-tests";
     let arguments = ["test", "--no-fail-fast", "--workspace", "--features", features, "--test", "cluster", "--locked"];
@@ -174,7 +182,7 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
         .env("HEXABASE_TEST_HELM", &host.tools.helm)
         .env("HEXABASE_TEST_CHART", &host.tools.vcluster_chart)
         .env("HEXABASE_TEST_PROGRAMS", programs)
-        .env("HEXABASE_TEST_MADE", &made)
+        .env("HEXABASE_TEST_MADE", made.path())
         .env("KUBECACHEDIR", host::kubectl_cache()?)
         .env("KUBERC", "off");
     if let Some(address) = host.node_ip {
@@ -182,8 +190,6 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     }
     let outcome = test(command, count);
     // A workspace that several tests share lives until the last of them, and none knows that it is the last.
-    for namespace in fs::read_to_string(&made).unwrap_or_default().lines() {
-        cmd::output(host.kubectl()?.args(["delete", "namespace", "--ignore-not-found", "--wait=false", namespace]))?;
-    }
+    made.clean(delete)?;
     outcome
 }
