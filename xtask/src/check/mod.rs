@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let host_options = options.host.or_devhost();
     let mut missing = packages::missing_for_tests();
     if !options.quick {
+        host::preflight(&host_options)?;
         missing.extend(host::missing_packages(&host_options)?);
     }
     packages::ensure(&missing, options.host.yes, &Progress::new())?;

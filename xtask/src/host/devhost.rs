@@ -72,6 +72,20 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     Ok((layout, state))
 }
 
+/// Refuses what `up` would refuse, and changes nothing.
+pub(crate) fn preflight(options: &Options) -> Result<()> {
+    let layout = Layout::locate()?;
+    let known = known(&layout)?;
+    let ports = ports_of(known.as_ref(), options)?;
+    if let Some(state) = &known
+        && is_up(&layout, state)?
+    {
+        return Ok(());
+    }
+    let has_strays = !strays::find(&layout, &settings::cache_root()?).is_empty();
+    Facts::gather(&layout, known.as_ref(), ports, &tools::missing(DEVHOST)?, has_strays)?.check()
+}
+
 /// Debian packages that `up` would install.
 pub(crate) fn missing_packages() -> Result<Vec<&'static str>> {
     let compiler = tools::missing(DEVHOST)?.contains(&tools::Tool::Kine);

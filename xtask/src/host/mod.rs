@@ -26,12 +26,12 @@ pub(crate) mod process;
 mod space;
 mod strays;
 mod teardown;
-pub(crate) mod traces;
+mod traces;
 #[cfg(test)]
 mod whole_tests;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -101,7 +101,7 @@ pub(crate) struct Host {
     /// The one to tell people of.
     pub(crate) kubeconfig_for_people: PathBuf,
     /// The node's own address, which pods reach (devhost only).
-    pub(crate) node_ip: Option<IpAddr>,
+    pub(crate) node_ip: Option<Ipv4Addr>,
     pub(crate) tools: Tools,
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
             kind,
             kubeconfig: layout.kubeconfig(),
             kubeconfig_for_people: layout.kubeconfig_for_people(),
-            node_ip: Some(state.node_ip.into()),
+            node_ip: Some(state.node_ip),
             tools: Tools::locate()?,
         }
     } else {
@@ -166,6 +166,14 @@ pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
     Ok(resolve(options.host.unwrap_or_default(), kubeconfig_kind()?, external::is_installed))
 }
 
+/// Refuses what `ensure` would refuse after a look at this machine; changes nothing.
+pub(crate) fn preflight(options: &Options) -> Result<()> {
+    match chosen(options)? {
+        HostKind::Devhost => devhost::preflight(options),
+        kind => external::preflight(kind),
+    }
+}
+
 /// Debian packages that `ensure` would install.
 pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
     if chosen(options)? == HostKind::Devhost { devhost::missing_packages() } else { Ok(Vec::new()) }
@@ -174,6 +182,11 @@ pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
 /// Whether there is a devhost on this machine, in whatever state.
 pub(crate) fn devhost_exists() -> Result<bool> {
     devhost::exists()
+}
+
+/// The node's address, if there is a devhost.
+pub(crate) fn known_node() -> Result<Option<Ipv4Addr>> {
+    Ok(layout::State::load(&layout()?)?.map(|state| state.node_ip))
 }
 
 /// Keeps `down` away from the host cluster as long as it is held.
