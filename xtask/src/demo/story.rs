@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::host::Host;
 use crate::people::Person;
@@ -12,6 +12,9 @@ use crate::progress::Progress;
 const IMAGE: &str = "docker.io/library/busybox:1.36";
 /// A removed member is refused within this time wherever a gateway or the API is asked.
 const REVOKED_WITHIN: Duration = Duration::from_secs(60);
+
+/// In what the gateway says to a token of before, and the issuer to who asks for a new one.
+const NO_MEMBER: &str = "a member of this workspace";
 
 pub(crate) struct Story<'a> {
     host: &'a Host,
@@ -199,8 +202,9 @@ impl<'a> Story<'a> {
             bob.until("the refusal", || {
                 let said = bob.try_kubectl(&["-n", "web", "get", "pods"])?;
                 refusal = said.text;
-                Ok(!said.ok)
-            })?;
+                Ok(!said.ok && refusal.contains(NO_MEMBER))
+            })
+            .with_context(|| format!("the last answer was: {refusal}"))?;
             ensure!(begun.elapsed() < REVOKED_WITHIN, "it took {:.0} s", begun.elapsed().as_secs_f64());
             Ok(())
         })?;
