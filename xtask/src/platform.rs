@@ -81,6 +81,12 @@ pub(crate) fn preflight(which: Which, node: Option<Ipv4Addr>) -> Result<()> {
     check_ports(which.port, node)
 }
 
+/// The first port from here on that has all a platform needs.
+pub(crate) fn free_port(from: u16, node: Option<Ipv4Addr>) -> Result<u16> {
+    let free = (from..from.saturating_add(300)).step_by(3).find(|port| check_ports(*port, node).is_ok());
+    free.with_context(|| format!("there are no three free ports in a row from {from} on"))
+}
+
 fn check_ports(first: u16, node: Option<Ipv4Addr>) -> Result<()> {
     let listeners =
         [(Ipv4Addr::LOCALHOST, first), (node.unwrap_or(UNUSED), first + 1), (Ipv4Addr::LOCALHOST, first + 2)];
@@ -167,6 +173,7 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let refusal = check_ports(port, None).unwrap_err().to_string();
         assert!(refusal.contains(&format!("port {port} at 127.0.0.1")), "{refusal}");
+        assert_ne!(free_port(port, None).unwrap(), port);
     }
 
     #[test]
