@@ -205,6 +205,10 @@ pub(crate) fn down() -> Result<()> {
     let Some(_alone) = Lock::try_exclusive(&lock::path("use")?)? else {
         bail!("a demo, a check or a bench is running on the host cluster: wait for its end, or end it");
     };
+    for name in ["demo", "bench"] {
+        // One that was broken off has left its file.
+        drop(Lock::try_exclusive(&lock::path(name)?)?);
+    }
     let noted = fs::read_to_string(record()?).ok();
     let made = external::made()?;
     for kind in &made {
