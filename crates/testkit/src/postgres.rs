@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-const INSTALL: &str = "this test needs PostgreSQL: apt-get install -y postgresql-15";
+const INSTALL: &str = "this test needs PostgreSQL: apt-get install -y postgresql";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 const ATTEMPTS: u32 = 3;
