@@ -289,6 +289,8 @@ fn go() -> Command {
     let mut command = Command::new("go");
     command
         .env("GOTOOLCHAIN", "local")
+        // The compiler collects its garbage less often: a fifth less work for at most 2 GB more memory.
+        .env("GOGC", "400")
         .env("GOWORK", "off")
         .env("GOAMD64", "v1")
         .env("GOARM64", "v8.0")
