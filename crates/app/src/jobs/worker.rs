@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lease::renewed;
 use super::reconcile_workspace;
 use crate::context::App;
 use crate::error::{Error, Result};
@@ -153,23 +154,10 @@ impl Worker {
         self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
     }
 
-    /// Runs the job while its lease is renewed. A lease that is lost ends the run: the epoch in the store and the fence on
-    /// the host namespace refuse what it might still have done.
     async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
-        let run = self.dispatch(claim);
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                outcome = &mut run => return outcome,
-                () = tokio::time::sleep(self.settings.lease / 3) => {
-                    match jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(self.settings.lease)).await {
-                        Ok(()) => {}
-                        Err(StoreError::Stale) => return Err(Error::Unavailable("another worker took the job over".to_owned())),
-                        Err(error) => tracing::warn!(%error, "a lease could not be renewed; tried again soon"),
-                    }
-                }
-            }
-        }
+        let lease = self.settings.lease;
+        let renew = || jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(lease));
+        renewed(self.dispatch(claim), lease / 3, renew).await
     }
 
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
