@@ -5,6 +5,7 @@
 
 mod lease;
 mod reconcile_workspace;
+mod sweep_host;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;

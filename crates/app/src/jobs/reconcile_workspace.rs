@@ -31,12 +31,14 @@ pub const KIND: &str = "reconcile-workspace";
 const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
+/// How often what came back after a deletion is looked at until it is gone.
+const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
     let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
     match row.desired {
-        _ if row.phase == WorkspacePhase::Deleted => Ok(Outcome::Done),
+        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row.id).await,
         Desired::Present => bring_up(app, host, claim, row).await,
         Desired::Absent => take_down(app, host, claim, row).await,
     }
@@ -232,6 +234,16 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// Removes what came back after the deletion was over, if anything did. The record stays as it is.
+async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> Result<Outcome> {
+    let removal = Removal { id, fence: claim.epoch, now: app.clock.now(), seen: Vec::new() };
+    match host.remove(&removal).await.map_err(Error::internal)? {
+        Removed::Gone(_) => Ok(Outcome::Done),
+        // Nobody waits for it.
+        Removed::Waiting { after, .. } => Ok(Outcome::Again(after.max(UNHURRIED))),
+    }
 }
 
 fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::reconcile_workspace;
+use super::{reconcile_workspace, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -84,7 +84,11 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let running = TaskTracker::new();
         let mut bell = self.app.bell.subscribe();
+        let mut sweeps = false;
         while !stop.is_cancelled() {
+            if !sweeps {
+                sweeps = self.begin_sweeps().await;
+            }
             let permit = stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
             let Some(Ok(permit)) = permit else { break };
             match self.claim().await {
@@ -115,6 +119,14 @@ impl Worker {
         let tx = self.app.store.begin().await?;
         jobs::release_all(&tx).await?;
         tx.commit().await
+    }
+
+    async fn begin_sweeps(&self) -> bool {
+        let begun = sweep_host::begin(&self.app).await;
+        if let Err(error) = &begun {
+            tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
+        }
+        begun.is_ok()
     }
 
     async fn claim(&self) -> Result<Option<Claim>> {
@@ -163,6 +175,7 @@ impl Worker {
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
         match claim.kind.as_str() {
             reconcile_workspace::KIND => reconcile_workspace::run(&self.app, &self.host, claim).await,
+            sweep_host::KIND => sweep_host::run(&self.app, &self.host).await,
             unknown => Err(Error::internal(format!("no job is called {unknown}"))),
         }
     }
