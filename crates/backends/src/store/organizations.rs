@@ -262,6 +262,15 @@ pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Re
     leave(tx, scope.organization(), user.as_str()).await
 }
 
+/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
+/// for each other.
+pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+    for user in users {
+        leave(tx, organization, user).await?;
+    }
+    Ok(())
+}
+
 async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {
     // Before looking for other workspaces: two of them that are lost at once would each count the other.
     let member = lock_member(tx, organization, user).await?;
