@@ -3,10 +3,10 @@
 //! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
 //! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Db, Tx};
 use hexabase_core::groups::{WS_ADMINS, effective_groups};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
@@ -122,6 +122,22 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+/// The same, with the workspace locked before it is decided: of two people who take each other's rights at once, one
+/// succeeds.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn locked_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    workspaces::lock(tx, &seen).await?;
+    workspace(tx, ctx, id, action).await
 }
 
 fn bound() -> Error {

@@ -2,7 +2,7 @@
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
@@ -47,7 +47,7 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
@@ -150,9 +150,7 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
 /// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    // Two administrators who remove each other at once must not both succeed.
-    workspaces::lock(&tx, &scope).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
     }

@@ -157,6 +157,26 @@ async fn two_administrators_who_remove_each_other_at_once_leave_one() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_administrators_who_remove_each_other_at_once_one_succeeds_although_a_third_is_left() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob, carol) =
+            (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+        let workspace = alice.workspace("shop").await?;
+        for round in 0..10 {
+            for person in [&bob, &carol] {
+                alice.add(&workspace, &person.id, &["WSAdmins"]).await?.expect(201)?;
+            }
+            let (by_bob, by_carol) =
+                tokio::try_join!(bob.remove(&workspace, &carol.id), carol.remove(&workspace, &bob.id))?;
+            let statuses = [by_bob.status, by_carol.status];
+            assert!(statuses == [204, 404] || statuses == [404, 204], "round {round}: {by_bob:?} {by_carol:?}");
+            assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 2);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn people_who_are_added_at_once_do_not_exceed_the_plan() -> Result<()> {
     for platform in Platform::start_on_each_engine().await? {
         let alice = platform.person("alice").await?;
