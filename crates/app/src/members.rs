@@ -38,7 +38,7 @@ pub struct Member {
 }
 
 /// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
-/// Adding somebody again adds the groups.
+/// Adding somebody again adds the groups. The address is told only to whoever knew it.
 pub async fn add(
     app: &App,
     ctx: &OpContext,
@@ -71,7 +71,11 @@ pub async fn add(
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let all = with_groups(&app.store, &scope).await?;
-    all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+    let mut added = all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))?;
+    if matches!(who, Invitee::User(_)) && user != ctx.user {
+        added.row.user.email = None;
+    }
+    Ok(added)
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -126,10 +130,20 @@ fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> 
     names.iter().map(choose).collect()
 }
 
-/// Everybody with access.
+/// Everybody with access. Addresses are told to those only who give and take access.
 pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Vec<Member>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    with_groups(&app.store, &scope).await
+    let mut members = with_groups(&app.store, &scope).await?;
+    match authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageMembers).await {
+        Ok(_) => {}
+        Err(Error::Forbidden(_)) => {
+            for member in members.iter_mut().filter(|member| member.row.user.id != ctx.user) {
+                member.row.user.email = None;
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(members)
 }
 
 async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>> {

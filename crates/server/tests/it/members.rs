@@ -33,6 +33,30 @@ async fn somebody_is_added_by_id_or_by_verified_address() -> Result<()> {
 }
 
 #[tokio::test]
+async fn addresses_are_told_to_those_only_who_give_and_take_access() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob, carol) =
+        (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+    let workspace = alice.workspace("shop").await?;
+    // Whoever knows an id only does not learn the address by it.
+    let by_id = alice.add(&workspace, &bob.id, &[]).await?.expect(201)?.json()?;
+    assert_eq!((&by_id["user"], &by_id["email"]), (&json!(bob.id), &Value::Null));
+    let by_address = json!({ "email": carol.email, "groups": ["WSAdmins"] });
+    let by_address = alice.api.post(&members(&workspace), &by_address).await?.expect(201)?.json()?;
+    assert_eq!(by_address["email"], carol.email);
+    let told = async |asker: &Person| -> Result<Vec<String>> {
+        let rows = items(&asker.api.get(&members(&workspace)).await?);
+        Ok(rows.iter().map(|row| text(&row["email"])).filter(|email| !email.is_empty()).collect())
+    };
+    assert_eq!(told(&bob).await?, [bob.email.clone()]);
+    let all = [alice.email.clone(), bob.email.clone(), carol.email.clone()];
+    for admin in [&alice, &carol] {
+        assert_eq!(told(admin).await?, all);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn adding_somebody_again_adds_the_groups() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
