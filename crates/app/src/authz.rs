@@ -44,6 +44,8 @@ pub enum WorkspaceAction {
     Delete,
     /// Give and take access.
     ManageMembers,
+    /// Give up one's own access.
+    Leave,
     /// Make and delete projects.
     ManageProjects,
 }
@@ -89,7 +91,7 @@ pub async fn organization(
 
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
+/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -105,7 +107,12 @@ pub async fn workspace(
     }
     let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let for_all = match action {
+        WorkspaceAction::View => true,
+        WorkspaceAction::Leave => scope.is_member(),
+        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+    };
+    if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
     let nodes = group_rows::nodes(db, &scope).await?;
@@ -114,7 +121,7 @@ pub async fn workspace(
         return Ok(scope);
     }
     let what = match action {
-        WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",

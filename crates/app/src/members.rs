@@ -161,10 +161,12 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request. Everybody may give up their
+/// own, but for the last administrator.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    let action = if *user == ctx.user { WorkspaceAction::Leave } else { WorkspaceAction::ManageMembers };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
     }

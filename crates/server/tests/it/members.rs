@@ -150,6 +150,20 @@ async fn a_removed_member_sees_nothing_any_more() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_member_may_leave() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSUsers"]).await?.expect(201)?;
+    bob.remove(&workspace, &bob.id).await?.expect(204)?;
+    problem(&bob.api.get(&format!("/api/v1/workspaces/{workspace}")).await?, 404, "not_found");
+    problem(&bob.api.get(&format!("/api/v1/organizations/{}", alice.organization)).await?, 404, "not_found");
+    problem(&bob.remove(&workspace, &bob.id).await?, 404, "not_found");
+    assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_administrator_cannot_be_removed() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
