@@ -55,7 +55,7 @@ pub async fn add(
     if !workspace_members::is_member(&tx, &scope, &user).await? {
         if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
+                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
                 plan.id, plan.limits.members
             )));
         }

@@ -77,7 +77,7 @@ pub async fn create(
     let living = projects::count_living(&tx, &scope).await?;
     if living >= u64::from(plan.limits.projects) {
         return Err(Error::LimitReached(format!(
-            "the plan {} allows {} projects in a workspace and {living} exist; delete one or change the plan",
+            "the plan {} allows {} projects in a workspace and {living} exist; delete one, or make a workspace under a larger plan",
             plan.id, plan.limits.projects
         )));
     }
