@@ -1,4 +1,5 @@
-//! The worker on a host cluster in memory: what it stores, shows and removes.
+//! Use cases on both kinds of database, and the worker on a host cluster in memory: what it stores, shows and removes.
 
+mod people;
 mod support;
 mod sweep;

@@ -47,20 +47,9 @@ impl Running {
 impl Stage {
     /// Alice has asked for the workspace `shop`, and no worker has begun with it.
     pub(crate) async fn set(store: TestStore) -> Result<Self> {
-        let clock = Clock::System;
-        let keys = Keys::load(&store, &Sealer::new(&[7; 32], "master")?, clock.now()).await?;
-        let settings =
-            Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
-        let app = App { store: (*store).clone(), bell: Bell::new(), clock, settings, keys };
-        let identity = ExternalIdentity {
-            issuer: "https://accounts.example.com".to_owned(),
-            subject: "alice".to_owned(),
-            display_name: Some("Alice".to_owned()),
-            email: None,
-            email_verified: false,
-        };
+        let app = app(&store).await?;
         let origin = Origin { request_id: app.new_id()?, source: None };
-        let user = users::sign_in(&app, &identity, &origin).await?;
+        let user = users::sign_in(&app, &identity("alice"), &origin).await?;
         let alice = OpContext::of(user, Credential::SignIn, app.clock.now(), &origin);
         let mine = organizations::list(&app, &alice).await?;
         let organization = &mine.first().context("no organization")?.0.id;
@@ -89,6 +78,25 @@ impl Stage {
     /// Where the workspace's namespace is on the host.
     pub(crate) fn namespace(&self) -> String {
         namespace(&self.id)
+    }
+}
+
+/// The platform's parts on this store.
+pub(crate) async fn app(store: &TestStore) -> Result<App> {
+    let clock = Clock::System;
+    let keys = Keys::load(store, &Sealer::new(&[7; 32], "master")?, clock.now()).await?;
+    let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
+    Ok(App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys })
+}
+
+/// What an identity provider says of somebody.
+pub(crate) fn identity(subject: &str) -> ExternalIdentity {
+    ExternalIdentity {
+        issuer: "https://accounts.example.com".to_owned(),
+        subject: subject.to_owned(),
+        display_name: Some("Somebody".to_owned()),
+        email: None,
+        email_verified: false,
     }
 }
 
