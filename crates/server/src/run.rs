@@ -34,6 +34,8 @@ use crate::{http, listen, tls};
 
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// How long requests that go on without their client get when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
 /// How often keys made by another process are taken over.
 const KEYS_RELOAD: Duration = Duration::from_secs(60);
 
@@ -190,7 +192,9 @@ fn start_server(
         }
     };
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
-    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)) };
+    let requests = TaskTracker::new();
+    parts.spawn(drain(requests.clone(), stop.clone()));
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), requests };
     if let Some(listener) = cluster {
         parts.spawn(listen::serve(
             listener,
@@ -204,6 +208,15 @@ fn start_server(
     parts.spawn(listen::serve(main, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
     tracing::info!(address = %public_url, listen = %config.server.listen, "server started");
     Ok(())
+}
+
+/// When the server stops, waits a few seconds for requests that go on without their client.
+async fn drain(requests: TaskTracker, stop: CancellationToken) {
+    stop.cancelled().await;
+    requests.close();
+    if tokio::time::timeout(DRAIN, requests.wait()).await.is_err() {
+        tracing::warn!("requests were cut off; what they had not committed has not happened");
+    }
 }
 
 /// Has open streams checked at once when this process takes rights away. What other processes take away is found by the
