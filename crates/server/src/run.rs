@@ -18,13 +18,12 @@ use hexabase_backends::bell::{Bell, Ring};
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
 use hexabase_reconcile::{EndpointMode, Host, HostSettings};
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config::{Config, EndpointKind, secret};
+use crate::config::{Config, EndpointKind, parse_key};
 use crate::cookies::Cookies;
 use crate::dev_issuer::DevIssuer;
 use crate::gateway::{GatewaySettings, Revocations};
@@ -56,18 +55,28 @@ pub fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// What [`Config::load`] does not see: whether the certificates that are given can be used.
+///
+/// # Errors
+/// Unreadable or unusable files, named.
+pub fn check(config: &Config) -> Result<()> {
+    match config.server.tls.certificate {
+        Some(_) => tls::load(config).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Opens the database and brings its schema up to date.
 ///
 /// # Errors
 /// It cannot be reached, or is of a newer version.
 pub async fn migrate(config: &Config) -> Result<Store> {
     private_folder(&config.data_dir)?;
-    let url = secret("store.url", config.store.url.as_ref(), config.store.url_file.as_deref())?;
-    let url = match &url {
-        Some(url) => url.expose_secret().to_owned(),
-        None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()),
+    let url = match config.store.address()? {
+        Some(url) => url,
+        None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()).parse()?,
     };
-    let store = Store::connect(&url.parse()?).await.context("the database cannot be opened")?;
+    let store = Store::connect(&url).await.context("the database cannot be opened")?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
 }
@@ -292,13 +301,10 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
 
 /// The key under which secrets are sealed: configured, or a file of the server's own.
 fn master_key(config: &Config) -> Result<[u8; 32]> {
-    let given = secret("store.master_key", config.store.master_key.as_ref(), config.store.master_key_file.as_deref())?;
-    let text = match given {
-        Some(text) => text.expose_secret().to_owned(),
-        None => own_master_key(&config.data_dir.join("master.key"))?,
-    };
-    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.context("setting store.master_key: must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+    match config.store.key()? {
+        Some(key) => Ok(key),
+        None => Ok(parse_key(&own_master_key(&config.data_dir.join("master.key"))?)?),
+    }
 }
 
 fn own_master_key(path: &Path) -> Result<String> {

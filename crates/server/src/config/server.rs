@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, invalid};
+use super::{ConfigError, existing, invalid};
 
 /// Where the server listens and what it is called.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,6 +56,13 @@ impl ServerConfig {
                 "server.tls.certificate",
                 "and server.tls.private_key are given together or not at all",
             ));
+        }
+        for (key, path) in [
+            ("server.tls.certificate", &self.tls.certificate),
+            ("server.tls.private_key", &self.tls.private_key),
+            ("server.tls.certificate_authority", &self.tls.certificate_authority),
+        ] {
+            existing(key, path.as_deref())?;
         }
         Ok(())
     }
