@@ -88,7 +88,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.store.validate()?;
-        self.server.validate()?;
+        self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
         self.host.validate()
     }

@@ -66,8 +66,11 @@ fn a_production_database_is_known_however_it_is_written() {
         let store = format!("[store]\nurl = \"{url}\"\n");
         assert_eq!(refused(&store), "store.master_key", "{url:?}");
         let with_key = format!("{store}master_key = \"{KEY}\"\n");
-        assert!(load(&with_key).is_ok(), "{url:?}");
-        let development = format!("{with_key}[sign_in.development]\nlisten = \"127.0.0.1:0\"\n");
+        assert_eq!(refused(&with_key), "server.tls.certificate", "{url:?}");
+        let with_tls =
+            format!("{with_key}[server.tls]\ncertificate = \"{{dir}}/good\"\nprivate_key = \"{{dir}}/good\"\n");
+        assert!(load(&with_tls).is_ok(), "{url:?}");
+        let development = format!("{with_tls}[sign_in.development]\nlisten = \"127.0.0.1:0\"\n");
         assert_eq!(refused(&development), "sign_in.development.listen", "{url:?}");
     }
 }
