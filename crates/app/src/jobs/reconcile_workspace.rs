@@ -139,24 +139,29 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     }
     store_projects(app, &tx, row, observed, now).await?;
     // Projects come and go while a workspace is in use, so that they do not make it less ready.
-    let usable = observed.is_done(WorkspaceStep::Access);
-    match (&observed.tenant, observed.waiting()) {
-        (Some(tenant), _) if usable => {
+    let trouble = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
+    match (&observed.tenant, trouble) {
+        (Some(tenant), None) => {
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
-            if row.phase != WorkspacePhase::Ready || moved {
+            let first = row.phase != WorkspacePhase::Ready;
+            // A message that is left tells of trouble that is over.
+            if first || moved || row.message.is_some() {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
+            }
+            if first {
                 tracing::info!(workspace.id = %row.id, duration_ms = now.millis_since(row.created_at), "workspace is ready");
             }
         }
-        (_, Some((step, reason, _))) if row.phase != WorkspacePhase::Ready => {
-            let phase = unready_phase(row, now);
-            if changed || row.phase != phase {
-                workspaces::set_progress(&tx, &row.id, phase, Some(step), Some(reason), now).await?;
+        (_, Some((step, reason, _))) => {
+            let phase = troubled_phase(row, now);
+            if changed || row.phase != phase || row.message.as_deref() != Some(reason) {
+                let step = (phase != WorkspacePhase::Ready).then_some(step);
+                workspaces::set_progress(&tx, &row.id, phase, step, Some(reason), now).await?;
             }
         }
-        _ => {}
+        (None, None) => {}
     }
     tx.commit().await?;
     Ok(())
@@ -173,18 +178,25 @@ async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed
     Ok(())
 }
 
-fn unready_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
+/// What a workspace is called while something stands in its way. One that was ready stays so, with a message beside it:
+/// whoever uses it may notice nothing.
+fn troubled_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
     let late = now.millis_since(row.created_at) > PATIENCE_SECONDS * 1_000;
-    if late { WorkspacePhase::Failed } else { WorkspacePhase::Creating }
+    match (row.desired, row.phase) {
+        (Desired::Absent, _) => WorkspacePhase::Deleting,
+        (Desired::Present, WorkspacePhase::Ready) => WorkspacePhase::Ready,
+        (Desired::Present, _) if late => WorkspacePhase::Failed,
+        (Desired::Present, _) => WorkspacePhase::Creating,
+    }
 }
 
 /// Shows a fault in the workspace's message, so that people need no access to logs to see why it does not go on.
 async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
-    if row.phase == WorkspacePhase::Ready || row.message.as_deref() == Some(sentence) {
+    if row.message.as_deref() == Some(sentence) {
         return Ok(());
     }
     let now = app.clock.now();
-    let phase = unready_phase(row, now);
+    let phase = troubled_phase(row, now);
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     workspaces::set_progress(&tx, &row.id, phase, row.step, Some(sentence), now).await?;
@@ -200,7 +212,13 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     let now = app.clock.now();
     let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, seen: seen.remaining };
-    let removed = host.remove(&removal).await.map_err(Error::internal)?;
+    let removed = match host.remove(&removal).await {
+        Ok(removed) => removed,
+        Err(cause) => {
+            store_failure(app, claim, &row, &sentence(&cause)).await?;
+            return Err(Error::internal(cause));
+        }
+    };
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
@@ -262,3 +280,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
