@@ -31,6 +31,8 @@ pub const KIND: &str = "reconcile-workspace";
 const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
+/// How often a removal that does not end is looked at in the end.
+const SLOWEST: Duration = Duration::from_secs(60);
 /// How often what came back after a deletion is looked at until it is gone.
 const UNHURRIED: Duration = Duration::from_secs(2);
 
@@ -247,11 +249,18 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(after)
+            Outcome::Again(pace(after, now.millis_since(row.deleting_at.unwrap_or(now))))
         }
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with
+/// somebody else's finalizer, is looked at less and less often.
+fn pace(after: Duration, age_millis: i64) -> Duration {
+    let age = Duration::from_millis(u64::try_from(age_millis).unwrap_or(0));
+    after.max((age / 40).min(SLOWEST))
 }
 
 /// Removes what came back after the deletion was over, if anything did. The record stays as it is.

@@ -77,6 +77,13 @@ fn shown(row: &Workspace) -> (WorkspacePhase, Option<&str>) {
     (row.phase, row.message.as_deref())
 }
 
+#[test]
+fn a_removal_that_does_not_end_is_looked_at_less_and_less_often() {
+    let after = Duration::from_millis(500);
+    let paces = [-1, 0, 15_000, 60_000, 600_000, 86_400_000].map(|age| pace(after, age).as_millis());
+    assert_eq!(paces, [500, 500, 500, 1_500, 15_000, 60_000]);
+}
+
 on_both_engines! {
     async fn a_ready_workspace_shows_what_is_wrong_until_it_is_mended(store: TestStore) {
         let stage = Stage::set(&store).await?;
