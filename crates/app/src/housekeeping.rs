@@ -22,10 +22,12 @@ pub async fn sweep(app: &App) -> Result<u64> {
     let mut removed = authorization_codes::purge(&tx, before).await?;
     removed += device_codes::purge(&tx, before).await?;
     removed += refresh_tokens::purge(&tx, before).await?;
-    // After what refers to them.
-    removed += sessions::purge(&tx, before).await?;
     removed += idempotency::purge(&tx, now).await?;
     removed += events::purge(&tx, now.plus_seconds(-FEED_SECONDS)).await?;
+    tx.commit().await?;
+    // After what refers to them, and without holding that up.
+    let tx = app.store.begin().await?;
+    removed += sessions::purge(&tx, before).await?;
     tx.commit().await?;
     Ok(removed)
 }

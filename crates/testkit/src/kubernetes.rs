@@ -329,9 +329,8 @@ mod tests {
     fn lists_are_of_one_collection_and_choose_by_label() {
         let mut objects = objects();
         objects.create("/api/v1/namespaces/x/pods", json!({ "metadata": { "name": "p" } }));
-        let count = |selector: &str| {
-            objects.list("/api/v1/namespaces", selector).1["items"].as_array().map_or(0, Vec::len)
-        };
+        let count =
+            |selector: &str| objects.list("/api/v1/namespaces", selector).1["items"].as_array().map_or(0, Vec::len);
         assert_eq!((count(""), count("a=b"), count("a"), count("a=b,c"), count("a=c")), (1, 1, 1, 0, 0));
     }
 }

@@ -80,11 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_that_is_lost_ends_the_run_and_one_that_cannot_be_renewed_just_now_does_not() {
-        let mut answers = vec![
-            Err(StoreError::Stale),
-            Err(StoreError::Unavailable("it is busy".into())),
-            Ok(()),
-        ];
+        let mut answers = vec![Err(StoreError::Stale), Err(StoreError::Unavailable("it is busy".into())), Ok(())];
         let renew = || std::future::ready(answers.pop().unwrap_or(Ok(())));
         let outcome = renewed(std::future::pending::<Result<()>>(), Duration::from_millis(1), renew).await;
         assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");

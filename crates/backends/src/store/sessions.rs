@@ -138,12 +138,11 @@ pub async fn revoke(tx: &Tx, user: &UserId, id: &SessionId, now: Timestamp) -> R
     Ok(updated.rows_affected > 0)
 }
 
-/// Forgets sessions that were over before `before` and that no code or token refers to any more; says how many.
+/// Forgets sessions that were over before `before` and that no code or token refers to any more; says how many. Every table
+/// that refers to sessions has its place here.
 pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
-    let codes = Query::select()
-        .column(authorization_code::Column::SessionId)
-        .from(authorization_code::Entity)
-        .to_owned();
+    let codes =
+        Query::select().column(authorization_code::Column::SessionId).from(authorization_code::Entity).to_owned();
     let device_codes = Query::select()
         .column(device_code::Column::SessionId)
         .from(device_code::Entity)

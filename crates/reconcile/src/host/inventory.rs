@@ -61,7 +61,8 @@ pub(crate) async fn workspaces(host: &Cluster) -> Result<BTreeSet<WorkspaceId>, 
             found.extend(label(&object, WORKSPACE).and_then(|id| id.parse().ok()));
         }
         for object in host.list(kind, None, SYNCED_BY).await? {
-            let (namespace, _) = label(&object, SYNCED_BY).and_then(|marker| marker.split_once("-x-")).unwrap_or_default();
+            let (namespace, _) =
+                label(&object, SYNCED_BY).and_then(|marker| marker.split_once("-x-")).unwrap_or_default();
             found.extend(labels::workspace_of(namespace));
         }
     }
@@ -104,8 +105,11 @@ mod tests {
         put(namespaces, named(&Names::of(&id('1')).namespace, ours(&id('1'))));
         put(roles, named("of-the-chart", ours(&id('2'))));
         put(roles, named("synced", json!({ SYNCED_BY: Names::of(&id('3')).cluster_marker() })));
-        put("/api/v1/persistentvolumes", json!({ "metadata": { "name": "disk" },
-            "spec": { "claimRef": { "namespace": Names::of(&id('4')).namespace, "name": "data" } } }));
+        put(
+            "/api/v1/persistentvolumes",
+            json!({ "metadata": { "name": "disk" },
+            "spec": { "claimRef": { "namespace": Names::of(&id('4')).namespace, "name": "data" } } }),
+        );
         // A name alone, labels alone, somebody else's vCluster.
         put(namespaces, named(&Names::of(&id('5')).namespace, json!({})));
         put(namespaces, named("elsewhere", ours(&id('6'))));

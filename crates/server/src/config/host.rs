@@ -52,7 +52,10 @@ impl HostConfig {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
         }
         if let Some(network) = self.platform_networks.iter().find(|network| !is_network(network)) {
-            return Err(invalid("host.platform_networks", format!("\"{network}\" must be a network such as 10.0.0.0/24")));
+            return Err(invalid(
+                "host.platform_networks",
+                format!("\"{network}\" must be a network such as 10.0.0.0/24"),
+            ));
         }
         Ok(())
     }

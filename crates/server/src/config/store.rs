@@ -67,5 +67,7 @@ impl StoreConfig {
 /// A master key from its text.
 pub(crate) fn parse_key(text: &str) -> Result<[u8; 32], ConfigError> {
     let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| invalid("store.master_key", "must be 32 bytes in base64, as `openssl rand -base64 32` makes them"))
+    bytes.ok_or_else(|| {
+        invalid("store.master_key", "must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+    })
 }

@@ -62,7 +62,9 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
 
 #[test]
 fn a_production_database_is_known_however_it_is_written() {
-    for url in ["postgres://u@h/d", "postgresql://u@h/d", "Postgres://u@h/d", " postgres://u@h/d", "POSTGRESQL://u@h/d "] {
+    for url in
+        ["postgres://u@h/d", "postgresql://u@h/d", "Postgres://u@h/d", " postgres://u@h/d", "POSTGRESQL://u@h/d "]
+    {
         let store = format!("[store]\nurl = \"{url}\"\n");
         assert_eq!(refused(&store), "store.master_key", "{url:?}");
         let with_key = format!("{store}master_key = \"{KEY}\"\n");

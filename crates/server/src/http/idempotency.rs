@@ -81,7 +81,8 @@ async fn once(
     }
     let request = Request::from_parts(parts, Body::from(bytes));
     // In a task of its own: when a client hangs up, its handler is dropped wherever it stands, after the commit too.
-    let carried_out = state.requests.spawn(request_id::kept(async move { carry_out(&app, &keyed, request, next).await }));
+    let carried_out =
+        state.requests.spawn(request_id::kept(async move { carry_out(&app, &keyed, request, next).await }));
     match carried_out.await.map_err(JoinError::try_into_panic) {
         Ok(answer) => answer,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
