@@ -3,10 +3,10 @@
 //! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
 //! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Db, Tx};
 use hexabase_core::groups::{WS_ADMINS, effective_groups};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
@@ -44,6 +44,8 @@ pub enum WorkspaceAction {
     Delete,
     /// Give and take access.
     ManageMembers,
+    /// Give up one's own access.
+    Leave,
     /// Make and delete projects.
     ManageProjects,
 }
@@ -55,7 +57,9 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
@@ -89,7 +93,7 @@ pub async fn organization(
 
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
+/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -105,7 +109,12 @@ pub async fn workspace(
     }
     let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let for_all = match action {
+        WorkspaceAction::View => true,
+        WorkspaceAction::Leave => scope.is_member(),
+        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+    };
+    if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
     let nodes = group_rows::nodes(db, &scope).await?;
@@ -114,7 +123,7 @@ pub async fn workspace(
         return Ok(scope);
     }
     let what = match action {
-        WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
@@ -122,6 +131,22 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+/// The same, with the workspace locked before it is decided: of two people who take each other's rights at once, one
+/// succeeds.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn locked_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    workspaces::lock(tx, &seen).await?;
+    workspace(tx, ctx, id, action).await
 }
 
 fn bound() -> Error {

@@ -2,7 +2,7 @@
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
@@ -38,7 +38,7 @@ pub struct Member {
 }
 
 /// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
-/// Adding somebody again adds the groups.
+/// Adding somebody again adds the groups. The address is told only to whoever knew it.
 pub async fn add(
     app: &App,
     ctx: &OpContext,
@@ -47,7 +47,7 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
@@ -55,7 +55,7 @@ pub async fn add(
     if !workspace_members::is_member(&tx, &scope, &user).await? {
         if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
+                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
                 plan.id, plan.limits.members
             )));
         }
@@ -65,13 +65,18 @@ pub async fn add(
     for group in &chosen {
         groups::add_member(&tx, &scope, group, &user).await?;
     }
-    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    let named: Vec<&str> =
+        nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
     change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let all = with_groups(&app.store, &scope).await?;
-    all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+    let mut added = all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))?;
+    if matches!(who, Invitee::User(_)) && user != ctx.user {
+        added.row.user.email = None;
+    }
+    Ok(added)
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -126,10 +131,20 @@ fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> 
     names.iter().map(choose).collect()
 }
 
-/// Everybody with access.
+/// Everybody with access. Addresses are told to those only who give and take access.
 pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Vec<Member>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    with_groups(&app.store, &scope).await
+    let mut members = with_groups(&app.store, &scope).await?;
+    match authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageMembers).await {
+        Ok(_) => {}
+        Err(Error::Forbidden(_)) => {
+            for member in members.iter_mut().filter(|member| member.row.user.id != ctx.user) {
+                member.row.user.email = None;
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(members)
 }
 
 async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>> {
@@ -147,12 +162,12 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request. Everybody may give up their
+/// own, but for the last administrator.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    let action = if *user == ctx.user { WorkspaceAction::Leave } else { WorkspaceAction::ManageMembers };
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    // Two administrators who remove each other at once must not both succeed.
-    workspaces::lock(&tx, &scope).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
     }

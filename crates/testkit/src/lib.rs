@@ -11,6 +11,8 @@ pub mod browser;
 pub mod clock;
 #[cfg(feature = "browser")]
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 #[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(feature = "store")]

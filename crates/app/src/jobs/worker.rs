@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::reconcile_workspace;
+use super::lease::renewed;
+use super::{reconcile_workspace, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -83,7 +84,11 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let running = TaskTracker::new();
         let mut bell = self.app.bell.subscribe();
+        let mut sweeps = false;
         while !stop.is_cancelled() {
+            if !sweeps {
+                sweeps = self.begin_sweeps().await;
+            }
             let permit = stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
             let Some(Ok(permit)) = permit else { break };
             match self.claim().await {
@@ -114,6 +119,14 @@ impl Worker {
         let tx = self.app.store.begin().await?;
         jobs::release_all(&tx).await?;
         tx.commit().await
+    }
+
+    async fn begin_sweeps(&self) -> bool {
+        let begun = sweep_host::begin(&self.app).await;
+        if let Err(error) = &begun {
+            tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
+        }
+        begun.is_ok()
     }
 
     async fn claim(&self) -> Result<Option<Claim>> {
@@ -153,28 +166,16 @@ impl Worker {
         self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
     }
 
-    /// Runs the job while its lease is renewed. A lease that is lost ends the run: the epoch in the store and the fence on
-    /// the host namespace refuse what it might still have done.
     async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
-        let run = self.dispatch(claim);
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                outcome = &mut run => return outcome,
-                () = tokio::time::sleep(self.settings.lease / 3) => {
-                    match jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(self.settings.lease)).await {
-                        Ok(()) => {}
-                        Err(StoreError::Stale) => return Err(Error::Unavailable("another worker took the job over".to_owned())),
-                        Err(error) => tracing::warn!(%error, "a lease could not be renewed; tried again soon"),
-                    }
-                }
-            }
-        }
+        let lease = self.settings.lease;
+        let renew = || jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(lease));
+        renewed(self.dispatch(claim), lease / 3, renew).await
     }
 
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
         match claim.kind.as_str() {
             reconcile_workspace::KIND => reconcile_workspace::run(&self.app, &self.host, claim).await,
+            sweep_host::KIND => sweep_host::run(&self.app, &self.host).await,
             unknown => Err(Error::internal(format!("no job is called {unknown}"))),
         }
     }

@@ -238,7 +238,7 @@ pub async fn list_members(
 }
 
 /// Makes a person who is given access to a workspace a member of its organisation, unless the person belongs to it
-/// already.
+/// already. The membership stays until the transaction ends, whoever leaves another workspace at the time.
 pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: Timestamp) -> Result<(), StoreError> {
     let model = organization_member::Model {
         organization_id: scope.organization().to_string(),
@@ -247,30 +247,59 @@ pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: T
         through_workspace: true,
         created_at: now.as_micros(),
     };
-    db::insert_if_absent(tx.conn(), model).await?;
+    // A membership that is there may be on its way out: whoever takes it away holds its row.
+    while !db::insert_if_absent(tx.conn(), model.clone()).await? {
+        if lock_member(tx, scope.organization(), user.as_str()).await?.is_some() {
+            break;
+        }
+    }
     Ok(())
 }
 
 /// The reverse of [`join_through`]: whoever belongs to the organisation only because of workspaces leaves it with the last
 /// of them. Call it after the person lost the workspace; says whether the person left.
 pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bool, StoreError> {
+    leave(tx, scope.organization(), user.as_str()).await
+}
+
+/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
+/// for each other.
+pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+    for user in users {
+        leave(tx, organization, user).await?;
+    }
+    Ok(())
+}
+
+async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {
+    // Before looking for other workspaces: two of them that are lost at once would each count the other.
+    let member = lock_member(tx, organization, user).await?;
+    if member.is_none_or(|member| !member.through_workspace) {
+        return Ok(false);
+    }
     let of_organization = Query::select()
         .column(workspace::Column::Id)
         .from(workspace::Entity)
-        .and_where(workspace::Column::OrganizationId.eq(scope.organization().as_str()))
+        .and_where(workspace::Column::OrganizationId.eq(organization.as_str()))
         .and_where(workspace::Column::LivingName.is_not_null())
         .to_owned();
     let others = workspace_member::Entity::find()
-        .filter(workspace_member::Column::UserId.eq(user.as_str()))
+        .filter(workspace_member::Column::UserId.eq(user))
         .filter(workspace_member::Column::WorkspaceId.in_subquery(of_organization));
     if others.count(tx.conn()).await? > 0 {
         return Ok(false);
     }
-    let deleted = organization_member::Entity::delete_many()
-        .filter(organization_member::Column::OrganizationId.eq(scope.organization().as_str()))
-        .filter(organization_member::Column::UserId.eq(user.as_str()))
-        .filter(organization_member::Column::ThroughWorkspace.eq(true))
-        .exec(tx.conn())
-        .await?;
+    let key = (organization.to_string(), user.to_owned());
+    let deleted = organization_member::Entity::delete_by_id(key).exec(tx.conn()).await?;
     Ok(deleted.rows_affected > 0)
+}
+
+async fn lock_member(
+    tx: &Tx,
+    organization: &OrganizationId,
+    user: &str,
+) -> Result<Option<organization_member::Model>, StoreError> {
+    let key = (organization.to_string(), user.to_owned());
+    let row = organization_member::Entity::find_by_id(key).lock(LockType::Update).one(tx.conn()).await?;
+    Ok(row)
 }

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Context;
-use hexabase_backends::store::organizations::Organization;
-use hexabase_backends::store::{Store, StoreError, Unique, organizations, users, workspace_members};
+use hexabase_backends::store::organizations::{Organization, OrganizationScope};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Store, StoreError, Tx, Unique, organizations, users, workspace_members};
 use hexabase_core::ids::UserId;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_testkit::clock::new_id;
@@ -11,6 +13,8 @@ use hexabase_testkit::on_both_engines;
 use crate::scenery::{add_organization, add_person, add_workspace, now, organization, person};
 
 const ISSUER: &str = "https://accounts.example.com";
+/// Longer than what does not wait takes.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// What a first sign-in does: look, add, and look again when somebody else was faster.
 async fn sign_in(store: &Store) -> anyhow::Result<UserId> {
@@ -30,6 +34,34 @@ async fn sign_in(store: &Store) -> anyhow::Result<UserId> {
         tx.commit().await?;
         return Ok(ada.id);
     }
+}
+
+/// Ada's organisation with two workspaces, and Bob, who is in the first of them.
+async fn with_two_workspaces(
+    store: &Store,
+) -> anyhow::Result<(OrganizationScope, WorkspaceScope, WorkspaceScope, UserId)> {
+    let organization = add_organization(store, "Ada").await?;
+    let shop = add_workspace(store, &organization, "shop").await?;
+    let bank = add_workspace(store, &organization, "bank").await?;
+    let bob = add_person(store, "Bob").await?;
+    let tx = store.begin().await?;
+    add(&tx, &shop, &bob).await?;
+    tx.commit().await?;
+    Ok((organization, shop, bank, bob))
+}
+
+async fn add(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<(), StoreError> {
+    organizations::join_through(tx, scope, user, now()).await?;
+    workspace_members::add(tx, scope, user, now()).await
+}
+
+/// Takes somebody out of a workspace; says whether they left the organisation with it.
+async fn lose(store: Store, scope: WorkspaceScope, user: UserId) -> Result<bool, StoreError> {
+    let tx = store.begin().await?;
+    workspace_members::remove(&tx, &scope, &user).await?;
+    let left = organizations::leave_through(&tx, &scope, &user).await?;
+    tx.commit().await?;
+    Ok(left)
 }
 
 on_both_engines! {
@@ -179,5 +211,32 @@ on_both_engines! {
         let role = |user| organizations::member_role(&*store, &organization, user);
         assert_eq!(role(&bob).await?, None);
         assert_eq!(role(&cem).await?, Some(OrganizationRole::Member));
+    }
+
+    async fn whoever_loses_two_workspaces_at_once_leaves_the_organization(store: TestStore) {
+        let (organization, shop, bank, bob) = with_two_workspaces(&store).await?;
+        let tx = store.begin().await?;
+        add(&tx, &bank, &bob).await?;
+        tx.commit().await?;
+        let first = store.begin().await?;
+        workspace_members::remove(&first, &shop, &bob).await?;
+        assert!(!organizations::leave_through(&first, &shop, &bob).await?, "the bank is left");
+        let mut second = tokio::spawn(lose(store.reconnect().await?, bank, bob.clone()));
+        // It cannot know yet whether the shop is left.
+        assert!(tokio::time::timeout(MOMENT, &mut second).await.is_err());
+        first.commit().await?;
+        assert!(second.await??, "nothing is left");
+        assert_eq!(organizations::member_role(&*store, &organization, &bob).await?, None);
+    }
+
+    async fn whoever_gets_one_workspace_and_loses_another_at_once_stays_in_the_organization(store: TestStore) {
+        let (organization, shop, bank, bob) = with_two_workspaces(&store).await?;
+        let first = store.begin().await?;
+        add(&first, &bank, &bob).await?;
+        let mut second = tokio::spawn(lose(store.reconnect().await?, shop, bob.clone()));
+        assert!(tokio::time::timeout(MOMENT, &mut second).await.is_err());
+        first.commit().await?;
+        assert!(!second.await??, "the bank is left");
+        assert_eq!(organizations::member_role(&*store, &organization, &bob).await?, Some(OrganizationRole::Member));
     }
 }

@@ -15,6 +15,7 @@ pub use host::{EndpointKind, HostConfig};
 pub use server::{ServerConfig, TlsConfig};
 pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
 pub use store::StoreConfig;
+pub(crate) use store::parse_key;
 
 /// The commented defaults; also the reference of all keys.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -55,6 +56,14 @@ pub(crate) fn invalid(key: &'static str, sentence: impl Into<String>) -> ConfigE
     ConfigError::Invalid { key, sentence: sentence.into() }
 }
 
+/// Refuses the name of a file or folder that does not exist.
+fn existing(key: &'static str, path: Option<&Path>) -> Result<(), ConfigError> {
+    match path.filter(|path| !path.exists()) {
+        Some(path) => Err(invalid(key, format!("names {}, which does not exist", path.display()))),
+        None => Ok(()),
+    }
+}
+
 impl Config {
     /// Reads the settings; `file` is optional, the environment always counts.
     ///
@@ -78,8 +87,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        self.server.validate()?;
         self.store.validate()?;
+        self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
         self.host.validate()
     }
@@ -103,3 +112,6 @@ pub(crate) fn secret(
         (None, None) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ async fn whoever_makes_an_organization_is_its_admin() -> Result<()> {
 async fn a_name_that_breaks_a_rule_is_refused_with_the_rule() -> Result<()> {
     let platform = Platform::start().await?;
     let alice = platform.person("alice").await?;
-    for name in ["", " ", " lead", "trail ", "two\nlines", "nul\u{0}", &"x".repeat(81)] {
+    for name in ["", " ", " lead", "trail ", "two\nlines", "bell\u{7}", &"x".repeat(81)] {
         let answer = alice.api.post(PATH, &json!({ "name": name })).await?;
         let body = problem(&answer, 422, "invalid");
         assert_eq!(body["field"], "name", "{name:?}");

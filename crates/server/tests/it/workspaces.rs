@@ -169,7 +169,6 @@ async fn a_name_that_breaks_a_rule_is_refused_with_the_rule() -> Result<()> {
         "platform",
         "default",
         "new",
-        "a\u{0}b",
         " shop",
         "shop\n",
         "../shop",
@@ -406,11 +405,21 @@ async fn a_deleted_workspace_stays_as_a_record_for_admins_of_the_organization() 
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
     let id = alice.workspace("shop").await?;
     alice.add(&id, &bob.id, &["WSAdmins"]).await?.expect(201)?;
-    alice.api.delete(&workspace(&id)).await?.expect(202)?;
+    let project = alice.api.post(&format!("{}/projects", workspace(&id)), &json!({ "name": "web" })).await?;
+    let project = format!("{}/projects/{}", workspace(&id), text(&project.expect(201)?.json()?["id"]));
+    bob.api.delete(&workspace(&id)).await?.expect(202)?;
+    assert_eq!(bob.api.get(&workspace(&id)).await?.expect(200)?.json()?["phase"], "deleting");
     finish_deletion(&platform, &id).await?;
     let record = alice.api.get(&workspace(&id)).await?.expect(200)?.json()?;
     assert_eq!(record["phase"], "deleted");
     assert!(record["receipt"].is_object() && record["deleted_at"].is_string(), "{record}");
+    assert_eq!(alice.api.get(&project).await?.expect(200)?.json()?["phase"], "deleted");
+    // Bob was in the organisation through this workspace only.
+    for path in [&workspace(&id), &project, &format!("/api/v1/organizations/{}", alice.organization)] {
+        problem(&bob.api.get(path).await?, 404, "not_found");
+    }
+    problem(&bob.api.delete(&workspace(&id)).await?, 404, "not_found");
+    assert_eq!(items(&bob.api.get("/api/v1/organizations").await?).len(), 1);
     for path in [workspaces_of(&alice), "/api/v1/workspaces".to_owned()] {
         assert_eq!(items(&alice.api.get(&path).await?).len(), 0);
     }
