@@ -13,6 +13,8 @@ pub mod clock;
 pub mod http;
 #[cfg(feature = "platform")]
 pub mod platform;
+#[cfg(any(feature = "platform", feature = "store"))]
+mod ports;
 #[cfg(feature = "store")]
 pub mod postgres;
 #[cfg(feature = "store")]
