@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use crate::access::with_token;
-use crate::support::{Person, Surroundings, shop, text, until};
+use crate::support::{Person, shop, until};
+use crate::surroundings::Surroundings;
 
 /// How long after a new worker has taken the job up it is killed: from before the first object is applied until the tenant's
 /// API server answers.
@@ -39,11 +38,11 @@ async fn a_platform_killed_ten_times_still_makes_one_whole_workspace() -> Result
         .with_context(|| platform.log())?;
     gus.hxb(&["kubeconfig", "phoenix", "--set-current"]).await?;
     gus.kubectl(&["auth", "whoami"]).await?;
-    let credential = ["credential", "--server", platform.url(), "--workspace", &id];
-    let token = text(&serde_json::from_str::<Value>(&gus.hxb(&credential).await?)?["status"], "token")?;
+    let token = gus.token(&id).await?;
     platform.kill()?;
     platform.start_again().await?;
-    ensure!(with_token(&at, &platform, &token, &id).await?.code == 0, "a restart made a token worthless");
+    let said = at.with_token(&platform, &token, &id, "/api/v1/namespaces").await?;
+    ensure!(said.code == 0, "a restart made a token worthless: {said:?}");
 
     let namespaces =
         at.host(&["get", "namespaces", "-l", &format!("hexabase.ai/workspace={id}"), "-o", "name"]).await?.good()?;
