@@ -15,6 +15,8 @@ use crate::surroundings::Surroundings;
 
 /// Longer than anything here takes on a busy machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// The same for kubectl.
+pub(crate) const TIMEOUT: &str = "--timeout=180s";
 pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
 
 /// Somebody signed in, with `hxb` and kubectl.
@@ -180,6 +182,12 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> Result<bool
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
+}
+
+/// What `future` gives, for which nobody waits longer than [`PATIENCE`].
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.with_context(|| format!("{what} did not come within {} s", PATIENCE.as_secs()))?
 }
 
 /// Runs a program to its end.
