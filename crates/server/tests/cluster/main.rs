@@ -5,6 +5,7 @@
 
 mod access;
 mod faults;
+mod hold;
 mod isolation;
 mod removal;
 mod support;

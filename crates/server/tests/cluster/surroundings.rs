@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use hexabase_testkit::browser::Said;
 use hexabase_testkit::platform::{Platform, PlatformSpec};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::run;
+use crate::support::{run, text, until};
 
 /// What the run was told about its surroundings.
 pub(crate) struct Surroundings {
@@ -113,5 +114,53 @@ impl Surroundings {
             ["get", "persistentvolumes", "-o", "jsonpath={range .items[*]}{.spec.claimRef.namespace}{\"\\n\"}{end}"];
         let claims = self.host(&volumes).await?.good()?;
         Ok(names.lines().chain(claims.lines()).filter(|name| name.contains(workspace)).map(str::to_owned).collect())
+    }
+
+    /// What the host has with a workspace's label: kinds and names, with `ID` for its id. What is made from something
+    /// else, and so has a name by chance, is listed by what it is made from.
+    pub(crate) async fn inventory(&self, workspace: &str) -> Result<Vec<String>> {
+        let kinds = self.host(&["api-resources", "--verbs=list", "-o", "name"]).await?.good()?;
+        // Metrics are copies of what is listed already; events come and go.
+        let kinds = kinds.lines().filter(|kind| !kind.ends_with("metrics.k8s.io") && !kind.starts_with("events"));
+        let label = format!("hexabase.ai/workspace={workspace}");
+        let kinds = kinds.collect::<Vec<_>>().join(",");
+        let list = self.host(&["get", &kinds, "--all-namespaces", "-l", &label, "-o", "json"]).await?.good()?;
+        let list: Value = serde_json::from_str(&list)?;
+        let mut found = Vec::new();
+        for object in list["items"].as_array().context("no list")? {
+            let kind = text(object, "kind")?;
+            let owner = &object["metadata"]["ownerReferences"][0];
+            let object = match owner.is_null() {
+                true => format!("{kind} {}", text(&object["metadata"], "name")?),
+                false => format!("{kind} of {} {}", text(owner, "kind")?, text(owner, "name")?),
+            };
+            found.push(object.replace(workspace, "ID"));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// A kubeconfig with which vCluster lets its administrator in, past the gateway.
+    pub(crate) async fn tenant_kubeconfig(&self, workspace: &str) -> Result<PathBuf> {
+        let (namespace, name) = (format!("hxb-{workspace}"), format!("vc-{workspace}"));
+        let get = ["-n", &namespace, "get", "secret", &name, "--ignore-not-found", "-o", "json"];
+        until("the tenant's credentials", async || Ok(!self.host(&get).await?.good()?.is_empty())).await?;
+        let secret: Value = serde_json::from_str(&self.host(&get).await?.good()?)?;
+        let data = |name: &str| &secret["data"][name];
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "tenant",
+            "contexts": [{ "name": "tenant", "context": { "cluster": "tenant", "user": "tenant" } }],
+            "clusters": [{ "name": "tenant", "cluster": {
+                "server": self.tenant_address(workspace).await?,
+                "tls-server-name": "kubernetes",
+                "certificate-authority-data": data("certificate-authority"),
+            } }],
+            "users": [{ "name": "tenant", "user": {
+                "client-certificate-data": data("client-certificate"), "client-key-data": data("client-key"),
+            } }],
+        });
+        let path = self.home.path().join(workspace);
+        std::fs::write(&path, kubeconfig.to_string())?;
+        Ok(path)
     }
 }
