@@ -187,8 +187,14 @@ async fn ten_kills(phoenix: &mut Phoenix<'_>) -> Result<()> {
 /// On the host there is what there is of a workspace that was never killed, and in the tenant the same roles and bindings.
 async fn like_one_that_was_never_killed(at: &Surroundings, gus: &Person, id: &str) -> Result<()> {
     let shop = shop().await?;
-    let (own, model) = (at.inventory(id).await?, at.inventory(&shop.id).await?);
-    ensure!(own == model, "{own:#?}\nbut of a workspace that was never killed {model:#?}");
+    let (mut own, mut model) = (Vec::new(), Vec::new());
+    // Kubernetes itself may still be at work on what it makes from others.
+    until("the same objects as of a workspace that was never killed", async || {
+        (own, model) = (at.inventory(id).await?, at.inventory(&shop.id).await?);
+        Ok(own == model)
+    })
+    .await
+    .with_context(|| format!("{own:#?}\nbut of a workspace that was never killed {model:#?}"))?;
     ensure!(model.iter().any(|object| object == "StatefulSet ID"), "{model:#?}");
     let get = ["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/managed-by=hexabase", "-o", "name"];
     let (own, model) = (gus.kubectl(&get).await?, shop.alice.kubectl(&get).await?);
