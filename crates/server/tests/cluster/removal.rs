@@ -11,11 +11,17 @@ use crate::surroundings::Surroundings;
 /// A deletion takes no longer than this, also with a dead tenant.
 const BOUND: Duration = Duration::from_secs(60);
 
+fn in_bound(begun: Instant) -> Result<()> {
+    println!("deleted in {:.1?}", begun.elapsed());
+    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    Ok(())
+}
+
 async fn delete(person: &Person, name: &str) -> Result<Value> {
     let id = person.id_of(name).await?;
     let begun = Instant::now();
     person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"]).await?;
-    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    in_bound(begun)?;
     person.json(&["workspace", "get", &id]).await
 }
 
@@ -57,7 +63,8 @@ async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
     let eve = shop.somebody("eve").await?;
     let id = eve.ask_for("early").await?;
     until("the first objects on the host", async || Ok(!shop.at.leftovers(&id).await?.is_empty())).await?;
-    delete(&eve, "early").await?;
+    let gone = delete(&eve, "early").await?;
+    ensure!(gone["ready_at"].is_null(), "it was made already: {gone}");
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
@@ -91,7 +98,7 @@ async fn a_workspace_whose_api_server_is_dead_is_deleted_all_the_same() -> Resul
     fay.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "3m"])
         .await
         .with_context(|| platform.log())?;
-    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    in_bound(begun)?;
     let gone = fay.json(&["workspace", "get", &id]).await?;
     ensure!(gone["receipt"]["remaining"] == json!([]), "{gone}");
     ensure!(gone["receipt"]["removed"].to_string().contains("\"pod-x-left-"), "the pod is not on the receipt: {gone}");
