@@ -15,6 +15,8 @@ pub mod http;
 pub mod kubernetes;
 #[cfg(feature = "platform")]
 pub mod platform;
+#[cfg(any(feature = "platform", feature = "store"))]
+mod ports;
 #[cfg(feature = "store")]
 pub mod postgres;
 #[cfg(feature = "store")]

@@ -69,6 +69,11 @@ async fn a_kubeconfig_names_the_plugin_and_holds_no_secret() -> Result<()> {
     let exec = &kubeconfig["users"][0]["user"]["exec"];
     assert_eq!(exec["command"], "hxb");
     assert_eq!(kubeconfig["users"][0]["user"].as_object().map(serde_json::Map::len), Some(1));
+    // The context is called by the name, which a workspace of another organisation may have as well.
+    let name = format!("hexabase-{id}");
+    let context = json!({ "name": "hexabase-shop", "context": { "cluster": name, "user": name } });
+    assert_eq!((&kubeconfig["contexts"], &kubeconfig["current-context"]), (&json!([context]), &json!("hexabase-shop")));
+    assert_eq!([&kubeconfig["clusters"][0]["name"], &kubeconfig["users"][0]["name"]], [&name, &name]);
     for secret in [alice.api.token(), alice.tokens.refresh_token.as_deref().unwrap_or_default(), "PRIVATE KEY"] {
         assert!(!answer.text.contains(secret));
     }
