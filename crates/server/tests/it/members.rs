@@ -48,7 +48,7 @@ async fn addresses_are_told_to_those_only_who_give_and_take_access() -> Result<(
         let rows = items(&asker.api.get(&members(&workspace)).await?);
         Ok(rows.iter().map(|row| text(&row["email"])).filter(|email| !email.is_empty()).collect())
     };
-    assert_eq!(told(&bob).await?, [bob.email.clone()]);
+    assert_eq!(told(&bob).await?, std::slice::from_ref(&bob.email));
     let all = [alice.email.clone(), bob.email.clone(), carol.email.clone()];
     for admin in [&alice, &carol] {
         assert_eq!(told(admin).await?, all);
