@@ -1,6 +1,7 @@
 //! The host cluster of the environment, platforms on it, and what the tests ask it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use hexabase_testkit::browser::Said;
@@ -18,8 +19,9 @@ pub(crate) struct Surroundings {
     chart: PathBuf,
     pub programs: PathBuf,
     node: String,
-    /// Home of kubectl where nobody is signed in: neither the caches nor the preferences of whoever runs the tests.
-    home: tempfile::TempDir,
+    /// Home of kubectl where nobody is signed in: neither the caches nor the preferences of whoever runs the tests. In the
+    /// platform's folder, and so gone with it.
+    home: OnceLock<PathBuf>,
     /// Where to note the namespaces of workspaces, for whoever removes what a broken test left.
     pub made: PathBuf,
 }
@@ -38,7 +40,7 @@ impl Surroundings {
             chart: path("HEXABASE_TEST_CHART")?,
             programs: path("HEXABASE_TEST_PROGRAMS")?,
             node: given("HEXABASE_TEST_NODE_ADDRESS")?,
-            home: tempfile::tempdir()?,
+            home: OnceLock::new(),
             made: path("HEXABASE_TEST_MADE")?,
         })
     }
@@ -46,7 +48,7 @@ impl Surroundings {
     /// A platform with worker on this host cluster; its public keys are on an address that pods reach.
     pub(crate) async fn platform(&self) -> Result<Platform> {
         let text = |path: &Path| format!("{:?}", path.display().to_string());
-        Platform::start(PlatformSpec {
+        let platform = Platform::start(PlatformSpec {
             program: self.programs.join("hexabase"),
             role: "all".to_owned(),
             cluster_address: Some(self.node.clone()),
@@ -58,13 +60,20 @@ impl Surroundings {
                 self.node
             ),
         })
-        .await
+        .await?;
+        let home = self.home.get_or_init(|| platform.home_of("nobody"));
+        std::fs::create_dir_all(home)?;
+        Ok(platform)
+    }
+
+    fn home(&self) -> &Path {
+        self.home.get().map_or(Path::new("/nonexistent"), PathBuf::as_path)
     }
 
     /// kubectl of nobody in particular: with no kubeconfig but the one named here.
     pub(crate) fn kubectl(&self, kubeconfig: &Path) -> Command {
         let mut command = Command::new(&self.kubectl);
-        command.env("HOME", self.home.path()).arg("--cache-dir").arg(self.home.path().join("cache"));
+        command.env("HOME", self.home()).arg("--cache-dir").arg(self.home().join("cache"));
         command.arg("--kubeconfig").arg(kubeconfig).kill_on_drop(true);
         command
     }
@@ -162,7 +171,7 @@ impl Surroundings {
                 "client-certificate-data": data("client-certificate"), "client-key-data": data("client-key"),
             } }],
         });
-        let path = self.home.path().join(workspace);
+        let path = self.home().join(workspace);
         std::fs::write(&path, kubeconfig.to_string())?;
         Ok(path)
     }
