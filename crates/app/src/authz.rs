@@ -3,10 +3,10 @@
 //! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
 //! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Db, Tx};
 use hexabase_core::groups::{WS_ADMINS, effective_groups};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
@@ -31,8 +31,14 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// Leave it.
+    Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// Rename it, delete it, or hand it over.
+    ManageOrganization,
+    /// Invite people, take them out, and give them another role.
+    ManageMembers,
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -55,7 +61,9 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
@@ -81,10 +89,29 @@ pub async fn organization(
     }
     may_write(ctx, action != OrganizationAction::View)?;
     let what = match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
+        (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
+}
+
+/// As [`organization`], with the organisation locked first: what its roles, people and workspaces are when this returns
+/// stays so until `tx` ends, and the caller's right is judged by that.
+///
+/// # Errors
+/// As for [`organization`].
+pub async fn organization_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &OrganizationId,
+    action: OrganizationAction,
+) -> Result<OrganizationScope> {
+    // Strangers lock nothing.
+    let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
+    organizations::lock(tx, &scope).await?;
+    organization(tx, ctx, id, action).await
 }
 
 /// The workspace, if the caller may do `action` with it.

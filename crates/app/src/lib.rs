@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod jobs;
 pub mod members;
 pub mod oauth;
+pub mod organization_members;
 pub mod organizations;
 pub mod plans;
 pub mod projects;

@@ -7,6 +7,8 @@ use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
+use hexabase_core::plans::Plan;
+use hexabase_core::time::Timestamp;
 use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
@@ -48,30 +50,46 @@ pub async fn add(
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    organizations::lock_of(&tx, &scope).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    if !workspace_members::is_member(&tx, &scope, &user).await? {
-        if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
-            return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
-                plan.id, plan.limits.members
-            )));
-        }
-        organizations::join_through(&tx, &scope, &user, ctx.now).await?;
-        workspace_members::add(&tx, &scope, &user, ctx.now).await?;
-    }
-    for group in &chosen {
-        groups::add_member(&tx, &scope, group, &user).await?;
-    }
-    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
+    let named: Vec<&str> =
+        nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
     change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let all = with_groups(&app.store, &scope).await?;
     all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+}
+
+/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// members are counted against the plan.
+pub(crate) async fn give_access(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    plan: &Plan,
+    user: &UserId,
+    chosen: &[GroupId],
+    now: Timestamp,
+) -> Result<()> {
+    if !workspace_members::is_member(tx, scope, user).await? {
+        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+            return Err(Error::LimitReached(format!(
+                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
+                plan.id, plan.limits.members
+            )));
+        }
+        organizations::join_through(tx, scope, user, now).await?;
+        workspace_members::add(tx, scope, user, now).await?;
+    }
+    for group in chosen {
+        groups::add_member(tx, scope, group, user).await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -113,7 +131,7 @@ async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
     })
 }
 
-fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
+pub(crate) fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
     let default = [WS_USERS.to_owned()];
     let names = if names.is_empty() { default.as_slice() } else { names };
     let known = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -151,6 +169,7 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    organizations::lock_of(&tx, &scope).await?;
     // Two administrators who remove each other at once must not both succeed.
     workspaces::lock(&tx, &scope).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {

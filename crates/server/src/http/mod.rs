@@ -14,6 +14,7 @@ mod extract;
 pub mod idempotency;
 mod members;
 mod oidc;
+mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
@@ -56,8 +57,10 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(users::me))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
-        .routes(routes!(organizations::get))
-        .routes(routes!(organizations::members))
+        .routes(routes!(organizations::get, organizations::update, organizations::delete))
+        .routes(routes!(organizations::transfer))
+        .routes(routes!(organization_members::list))
+        .routes(routes!(organization_members::update, organization_members::remove))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
@@ -86,7 +89,10 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
         .layer(header("cache-control", "no-store"));
-    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let pages = Router::new()
+        .merge(sign_in::router())
+        .merge(device::router())
+        .merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)

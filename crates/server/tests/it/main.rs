@@ -11,6 +11,7 @@ mod idempotency;
 mod members;
 mod oidc;
 mod openapi;
+mod organization_members;
 mod organizations;
 mod problems;
 mod processes;

@@ -47,6 +47,9 @@ impl Ids {
 fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
     Ok(match (method, path) {
         ("post", "/organizations") => Some(json!({ "name": "Another" })),
+        ("patch", "/organizations/{organization}") => Some(json!({ "name": "Renamed" })),
+        ("post", "/organizations/{organization}/transfer") => Some(json!({ "user": "usr-00000000000000000000" })),
+        ("patch", "/organizations/{organization}/members/{user}") => Some(json!({ "role": "admin" })),
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
@@ -134,7 +137,10 @@ async fn in_ones_own_workspace_other_peoples_things_do_not_exist_either() -> Res
     let (hers, own, absent) = (Ids::of(&alice).await?, Ids::of(&mallory).await?, Ids::absent());
     let mut asked = 0;
     for (method, path, body) in operations()?.into_iter().filter(|(_, path, _)| path.matches('{').count() == 2) {
-        let within = |other: &Ids| Ids { workspace: own.workspace.clone(), ..other.clone() }.fill(&path);
+        let within = |other: &Ids| {
+            let (organization, workspace) = (own.organization.clone(), own.workspace.clone());
+            Ids { organization, workspace, ..other.clone() }.fill(&path)
+        };
         let expected = ask(&mallory.api, &method, &within(&absent), body.as_ref()).await?;
         assert_eq!(expected.status, 404, "{method} {path}: {}", expected.text);
         for other in [&hers, &Ids::malformed()] {

@@ -224,6 +224,18 @@ impl Person {
         Ok(text(&self.create_workspace(name, "standard").await?.expect(201)?.json()?["id"]))
     }
 
+    /// The id of a new organisation.
+    pub(crate) async fn make_organization(&self, name: &str) -> Result<String> {
+        Ok(text(&self.api.post("/api/v1/organizations", &json!({ "name": name })).await?.expect(201)?.json()?["id"]))
+    }
+
+    /// The id of a new workspace of an organisation, under the plan `standard`.
+    pub(crate) async fn workspace_in(&self, organization: &str, name: &str) -> Result<String> {
+        let path = format!("/api/v1/organizations/{organization}/workspaces");
+        let answer = self.api.post(&path, &json!({ "name": name, "plan": "standard" })).await?;
+        Ok(text(&answer.expect(201)?.json()?["id"]))
+    }
+
     /// Gives somebody access to a workspace.
     pub(crate) async fn add(&self, workspace: &str, user: &str, groups: &[&str]) -> Result<Answer> {
         self.api
