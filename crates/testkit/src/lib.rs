@@ -15,5 +15,7 @@ pub mod http;
 pub mod platform;
 #[cfg(feature = "store")]
 pub mod postgres;
+#[cfg(feature = "smtp")]
+pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;
