@@ -31,6 +31,8 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// See whom it has invited.
+    SeeInvitations,
     /// Leave it.
     Leave,
     /// Make a workspace, which costs money.
@@ -87,9 +89,10 @@ pub async fn organization(
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, action != OrganizationAction::View)?;
+    may_write(ctx, !matches!(action, OrganizationAction::View | OrganizationAction::SeeInvitations))?;
     let what = match (action, scope.role()) {
         (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
         (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
         (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",

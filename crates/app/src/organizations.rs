@@ -3,7 +3,7 @@
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::organizations::{self, Organization};
 use hexabase_backends::store::workspaces::{self, Workspace};
-use hexabase_backends::store::{MAX_PAGE, users};
+use hexabase_backends::store::{MAX_PAGE, invitations, users};
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
@@ -85,7 +85,7 @@ pub async fn rename(
     Ok((Organization { name, ..old }, scope.role()))
 }
 
-/// Deletes an organisation that has no workspaces. Its people leave with it.
+/// Deletes an organisation that has no workspaces. Its people and pending invitations leave with it.
 pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<()> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
@@ -98,6 +98,7 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<(
     if !living.is_empty() {
         return Err(Error::conflict("organization_not_empty", in_the_way(&living)));
     }
+    invitations::revoke_all(&tx, &scope, ctx.now).await?;
     organizations::delete(&tx, &scope, ctx.now).await?;
     let before = Some(json!({ "name": row.name.as_str() }));
     app.change(&tx, ctx, change(id, "organization.deleted", before, None))?;

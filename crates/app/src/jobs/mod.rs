@@ -4,7 +4,9 @@
 //! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
 
 mod reconcile_workspace;
+mod send_invitation_mail;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
+pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;
 pub use worker::{Worker, WorkerSettings};

@@ -22,6 +22,14 @@ const IN_FLIGHT_SECONDS: i64 = 60;
 const KEEP_SECONDS: i64 = 24 * 3600;
 const HEADER: &str = "idempotency-key";
 
+/// Put into the extensions of an answer that holds a secret: what is kept and told to a repeated request in its place. The
+/// secret is in no database, and told once.
+#[derive(Debug, Clone)]
+pub(super) struct ToldOnce {
+    /// The body without the secret.
+    pub(super) kept: String,
+}
+
 /// Applies the key, where one is given with a POST.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
     let key = request.headers().get(HEADER).cloned();
@@ -72,7 +80,8 @@ async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Reques
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(hexabase_app::Error::internal)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|_| !parts.status.is_server_error());
+    let told_once = parts.extensions.get::<ToldOnce>().map(|told| told.kept.as_str());
+    let text = told_once.or(std::str::from_utf8(&bytes).ok()).filter(|_| !parts.status.is_server_error());
     if let Err(error) = store(app, keyed, parts.status, text).await {
         tracing::warn!(%error, "an idempotent answer could not be kept");
     }

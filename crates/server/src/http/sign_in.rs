@@ -4,11 +4,11 @@
 //! has to be remembered meanwhile lies sealed in a cookie of this browser, so that nothing is stored for visitors who never
 //! come back, and a callback that belongs to another browser is refused.
 
-use axum::{Extension, Router};
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};
@@ -234,12 +234,14 @@ async fn sign_out(
     (jar.add(expired(SESSION_COOKIE)), Redirect::to("/sign-in")).into_response()
 }
 
-fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
+/// A cookie of this host alone, for no script.
+pub(super) fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
     let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     Cookie::parse(text).unwrap_or_else(|_| Cookie::new(name, ""))
 }
 
-fn expired(name: &'static str) -> Cookie<'static> {
+/// Takes a cookie away.
+pub(super) fn expired(name: &'static str) -> Cookie<'static> {
     cookie(name, String::new(), 0)
 }
 
