@@ -31,8 +31,16 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// See whom it has invited.
+    SeeInvitations,
+    /// Leave it.
+    Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// Rename it, delete it, or hand it over.
+    ManageOrganization,
+    /// Invite people, take them out, and give them another role.
+    ManageMembers,
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -83,12 +91,32 @@ pub async fn organization(
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, action != OrganizationAction::View)?;
+    may_write(ctx, !matches!(action, OrganizationAction::View | OrganizationAction::SeeInvitations))?;
     let what = match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
+        (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
+}
+
+/// As [`organization`], with the organisation locked first: what its roles, people and workspaces are when this returns
+/// stays so until `tx` ends, and the caller's right is judged by that.
+///
+/// # Errors
+/// As for [`organization`].
+pub async fn organization_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &OrganizationId,
+    action: OrganizationAction,
+) -> Result<OrganizationScope> {
+    // Strangers lock nothing.
+    let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
+    organizations::lock(tx, &scope).await?;
+    organization(tx, ctx, id, action).await
 }
 
 /// The workspace, if the caller may do `action` with it.
@@ -145,6 +173,10 @@ pub(crate) async fn locked_workspace(
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
     let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+        // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
+        organizations::lock_of(tx, &seen).await?;
+    }
     workspaces::lock(tx, &seen).await?;
     workspace(tx, ctx, id, action).await
 }

@@ -7,6 +7,8 @@ use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
+use hexabase_core::plans::Plan;
+use hexabase_core::time::Timestamp;
 use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
@@ -52,19 +54,7 @@ pub async fn add(
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    if !workspace_members::is_member(&tx, &scope, &user).await? {
-        if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
-            return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
-                plan.id, plan.limits.members
-            )));
-        }
-        organizations::join_through(&tx, &scope, &user, ctx.now).await?;
-        workspace_members::add(&tx, &scope, &user, ctx.now).await?;
-    }
-    for group in &chosen {
-        groups::add_member(&tx, &scope, group, &user).await?;
-    }
+    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
@@ -77,6 +67,32 @@ pub async fn add(
         added.row.user.email = None;
     }
     Ok(added)
+}
+
+/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// members are counted against the plan.
+pub(crate) async fn give_access(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    plan: &Plan,
+    user: &UserId,
+    chosen: &[GroupId],
+    now: Timestamp,
+) -> Result<()> {
+    if !workspace_members::is_member(tx, scope, user).await? {
+        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+            return Err(Error::LimitReached(format!(
+                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
+                plan.id, plan.limits.members
+            )));
+        }
+        organizations::join_through(tx, scope, user, now).await?;
+        workspace_members::add(tx, scope, user, now).await?;
+    }
+    for group in chosen {
+        groups::add_member(tx, scope, group, user).await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -118,7 +134,7 @@ async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
     })
 }
 
-fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
+pub(crate) fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
     let default = [WS_USERS.to_owned()];
     let names = if names.is_empty() { default.as_slice() } else { names };
     let known = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -154,19 +154,29 @@ pub async fn run_on(
         cluster_url: config.server.cluster_url.clone(),
         authority_pem: tls.authority_pem.clone(),
     };
-    let app = App { store, bell: Bell::new(), clock, settings, keys };
+    let mailer = config.mail.mailer(&config.server.public_url)?;
+    let app = App { store, bell: Bell::new(), clock, settings, keys, sealer: sealer.clone(), mailer };
     let parts = TaskTracker::new();
     // Whatever ends this function also ends the parts.
     let _guard = stop.clone().drop_guard();
     parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
     start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
-    if role != Role::Serve {
-        let host = Arc::new(Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?);
-        parts.spawn(report_host(Arc::clone(&host)));
+    let host = match role {
+        Role::Serve => None,
+        Role::Work | Role::All => {
+            let host = Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?;
+            Some(Arc::new(host))
+        }
+    };
+    if let Some(host) = &host {
+        parts.spawn(report_host(Arc::clone(host)));
+        parts.spawn(keep_house(app.clone(), stop.clone()));
+    }
+    // Mail needs no host cluster: where the API is, it is sent as well.
+    if host.is_some() || app.mailer.sends() {
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
         let worker = Worker::new(app.clone(), host, WorkerSettings::new(owner));
         parts.spawn(worker.run(stop.clone()));
-        parts.spawn(keep_house(app.clone(), stop.clone()));
         tracing::info!("worker started");
     }
     stop.cancelled().await;

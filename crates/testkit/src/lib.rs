@@ -19,5 +19,7 @@ pub mod platform;
 mod ports;
 #[cfg(feature = "store")]
 pub mod postgres;
+#[cfg(feature = "smtp")]
+pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;

@@ -61,7 +61,7 @@ mod tests {
             let tx = store.begin().await?;
             jobs::enqueue(&tx, KIND, "ws-1", now(), now()).await?;
             tx.commit().await?;
-            let claim = jobs::claim(&store, now(), "worker", 60).await?.context("due")?;
+            let claim = jobs::claim(&store, &[KIND], now(), "worker", 60).await?.context("due")?;
             let renewing = Notify::new();
             let run = async {
                 // What a renewal needs too: the right to write, and the job's own row.

@@ -10,6 +10,7 @@ use hexabase_app::jobs::{Worker, WorkerSettings};
 use hexabase_app::users::{self, ExternalIdentity};
 use hexabase_app::{App, Credential, OpContext, Origin, Settings, organizations, workspaces};
 use hexabase_backends::bell::Bell;
+use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::workspaces::{self as rows, Workspace};
 use hexabase_core::ids::WorkspaceId;
@@ -62,7 +63,7 @@ impl Stage {
         let settings = HostSettings::new(Some(self.kubernetes.kubeconfig()), "no-helm".into(), "no-chart".into());
         let host = Arc::new(Host::connect(settings).await?);
         let stop = CancellationToken::new();
-        let worker = Worker::new(self.app.clone(), host, WorkerSettings::new("worker".to_owned()));
+        let worker = Worker::new(self.app.clone(), Some(host), WorkerSettings::new("worker".to_owned()));
         Ok(Running { worker: tokio::spawn(worker.run(stop.clone())), stop: stop.drop_guard() })
     }
 
@@ -84,9 +85,10 @@ impl Stage {
 /// The platform's parts on this store.
 pub(crate) async fn app(store: &TestStore) -> Result<App> {
     let clock = Clock::System;
-    let keys = Keys::load(store, &Sealer::new(&[7; 32], "master")?, clock.now()).await?;
+    let sealer = Sealer::new(&[7; 32], "master")?;
+    let keys = Keys::load(store, &sealer, clock.now()).await?;
     let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
-    Ok(App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys })
+    Ok(App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None })
 }
 
 /// What an identity provider says of somebody.

@@ -4,8 +4,10 @@
 
 mod exit_codes;
 mod harness;
+mod invitations;
 mod kubectl;
 mod login;
+mod organizations;
 mod output;
 mod session;
 mod stub;

@@ -3,6 +3,7 @@
 //! One struct per section, each with `validate`. Every secret has a `_file` twin. The environment is read nowhere else.
 
 mod host;
+mod mail;
 mod server;
 mod sign_in;
 mod store;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use host::{EndpointKind, HostConfig};
+pub use mail::MailConfig;
 pub use server::{ServerConfig, TlsConfig};
 pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
 pub use store::StoreConfig;
@@ -32,6 +34,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How people sign in.
     pub sign_in: SignInConfig,
+    /// The mail server that sends invitations.
+    pub mail: MailConfig,
     /// The host cluster and how virtual clusters are made on it.
     pub host: HostConfig,
 }
@@ -90,6 +94,7 @@ impl Config {
         self.store.validate()?;
         self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
+        self.mail.mailer(&self.server.public_url)?;
         self.host.validate()
     }
 }

@@ -30,6 +30,14 @@ const LIMIT: Duration = Duration::from_secs(45);
 const KEEP_SECONDS: i64 = 24 * 3600;
 const HEADER: &str = "idempotency-key";
 
+/// Put into the extensions of an answer that holds a secret: what is kept and told to a repeated request in its place. The
+/// secret is in no database, and told once.
+#[derive(Debug, Clone)]
+pub(super) struct ToldOnce {
+    /// The body without the secret.
+    pub(super) kept: String,
+}
+
 /// Applies the key, where one is given with a POST.
 pub async fn layer(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let key = request.headers().get(HEADER).cloned();
@@ -102,7 +110,8 @@ async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> Ap
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(Error::internal)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|_| !parts.status.is_server_error());
+    let told_once = parts.extensions.get::<ToldOnce>().map(|told| told.kept.as_str());
+    let text = told_once.or(std::str::from_utf8(&bytes).ok()).filter(|_| !parts.status.is_server_error());
     if let Err(error) = store(app, keyed, parts.status, text).await {
         tracing::warn!(%error, "an idempotent answer could not be kept");
     }
@@ -140,6 +149,7 @@ mod tests {
     use hexabase_app::issuer::Keys;
     use hexabase_app::{Credential, Settings};
     use hexabase_backends::bell::Bell;
+    use hexabase_backends::mail::Mailer;
     use hexabase_backends::seal::Sealer;
     use hexabase_testkit::store::{Engine, TestStore};
     use tokio::sync::Notify;
@@ -155,8 +165,9 @@ mod tests {
         let clock = Clock::System;
         let keys = Keys::load(store, &sealer, clock.now()).await?;
         let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
-        let app = App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys };
-        let cookies = Arc::new(Cookies::new(sealer));
+        let cookies = Arc::new(Cookies::new(sealer.clone()));
+        let (store, bell) = ((**store).clone(), Bell::new());
+        let app = App { store, bell, clock, settings, keys, sealer, mailer: Mailer::None };
         Ok(ServerState { app, providers: Providers::default(), cookies, requests: TaskTracker::new() })
     }
 

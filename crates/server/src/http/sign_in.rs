@@ -244,7 +244,8 @@ async fn sign_out(
     (jar.add(expired(SESSION_COOKIE)), Redirect::to("/sign-in")).into_response()
 }
 
-fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
+/// A cookie of this host alone, for no script.
+pub(super) fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
     let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     Cookie::parse(text).unwrap_or_else(|_| Cookie::new(name, ""))
 }
@@ -253,7 +254,8 @@ fn session_cookie(token: String) -> Cookie<'static> {
     cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS)
 }
 
-fn expired(name: &'static str) -> Cookie<'static> {
+/// Takes a cookie away.
+pub(super) fn expired(name: &'static str) -> Cookie<'static> {
     cookie(name, String::new(), 0)
 }
 

@@ -16,17 +16,30 @@ struct Ids {
     workspace: String,
     project: String,
     user: String,
+    invitation: String,
 }
 
 impl Ids {
     fn absent() -> Self {
         let absent = |prefix: &str| format!("{prefix}-00000000000000000000");
-        Self { organization: absent("org"), workspace: absent("ws"), project: absent("prj"), user: absent("usr") }
+        Self {
+            organization: absent("org"),
+            workspace: absent("ws"),
+            project: absent("prj"),
+            user: absent("usr"),
+            invitation: absent("inv"),
+        }
     }
 
     fn malformed() -> Self {
         let malformed = || "nonsense".to_owned();
-        Self { organization: malformed(), workspace: malformed(), project: malformed(), user: malformed() }
+        Self {
+            organization: malformed(),
+            workspace: malformed(),
+            project: malformed(),
+            user: malformed(),
+            invitation: malformed(),
+        }
     }
 
     /// What `person` has: an organisation, a workspace, a project.
@@ -34,12 +47,17 @@ impl Ids {
         let workspace = person.workspace("shop").await?;
         let path = format!("/api/v1/workspaces/{workspace}/projects");
         let project = text(&person.api.post(&path, &json!({ "name": "web" })).await?.expect(201)?.json()?["id"]);
-        Ok(Self { organization: person.organization.clone(), workspace, project, user: person.id.clone() })
+        let invitations = format!("/api/v1/organizations/{}/invitations", person.organization);
+        let invited = person.api.post(&invitations, &json!({ "email": "guest@example.test" })).await?;
+        let invitation = text(&invited.expect(201)?.json()?["id"]);
+        let organization = person.organization.clone();
+        Ok(Self { organization, workspace, project, user: person.id.clone(), invitation })
     }
 
     fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
-        path.replace("{project}", &self.project).replace("{user}", &self.user)
+        let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
+        path.replace("{invitation}", &self.invitation)
     }
 }
 
@@ -47,6 +65,12 @@ impl Ids {
 fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
     Ok(match (method, path) {
         ("post", "/organizations") => Some(json!({ "name": "Another" })),
+        ("patch", "/organizations/{organization}") => Some(json!({ "name": "Renamed" })),
+        ("post", "/organizations/{organization}/transfer") => Some(json!({ "user": "usr-00000000000000000000" })),
+        ("patch", "/organizations/{organization}/members/{user}") => Some(json!({ "role": "admin" })),
+        ("post", "/organizations/{organization}/invitations") => Some(json!({ "email": "guest@example.test" })),
+        ("post", "/organizations/{organization}/invitations/{invitation}/resend") => None,
+        ("post", "/invitations/accept") => Some(json!({ "token": "hxi_nonsense" })),
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
@@ -108,8 +132,18 @@ async fn other_peoples_things_look_like_things_that_do_not_exist() -> Result<()>
         // All of hers; hers where something of one's own goes on; and one's own where hers goes on.
         let mixed = [
             hers.clone(),
-            Ids { project: own.project.clone(), user: own.user.clone(), ..hers.clone() },
-            Ids { project: absent.project.clone(), user: absent.user.clone(), ..hers.clone() },
+            Ids {
+                project: own.project.clone(),
+                user: own.user.clone(),
+                invitation: own.invitation.clone(),
+                ..hers.clone()
+            },
+            Ids {
+                project: absent.project.clone(),
+                user: absent.user.clone(),
+                invitation: absent.invitation.clone(),
+                ..hers.clone()
+            },
             Ids::malformed(),
         ];
         for ids in mixed {
@@ -134,7 +168,10 @@ async fn in_ones_own_workspace_other_peoples_things_do_not_exist_either() -> Res
     let (hers, own, absent) = (Ids::of(&alice).await?, Ids::of(&mallory).await?, Ids::absent());
     let mut asked = 0;
     for (method, path, body) in operations()?.into_iter().filter(|(_, path, _)| path.matches('{').count() == 2) {
-        let within = |other: &Ids| Ids { workspace: own.workspace.clone(), ..other.clone() }.fill(&path);
+        let within = |other: &Ids| {
+            let (organization, workspace) = (own.organization.clone(), own.workspace.clone());
+            Ids { organization, workspace, ..other.clone() }.fill(&path)
+        };
         let expected = ask(&mallory.api, &method, &within(&absent), body.as_ref()).await?;
         assert_eq!(expected.status, 404, "{method} {path}: {}", expected.text);
         for other in [&hers, &Ids::malformed()] {

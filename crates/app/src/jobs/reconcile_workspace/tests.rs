@@ -1,5 +1,6 @@
 use anyhow::Context as _;
 use hexabase_backends::bell::Bell;
+use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_reconcile::{StepStatus, TenantEndpoint};
 use hexabase_testkit::on_both_engines;
@@ -22,9 +23,11 @@ struct Stage {
 impl Stage {
     async fn set(store: &TestStore) -> anyhow::Result<Self> {
         let clock = Clock::System;
-        let keys = Keys::load(store, &Sealer::new(&[7; 32], "master")?, clock.now()).await?;
+        let sealer = Sealer::new(&[7; 32], "master")?;
+        let keys = Keys::load(store, &sealer, clock.now()).await?;
         let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
-        let app = App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys };
+        let app =
+            App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None };
         let identity = ExternalIdentity {
             issuer: "https://accounts.example.com".to_owned(),
             subject: "alice".to_owned(),
@@ -37,7 +40,7 @@ impl Stage {
         let alice = OpContext::of(user, Credential::SignIn, app.clock.now(), &origin);
         let organization = crate::organizations::list(&app, &alice).await?.remove(0).0.id;
         let made = crate::workspaces::create(&app, &alice, &organization, "shop", "standard").await?;
-        let claim = jobs::claim(&app.store, app.clock.now(), "worker", 60).await?.context("a job")?;
+        let claim = jobs::claim(&app.store, &[KIND], app.clock.now(), "worker", 60).await?.context("a job")?;
         Ok(Self { app, alice, id: made.workspace.id, claim })
     }
 
