@@ -55,7 +55,9 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());

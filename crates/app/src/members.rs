@@ -65,7 +65,8 @@ pub async fn add(
     for group in &chosen {
         groups::add_member(&tx, &scope, group, &user).await?;
     }
-    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    let named: Vec<&str> =
+        nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
     change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
