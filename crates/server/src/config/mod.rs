@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub use host::{EndpointKind, HostConfig};
 pub use server::{ServerConfig, TlsConfig};
-pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
+pub use sign_in::{DevIssuerConfig, ProviderConfig, ProviderKind, SignInConfig};
 pub use store::StoreConfig;
 
 /// The commented defaults; also the reference of all keys.

@@ -6,12 +6,14 @@
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod account;
 pub mod caller;
 mod device;
 mod error;
 mod events;
 mod extract;
 pub mod idempotency;
+mod identities;
 mod members;
 mod oidc;
 mod organizations;
@@ -54,6 +56,8 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(identities::list))
+        .routes(routes!(identities::unlink))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get))
@@ -86,7 +90,8 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
         .layer(header("cache-control", "no-store"));
-    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let pages =
+        Router::new().merge(sign_in::router()).merge(account::router()).merge(device::router()).merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)
