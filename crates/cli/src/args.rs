@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::nouns::{Goal, Group, Member, Org, Plan, Project, Workspace};
+pub(crate) use self::nouns::{Goal, Group, Identity, Member, Org, Plan, Project, Workspace};
 
 use crate::error::EXIT_CODES;
 use crate::output::Format;
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Logout,
     /// Show who is signed in, and where.
     Whoami,
+    /// What you sign in with.
+    #[command(subcommand)]
+    Identity(Identity),
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),

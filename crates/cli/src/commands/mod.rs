@@ -1,6 +1,7 @@
 //! The commands, one file per noun.
 
 mod groups;
+mod identities;
 mod kubectl;
 mod members;
 mod organizations;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
+        Command::Identity(command) => identities::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,
         Command::Workspace(command) => workspaces::run(&context, command).await,

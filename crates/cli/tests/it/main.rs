@@ -4,6 +4,7 @@
 
 mod exit_codes;
 mod harness;
+mod identities;
 mod kubectl;
 mod login;
 mod output;
