@@ -9,8 +9,12 @@
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod clock;
+#[cfg(feature = "providers")]
+pub mod github;
 #[cfg(feature = "browser")]
 pub mod http;
+#[cfg(feature = "providers")]
+pub mod oidc_provider;
 #[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(feature = "store")]

@@ -7,7 +7,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, text};
+use crate::support::{Person, Platform, items, text};
 
 /// Ids to put into a path.
 #[derive(Clone, Debug)]
@@ -16,17 +16,30 @@ struct Ids {
     workspace: String,
     project: String,
     user: String,
+    identity: String,
 }
 
 impl Ids {
     fn absent() -> Self {
         let absent = |prefix: &str| format!("{prefix}-00000000000000000000");
-        Self { organization: absent("org"), workspace: absent("ws"), project: absent("prj"), user: absent("usr") }
+        Self {
+            organization: absent("org"),
+            workspace: absent("ws"),
+            project: absent("prj"),
+            user: absent("usr"),
+            identity: absent("idn"),
+        }
     }
 
     fn malformed() -> Self {
         let malformed = || "nonsense".to_owned();
-        Self { organization: malformed(), workspace: malformed(), project: malformed(), user: malformed() }
+        Self {
+            organization: malformed(),
+            workspace: malformed(),
+            project: malformed(),
+            user: malformed(),
+            identity: malformed(),
+        }
     }
 
     /// What `person` has: an organisation, a workspace, a project.
@@ -34,12 +47,15 @@ impl Ids {
         let workspace = person.workspace("shop").await?;
         let path = format!("/api/v1/workspaces/{workspace}/projects");
         let project = text(&person.api.post(&path, &json!({ "name": "web" })).await?.expect(201)?.json()?["id"]);
-        Ok(Self { organization: person.organization.clone(), workspace, project, user: person.id.clone() })
+        let identities = items(&person.api.get("/api/v1/me/identities").await?);
+        let identity = text(&identities[0]["id"]);
+        Ok(Self { organization: person.organization.clone(), workspace, project, user: person.id.clone(), identity })
     }
 
     fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
-        path.replace("{project}", &self.project).replace("{user}", &self.user)
+        let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
+        path.replace("{identity}", &self.identity)
     }
 }
 
