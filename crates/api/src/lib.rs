@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod groups;
+pub mod identities;
 pub mod invitations;
 pub mod members;
 pub mod organizations;

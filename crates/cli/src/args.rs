@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::nouns::{
-    Goal, Group, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role, Workspace,
+    Goal, Group, Identity, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role, Workspace,
 };
 
 use crate::error::EXIT_CODES;
@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Logout,
     /// Show who is signed in, and where.
     Whoami,
+    /// What you sign in with.
+    #[command(subcommand)]
+    Identity(Identity),
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),

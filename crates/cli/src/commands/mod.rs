@@ -1,6 +1,7 @@
 //! The commands, one file per noun.
 
 mod groups;
+mod identities;
 mod invitations;
 mod kubectl;
 mod members;
@@ -42,6 +43,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
+        Command::Identity(command) => identities::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
         Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,

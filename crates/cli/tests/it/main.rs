@@ -4,6 +4,7 @@
 
 mod exit_codes;
 mod harness;
+mod identities;
 mod invitations;
 mod kubectl;
 mod login;

@@ -6,12 +6,14 @@
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod account;
 pub mod caller;
 mod device;
 mod error;
 mod events;
 mod extract;
 pub mod idempotency;
+mod identities;
 mod invitation_pages;
 mod invitations;
 mod members;
@@ -57,6 +59,8 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(identities::list))
+        .routes(routes!(identities::unlink))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
@@ -97,6 +101,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .layer(header("cache-control", "no-store"));
     let pages = Router::new()
         .merge(sign_in::router())
+        .merge(account::router())
         .merge(device::router())
         .merge(invitation_pages::router())
         .merge(oidc::router());

@@ -19,6 +19,7 @@ mod organizations;
 mod problems;
 mod processes;
 mod projects;
+mod providers;
 mod sign_in;
 mod strangers;
 mod workspaces;

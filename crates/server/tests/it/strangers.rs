@@ -7,7 +7,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, text};
+use crate::support::{Person, Platform, items, text};
 
 /// Ids to put into a path.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ struct Ids {
     workspace: String,
     project: String,
     user: String,
+    identity: String,
     invitation: String,
 }
 
@@ -27,6 +28,7 @@ impl Ids {
             workspace: absent("ws"),
             project: absent("prj"),
             user: absent("usr"),
+            identity: absent("idn"),
             invitation: absent("inv"),
         }
     }
@@ -38,6 +40,7 @@ impl Ids {
             workspace: malformed(),
             project: malformed(),
             user: malformed(),
+            identity: malformed(),
             invitation: malformed(),
         }
     }
@@ -50,14 +53,16 @@ impl Ids {
         let invitations = format!("/api/v1/organizations/{}/invitations", person.organization);
         let invited = person.api.post(&invitations, &json!({ "email": "guest@example.test" })).await?;
         let invitation = text(&invited.expect(201)?.json()?["id"]);
+        let identities = items(&person.api.get("/api/v1/me/identities").await?);
+        let identity = text(&identities[0]["id"]);
         let organization = person.organization.clone();
-        Ok(Self { organization, workspace, project, user: person.id.clone(), invitation })
+        Ok(Self { organization, workspace, project, user: person.id.clone(), identity, invitation })
     }
 
     fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
         let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
-        path.replace("{invitation}", &self.invitation)
+        path.replace("{invitation}", &self.invitation).replace("{identity}", &self.identity)
     }
 }
 
