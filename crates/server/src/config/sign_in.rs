@@ -176,7 +176,7 @@ mod tests {
     fn google_and_github_need_no_more_than_a_registration() {
         let config = load(
             "[[sign_in.providers]]\nid = \"google\"\nkind = \"google\"\nclient_id = \"1\"\nclient_secret = \"s\"\n\
-             [[sign_in.providers]]\nid = \"hub\"\nkind = \"github\"\nclient_id = \"2\"\nclient_secret_file = \"f\"\n\
+             [[sign_in.providers]]\nid = \"hub\"\nkind = \"github\"\nclient_id = \"2\"\nclient_secret = \"s\"\n\
              [[sign_in.providers]]\nid = \"acme\"\nissuer = \"https://acme.eu.auth0.com/\"\nclient_id = \"3\"\n",
         )
         .unwrap();
