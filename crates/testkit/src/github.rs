@@ -198,21 +198,21 @@ fn challenge_of(verifier: &str) -> String {
 }
 
 /// Whose token it is, unless GitHub answers no more.
-fn bearer(world: &mut World, headers: &HeaderMap, line: &str) -> Result<GitHubUser, Response> {
+fn bearer(world: &mut World, headers: &HeaderMap, line: &str) -> Result<GitHubUser, Box<Response>> {
     world.asked.push(line.to_owned());
     let message = |status: StatusCode, text: &str| (status, Json(json!({ "message": text }))).into_response();
     if let Some(until) = world.limited_until {
         let mut limited = message(StatusCode::FORBIDDEN, "API rate limit exceeded");
         limited.headers_mut().insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
         limited.headers_mut().insert("x-ratelimit-reset", HeaderValue::from(until));
-        return Err(limited);
+        return Err(Box::new(limited));
     }
     if !headers.contains_key(header::USER_AGENT) {
-        return Err(message(StatusCode::FORBIDDEN, "Request forbidden by administrative rules"));
+        return Err(Box::new(message(StatusCode::FORBIDDEN, "Request forbidden by administrative rules")));
     }
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let user = token.and_then(|token| token.strip_prefix("Bearer ")).and_then(|token| world.tokens.get(token));
-    user.cloned().ok_or_else(|| message(StatusCode::UNAUTHORIZED, "Bad credentials"))
+    user.cloned().ok_or_else(|| Box::new(message(StatusCode::UNAUTHORIZED, "Bad credentials")))
 }
 
 fn shown(user: &GitHubUser, body: Value) -> Response {
@@ -231,7 +231,7 @@ async fn user(State(world): State<Shared>, headers: HeaderMap) -> Response {
             let body = json!({ "id": user.id, "login": user.login, "name": user.name, "email": "typed@example.test" });
             shown(&user, body)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -242,6 +242,6 @@ async fn emails(State(world): State<Shared>, headers: HeaderMap) -> Response {
             shown(&user, user.emails.iter().map(one).collect())
         }
         Ok(_) => (StatusCode::NOT_FOUND, Json(json!({ "message": "Not Found" }))).into_response(),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }

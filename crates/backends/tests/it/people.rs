@@ -117,7 +117,7 @@ on_both_engines! {
         let tx = store.begin().await?;
         identities::insert(&tx, &written).await?;
         tx.commit().await?;
-        assert_eq!(identities::list_for_user(&*store, &bob).await?, [written.clone()]);
+        assert_eq!(identities::list_for_user(&*store, &bob).await?, std::slice::from_ref(&written));
         let tx = store.begin().await?;
         let taken = identities::insert(&tx, &identity(&ada, "https://github.com", "17")).await;
         assert!(matches!(taken, Err(StoreError::NotUnique(Unique::Identity))), "{taken:?}");
