@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod events;
 pub mod groups;
+pub mod identities;
+pub mod invitations;
 pub mod members;
 pub mod organizations;
 pub mod page;

@@ -4,10 +4,10 @@
 //! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
 //! whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Db, Tx};
 use hexabase_core::groups::{WS_ADMINS, effective_groups};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
@@ -38,8 +38,16 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// See whom it has invited.
+    SeeInvitations,
+    /// Leave it.
+    Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// Rename it, delete it, or hand it over.
+    ManageOrganization,
+    /// Invite people, take them out, and give them another role.
+    ManageMembers,
     /// See who changed what in it, and from where.
     ViewAudit,
     /// See its service accounts and their tokens.
@@ -50,7 +58,7 @@ pub enum OrganizationAction {
 
 impl OrganizationAction {
     fn writes(self) -> bool {
-        !matches!(self, Self::View | Self::ViewAudit | Self::ViewServiceAccounts)
+        !matches!(self, Self::View | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts)
     }
 
     /// Whether it gives whoever does it access that outlasts break-glass.
@@ -68,6 +76,8 @@ pub enum WorkspaceAction {
     Delete,
     /// Give and take access.
     ManageMembers,
+    /// Give up one's own access.
+    Leave,
     /// Make and delete projects.
     ManageProjects,
 }
@@ -117,8 +127,11 @@ pub async fn organization(
         return Err(Error::Forbidden(LASTING.to_owned()));
     }
     let what = match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
+        (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
         (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
         (OrganizationAction::ViewServiceAccounts, OrganizationRole::Member) => "see its service accounts",
         (OrganizationAction::ManageServiceAccounts, OrganizationRole::Member) => "manage its service accounts",
@@ -126,9 +139,26 @@ pub async fn organization(
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
 
+/// As [`organization`], with the organisation locked first: what its roles, people and workspaces are when this returns
+/// stays so until `tx` ends, and the caller's right is judged by that.
+///
+/// # Errors
+/// As for [`organization`].
+pub async fn organization_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &OrganizationId,
+    action: OrganizationAction,
+) -> Result<OrganizationScope> {
+    // Strangers lock nothing.
+    let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
+    organizations::lock(tx, &scope).await?;
+    organization(tx, ctx, id, action).await
+}
+
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
+/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -152,7 +182,12 @@ pub async fn workspace(
     };
     let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let for_all = match action {
+        WorkspaceAction::View => true,
+        WorkspaceAction::Leave => scope.is_member(),
+        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+    };
+    if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
     let nodes = group_rows::nodes(db, &scope).await?;
@@ -161,7 +196,7 @@ pub async fn workspace(
         return Ok(scope);
     }
     let what = match action {
-        WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
@@ -169,6 +204,26 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+/// The same, with the workspace locked before it is decided: of two people who take each other's rights at once, one
+/// succeeds.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn locked_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+        // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
+        organizations::lock_of(tx, &seen).await?;
+    }
+    workspaces::lock(tx, &seen).await?;
+    workspace(tx, ctx, id, action).await
 }
 
 fn bound() -> Error {

@@ -2,11 +2,13 @@
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
 use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
+use hexabase_core::plans::Plan;
+use hexabase_core::time::Timestamp;
 use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
@@ -38,7 +40,7 @@ pub struct Member {
 }
 
 /// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
-/// Adding somebody again adds the groups.
+/// Adding somebody again adds the groups. The address is told only to whoever knew it.
 pub async fn add(
     app: &App,
     ctx: &OpContext,
@@ -47,7 +49,7 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, &scope, who).await?;
     if scope.break_glass().is_some() && user == ctx.user {
@@ -55,19 +57,7 @@ pub async fn add(
     }
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    if !workspace_members::is_member(&tx, &scope, &user).await? {
-        if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
-            return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
-                plan.id, plan.limits.members
-            )));
-        }
-        organizations::join_through(&tx, &scope, &user, ctx.now).await?;
-        workspace_members::add(&tx, &scope, &user, ctx.now).await?;
-    }
-    for group in &chosen {
-        groups::add_member(&tx, &scope, group, &user).await?;
-    }
+    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
@@ -75,7 +65,37 @@ pub async fn add(
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let all = with_groups(&app.store, &scope).await?;
-    all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+    let mut added = all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))?;
+    if matches!(who, Invitee::User(_)) && user != ctx.user {
+        added.row.user.email = None;
+    }
+    Ok(added)
+}
+
+/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// members are counted against the plan.
+pub(crate) async fn give_access(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    plan: &Plan,
+    user: &UserId,
+    chosen: &[GroupId],
+    now: Timestamp,
+) -> Result<()> {
+    if !workspace_members::is_member(tx, scope, user).await? {
+        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+            return Err(Error::LimitReached(format!(
+                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
+                plan.id, plan.limits.members
+            )));
+        }
+        organizations::join_through(tx, scope, user, now).await?;
+        workspace_members::add(tx, scope, user, now).await?;
+    }
+    for group in chosen {
+        groups::add_member(tx, scope, group, user).await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -97,11 +117,7 @@ fn change(
 
 async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
     let found = match who {
-        Invitee::User(id) => {
-            // A service account that is deleted meanwhile must leave no access behind.
-            users::lock(tx, id).await?;
-            users::get(tx, id).await?.filter(|user| user.may_join(scope.organization()))
-        }
+        Invitee::User(id) => users::get(tx, id).await?.filter(|user| user.may_join(scope.organization())),
         Invitee::Email(address) => {
             let mut found = users::find_by_verified_email(tx, address).await?;
             if found.len() > 1 {
@@ -121,7 +137,7 @@ async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> 
     })
 }
 
-fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
+pub(crate) fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
     let default = [WS_USERS.to_owned()];
     let names = if names.is_empty() { default.as_slice() } else { names };
     let known = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -134,10 +150,20 @@ fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> 
     names.iter().map(choose).collect()
 }
 
-/// Everybody with access.
+/// Everybody with access. Addresses are told to those only who give and take access.
 pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Vec<Member>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    with_groups(&app.store, &scope).await
+    let mut members = with_groups(&app.store, &scope).await?;
+    match authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageMembers).await {
+        Ok(_) => {}
+        Err(Error::Forbidden(_)) => {
+            for member in members.iter_mut().filter(|member| member.row.user.id != ctx.user) {
+                member.row.user.email = None;
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(members)
 }
 
 async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>> {
@@ -155,12 +181,12 @@ async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request. Everybody may give up their
+/// own, but for the last administrator.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    let action = if *user == ctx.user { WorkspaceAction::Leave } else { WorkspaceAction::ManageMembers };
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    // Two administrators who remove each other at once must not both succeed.
-    workspaces::lock(&tx, &scope).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
     }

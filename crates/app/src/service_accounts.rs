@@ -32,11 +32,10 @@ pub async fn create(
 ) -> Result<ServiceAccount> {
     let name: DisplayName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
     if role == OrganizationRole::Admin {
         authz::account(ctx, AccountAction::ManageCredentials)?;
     }
-    organizations::lock(&tx, &scope).await?;
     if service_accounts::count(&tx, &scope).await? >= MOST {
         return Err(Error::LimitReached(format!(
             "an organization has at most {MOST} service accounts; delete one first"
@@ -90,7 +89,7 @@ async fn find(db: &impl Db, scope: &OrganizationScope, id: &UserId) -> Result<Se
 /// Removes a service account with its tokens and memberships: refused from the next request on.
 pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
     let account = find(&tx, &scope, id).await?;
     let living = api_tokens::list_for_user(&tx, id, ctx.now, MAX_PAGE).await?;
     if !service_accounts::remove(&tx, &scope, id, ctx.now).await? {

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
-pub(crate) use self::nouns::{Goal, Group, Member, Org, Plan, Project, Workspace};
+pub(crate) use self::nouns::{
+    Goal, Group, Identity, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role, Workspace,
+};
 
 use crate::error::EXIT_CODES;
 use crate::output::Format;
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Logout,
     /// Show who is signed in, and where.
     Whoami,
+    /// What you sign in with.
+    #[command(subcommand)]
+    Identity(Identity),
     /// Where you are signed in.
     #[command(subcommand)]
     Session(Session),
@@ -73,6 +78,9 @@ pub(crate) enum Command {
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),
+    /// Invitations into an organisation.
+    #[command(subcommand)]
+    Invitation(Invitation),
     /// Plans: what a workspace may use and what it costs.
     #[command(subcommand)]
     Plan(Plan),

@@ -115,6 +115,11 @@ impl Api {
         self.read(self.send(request).await?).await
     }
 
+    /// Changes something.
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::PATCH, path, &[])?.json(body)).await?).await
+    }
+
     /// Removes something.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<()> {
         self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())

@@ -32,6 +32,7 @@ mod oauth;
 mod output;
 mod progress;
 mod random;
+mod receipt;
 mod resolve;
 mod session;
 mod settings;

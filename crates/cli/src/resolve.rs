@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 
+use hexabase_api::identities::Identity;
+use hexabase_api::invitations::Invitation;
 use hexabase_api::members::Member;
-use hexabase_api::organizations::Organization;
+use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
 use hexabase_api::service_accounts::ServiceAccount;
 use hexabase_api::tokens::ApiToken;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{ApiTokenId, OrganizationId, ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{ApiTokenId, IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
 use serde::de::DeserializeOwned;
 
@@ -120,6 +122,24 @@ pub(crate) async fn project_id(api: &Api, workspace: &WorkspaceId, wanted: &str)
     }
 }
 
+/// The id of the caller's identity given by id, or by its provider where there is one of it.
+pub(crate) async fn identity_id(api: &Api, wanted: &str) -> Result<IdentityId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Fetched<Vec<Identity>> = api.list(&["me", "identities"], &[]).await?;
+    let mut matches = all.value.iter().filter(|one| one.provider.as_deref() == Some(wanted));
+    match (matches.next(), matches.next()) {
+        (Some(one), None) => Ok(one.id.clone()),
+        (Some(_), Some(_)) => Err(Error::new(Kind::Usage, format!("you have several identities of {wanted}"))
+            .hint("give the id: hxb identity list shows it")),
+        (None, _) => {
+            let visible = all.value.into_iter().map(|one| one.provider.unwrap_or_else(|| one.id.to_string()));
+            Err(not_found("identity", wanted, visible))
+        }
+    }
+}
+
 /// The id of the member given by address or id.
 pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<UserId> {
     if let Ok(id) = wanted.parse() {
@@ -134,6 +154,38 @@ pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) 
                 members.value.into_iter().map(|member| member.email.unwrap_or_else(|| member.user.to_string()));
             Err(not_found("member", wanted, visible))
         }
+    }
+}
+
+/// The id of the organisation's member given by address or id.
+pub(crate) async fn organization_member_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<UserId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "members"];
+    let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[("search", wanted)]).await?;
+    let same =
+        |member: &&OrganizationMember| member.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(wanted));
+    match members.value.iter().find(same) {
+        Some(member) => Ok(member.user.clone()),
+        None => {
+            let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[]).await?;
+            let name = |member: OrganizationMember| member.email.unwrap_or_else(|| member.user.to_string());
+            Err(not_found("member", wanted, members.value.into_iter().map(name)))
+        }
+    }
+}
+
+/// The id of the newest invitation for an address, or the id itself.
+pub(crate) async fn invitation_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<InvitationId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "invitations"];
+    let all: Fetched<Vec<Invitation>> = api.list(&path, &[]).await?;
+    match all.value.iter().rfind(|one| one.email.eq_ignore_ascii_case(wanted)) {
+        Some(one) => Ok(one.id.clone()),
+        None => Err(not_found("invitation", wanted, all.value.into_iter().map(|one| one.email))),
     }
 }
 

@@ -12,6 +12,17 @@ words! {
     }
 }
 
+impl OrganizationRole {
+    /// The one of the two that may do more.
+    #[must_use]
+    pub const fn or_higher(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Member, Self::Member) => Self::Member,
+            _ => Self::Admin,
+        }
+    }
+}
+
 words! {
     /// The ClusterRoles that the platform makes in every workspace.
     PresetClusterRole, "cluster role" {
@@ -100,6 +111,15 @@ mod tests {
         for rule in rules(PresetClusterRole::WorkspaceViewer) {
             assert!(!rule.resources.iter().any(|resource| *resource == "*" || *resource == "secrets"));
             assert!(rule.verbs.iter().all(|verb| READ.contains(verb)));
+        }
+    }
+
+    #[test]
+    fn of_two_organisation_roles_the_admin_is_the_higher() {
+        use OrganizationRole::{Admin, Member};
+        assert_eq!(Member.or_higher(Member), Member);
+        for (one, other) in [(Admin, Member), (Member, Admin), (Admin, Admin)] {
+            assert_eq!(one.or_higher(other), Admin);
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod m0001;
 mod m0002_audit;
+mod m0004_identities;
 mod m0005_tokens;
+mod m0006_invitations;
 
 use sea_orm_migration::prelude::*;
 
@@ -14,7 +16,13 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration), Box::new(m0005_tokens::Migration)]
+        vec![
+            Box::new(m0001::M0001),
+            Box::new(m0002_audit::Migration),
+            Box::new(m0004_identities::Migration),
+            Box::new(m0005_tokens::Migration),
+            Box::new(m0006_invitations::Migration),
+        ]
     }
 }
 

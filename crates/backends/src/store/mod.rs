@@ -16,6 +16,8 @@ mod error;
 pub mod events;
 pub mod groups;
 pub mod idempotency;
+pub mod identities;
+pub mod invitations;
 pub mod jobs;
 mod lock;
 pub mod organizations;

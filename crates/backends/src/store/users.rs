@@ -1,4 +1,4 @@
-//! People, the outside identities they sign in with, and service accounts, which are known like people but cannot sign in.
+//! People, and service accounts, which are known like people but cannot sign in.
 
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
 use super::{MAX_PAGE, StoreError, Tx};
-use crate::entities::users::{identity, user};
+use crate::entities::users::user;
 
 const TABLE: Table = Table("users");
 
@@ -73,13 +73,6 @@ pub async fn get(db: &impl Db, id: &UserId) -> Result<Option<User>, StoreError> 
     found.one(db.conn()).await?.map(read).transpose()
 }
 
-/// The person whom the identity provider `issuer` knows as `subject`.
-pub async fn find_by_identity(db: &impl Db, issuer: &str, subject: &str) -> Result<Option<User>, StoreError> {
-    let key = (issuer.to_owned(), subject.to_owned());
-    let Some(identity) = identity::Entity::find_by_id(key).one(db.conn()).await? else { return Ok(None) };
-    user::Entity::find_by_id(identity.user_id).one(db.conn()).await?.map(read).transpose()
-}
-
 /// People with this verified address, whatever its capitals, oldest first; more than one when several identity
 /// providers vouch for it.
 pub async fn find_by_verified_email(db: &impl Db, email: &str) -> Result<Vec<User>, StoreError> {
@@ -129,24 +122,6 @@ pub async fn people_among(db: &impl Db, ids: &[UserId]) -> Result<Vec<UserId>, S
         .filter(user::Column::Kind.eq(UserKind::Person.as_str()));
     let found = found.order_by_asc(user::Column::Id).all(db.conn()).await?;
     found.iter().map(|model| TABLE.parse("id", &model.id)).collect()
-}
-
-/// Notes that `issuer` knows the person as `subject`; [`Unique::Identity`](super::Unique::Identity) when it knows
-/// somebody by that name already, as when two first sign-ins race: read again in a new transaction.
-pub async fn add_identity(
-    tx: &Tx,
-    user: &UserId,
-    issuer: &str,
-    subject: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let model = identity::Model {
-        issuer: issuer.to_owned(),
-        subject: subject.to_owned(),
-        user_id: user.to_string(),
-        created_at: now.as_micros(),
-    };
-    db::insert(tx.conn(), model).await
 }
 
 /// Takes over what the identity provider says today; `false` when there is no such person.

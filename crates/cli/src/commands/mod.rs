@@ -2,8 +2,11 @@
 
 mod audit;
 mod groups;
+mod identities;
+mod invitations;
 mod kubectl;
 mod members;
+mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
@@ -44,9 +47,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
+        Command::Identity(command) => identities::run(&context, command).await,
         Command::Session(command) => sessions::run(&context, command).await,
         Command::Token(command) => tokens::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
+        Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,
         Command::Workspace(command) => workspaces::run(&context, command).await,
         Command::Project(command) => projects::run(&context, command).await,

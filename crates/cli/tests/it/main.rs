@@ -5,8 +5,11 @@
 mod audit;
 mod exit_codes;
 mod harness;
+mod identities;
+mod invitations;
 mod kubectl;
 mod login;
+mod organizations;
 mod output;
 mod session;
 mod sessions;

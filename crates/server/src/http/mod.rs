@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
-//!                                              ├─ /oidc, /auth, /sign-in, /device: pages and protocol endpoints
+//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod account;
 mod audit;
 pub mod caller;
 mod device;
@@ -13,8 +14,12 @@ mod error;
 mod events;
 mod extract;
 pub mod idempotency;
+mod identities;
+mod invitation_pages;
+mod invitations;
 mod members;
 mod oidc;
+mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
@@ -58,6 +63,8 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(identities::list))
+        .routes(routes!(identities::unlink))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
@@ -65,8 +72,14 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
-        .routes(routes!(organizations::get))
-        .routes(routes!(organizations::members))
+        .routes(routes!(organizations::get, organizations::update, organizations::delete))
+        .routes(routes!(organizations::transfer))
+        .routes(routes!(organization_members::list))
+        .routes(routes!(organization_members::update, organization_members::remove))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::revoke))
+        .routes(routes!(invitations::accept))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
@@ -99,11 +112,16 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
     let api = api
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), idempotency::layer))
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
         .layer(header("cache-control", "no-store"));
-    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let pages = Router::new()
+        .merge(sign_in::router())
+        .merge(account::router())
+        .merge(device::router())
+        .merge(invitation_pages::router())
+        .merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)

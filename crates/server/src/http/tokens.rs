@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use super::caller::Caller;
 use super::error::ApiResult;
 use super::extract::{JsonBody, id};
-use super::idempotency::Kept;
+use super::idempotency::ToldOnce;
 
 fn view(row: rows::ApiToken) -> ApiToken {
     ApiToken {
@@ -42,7 +42,7 @@ pub(super) fn wanted(body: ApiTokenCreate) -> ApiResult<TokenRequest> {
 /// The answer with the secret; what is kept for a repeated request has none.
 pub(super) fn created(made: NewToken) -> ApiResult<impl IntoResponse> {
     let told = ApiTokenCreated { token: view(made.row), secret: None };
-    let kept = Kept(serde_json::to_string(&told).map_err(Error::internal)?);
+    let kept = ToldOnce { kept: serde_json::to_string(&told).map_err(Error::internal)? };
     let secret = Some(made.secret.expose_secret().to_owned());
     Ok((StatusCode::CREATED, Extension(kept), Json(ApiTokenCreated { secret, ..told })))
 }

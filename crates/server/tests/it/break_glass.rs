@@ -147,6 +147,8 @@ async fn it_gives_no_access_that_outlasts_it() -> Result<()> {
     staff.api.get(&accounts).await?.expect(200)?;
     let workspaces = format!("/api/v1/organizations/{}/workspaces", tenant.organization);
     problem(&staff.api.post(&workspaces, &json!({ "name": "own", "plan": "standard" })).await?, 403, "forbidden");
+    let invitations = format!("/api/v1/organizations/{}/invitations", tenant.organization);
+    problem(&staff.api.post(&invitations, &json!({ "email": staff.email, "role": "admin" })).await?, 403, "forbidden");
     let bound = json!({ "name": "backdoor", "access": "write", "workspace": workspace, "expires_at": crate::tokens::in_a_day() });
     let made = staff.api.post("/api/v1/me/tokens", &bound).await?;
     if made.status == 201 {

@@ -7,7 +7,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, claims, text};
+use crate::support::{Person, Platform, claims, items, text};
 use crate::tokens::{in_a_day, make_token};
 
 /// Ids to put into a path.
@@ -17,6 +17,8 @@ pub(crate) struct Ids {
     pub(crate) workspace: String,
     pub(crate) project: String,
     pub(crate) user: String,
+    pub(crate) identity: String,
+    pub(crate) invitation: String,
     pub(crate) session: String,
     pub(crate) token: String,
     pub(crate) account: String,
@@ -30,6 +32,8 @@ impl Ids {
             workspace: absent("ws"),
             project: absent("prj"),
             user: absent("usr"),
+            identity: absent("idn"),
+            invitation: absent("inv"),
             session: absent("ses"),
             token: absent("tok"),
             account: absent("usr"),
@@ -43,6 +47,8 @@ impl Ids {
             workspace: malformed(),
             project: malformed(),
             user: malformed(),
+            identity: malformed(),
+            invitation: malformed(),
             session: malformed(),
             token: malformed(),
             account: malformed(),
@@ -54,6 +60,11 @@ impl Ids {
         let workspace = person.workspace("shop").await?;
         let path = format!("/api/v1/workspaces/{workspace}/projects");
         let project = text(&person.api.post(&path, &json!({ "name": "web" })).await?.expect(201)?.json()?["id"]);
+        let invitations = format!("/api/v1/organizations/{}/invitations", person.organization);
+        let invited = person.api.post(&invitations, &json!({ "email": "guest@example.test" })).await?;
+        let invitation = text(&invited.expect(201)?.json()?["id"]);
+        let identities = items(&person.api.get("/api/v1/me/identities").await?);
+        let identity = text(&identities[0]["id"]);
         let session = text(&claims(person.api.token())?["sid"]);
         let accounts = format!("/api/v1/organizations/{}/service-accounts", person.organization);
         let account = text(&person.api.post(&accounts, &json!({ "name": "x" })).await?.expect(201)?.json()?["id"]);
@@ -63,6 +74,8 @@ impl Ids {
             workspace,
             project,
             user: person.id.clone(),
+            identity,
+            invitation,
             session,
             token: token.id,
             account,
@@ -72,6 +85,7 @@ impl Ids {
     pub(crate) fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
         let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
+        let path = path.replace("{invitation}", &self.invitation).replace("{identity}", &self.identity);
         path.replace("{session}", &self.session).replace("{token}", &self.token).replace("{account}", &self.account)
     }
 }
@@ -80,6 +94,12 @@ impl Ids {
 fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
     Ok(match (method, path) {
         ("post", "/organizations") => Some(json!({ "name": "Another" })),
+        ("patch", "/organizations/{organization}") => Some(json!({ "name": "Renamed" })),
+        ("post", "/organizations/{organization}/transfer") => Some(json!({ "user": "usr-00000000000000000000" })),
+        ("patch", "/organizations/{organization}/members/{user}") => Some(json!({ "role": "admin" })),
+        ("post", "/organizations/{organization}/invitations") => Some(json!({ "email": "guest@example.test" })),
+        ("post", "/organizations/{organization}/invitations/{invitation}/resend") => None,
+        ("post", "/invitations/accept") => Some(json!({ "token": "hxi_nonsense" })),
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
@@ -145,8 +165,18 @@ async fn other_peoples_things_look_like_things_that_do_not_exist() -> Result<()>
         // All of hers; hers where something of one's own goes on; and one's own where hers goes on.
         let mixed = [
             hers.clone(),
-            Ids { project: own.project.clone(), user: own.user.clone(), ..hers.clone() },
-            Ids { project: absent.project.clone(), user: absent.user.clone(), ..hers.clone() },
+            Ids {
+                project: own.project.clone(),
+                user: own.user.clone(),
+                invitation: own.invitation.clone(),
+                ..hers.clone()
+            },
+            Ids {
+                project: absent.project.clone(),
+                user: absent.user.clone(),
+                invitation: absent.invitation.clone(),
+                ..hers.clone()
+            },
             Ids::malformed(),
         ];
         for ids in mixed {
@@ -171,7 +201,10 @@ async fn in_ones_own_workspace_other_peoples_things_do_not_exist_either() -> Res
     let (hers, own, absent) = (Ids::of(&alice).await?, Ids::of(&mallory).await?, Ids::absent());
     let mut asked = 0;
     for (method, path, body) in operations()?.into_iter().filter(|(_, path, _)| path.matches('{').count() == 2) {
-        let within = |other: &Ids| Ids { workspace: own.workspace.clone(), ..other.clone() }.fill(&path);
+        let within = |other: &Ids| {
+            let (organization, workspace) = (own.organization.clone(), own.workspace.clone());
+            Ids { organization, workspace, ..other.clone() }.fill(&path)
+        };
         let expected = ask(&mallory.api, &method, &within(&absent), body.as_ref()).await?;
         assert_eq!(expected.status, 404, "{method} {path}: {}", expected.text);
         for other in [&hers, &Ids::malformed()] {
