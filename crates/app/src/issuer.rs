@@ -19,6 +19,7 @@ use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::{Algorithm, Jwk, JwkSet, KeyRing, KeyState, RotationPolicy, SigningKey};
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
 use hexabase_oidc::random::random_id;
+use secrecy::SecretString;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
@@ -31,6 +32,10 @@ pub const ALGORITHM: Algorithm = Algorithm::Es256;
 /// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
 
+/// Seconds a proof lives: long enough for clocks that are a little apart.
+const PROOF_SECONDS: i64 = 60;
+/// Who a proof speaks for; no id of a user or session looks like it.
+const NOBODY: &str = "nobody";
 const KEY_PURPOSE: &str = "signing_keys.private_sealed";
 
 /// An issuer of ours.
@@ -208,23 +213,53 @@ pub async fn workspace_token(
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
     let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
     let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;
-    let now = app.clock.now().as_seconds();
-    let issuer = Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)?;
-    let claims = WorkspaceClaims::new(WorkspaceGrant {
-        issuer: &issuer,
-        subject: user.as_str(),
+    let (issuer, basis) = (issuer_of(app, workspace)?, basis.to_string());
+    let token = sign(
+        app,
+        WorkspaceGrant {
+            subject: user.as_str(),
+            session: &basis,
+            groups: effective_groups(&nodes, &direct).into_iter().map(String::from).collect(),
+            email: person.email.filter(|_| person.email_verified),
+            name: Some(person.display_name.into()),
+            nonce,
+            life: WORKSPACE_TOKEN_SECONDS,
+            ..grant_for_nobody(app, &issuer, workspace)?
+        },
+    )?;
+    Ok((token, WORKSPACE_TOKEN_SECONDS))
+}
+
+/// A token that shows whether the workspace's API server believes us. It speaks for nobody and has no session, so that it
+/// opens nothing: not the gateway, and of the API server only what is open to everybody it knows.
+pub(crate) fn proof(app: &App, workspace: &WorkspaceId) -> Result<SecretString> {
+    let issuer = issuer_of(app, workspace)?;
+    sign(app, grant_for_nobody(app, &issuer, workspace)?).map(SecretString::from)
+}
+
+fn issuer_of(app: &App, workspace: &WorkspaceId) -> Result<Issuer> {
+    Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)
+}
+
+fn grant_for_nobody<'a>(app: &App, issuer: &'a Issuer, workspace: &'a WorkspaceId) -> Result<WorkspaceGrant<'a>> {
+    Ok(WorkspaceGrant {
+        issuer,
+        subject: NOBODY,
         audience: workspace.as_str(),
         workspace: workspace.as_str(),
-        session: &basis.to_string(),
-        groups: effective_groups(&nodes, &direct).into_iter().map(String::from).collect(),
-        email: person.email.filter(|_| person.email_verified),
-        name: Some(person.display_name.into()),
-        nonce,
-        now,
-        life: WORKSPACE_TOKEN_SECONDS,
+        session: NOBODY,
+        groups: Vec::new(),
+        email: None,
+        name: None,
+        nonce: None,
+        now: app.clock.now().as_seconds(),
+        life: PROOF_SECONDS,
         jti: random_id().map_err(Error::internal)?,
     })
-    .map_err(Error::internal)?;
-    let token = app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)?;
-    Ok((token, WORKSPACE_TOKEN_SECONDS))
+}
+
+fn sign(app: &App, grant: WorkspaceGrant<'_>) -> Result<String> {
+    let now = grant.now;
+    let claims = WorkspaceClaims::new(grant).map_err(Error::internal)?;
+    app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)
 }

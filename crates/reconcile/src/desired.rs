@@ -6,9 +6,10 @@ use hexabase_core::plans::Limits;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::roles::PresetClusterRole;
 use hexabase_core::words;
+use secrecy::SecretString;
 
 /// A workspace as the database wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DesiredWorkspace {
     /// The workspace.
     pub id: WorkspaceId,
@@ -20,6 +21,9 @@ pub struct DesiredWorkspace {
     pub limits: Limits,
     /// Which tokens its API server trusts.
     pub authentication: Authentication,
+    /// A token of that issuer for nobody in particular, of this moment. `Access` is done only once the API server believes
+    /// it; without one nothing is proven.
+    pub proof: Option<SecretString>,
     /// Groups with a preset role in the whole workspace. Bindings of the platform that are not listed are deleted.
     pub cluster_roles: Vec<(GroupName, PresetClusterRole)>,
     /// Its projects, those to be removed included.

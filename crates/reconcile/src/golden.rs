@@ -30,6 +30,7 @@ fn desired() -> DesiredWorkspace {
             audience: id.to_owned(),
             ca_pem: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned()),
         },
+        proof: None,
         cluster_roles: vec![
             ("WSAdmins".parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
             ("WorkspaceMembers".parse().unwrap(), PresetClusterRole::WorkspaceViewer),

@@ -23,7 +23,7 @@ use serde_json::json;
 use super::worker::Outcome;
 use crate::context::{App, Happening};
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{self, Realm};
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "reconcile-workspace";
@@ -90,6 +90,7 @@ async fn desired(app: &App, claim: &Claim, row: &Workspace) -> Result<DesiredWor
             audience: row.id.to_string(),
             ca_pem: app.settings.authority_pem.clone(),
         },
+        proof: Some(issuer::proof(app, &row.id)?),
         cluster_roles,
         projects: rows.iter().map(desired_project).collect(),
     })

@@ -81,6 +81,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             audience: id.to_string(),
             ca_pem: None,
         },
+        proof: None,
         organization: OrganizationId::from_parts(now(), random()),
         fence: 1,
         limits: plans::seed().remove(1).limits,
