@@ -3,11 +3,11 @@
 //! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
 //! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_core::groups::{WS_ADMINS, effective_groups};
+use hexabase_backends::store::{Db, Tx};
+use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::tokens::TokenAccess;
@@ -46,6 +46,9 @@ pub enum WorkspaceAction {
     ManageMembers,
     /// Make and delete projects.
     ManageProjects,
+    /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
+    /// Kubernetes' to say.
+    MakeRoles,
 }
 
 /// Refuses what the credential is not good for in the caller's own account.
@@ -55,7 +58,9 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
@@ -105,16 +110,16 @@ pub async fn workspace(
     }
     let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let open = matches!(action, WorkspaceAction::View | WorkspaceAction::MakeRoles);
+    if open || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
-    let nodes = group_rows::nodes(db, &scope).await?;
-    let direct = group_rows::direct(db, &scope, &ctx.user).await?;
-    if effective_groups(&nodes, &direct).iter().any(|group| group.as_str() == WS_ADMINS) {
+    if group_rows::effective(db, &scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(scope);
     }
     let what = match action {
         WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
@@ -122,6 +127,27 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+/// As [`workspace`], with the workspace locked first: its groups, people, roles and projects stay as they are until `tx`
+/// ends, and the caller's right is judged by that. Refused when the workspace is leaving.
+///
+/// # Errors
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+pub async fn workspace_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    // Strangers lock nothing.
+    let scope = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    let row = workspaces::lock(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let scope = workspace(tx, ctx, id, action).await?;
+    if row.desired == workspaces::Desired::Absent {
+        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+    }
+    Ok(scope)
 }
 
 fn bound() -> Error {

@@ -1,8 +1,8 @@
 //! Signed-in browsers and devices.
 
 use hexabase_backends::bell::Topic;
-use hexabase_backends::store::{Digest, Tx};
 use hexabase_backends::store::sessions::{self, Session, SessionKind};
+use hexabase_backends::store::{Digest, Tx};
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::AccessClaims;
@@ -41,13 +41,7 @@ pub async fn start_browser(app: &App, user: &UserId, label: &str, origin: &Origi
 }
 
 /// Writes a session that begins, and says so in the person's audit log.
-pub(crate) async fn store(
-    app: &App,
-    tx: &Tx,
-    row: &Session,
-    credential: Credential,
-    origin: &Origin,
-) -> Result<()> {
+pub(crate) async fn store(app: &App, tx: &Tx, row: &Session, credential: Credential, origin: &Origin) -> Result<()> {
     sessions::insert(tx, row).await?;
     let ctx = OpContext::of(row.user_id.clone(), credential, row.created_at, origin);
     let after = serde_json::json!({ "kind": row.kind, "label": row.label });

@@ -147,7 +147,7 @@ impl Host {
 
 /// The steps inside the tenant.
 async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, ledger: &mut Ledger) {
-    let access = tolerate(access::progress(tenant, &desired.cluster_roles).await);
+    let access = tolerate(access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await);
     if !ledger.record(WorkspaceStep::Access, access.unwrap_or_else(|wait| wait)) {
         return;
     }

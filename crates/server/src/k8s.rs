@@ -6,7 +6,7 @@ use std::time::Duration;
 use hexabase_app::{App, Error, gateway};
 use hexabase_core::ids::{SessionId, UserId};
 
-use crate::gateway::{Admission, Authority, Refusal, Upstream};
+use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
 
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
@@ -37,12 +37,17 @@ impl Authority for TokenAuthority {
             },
             principal: principal(&admitted.user, &admitted.session),
             expires_at: admitted.expires_at,
+            groups: admitted.groups,
+            renewed: admitted.renewed.map(Bearer::new),
         })
     }
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
-            Some((user, session)) => gateway::still_admitted(&self.app, &admission.workspace, &user, &session).await,
+            Some((user, session)) => {
+                let Admission { workspace, groups, .. } = admission;
+                gateway::still_admitted(&self.app, workspace, &user, &session, groups).await
+            }
             None => false,
         }
     }

@@ -71,7 +71,8 @@ pub async fn token(
     let client = request.client.authenticate(&known)?.id();
     match request.grant {
         Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            let presented = Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier: &code_verifier };
+            let presented =
+                Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier: &code_verifier };
             redeem_code(app, realm, client, &presented, label, origin).await
         }
         Grant::RefreshToken { refresh_token, .. } => {
@@ -163,7 +164,8 @@ async fn redeem_refresh(
     if row.realm != realm.to_string() || row.client_id != client {
         return Err(unknown());
     }
-    let session = session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
+    let session =
+        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
     let holder = tokens::holder(realm, &session, client, &row.scope);
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;

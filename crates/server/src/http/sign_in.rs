@@ -4,11 +4,11 @@
 //! has to be remembered meanwhile lies sealed in a cookie of this browser, so that nothing is stored for visitors who never
 //! come back, and a callback that belongs to another browser is refused.
 
-use axum::{Extension, Router};
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};

@@ -7,6 +7,7 @@ mod support;
 
 mod events;
 mod gateway;
+mod groups;
 mod idempotency;
 mod members;
 mod oidc;
@@ -15,6 +16,8 @@ mod organizations;
 mod problems;
 mod processes;
 mod projects;
+mod role_assignments;
+mod roles;
 mod sign_in;
 mod strangers;
 mod workspaces;
