@@ -7,5 +7,6 @@ mod access;
 mod faults;
 mod isolation;
 mod removal;
+mod roles;
 mod support;
 mod work;
