@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{check, cmd, settings};
+use crate::{cargo, cmd, settings};
 
 fn openapi_path() -> PathBuf {
     settings::repository().join("docs/openapi.json")
@@ -13,7 +13,7 @@ fn openapi_path() -> PathBuf {
 
 /// The files' contents as the code would make them now.
 fn render() -> Result<Vec<(PathBuf, String)>> {
-    let program = check::build_programs()?.join("hexabase");
+    let program = cargo::build_programs()?.join("hexabase");
     let openapi = cmd::output(std::process::Command::new(program).arg("openapi"))?;
     Ok(vec![(openapi_path(), openapi)])
 }

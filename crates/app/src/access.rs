@@ -18,7 +18,7 @@ use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::projects::{self, Project, chain};
-use crate::tenant;
+use crate::{members, tenant};
 
 /// What is asked about.
 #[derive(Debug, Clone)]
@@ -161,7 +161,8 @@ pub async fn who_can(app: &App, ctx: &OpContext, workspace: &WorkspaceId, asked:
             }
         }
     }
-    let rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
+    let mut rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
+    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
     let people = rows.into_iter().map(|row| {
         let groups = people.remove(&row.user.id).unwrap_or_default();
         (row, groups)

@@ -31,8 +31,16 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// See whom it has invited.
+    SeeInvitations,
+    /// Leave it.
+    Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// Rename it, delete it, or hand it over.
+    ManageOrganization,
+    /// Invite people, take them out, and give them another role.
+    ManageMembers,
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -44,6 +52,8 @@ pub enum WorkspaceAction {
     Delete,
     /// Give and take access.
     ManageMembers,
+    /// Give up one's own access.
+    Leave,
     /// Make and delete projects.
     ManageProjects,
     /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
@@ -84,17 +94,37 @@ pub async fn organization(
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, action != OrganizationAction::View)?;
+    may_write(ctx, !matches!(action, OrganizationAction::View | OrganizationAction::SeeInvitations))?;
     let what = match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
+        (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
 
+/// As [`organization`], with the organisation locked first: what its roles, people and workspaces are when this returns
+/// stays so until `tx` ends, and the caller's right is judged by that.
+///
+/// # Errors
+/// As for [`organization`].
+pub async fn organization_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &OrganizationId,
+    action: OrganizationAction,
+) -> Result<OrganizationScope> {
+    // Strangers lock nothing.
+    let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
+    organizations::lock(tx, &scope).await?;
+    organization(tx, ctx, id, action).await
+}
+
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
+/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -110,15 +140,19 @@ pub async fn workspace(
     }
     let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    let open = matches!(action, WorkspaceAction::View | WorkspaceAction::MakeRoles);
-    if open || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let for_all = match action {
+        WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
+        WorkspaceAction::Leave => scope.is_member(),
+        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+    };
+    if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
     if group_rows::effective(db, &scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(scope);
     }
     let what = match action {
-        WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
@@ -129,21 +163,38 @@ pub async fn workspace(
     )))
 }
 
-/// As [`workspace`], with the workspace locked first: its groups, people, roles and projects stay as they are until `tx`
-/// ends, and the caller's right is judged by that. Refused when the workspace is leaving.
+/// The same, with the workspace locked before it is decided: of two people who take each other's rights at once, one
+/// succeeds.
 ///
 /// # Errors
-/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
-pub async fn workspace_locked(
+/// As for [`organization`].
+pub(crate) async fn locked_workspace(
     tx: &Tx,
     ctx: &OpContext,
     id: &WorkspaceId,
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
-    // Strangers lock nothing.
-    let scope = workspace(tx, ctx, id, WorkspaceAction::View).await?;
-    let row = workspaces::lock(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let scope = workspace(tx, ctx, id, action).await?;
+    let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+        // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
+        organizations::lock_of(tx, &seen).await?;
+    }
+    workspaces::lock(tx, &seen).await?;
+    workspace(tx, ctx, id, action).await
+}
+
+/// The same, refused when the workspace is leaving.
+///
+/// # Errors
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+pub(crate) async fn locked_living_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let scope = locked_workspace(tx, ctx, id, action).await?;
+    let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
         return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
     }

@@ -2,6 +2,8 @@
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hexabase_backends::bell::Bell;
+use hexabase_backends::mail::Mailer;
+use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::events::{self, NewEvent};
 use hexabase_backends::store::{Store, Tx};
@@ -52,6 +54,10 @@ pub struct App {
     pub settings: Settings,
     /// Signing keys of the issuers.
     pub keys: Keys,
+    /// Seals what the database has to keep and must not show.
+    pub sealer: Sealer,
+    /// Sends mail, where it is set up.
+    pub mailer: Mailer,
 }
 
 impl App {

@@ -111,7 +111,7 @@ pub async fn create(app: &App, ctx: &OpContext, workspace: &WorkspaceId, new: &N
         is_default: false,
     };
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     if nodes.len() >= MAX_GROUPS {
         return Err(Error::LimitReached(format!("a workspace has at most {MAX_GROUPS} groups; delete one first")));
@@ -170,7 +170,7 @@ pub async fn update(
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -224,7 +224,7 @@ fn is_default(group: &Group, done: &str) -> Error {
 /// Removes a group, and with it everybody's membership in it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &GroupId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let group = find(&tx, &scope, id).await?;
     if group.is_default {
         return Err(is_default(&group, "deleted"));
@@ -254,7 +254,8 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Gr
     Ok(())
 }
 
-/// Everybody who counts as a member of a group, with the reason, by person; up to `limit` after `after`.
+/// Everybody who counts as a member of a group, with the reason, by person; up to `limit` after `after`. Addresses are told as
+/// in [`members::list`].
 pub async fn list_members(
     app: &App,
     ctx: &OpContext,
@@ -275,7 +276,8 @@ pub async fn list_members(
         people.entry(user).or_default().push(path.into_iter().cloned().collect());
     }
     let page: BTreeMap<&UserId, Vec<Vec<GroupName>>> = people.into_iter().take(limit).collect();
-    let rows = workspace_members::list_among(&app.store, &scope, page.keys().copied()).await?;
+    let mut rows = workspace_members::list_among(&app.store, &scope, page.keys().copied()).await?;
+    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
     let member = |row: WorkspaceMember| {
         let mut paths = page.get(&row.user.id).cloned().unwrap_or_default();
         paths.sort_by_key(|path| (path.len(), path.first().cloned()));
@@ -293,7 +295,7 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let group = find(&tx, &scope, id).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
@@ -316,7 +318,7 @@ pub async fn remove_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let group = find(&tx, &scope, id).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));

@@ -109,12 +109,12 @@ pub async fn create(
 ) -> Result<Project> {
     let name: ProjectName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let plan = plan_of(&tx, &scope).await?;
     let living = projects::count_living(&tx, &scope).await?;
     if living >= u64::from(plan.limits.projects) {
         return Err(Error::LimitReached(format!(
-            "the plan {} allows {} projects in a workspace and {living} exist; delete one or change the plan",
+            "the plan {} allows {} projects in a workspace and {living} exist; delete one, or make a workspace under a larger plan",
             plan.id, plan.limits.projects
         )));
     }

@@ -101,7 +101,7 @@ pub async fn create(
     }
     let custom = parse_role(&role, project.is_some())?;
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     forget_expired(app, &tx, scope.organization(), workspace, ctx.now).await?;
     if role_assignments::count(&tx, &scope).await? >= MAX_ROLE_ASSIGNMENTS {
         let detail = format!("a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given; take one away first");
@@ -200,7 +200,7 @@ fn topic(workspace: &WorkspaceId) -> Topic {
 /// Takes a role away from a group.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &RoleAssignmentId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let row = find(&tx, &scope, id).await?;
     let details = with_names(&tx, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("role assignment"))?;
     let whole = details.row.project_id.is_none();

@@ -83,7 +83,7 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
     judge(app, &scope, project.as_ref(), &name, &rules).await?;
 
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
     if roles::count(&tx, &scope).await? >= MAX_CUSTOM_ROLES {
         let detail = format!("a workspace has at most {MAX_CUSTOM_ROLES} custom roles; delete one first");
         return Err(Error::LimitReached(detail));
@@ -177,7 +177,7 @@ pub async fn update(app: &App, ctx: &OpContext, place: &Place, id: &RoleId, rule
     judge(app, &scope, project.as_ref(), &role.name, &rules).await?;
 
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
     let before = find(&tx, &scope, place, id).await?;
     if before.rules == rules && before.accepted.as_ref() == Some(&rules) {
         tx.rollback().await?;
@@ -209,7 +209,7 @@ pub async fn delete(app: &App, ctx: &OpContext, place: &Place, id: &RoleId) -> R
     }
 
     let tx = app.store.begin().await?;
-    let scope = authz::workspace_locked(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
     let role = find(&tx, &scope, place, id).await?;
     check_unused(&tx, &scope, &role, ctx).await?;
     roles::delete(&tx, &scope, id).await?;

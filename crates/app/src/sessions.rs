@@ -28,6 +28,8 @@ pub struct Live {
     pub user: UserId,
     /// The browser or device.
     pub session: SessionId,
+    /// Whether this use has moved the session's end; a browser is then given its cookie again, which has an end of its own.
+    pub extended: bool,
 }
 
 /// Signs a browser in; returns the value of its cookie, which is stored only as a hash.
@@ -83,8 +85,8 @@ pub async fn from_cookie(app: &App, token: &str) -> Result<Live> {
     let now = app.clock.now();
     let found = sessions::find_live_by_token_hash(&app.store, &Digest::of(token), now).await?;
     let session = found.ok_or_else(ended)?;
-    note_use(app, &session, now, BROWSER_SECONDS).await?;
-    Ok(Live { user: session.user_id, session: session.id })
+    let extended = note_use(app, &session, now, BROWSER_SECONDS).await?;
+    Ok(Live { user: session.user_id, session: session.id, extended })
 }
 
 /// The person behind an access token of the platform. The signature alone is not enough: the session must still live.
@@ -110,17 +112,19 @@ pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
     if session.user_id.as_str() != claims.subject() {
         return Err(ended());
     }
-    note_use(app, &session, now, DEVICE_SECONDS).await?;
-    Ok(Live { user: session.user_id, session: session.id })
+    let extended = note_use(app, &session, now, DEVICE_SECONDS).await?;
+    Ok(Live { user: session.user_id, session: session.id, extended })
 }
 
-async fn note_use(app: &App, session: &Session, now: Timestamp, seconds: i64) -> Result<()> {
-    if now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000 {
+/// Moves the session's end, if it was not just now; says whether it did.
+async fn note_use(app: &App, session: &Session, now: Timestamp, seconds: i64) -> Result<bool> {
+    let due = now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000;
+    if due {
         let tx = app.store.begin().await?;
         sessions::touch(&tx, &session.id, now, now.plus_seconds(seconds)).await?;
         tx.commit().await?;
     }
-    Ok(())
+    Ok(due)
 }
 
 fn ended() -> Error {

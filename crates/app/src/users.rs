@@ -33,6 +33,11 @@ impl ExternalIdentity {
         let name = if clean.trim().is_empty() { "Somebody" } else { clean.trim() };
         Ok(name.parse()?)
     }
+
+    /// The address, unless it is none: with characters in it that none has.
+    fn address(&self) -> Option<&String> {
+        self.email.as_ref().filter(|email| !email.contains(char::is_control))
+    }
 }
 
 /// The person behind `identity`. The first time, makes the person and a private organisation with them as its admin, in one
@@ -54,11 +59,16 @@ fn is_race(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 
 async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -> Result<UserId> {
     let now = app.clock.now();
+    if identity.subject.contains(char::is_control) {
+        let sentence = "the identity provider knows you by a text with control characters, which cannot be kept";
+        return Err(Error::Unauthenticated(sentence.to_owned()));
+    }
+    let email = identity.address();
     let user = User {
         id: app.new_id()?,
         display_name: identity.name()?,
-        email: identity.email.clone(),
-        email_verified: identity.email.is_some() && identity.email_verified,
+        email: email.cloned(),
+        email_verified: email.is_some() && identity.email_verified,
         created_at: now,
     };
     let tx = app.store.begin().await?;

@@ -6,7 +6,7 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, jobs, organizations, plans, workspace_members};
+use hexabase_backends::store::{Tx, jobs, plans, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
@@ -40,8 +40,7 @@ pub async fn create(
 ) -> Result<WorkspaceDetails> {
     let name: WorkspaceName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
-    organizations::lock(&tx, &scope).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
     let plan = choose_plan(&tx, plan).await?;
     let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
     if living >= u64::from(plan.limits.workspaces) {

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::access::{Access, Group, Role, Rules, Within};
-pub(crate) use self::nouns::{Goal, In, Member, Org, Plan, Project, Workspace};
+pub(crate) use self::nouns::{
+    Goal, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
+};
 
 use crate::error::EXIT_CODES;
 use crate::output::Format;
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),
+    /// Invitations into an organisation.
+    #[command(subcommand)]
+    Invitation(Invitation),
     /// Plans: what a workspace may use and what it costs.
     #[command(subcommand)]
     Plan(Plan),

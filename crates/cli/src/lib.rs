@@ -31,6 +31,7 @@ mod oauth;
 mod output;
 mod progress;
 mod random;
+mod receipt;
 mod resolve;
 mod session;
 mod settings;

@@ -106,7 +106,7 @@ pub(crate) async fn sign_out(sessions: &Sessions) -> Result<bool> {
 
 fn kept(error: Error) -> Error {
     Error::new(Kind::Failure, "you are signed out here, but the server could not be told")
-        .hint("end the session in the console, under your sessions")
+        .hint("the server ends the session by itself once it has not been used for 30 days")
         .because(error)
 }
 

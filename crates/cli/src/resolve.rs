@@ -1,12 +1,13 @@
 //! From the names that people write to ids.
 
 use hexabase_api::groups::Group;
+use hexabase_api::invitations::Invitation;
 use hexabase_api::members::Member;
-use hexabase_api::organizations::Organization;
+use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
 use hexabase_api::roles::Role;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
 
 use crate::client::{Api, Fetched};
@@ -153,6 +154,38 @@ pub(crate) fn role_among<'a>(all: &'a [Role], wanted: &str) -> Result<&'a Role> 
     };
     let found = all.iter().find(is_meant);
     found.ok_or_else(|| not_found("role", wanted, all.iter().map(|role| role.name.clone())))
+}
+
+/// The id of the organisation's member given by address or id.
+pub(crate) async fn organization_member_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<UserId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "members"];
+    let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[("search", wanted)]).await?;
+    let same =
+        |member: &&OrganizationMember| member.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(wanted));
+    match members.value.iter().find(same) {
+        Some(member) => Ok(member.user.clone()),
+        None => {
+            let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[]).await?;
+            let name = |member: OrganizationMember| member.email.unwrap_or_else(|| member.user.to_string());
+            Err(not_found("member", wanted, members.value.into_iter().map(name)))
+        }
+    }
+}
+
+/// The id of the newest invitation for an address, or the id itself.
+pub(crate) async fn invitation_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<InvitationId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "invitations"];
+    let all: Fetched<Vec<Invitation>> = api.list(&path, &[]).await?;
+    match all.value.iter().rfind(|one| one.email.eq_ignore_ascii_case(wanted)) {
+        Some(one) => Ok(one.id.clone()),
+        None => Err(not_found("invitation", wanted, all.value.into_iter().map(|one| one.email))),
+    }
 }
 
 #[cfg(test)]

@@ -100,30 +100,25 @@ impl<'a> Forest<'a> {
         self.places.get(id).copied()
     }
 
-    fn names(&self, mut places: Vec<usize>) -> Vec<&'a GroupName> {
-        places.sort_unstable();
-        places.dedup();
+    /// Names of the groups in `direct` and of all above them: sorted, each once.
+    pub fn effective<'d>(&self, direct: impl IntoIterator<Item = &'d GroupId>) -> Vec<&'a GroupName> {
+        let (mut places, mut several) = (Vec::new(), false);
+        for place in direct.into_iter().filter_map(|id| self.place(id)) {
+            several |= !places.is_empty();
+            places.extend_from_slice(&self.closures[place]);
+        }
+        if several {
+            places.sort_unstable();
+            places.dedup();
+        }
         places.into_iter().map(|place| &self.groups[place].name).collect()
     }
 
-    /// Names of the groups in `direct` and of all above them: sorted, each once.
-    pub fn effective<'d>(&self, direct: impl IntoIterator<Item = &'d GroupId>) -> Vec<&'a GroupName> {
-        let known = direct.into_iter().filter_map(|id| self.place(id));
-        self.names(known.flat_map(|place| &self.closures[place]).copied().collect())
-    }
-
-    /// The same for everybody in one pass: `memberships` says who was put into which group.
-    pub fn everybody<'m>(
-        &self,
-        memberships: impl IntoIterator<Item = &'m (GroupId, UserId)>,
-    ) -> HashMap<&'m UserId, Vec<&'a GroupName>> {
-        let mut places: HashMap<&UserId, Vec<usize>> = HashMap::new();
-        for (group, user) in memberships {
-            if let Some(place) = self.place(group) {
-                places.entry(user).or_default().extend_from_slice(&self.closures[place]);
-            }
-        }
-        places.into_iter().map(|(user, places)| (user, self.names(places))).collect()
+    /// The same for everybody in one pass. `memberships` says who was put into which group, person after person: those of
+    /// one person have to stand together.
+    pub fn everybody<'m>(&self, memberships: &'m [(GroupId, UserId)]) -> Vec<(&'m UserId, Vec<&'a GroupName>)> {
+        let people = memberships.chunk_by(|(_, one), (_, other)| one == other);
+        people.map(|own| (&own[0].1, self.effective(own.iter().map(|(group, _)| group)))).collect()
     }
 
     /// The group with this name.
@@ -293,11 +288,12 @@ mod tests {
             let above = reference(&parents);
             let memberships: Vec<(usize, usize)> =
                 (0..numbers.below(8)).map(|_| (numbers.below(MOST), numbers.below(people.len()))).collect();
-            let pairs: Vec<(GroupId, UserId)> =
+            let mut pairs: Vec<(GroupId, UserId)> =
                 memberships.iter().map(|(group, person)| (pool[*group].id.clone(), people[*person].clone())).collect();
+            pairs.sort_by(|one, other| one.1.cmp(&other.1));
 
             let forest = Forest::new(&groups);
-            let everybody = forest.everybody(&pairs);
+            let everybody: HashMap<&UserId, Vec<&GroupName>> = forest.everybody(&pairs).into_iter().collect();
             for (person, id) in people.iter().enumerate() {
                 let direct = memberships.iter().filter(|(group, who)| *who == person && *group < count);
                 let bits = direct.fold(0, |bits, (group, _)| bits | above[*group]);

@@ -54,7 +54,7 @@ impl Host {
         ledger: &mut Ledger,
     ) -> Result<Option<Option<String>>, ReconcileError> {
         let wait = match settle(namespace::ensure(&self.cluster, names, desired).await)? {
-            Ok(Claim::Ours { ending: None, rendering }) => {
+            Ok(Claim::Ours { ending: None, rendering, .. }) => {
                 ledger.record(WorkspaceStep::Namespace, Progress::Done);
                 return Ok(Some(rendering));
             }

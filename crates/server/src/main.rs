@@ -60,8 +60,10 @@ fn start(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     let config = Config::load(arguments.config.as_deref())?;
+    hexabase_server::run::install_crypto();
     if matches!(arguments.command, Command::CheckConfig) {
-        println!("the settings are fine");
+        run::check(&config)?;
+        println!("{}", verdict(&config));
         return Ok(());
     }
     let filter = EnvFilter::try_new(&arguments.log)?;
@@ -71,8 +73,15 @@ fn start(arguments: Arguments) -> Result<()> {
     } else {
         log.with_ansi(false).init()
     }
-    hexabase_server::run::install_crypto();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(execute(config, arguments.command))
+}
+
+/// What the settings are fit for: the role is not one of them.
+fn verdict(config: &Config) -> &'static str {
+    match config.host.vcluster_chart {
+        Some(_) => "the settings are fine",
+        None => "the settings are fine for `serve`; `all` and `work` need host.vcluster_chart as well",
+    }
 }
 
 async fn execute(config: Config, command: Command) -> Result<()> {

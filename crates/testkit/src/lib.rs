@@ -11,9 +11,15 @@ pub mod browser;
 pub mod clock;
 #[cfg(feature = "browser")]
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 #[cfg(feature = "platform")]
 pub mod platform;
+#[cfg(any(feature = "platform", feature = "store"))]
+mod ports;
 #[cfg(feature = "store")]
 pub mod postgres;
+#[cfg(feature = "smtp")]
+pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;

@@ -6,8 +6,12 @@
 mod custom_roles;
 mod desired;
 mod expiry;
+mod lease;
 mod reconcile_workspace;
+mod send_invitation_mail;
+mod sweep_host;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
+pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;
 pub use worker::{Worker, WorkerSettings};

@@ -6,6 +6,7 @@
 pub(crate) mod audit;
 pub(crate) mod groups;
 pub(crate) mod installation;
+pub(crate) mod invitations;
 pub(crate) mod oauth;
 pub(crate) mod operations;
 pub(crate) mod organizations;

@@ -6,6 +6,7 @@
 mod m0001;
 mod m0002_audit;
 mod m0003_access;
+mod m0006_invitations;
 
 use sea_orm_migration::prelude::*;
 
@@ -14,7 +15,12 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration), Box::new(m0003_access::Migration)]
+        vec![
+            Box::new(m0001::M0001),
+            Box::new(m0002_audit::Migration),
+            Box::new(m0003_access::Migration),
+            Box::new(m0006_invitations::Migration),
+        ]
     }
 }
 

@@ -72,6 +72,8 @@ uniques! {
     PersonalOrganization = "organizations_personal_of", "organizations.personal_of";
     /// The person belongs to the organisation already.
     OrganizationMember = "organization_members_pkey", "organization_members.organization_id, organization_members.user_id";
+    /// An invitation of the organisation waits for this address already.
+    PendingInvitation = "invitations_pending_key", "invitations.organization_id, invitations.pending_key";
     /// Two sessions with the same token.
     SessionToken = "sessions_token_hash", "sessions.token_hash";
     /// Two living sign-ins with the same user code: draw another one.

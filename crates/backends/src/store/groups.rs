@@ -232,7 +232,7 @@ pub async fn remove_member(tx: &Tx, scope: &WorkspaceScope, id: &GroupId, user: 
     Ok(removed.rows_affected > 0)
 }
 
-/// Who was put into one of these groups, by group and person. Not cut off at a page: what is worked out from a part would be
+/// Who was put into one of these groups, by person and group. Not cut off at a page: what is worked out from a part would be
 /// fewer rights than were given.
 pub async fn memberships_in<'g>(
     db: &impl Db,
@@ -243,7 +243,7 @@ pub async fn memberships_in<'g>(
     pairs(db, of_members(scope).filter(group_member::Column::GroupId.is_in(groups))).await
 }
 
-/// Which groups these people were put into, by group and person.
+/// Which groups these people were put into, by person and group.
 pub async fn memberships_of<'u>(
     db: &impl Db,
     scope: &WorkspaceScope,
@@ -256,8 +256,8 @@ pub async fn memberships_of<'u>(
 fn of_members(scope: &WorkspaceScope) -> Select<group_member::Entity> {
     group_member::Entity::find()
         .filter(group_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .order_by_asc(group_member::Column::GroupId)
         .order_by_asc(group_member::Column::UserId)
+        .order_by_asc(group_member::Column::GroupId)
 }
 
 async fn pairs(db: &impl Db, query: Select<group_member::Entity>) -> Result<Vec<(GroupId, UserId)>, StoreError> {

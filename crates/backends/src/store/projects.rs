@@ -172,3 +172,16 @@ pub async fn set_phase(tx: &Tx, id: &ProjectId, phase: ProjectPhase, now: Timest
     let updated = update.exec(tx.conn()).await?;
     if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
 }
+
+/// Notes that every project of the workspace went with it, and frees their names.
+pub(super) async fn set_all_deleted(tx: &Tx, workspace: &WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
+    project::Entity::update_many()
+        .col_expr(project::Column::Phase, Expr::value(ProjectPhase::Deleted.as_str()))
+        .col_expr(project::Column::LivingName, Expr::value(None::<String>))
+        .col_expr(project::Column::DeletedAt, Expr::value(now.as_micros()))
+        .filter(project::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(project::Column::LivingName.is_not_null())
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}

@@ -3,12 +3,13 @@
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::{Digest, StoreError, Tx, capped};
+use crate::entities::oauth::{authorization_code, device_code, refresh_token};
 use crate::entities::sessions::session;
 
 const TABLE: Table = Table("sessions");
@@ -135,4 +136,26 @@ pub async fn revoke(tx: &Tx, user: &UserId, id: &SessionId, now: Timestamp) -> R
         .exec(tx.conn())
         .await?;
     Ok(updated.rows_affected > 0)
+}
+
+/// Forgets sessions that were over before `before` and that no code or token refers to any more; says how many. Every table
+/// that refers to sessions has its place here.
+pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
+    let codes =
+        Query::select().column(authorization_code::Column::SessionId).from(authorization_code::Entity).to_owned();
+    let device_codes = Query::select()
+        .column(device_code::Column::SessionId)
+        .from(device_code::Entity)
+        // A null among the values would make every answer to NOT IN unknown.
+        .and_where(device_code::Column::SessionId.is_not_null())
+        .to_owned();
+    let tokens = Query::select().column(refresh_token::Column::SessionId).from(refresh_token::Entity).to_owned();
+    let over = Condition::any()
+        .add(session::Column::ExpiresAt.lt(before.as_micros()))
+        .add(session::Column::RevokedAt.lt(before.as_micros()));
+    let mut over = session::Entity::delete_many().filter(over);
+    for referring in [codes, device_codes, tokens] {
+        over = over.filter(session::Column::Id.not_in_subquery(referring));
+    }
+    Ok(over.exec(tx.conn()).await?.rows_affected)
 }

@@ -48,6 +48,24 @@ pub async fn remove(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bo
     Ok(removed.rows_affected > 0)
 }
 
+/// Takes everybody out of the workspace and of all of its groups; says who it was, by id.
+pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<String>, StoreError> {
+    let members = workspace_member::Entity::find()
+        .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .order_by_asc(workspace_member::Column::UserId)
+        .all(tx.conn())
+        .await?;
+    group_member::Entity::delete_many()
+        .filter(group_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .exec(tx.conn())
+        .await?;
+    workspace_member::Entity::delete_many()
+        .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(members.into_iter().map(|member| member.user_id).collect())
+}
+
 /// The people with access, by id.
 pub async fn list(
     db: &impl Db,

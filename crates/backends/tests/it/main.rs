@@ -7,6 +7,7 @@ mod corrupt;
 mod events;
 mod groups;
 mod idempotency;
+mod invitations;
 mod jobs;
 mod oauth;
 mod people;

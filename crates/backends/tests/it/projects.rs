@@ -11,7 +11,7 @@ use hexabase_testkit::on_both_engines;
 
 use crate::scenery::{add_organization, add_workspace, is_stale, now};
 
-fn limits() -> ProjectLimits {
+pub(crate) fn limits() -> ProjectLimits {
     ProjectLimits {
         cpu: Cpu::from_millis(500),
         memory: Bytes::from_gibibytes(1),

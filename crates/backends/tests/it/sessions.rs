@@ -1,9 +1,28 @@
+use hexabase_backends::store::device_codes::{DeviceCode, DeviceState};
+use hexabase_backends::store::refresh_tokens::RefreshToken;
 use hexabase_backends::store::sessions::{Session, SessionKind};
-use hexabase_backends::store::{Digest, sessions};
+use hexabase_backends::store::{Digest, device_codes, refresh_tokens, sessions};
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
 use crate::scenery::{add_person, add_session, now};
+
+fn pending() -> DeviceCode {
+    DeviceCode {
+        device_code_hash: Digest::of("device"),
+        user_code: "BCDFGHJK".to_owned(),
+        realm: "platform".to_owned(),
+        client_id: "hxb".to_owned(),
+        scope: String::new(),
+        state: DeviceState::Pending,
+        user_id: None,
+        session_id: None,
+        created_at: now(),
+        expires_at: now().plus_seconds(600),
+        interval_s: 2,
+        last_polled_at: None,
+    }
+}
 
 on_both_engines! {
     async fn a_session_lives_until_it_expires(store: TestStore) {
@@ -42,5 +61,41 @@ on_both_engines! {
         assert_eq!(sessions::find_live(&*store, &first.id, now()).await?, None);
         assert_eq!(sessions::list_for_user(&*store, &ada, now(), None, 10).await?, std::slice::from_ref(&second));
         assert!(sessions::list_for_user(&*store, &ada, now(), Some(&second.id), 10).await?.is_empty());
+    }
+
+    async fn a_session_that_is_over_is_forgotten_once_no_token_refers_to_it(store: TestStore) {
+        let ada = add_person(&store, "Ada").await?;
+        let [expired, revoked, referred, live] = [
+            add_session(&store, &ada).await?,
+            add_session(&store, &ada).await?,
+            add_session(&store, &ada).await?,
+            add_session(&store, &ada).await?,
+        ];
+        let later = expired.expires_at.plus_seconds(10);
+        let tx = store.begin().await?;
+        sessions::touch(&tx, &revoked.id, now(), later.plus_seconds(60)).await?;
+        sessions::revoke(&tx, &ada, &revoked.id, now()).await?;
+        sessions::touch(&tx, &live.id, now(), later.plus_seconds(60)).await?;
+        let token = RefreshToken {
+            token_hash: Digest::of("token"),
+            session_id: referred.id.clone(),
+            user_id: ada.clone(),
+            realm: "platform".to_owned(),
+            client_id: "hxb".to_owned(),
+            scope: String::new(),
+            created_at: now(),
+            expires_at: later,
+            rotated_at: None,
+            replaced_by: None,
+        };
+        refresh_tokens::insert(&tx, &token).await?;
+        // A pending device code has no session, which must not stand in the way.
+        device_codes::insert(&tx, &pending()).await?;
+        assert_eq!(sessions::purge(&tx, now()).await?, 0, "none was over before now");
+        assert_eq!(sessions::purge(&tx, later).await?, 2, "the expired and the revoked one");
+        assert_eq!(refresh_tokens::purge(&tx, later.plus_seconds(1)).await?, 1);
+        assert_eq!(sessions::purge(&tx, later).await?, 1);
+        tx.commit().await?;
+        assert!(sessions::find_live(&*store, &live.id, later).await?.is_some());
     }
 }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use hexabase_api::workspaces::Workspace;
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::WorkspacePhase;
 
+use crate::client::Api;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, KubeconfigLock};
-use crate::kubeconfig::{Entry, merge, standalone};
+use crate::kubeconfig::{Entry, holder, merge, standalone};
 use crate::output::{self, say};
 use crate::{credential, resolve};
 
@@ -48,16 +51,28 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
             (path, only, false)
         }
     };
+    // Asked before the file is locked: kubectl does not wait for the lock.
+    let gone = gone(&api, holder(&files::read(&path)?.unwrap_or_default(), &entry)?).await?;
     let lock = KubeconfigLock::take(&path).await?;
     let existing = files::read(&path)?.unwrap_or_default();
     // kubectl with a file of one context and no current one would talk to localhost.
     let set_current = target.set_current || (only && existing.trim().is_empty());
-    files::replace(&path, &merge(&existing, &entry, set_current)?)?;
+    files::replace(&path, &merge(&existing, &entry, gone.as_ref(), set_current)?)?;
     drop(lock);
     let file = if elsewhere { format!(" --kubeconfig {}", path.display()) } else { String::new() };
     let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
     say(&format!("Context {} is in {}. Try: kubectl{file}{select} get namespaces", entry.context, path.display()));
     Ok(())
+}
+
+/// The workspace, if it is deleted or cannot be seen any more.
+async fn gone(api: &Api, workspace: Option<WorkspaceId>) -> Result<Option<WorkspaceId>> {
+    let Some(id) = workspace else { return Ok(None) };
+    match api.get::<Workspace>(&["workspaces", id.as_str()]).await {
+        Ok(found) => Ok((found.value.phase == WorkspacePhase::Deleted).then_some(id)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(Some(id)),
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) async fn credential(context: &Context, workspace: &str) -> Result<()> {

@@ -2,8 +2,10 @@
 
 mod access;
 mod groups;
+mod invitations;
 mod kubectl;
 mod members;
+mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
@@ -43,6 +45,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
         Command::Org(command) => organizations::run(&context, command).await,
+        Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,
         Command::Workspace(command) => workspaces::run(&context, command).await,
         Command::Project(command) => projects::run(&context, command).await,

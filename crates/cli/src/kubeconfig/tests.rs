@@ -56,7 +56,7 @@ fn a_new_file_holds_the_entry_and_no_secret() {
 #[test]
 fn entries_and_fields_of_others_mean_the_same_afterwards() {
     let before = parse(FOREIGN).unwrap();
-    let mut after = parse(&merge(FOREIGN, &entry(), false).unwrap()).unwrap();
+    let mut after = parse(&merge(FOREIGN, &entry(), None, false).unwrap()).unwrap();
     for list in ["clusters", "users", "contexts"] {
         let items = after[list].as_array_mut().unwrap();
         let own = items.pop().unwrap();
@@ -68,21 +68,21 @@ fn entries_and_fields_of_others_mean_the_same_afterwards() {
 
 #[test]
 fn writing_twice_changes_nothing_more() {
-    let once = merge(FOREIGN, &entry(), true).unwrap();
-    assert_eq!(merge(&once, &entry(), true).unwrap(), once);
+    let once = merge(FOREIGN, &entry(), None, true).unwrap();
+    assert_eq!(merge(&once, &entry(), None, true).unwrap(), once);
     assert_eq!(parse(&once).unwrap()["current-context"], "hexabase-shop");
 }
 
 #[test]
 fn what_the_user_added_to_our_entry_stays() {
-    let mut value = parse(&merge(FOREIGN, &entry(), false).unwrap()).unwrap();
+    let mut value = parse(&merge(FOREIGN, &entry(), None, false).unwrap()).unwrap();
     value["contexts"][1]["context"]["namespace"] = json!("web");
     value["clusters"][1]["cluster"]["proxy-url"] = json!("http://proxy.example");
     value["clusters"][1]["cluster"]["insecure-skip-tls-verify"] = json!(true);
     let mut moved = entry();
     moved.server = "https://new.example/k8s/ws-1".to_owned();
     moved.certificate_authority = None;
-    let after = parse(&merge(&render(&value).unwrap(), &moved, false).unwrap()).unwrap();
+    let after = parse(&merge(&render(&value).unwrap(), &moved, None, false).unwrap()).unwrap();
     assert_eq!(after["contexts"][1]["context"]["namespace"], "web");
     let cluster = json!({ "server": "https://new.example/k8s/ws-1", "proxy-url": "http://proxy.example" });
     assert_eq!(after["clusters"][1]["cluster"], cluster);
@@ -92,7 +92,7 @@ fn what_the_user_added_to_our_entry_stays() {
 fn a_context_of_somebody_else_is_not_taken_over() {
     let mut taken = entry();
     taken.context = "other".to_owned();
-    assert!(merge(FOREIGN, &taken, false).unwrap_err().render(false, true).contains("--context NAME"));
+    assert!(merge(FOREIGN, &taken, None, false).unwrap_err().render(false, true).contains("--context NAME"));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_malformed_file_is_refused() {
         "clusters: [{name: hexabase-ws-1, cluster: []}]",
         "kind: Config\nkind: Config",
     ] {
-        assert_eq!(merge(text, &entry(), false).unwrap_err().kind(), Kind::Failure, "{text}");
+        assert_eq!(merge(text, &entry(), None, false).unwrap_err().kind(), Kind::Failure, "{text}");
     }
 }
 
@@ -117,7 +117,7 @@ fn empty_files_and_null_lists_are_a_start() {
     for text in
         ["", "\n", "# nothing yet\n", "---\n", "clusters: null\nusers: []\ncontexts:\n", "{\"apiVersion\":\"v1\"}"]
     {
-        let value = parse(&merge(text, &entry(), false).unwrap()).unwrap();
+        let value = parse(&merge(text, &entry(), None, false).unwrap()).unwrap();
         assert_eq!(value["clusters"].as_array().unwrap().len(), 1, "{text:?}");
     }
 }
@@ -142,23 +142,47 @@ fn text_that_looks_like_something_else_is_written_so_that_every_reader_sees_text
         " x ",
         "é\u{7}",
     ] {
-        let text = merge(&json!({ "note": word }).to_string(), &entry(), false).unwrap();
+        let text = merge(&json!({ "note": word }).to_string(), &entry(), None, false).unwrap();
         assert_eq!(parse(&text).unwrap()["note"], word);
         let plain = text.lines().any(|line| line == format!("note: {word}"));
         assert!(!plain, "{word:?} was written without quotes");
     }
 }
 
+/// An entry of the same name for a workspace of the same server.
+fn old() -> Entry {
+    let id = "ws-00000000000000000000";
+    Entry { name: format!("hexabase-{id}"), server: format!("https://hexabase.example/k8s/{id}"), ..entry() }
+}
+
 #[test]
 fn the_name_of_a_deleted_workspace_leads_to_its_successor() {
-    let old =
-        Entry { name: "hexabase-ws-0".to_owned(), server: "https://hexabase.example/k8s/ws-0".to_owned(), ..entry() };
-    let before = merge(FOREIGN, &old, false).unwrap();
-    let after = parse(&merge(&before, &entry(), false).unwrap()).unwrap();
+    let before = merge(FOREIGN, &old(), None, false).unwrap();
+    let gone = holder(&before, &entry()).unwrap();
+    assert_eq!(gone.as_ref().unwrap().as_str(), "ws-00000000000000000000");
+    let after = parse(&merge(&before, &entry(), gone.as_ref(), false).unwrap()).unwrap();
     for list in ["clusters", "users"] {
         let names: Vec<_> = after[list].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
-        assert!(names.contains(&"hexabase-ws-1") && !names.contains(&"hexabase-ws-0"), "{list}: {names:?}");
+        assert!(names.contains(&"hexabase-ws-1") && !names.contains(&old().name.as_str()), "{list}: {names:?}");
     }
-    let elsewhere = Entry { server: "https://another.example/k8s/ws-1".to_owned(), ..entry() };
-    assert!(merge(&before, &elsewhere, false).is_err(), "the context leads to another server");
+}
+
+#[test]
+fn a_context_is_kept_for_whoever_else_can_still_use_it() {
+    let before = merge(FOREIGN, &old(), None, true).unwrap();
+    let gone: WorkspaceId = "ws-00000000000000000000".parse().unwrap();
+    let refused = |entry: &Entry, gone| merge(&before, entry, gone, true).unwrap_err().render(false, true);
+    let living = refused(&entry(), None);
+    assert!(living.contains("another workspace, ws-00000000000000000000") && living.contains("--context NAME"));
+    let another: WorkspaceId = "ws-00000000000000000007".parse().unwrap();
+    assert_eq!(refused(&entry(), Some(&another)), living);
+    for elsewhere in [
+        Entry { server: "https://another.example/k8s/ws-1".to_owned(), ..entry() },
+        Entry { command: "/opt/another/hxb".to_owned(), ..entry() },
+    ] {
+        assert_eq!(holder(&before, &elsewhere).unwrap(), None);
+        assert!(refused(&elsewhere, Some(&gone)).contains("--context NAME"));
+    }
+    assert_eq!(holder(&before, &old()).unwrap(), None, "it is its own");
+    assert_eq!(holder(FOREIGN, &entry()).unwrap(), None);
 }

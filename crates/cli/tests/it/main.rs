@@ -5,8 +5,10 @@
 mod access;
 mod exit_codes;
 mod harness;
+mod invitations;
 mod kubectl;
 mod login;
+mod organizations;
 mod output;
 mod session;
 mod stub;

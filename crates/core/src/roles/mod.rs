@@ -29,6 +29,17 @@ words! {
     }
 }
 
+impl OrganizationRole {
+    /// The one of the two that may do more.
+    #[must_use]
+    pub const fn or_higher(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Member, Self::Member) => Self::Member,
+            _ => Self::Admin,
+        }
+    }
+}
+
 words! {
     /// The ClusterRoles that the platform makes in every workspace.
     PresetClusterRole, "cluster role" {
@@ -126,6 +137,15 @@ references! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_organisation_roles_the_admin_is_the_higher() {
+        use OrganizationRole::{Admin, Member};
+        assert_eq!(Member.or_higher(Member), Member);
+        for (one, other) in [(Admin, Member), (Member, Admin), (Admin, Admin)] {
+            assert_eq!(one.or_higher(other), Admin);
+        }
+    }
 
     #[test]
     fn a_role_is_known_by_its_name_in_the_workspace() {

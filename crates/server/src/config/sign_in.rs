@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, ServerConfig, StoreConfig, invalid};
+use super::{ConfigError, ServerConfig, StoreConfig, invalid, secret};
 
 /// The identity providers.
 #[derive(Debug, Clone, Deserialize)]
@@ -57,6 +57,9 @@ impl SignInConfig {
                 ));
             }
         }
+        for ProviderConfig { client_secret, client_secret_file, .. } in &self.providers {
+            secret("sign_in.providers.client_secret", client_secret.as_ref(), client_secret_file.as_deref())?;
+        }
         let Some(listen) = self.development.listen else {
             return Ok(());
         };
@@ -70,7 +73,7 @@ impl SignInConfig {
                 "the development issuer is refused because server.listen is not a loopback address",
             ));
         }
-        if store.is_external() {
+        if store.is_external()? {
             return Err(invalid(key, "the development issuer is refused because store.url names an external database"));
         }
         Ok(())

@@ -60,7 +60,7 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(view(added))))
 }
 
-/// Takes a person's access away.
+/// Takes a person's access away, or gives one's own up.
 #[utoipa::path(delete, path = "/workspaces/{workspace}/members/{user}", tag = "members",
     params(("workspace" = String, Path), ("user" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
-//!                                              ├─ /oidc, /auth, /sign-in, /device: pages and protocol endpoints
+//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
@@ -14,8 +14,11 @@ mod events;
 mod extract;
 mod groups;
 pub mod idempotency;
+mod invitation_pages;
+mod invitations;
 mod members;
 mod oidc;
+mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
@@ -61,8 +64,14 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(users::me))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
-        .routes(routes!(organizations::get))
-        .routes(routes!(organizations::members))
+        .routes(routes!(organizations::get, organizations::update, organizations::delete))
+        .routes(routes!(organizations::transfer))
+        .routes(routes!(organization_members::list))
+        .routes(routes!(organization_members::update, organization_members::remove))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::revoke))
+        .routes(routes!(invitations::accept))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
@@ -98,11 +107,15 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
     let api = api
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), idempotency::layer))
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
         .layer(header("cache-control", "no-store"));
-    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let pages = Router::new()
+        .merge(sign_in::router())
+        .merge(device::router())
+        .merge(invitation_pages::router())
+        .merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)

@@ -142,8 +142,9 @@ async fn authorize(
         let back = format!("/oidc/{realm}{}?{rest}", paths::AUTHORIZE);
         return Ok(Redirect::to(&sign_in::sign_in_address(&back)).into_response());
     };
+    let renewed = sign_in::renewed(&live, &headers);
     match oauth::authorize(app, &realm, &request, &live).await {
-        Ok(code) => Ok(Redirect::to(&request.success_location(&code, &issuer)).into_response()),
+        Ok(code) => Ok((renewed, Redirect::to(&request.success_location(&code, &issuer))).into_response()),
         Err(Error::Forbidden(sentence)) => Ok(refuse(OAuthErrorCode::AccessDenied, sentence)),
         Err(error) => Err(error.into()),
     }

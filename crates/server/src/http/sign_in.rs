@@ -63,6 +63,15 @@ pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>,
     }
 }
 
+/// The session's cookie once more, when this use has moved the session's end: the browser would drop it before.
+pub(super) fn renewed(live: &Live, headers: &HeaderMap) -> CookieJar {
+    let held = CookieJar::from_headers(headers);
+    match held.get(SESSION_COOKIE).filter(|_| live.extended) {
+        Some(held) => CookieJar::new().add(session_cookie(held.value().to_owned())),
+        None => CookieJar::new(),
+    }
+}
+
 /// The address of the sign-in page that leads back to `path`, an absolute path of ours.
 pub(super) fn sign_in_address(path: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
@@ -87,6 +96,7 @@ async fn home(State(state): State<ServerState>, headers: HeaderMap) -> Response 
     match users::get(app, &live.user).await {
         Err(error) => failure(&error),
         Ok(user) => {
+            let renewed = renewed(&live, &headers);
             let body = format!(
                 "<dl><dt>Name</dt><dd>{}</dd><dt>Address</dt><dd>{}</dd></dl>\
                  <p>Use the command line on this machine:</p><p><code>hxb login {}</code></p>\
@@ -95,7 +105,7 @@ async fn home(State(state): State<ServerState>, headers: HeaderMap) -> Response 
                 pages::escape(user.email.as_deref().unwrap_or("none given")),
                 pages::escape(&app.settings.address("")),
             );
-            pages::page(StatusCode::OK, "You are signed in", &body)
+            (renewed, pages::page(StatusCode::OK, "You are signed in", &body)).into_response()
         }
     }
 }
@@ -210,7 +220,7 @@ async fn finish(
     }
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("browser");
     let token = sessions::start_browser(app, &user, label, origin).await?;
-    Ok((cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS), attempt.return_to))
+    Ok((session_cookie(token), attempt.return_to))
 }
 
 async fn sign_out(
@@ -234,12 +244,18 @@ async fn sign_out(
     (jar.add(expired(SESSION_COOKIE)), Redirect::to("/sign-in")).into_response()
 }
 
-fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
+/// A cookie of this host alone, for no script.
+pub(super) fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
     let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     Cookie::parse(text).unwrap_or_else(|_| Cookie::new(name, ""))
 }
 
-fn expired(name: &'static str) -> Cookie<'static> {
+fn session_cookie(token: String) -> Cookie<'static> {
+    cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS)
+}
+
+/// Takes a cookie away.
+pub(super) fn expired(name: &'static str) -> Cookie<'static> {
     cookie(name, String::new(), 0)
 }
 

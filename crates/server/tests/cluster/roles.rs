@@ -210,7 +210,8 @@ async fn the_platforms_bindings_are_put_right_and_the_tenants_own_are_left_alone
     alice.kubectl(&bent).await?;
     let begun = Instant::now();
     until("the binding as it was", async || {
-        let shown = ["-n", "office", "get", "rolebinding", "hexabase:edit:editors", "-o", "jsonpath={.subjects[*].name}"];
+        let shown =
+            ["-n", "office", "get", "rolebinding", "hexabase:edit:editors", "-o", "jsonpath={.subjects[*].name}"];
         Ok(alice.try_kubectl(&shown).await?.stdout == "hexabase:editors")
     })
     .await?;

@@ -92,6 +92,28 @@ async fn a_server_that_is_asked_to_stop_stops_and_logs_no_secret() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn check_config_says_what_cannot_start_and_for_which_role() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("hexabase.toml");
+    let check = |settings: &str| -> Result<(bool, String)> {
+        std::fs::write(&file, settings)?;
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_hexabase"));
+        let output = program.env_clear().arg("--config").arg(&file).arg("check-config").output()?;
+        Ok((output.status.success(), String::from_utf8([output.stdout, output.stderr].concat())?))
+    };
+    let (good, said) = check("")?;
+    assert!(good && said.contains("fine for `serve`") && said.contains("host.vcluster_chart"), "{said}");
+    let chart = format!("[host]\nvcluster_chart = {:?}\n", folder.path().display().to_string());
+    assert_eq!(check(&chart)?, (true, "the settings are fine\n".to_owned()));
+    let tls = format!("[server.tls]\ncertificate = {0:?}\nprivate_key = {0:?}\n", file.display().to_string());
+    for (settings, word) in [("[store]\nurl = \" Postgres://h/d\"", "store.master_key"), (tls.as_str(), "not PEM")] {
+        let (good, said) = check(settings)?;
+        assert!(!good && said.contains(word), "{said}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn hxb_signs_in_with_a_browser_and_shows_who_is_signed_in() -> Result<()> {
     let platform = start().await?;

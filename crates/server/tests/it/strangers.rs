@@ -22,6 +22,7 @@ struct Ids {
     group: String,
     assignment: String,
     role: String,
+    invitation: String,
 }
 
 impl Ids {
@@ -35,6 +36,7 @@ impl Ids {
             group: absent("grp"),
             assignment: absent("ra"),
             role: absent("rol"),
+            invitation: absent("inv"),
         }
     }
 
@@ -48,6 +50,7 @@ impl Ids {
             group: malformed(),
             assignment: malformed(),
             role: malformed(),
+            invitation: malformed(),
         }
     }
 
@@ -71,8 +74,11 @@ impl Ids {
         let new = NewRole { id, project_id: None, name: "reader".parse()?, rules: Vec::new() };
         roles::insert(&tx, &scope, &new, platform.clock.now()).await?;
         tx.commit().await?;
+        let invitations = format!("/api/v1/organizations/{}/invitations", person.organization);
+        let invited = person.api.post(&invitations, &json!({ "email": "guest@example.test" })).await?;
+        let invitation = text(&invited.expect(201)?.json()?["id"]);
         let (organization, user, role) = (person.organization.clone(), person.id.clone(), new.id.to_string());
-        Ok(Self { organization, workspace, project, user, group, assignment, role })
+        Ok(Self { organization, workspace, project, user, group, assignment, role, invitation })
     }
 
     fn fill(&self, path: &str) -> String {
@@ -80,7 +86,7 @@ impl Ids {
         let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
         let path = path.replace("{group}", &self.group).replace("{assignment}", &self.assignment);
         // What is asked about somebody's access has to be asked.
-        let path = path.replace("{role}", &self.role);
+        let path = path.replace("{role}", &self.role).replace("{invitation}", &self.invitation);
         if path.contains("/access/") { format!("{path}?verb=get&resource=pods") } else { path }
     }
 }
@@ -89,6 +95,12 @@ impl Ids {
 fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
     Ok(match (method, path) {
         ("post", "/organizations") => Some(json!({ "name": "Another" })),
+        ("patch", "/organizations/{organization}") => Some(json!({ "name": "Renamed" })),
+        ("post", "/organizations/{organization}/transfer") => Some(json!({ "user": "usr-00000000000000000000" })),
+        ("patch", "/organizations/{organization}/members/{user}") => Some(json!({ "role": "admin" })),
+        ("post", "/organizations/{organization}/invitations") => Some(json!({ "email": "guest@example.test" })),
+        ("post", "/organizations/{organization}/invitations/{invitation}/resend") => None,
+        ("post", "/invitations/accept") => Some(json!({ "token": "hxi_nonsense" })),
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
@@ -190,7 +202,10 @@ async fn in_ones_own_workspace_other_peoples_things_do_not_exist_either() -> Res
     let absent = Ids::absent();
     let mut asked = 0;
     for (method, path, body) in operations()?.into_iter().filter(|(_, path, _)| path.matches('{').count() >= 2) {
-        let within = |other: &Ids| Ids { workspace: own.workspace.clone(), ..other.clone() }.fill(&path);
+        let within = |other: &Ids| {
+            let (organization, workspace) = (own.organization.clone(), own.workspace.clone());
+            Ids { organization, workspace, ..other.clone() }.fill(&path)
+        };
         let expected = ask(&mallory.api, &method, &within(&absent), body.as_ref()).await?;
         assert_eq!(expected.status, 404, "{method} {path}: {}", expected.text);
         for other in [&hers, &Ids::malformed()] {

@@ -1,5 +1,6 @@
 //! A whole platform in this process, and the people who use it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use hexabase_server::config::Config;
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
+use hexabase_testkit::smtp::SmtpServer;
 use hexabase_testkit::store::{Engine, TestStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,6 +56,15 @@ pub(crate) struct Platform {
 struct Folder {
     dir: TempDir,
     database: Option<TestStore>,
+    /// The mail server it sends by, if it sends mail.
+    smtp: Option<SocketAddr>,
+}
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("hexabase-server-").tempdir()?;
+        Ok(Self { dir, database: None, smtp: None })
+    }
 }
 
 /// What is left of a platform that was stopped.
@@ -68,20 +79,27 @@ pub(crate) struct Kept {
 impl Platform {
     /// One by the system's clock.
     pub(crate) async fn start() -> Result<Self> {
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), Clock::System, None).await
+        Self::launch(Arc::new(Folder::new()?), Clock::System, None).await
+    }
+
+    /// One that sends its mail by this server.
+    pub(crate) async fn start_with_mail(smtp: &SmtpServer, clock: Clock) -> Result<Self> {
+        let folder = Folder { smtp: Some(smtp.address()), ..Folder::new()? };
+        Self::launch(Arc::new(folder), clock, None).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
     pub(crate) async fn start_on_each_engine() -> Result<[Self; 2]> {
         let database = TestStore::new(Engine::Postgres).await?;
-        let postgres = Self::launch(Arc::new(Folder { dir: folder()?, database: Some(database) }), Clock::System, None);
+        let folder = Folder { database: Some(database), ..Folder::new()? };
+        let postgres = Self::launch(Arc::new(folder), Clock::System, None);
         Ok([Self::start().await?, postgres.await?])
     }
 
     /// One whose clock stands until the test moves it.
     pub(crate) async fn start_with_standing_clock() -> Result<Self> {
         let clock = Clock::standing_at(Clock::System.now());
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), clock, None).await
+        Self::launch(Arc::new(Folder::new()?), clock, None).await
     }
 
     /// What a restart needs: the data and the name.
@@ -104,6 +122,11 @@ impl Platform {
         let mut config = config(folder.dir.path())?;
         // Straight into the settings: a production database and the development issuer would not be allowed together.
         config.store.url = folder.database.as_ref().map(|database| database.address().into());
+        if let Some(smtp) = folder.smtp {
+            config.mail.smtp_url = Some(format!("smtp://{smtp}").into());
+            config.mail.starttls = false;
+            config.mail.from = Some("Hexabase <no-reply@hexabase.test>".to_owned());
+        }
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
         let url = address(&config.server.public_url);
         let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
@@ -222,6 +245,18 @@ impl Person {
     /// The id of a new workspace under the plan `standard`.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
         Ok(text(&self.create_workspace(name, "standard").await?.expect(201)?.json()?["id"]))
+    }
+
+    /// The id of a new organisation.
+    pub(crate) async fn make_organization(&self, name: &str) -> Result<String> {
+        Ok(text(&self.api.post("/api/v1/organizations", &json!({ "name": name })).await?.expect(201)?.json()?["id"]))
+    }
+
+    /// The id of a new workspace of an organisation, under the plan `standard`.
+    pub(crate) async fn workspace_in(&self, organization: &str, name: &str) -> Result<String> {
+        let path = format!("/api/v1/organizations/{organization}/workspaces");
+        let answer = self.api.post(&path, &json!({ "name": name, "plan": "standard" })).await?;
+        Ok(text(&answer.expect(201)?.json()?["id"]))
     }
 
     /// Gives somebody access to a workspace.
@@ -366,10 +401,6 @@ async fn until_ready(url: &str, folder: &Path) -> Result<String> {
     };
     Http::new(url, &authority)?.get("/readyz").await?.expect(200)?;
     Ok(authority)
-}
-
-fn folder() -> Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("hexabase-server-").tempdir()?)
 }
 
 fn config(folder: &Path) -> Result<Config> {

@@ -187,6 +187,22 @@ pub async fn list_for_user(
     page(db, query, after, limit).await
 }
 
+/// Ids of the organisation's workspaces, deleted or not, of which `user` is a member, in order.
+pub async fn ids_of_member(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    user: &UserId,
+) -> Result<Vec<WorkspaceId>, StoreError> {
+    let query = workspace::Entity::find()
+        .filter(workspace::Column::OrganizationId.eq(scope.id().as_str()))
+        .filter(workspace::Column::Id.in_subquery(workspaces_of_member(user)))
+        .select_only()
+        .column(workspace::Column::Id)
+        .order_by_asc(workspace::Column::Id)
+        .into_tuple::<String>();
+    query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
+}
+
 /// How many living workspaces the organisation has under a plan. To hold a limit, take
 /// [`organizations::lock`](super::organizations::lock) first.
 pub async fn count_living(db: &impl Db, scope: &OrganizationScope, plan: &str) -> Result<u64, StoreError> {
