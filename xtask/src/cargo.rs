@@ -1,7 +1,7 @@
 //! Running cargo in the checkout.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -62,12 +62,24 @@ pub(crate) fn run_example(package: &str, name: &str) -> Result<String> {
     cmd::output(&mut cargo(&["run", "--quiet", "--release", "--locked", "--package", package, "--example", name]).0)
 }
 
+/// The programs that the workspace's tests run: the same source with the features that tests switch on, so that nothing
+/// is compiled a second time where the tests have been built.
+pub(crate) fn build_tested_programs() -> Result<PathBuf> {
+    cargo(&["test", "--no-run", "--quiet", "--workspace", "--locked"]).run()?;
+    Ok(target()?.join("debug"))
+}
+
 fn build(more: &[&str]) -> Result<PathBuf> {
     let mut arguments = vec!["build", "--locked", "--package", "hexabase-server", "--package", "hexabase-cli"];
     arguments.extend(more);
     cargo(&arguments).run()?;
+    Ok(target()?.join(if more.is_empty() { "debug" } else { "release" }))
+}
+
+/// The folder that cargo builds in.
+fn target() -> Result<PathBuf> {
     let metadata = cmd::output(cargo(&["metadata", "--no-deps", "--format-version", "1"]).0.stderr(Stdio::null()))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo does not say where it builds")?;
-    Ok(Path::new(target).join(if more.is_empty() { "debug" } else { "release" }))
+    Ok(PathBuf::from(target))
 }

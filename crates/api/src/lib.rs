@@ -6,6 +6,7 @@
 pub mod access;
 pub mod events;
 pub mod groups;
+pub mod identities;
 pub mod invitations;
 pub mod members;
 pub mod organizations;

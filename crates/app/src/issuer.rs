@@ -19,6 +19,7 @@ use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::{Algorithm, Jwk, JwkSet, KeyRing, KeyState, RotationPolicy, SigningKey};
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
 use hexabase_oidc::random::random_id;
+use secrecy::SecretString;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
@@ -33,6 +34,10 @@ pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
 // What is refused when somebody is put into a group is what no token could carry: never found out at sign-in.
 const _: () = assert!(MAX_GROUPS == MAX_GROUPS_PER_TOKEN && MAX_GROUP_BYTES == MAX_GROUP_BYTES_PER_TOKEN);
 
+/// Seconds a proof lives: long enough for clocks that are a little apart.
+const PROOF_SECONDS: i64 = 60;
+/// Who a proof speaks for; no id of a user or session looks like it.
+const NOBODY: &str = "nobody";
 const KEY_PURPOSE: &str = "signing_keys.private_sealed";
 
 /// An issuer of ours.
@@ -222,22 +227,52 @@ pub(crate) async fn mint(
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
     let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
-    let now = app.clock.now().as_seconds();
-    let issuer = Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)?;
-    let claims = WorkspaceClaims::new(WorkspaceGrant {
-        issuer: &issuer,
-        subject: user.as_str(),
+    let issuer = issuer_of(app, workspace)?;
+    sign(
+        app,
+        WorkspaceGrant {
+            subject: user.as_str(),
+            session: sid,
+            groups: groups.into_iter().map(String::from).collect(),
+            email: person.email.filter(|_| person.email_verified),
+            name: Some(person.display_name.into()),
+            nonce,
+            life,
+            ..grant_for_nobody(app, &issuer, workspace)?
+        },
+    )
+}
+
+/// A token that shows whether the workspace's API server believes us. It speaks for nobody and has no session, so that it
+/// opens nothing: not the gateway, and of the API server only what is open to everybody it knows.
+pub(crate) fn proof(app: &App, workspace: &WorkspaceId) -> Result<SecretString> {
+    let issuer = issuer_of(app, workspace)?;
+    sign(app, grant_for_nobody(app, &issuer, workspace)?).map(SecretString::from)
+}
+
+fn issuer_of(app: &App, workspace: &WorkspaceId) -> Result<Issuer> {
+    Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)
+}
+
+fn grant_for_nobody<'a>(app: &App, issuer: &'a Issuer, workspace: &'a WorkspaceId) -> Result<WorkspaceGrant<'a>> {
+    Ok(WorkspaceGrant {
+        issuer,
+        subject: NOBODY,
         audience: workspace.as_str(),
         workspace: workspace.as_str(),
-        session: sid,
-        groups: groups.into_iter().map(String::from).collect(),
-        email: person.email.filter(|_| person.email_verified),
-        name: Some(person.display_name.into()),
-        nonce,
-        now,
-        life,
+        session: NOBODY,
+        groups: Vec::new(),
+        email: None,
+        name: None,
+        nonce: None,
+        now: app.clock.now().as_seconds(),
+        life: PROOF_SECONDS,
         jti: random_id().map_err(Error::internal)?,
     })
-    .map_err(Error::internal)?;
+}
+
+fn sign(app: &App, grant: WorkspaceGrant<'_>) -> Result<String> {
+    let now = grant.now;
+    let claims = WorkspaceClaims::new(grant).map_err(Error::internal)?;
     app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)
 }

@@ -17,6 +17,7 @@ pub mod events;
 pub mod gateway;
 pub mod groups;
 pub mod housekeeping;
+pub mod identities;
 pub mod invitations;
 pub mod issuer;
 pub mod jobs;

@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::nouns::{
-    Goal, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
+    Goal, Identity, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
 };
 
 use crate::error::EXIT_CODES;
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Logout,
     /// Show who is signed in, and where.
     Whoami,
+    /// What you sign in with.
+    #[command(subcommand)]
+    Identity(Identity),
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),

@@ -1,13 +1,14 @@
 //! From the names that people write to ids.
 
 use hexabase_api::groups::Group;
+use hexabase_api::identities::Identity;
 use hexabase_api::invitations::Invitation;
 use hexabase_api::members::Member;
 use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
 use hexabase_api::roles::Role;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
 
 use crate::client::{Api, Fetched};
@@ -110,6 +111,24 @@ pub(crate) async fn project_id(api: &Api, workspace: &WorkspaceId, wanted: &str)
     match projects.iter().find(|project| project.name == wanted) {
         Some(project) => Ok(project.id.clone()),
         None => Err(not_found("project", wanted, projects.into_iter().map(|project| project.name))),
+    }
+}
+
+/// The id of the caller's identity given by id, or by its provider where there is one of it.
+pub(crate) async fn identity_id(api: &Api, wanted: &str) -> Result<IdentityId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Fetched<Vec<Identity>> = api.list(&["me", "identities"], &[]).await?;
+    let mut matches = all.value.iter().filter(|one| one.provider.as_deref() == Some(wanted));
+    match (matches.next(), matches.next()) {
+        (Some(one), None) => Ok(one.id.clone()),
+        (Some(_), Some(_)) => Err(Error::new(Kind::Usage, format!("you have several identities of {wanted}"))
+            .hint("give the id: hxb identity list shows it")),
+        (None, _) => {
+            let visible = all.value.into_iter().map(|one| one.provider.unwrap_or_else(|| one.id.to_string()));
+            Err(not_found("identity", wanted, visible))
+        }
     }
 }
 

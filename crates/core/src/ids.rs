@@ -105,6 +105,8 @@ ids! {
     RoleId = "rol";
     /// An invitation into an organisation.
     InvitationId = "inv";
+    /// Who a person is at an identity provider.
+    IdentityId = "idn";
     /// One signed-in browser or device.
     SessionId = "ses";
     /// A long-lived credential for a program.

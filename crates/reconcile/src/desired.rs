@@ -5,9 +5,10 @@ use hexabase_core::names::{GroupName, ProjectName, RoleName};
 use hexabase_core::plans::Limits;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule};
+use secrecy::SecretString;
 
 /// A workspace as the database wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DesiredWorkspace {
     /// The workspace.
     pub id: WorkspaceId,
@@ -19,6 +20,9 @@ pub struct DesiredWorkspace {
     pub limits: Limits,
     /// Which tokens its API server trusts.
     pub authentication: Authentication,
+    /// A token of that issuer for nobody in particular, of this moment. `Access` is done only once the API server believes
+    /// it; without one nothing is proven.
+    pub proof: Option<SecretString>,
     /// Groups with a role in the whole workspace. Bindings of the platform that are not listed are deleted.
     pub cluster_roles: Vec<(GroupName, ClusterRoleRef)>,
     /// Custom roles of the whole workspace. ClusterRoles of the platform that are not listed are deleted.

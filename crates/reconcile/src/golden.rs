@@ -43,6 +43,7 @@ fn desired() -> DesiredWorkspace {
             audience: id.to_owned(),
             ca_pem: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned()),
         },
+        proof: None,
         cluster_roles: vec![
             ("WSAdmins".parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),
             ("WorkspaceMembers".parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceViewer)),

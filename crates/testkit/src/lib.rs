@@ -9,10 +9,14 @@
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod clock;
+#[cfg(feature = "providers")]
+pub mod github;
 #[cfg(feature = "browser")]
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+#[cfg(feature = "providers")]
+pub mod oidc_provider;
 #[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(any(feature = "platform", feature = "store"))]

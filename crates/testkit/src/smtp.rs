@@ -255,7 +255,7 @@ fn decode_words(value: &str) -> anyhow::Result<String> {
             _ => None,
         };
         // White space between two encoded words is none.
-        if !text.is_empty() && !(after_word && decoded.is_some()) {
+        if !text.is_empty() && (!after_word || decoded.is_none()) {
             text.push(' ');
         }
         after_word = decoded.is_some();

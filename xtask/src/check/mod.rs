@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::cargo::{Cargo, build_programs, cargo};
+use crate::cargo::{Cargo, build_tested_programs, cargo};
 use crate::host::packages;
 use crate::host::{self, Host};
 use crate::progress::{Progress, seconds};
@@ -53,8 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings").run()
     });
     run.step("dependency policy", |_| deny()?.run());
-    run.step("generated files", |_| crate::generate::check());
     run.step("tests", |count| test(cargo(&["test", "--no-fail-fast", "--workspace", "--locked"]), count));
+    run.step("generated files", |_| crate::generate::check());
     if !options.quick {
         run.step("no trace of a host cluster", |count| whole_devhost(&host_options, count));
         let _hold = host::hold()?;
@@ -164,7 +164,7 @@ fn whole_devhost(options: &host::Options, count: &mut Count) -> Result<()> {
 
 /// The suites on the real cluster, against the programs that users run.
 fn cluster(host: &Host, count: &mut Count) -> Result<()> {
-    let programs = build_programs()?;
+    let programs = build_tested_programs()?;
     let folder = settings::cache_root()?.join("made-by-check");
     let delete = |namespace: &str| {
         let arguments = ["delete", "namespace", "--ignore-not-found", "--wait=false", namespace];

@@ -168,6 +168,7 @@ async fn open(
     };
     let mut nodes = groups::nodes(tx, &workspace).await?;
     nodes.retain(|node| place.groups.contains(&node.id));
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
     let row = workspaces::get(tx, &workspace).await?;
     let Some(row) = row.filter(|_| !nodes.is_empty()) else { return Ok(None) };
     let ids: Vec<GroupId> = nodes.iter().map(|node| node.id.clone()).collect();

@@ -302,7 +302,8 @@ impl<'a, D: Db> Known<'a, D> {
             }
             let Some(Some((name, nodes))) = self.workspaces.get(workspace) else { continue };
             let names = nodes.iter().filter(|node| groups.contains(&node.id)).map(|node| node.name.clone());
-            let groups: Vec<_> = names.collect();
+            let mut groups: Vec<_> = names.collect();
+            groups.sort();
             if !groups.is_empty() {
                 found.push(InvitedWorkspace { id: workspace.clone(), name: name.clone(), groups });
             }

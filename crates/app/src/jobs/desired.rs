@@ -15,7 +15,7 @@ use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWork
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{self, Realm};
 use crate::projects::{chain, is_wanted};
 
 /// A workspace as its rows want it at one moment.
@@ -57,6 +57,7 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
             audience: row.id.to_string(),
             ca_pem: app.settings.authority_pem.clone(),
         },
+        proof: Some(issuer::proof(app, &row.id)?),
         cluster_roles: rights.cluster_roles(),
         custom_roles: rights.custom_roles(None),
         projects: projects.iter().map(|project| rights.project(project)).collect(),

@@ -39,6 +39,8 @@ async fn keep<R: Future<Output = Result<(), StoreError>>>(pause: Duration, mut r
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use anyhow::Context as _;
     use hexabase_backends::store::jobs;
     use hexabase_core::time::Timestamp;
@@ -48,8 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Far less than what a renewal waits for the right to write.
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const PATIENCE: Duration = Duration::from_secs(60);
     const KIND: &str = "reconcile-workspace";
 
     fn now() -> Timestamp {
@@ -62,19 +63,27 @@ mod tests {
             jobs::enqueue(&tx, KIND, "ws-1", now(), now()).await?;
             tx.commit().await?;
             let claim = jobs::claim(&store, &[KIND], now(), "worker", 60).await?.context("due")?;
-            let renewing = Notify::new();
+            let (storing, renewing, refused) = (AtomicBool::new(false), Notify::new(), AtomicBool::new(false));
             let run = async {
                 // What a renewal needs too: the right to write, and the job's own row.
                 let tx = store.begin().await?;
                 jobs::enqueue(&tx, KIND, "ws-1", now(), now()).await?;
+                storing.store(true, Ordering::SeqCst);
                 renewing.notified().await;
                 Ok(tx.commit().await?)
             };
-            let renew = || {
+            let (storing, renewing, refused, claim, db) = (&storing, &renewing, &refused, &claim, &*store);
+            let renew = || async move {
+                if !storing.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
                 renewing.notify_one();
-                jobs::renew(&store, &claim, now(), 60)
+                let renewed = jobs::renew(db, claim, now(), 60).await;
+                refused.fetch_or(renewed.is_err(), Ordering::SeqCst);
+                renewed
             };
             tokio::time::timeout(PATIENCE, renewed(run, Duration::from_millis(1), renew)).await??;
+            assert!(!refused.load(Ordering::SeqCst), "the renewal waited for the job until it gave up");
         }
     }
 

@@ -14,6 +14,7 @@ mod error;
 pub mod events;
 pub mod groups;
 pub mod idempotency;
+pub mod identities;
 pub mod invitations;
 pub mod jobs;
 mod lock;

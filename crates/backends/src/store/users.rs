@@ -1,4 +1,4 @@
-//! People, and the outside identities they sign in with.
+//! People.
 
 use hexabase_core::ids::UserId;
 use hexabase_core::names::DisplayName;
@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
 use super::{MAX_PAGE, StoreError, Tx};
-use crate::entities::users::{identity, user};
+use crate::entities::users::user;
 
 const TABLE: Table = Table("users");
 
@@ -41,13 +41,6 @@ fn read(model: user::Model) -> Result<User, StoreError> {
 /// The person with this id.
 pub async fn get(db: &impl Db, id: &UserId) -> Result<Option<User>, StoreError> {
     user::Entity::find_by_id(id.as_str()).one(db.conn()).await?.map(read).transpose()
-}
-
-/// The person whom the identity provider `issuer` knows as `subject`.
-pub async fn find_by_identity(db: &impl Db, issuer: &str, subject: &str) -> Result<Option<User>, StoreError> {
-    let key = (issuer.to_owned(), subject.to_owned());
-    let Some(identity) = identity::Entity::find_by_id(key).one(db.conn()).await? else { return Ok(None) };
-    user::Entity::find_by_id(identity.user_id).one(db.conn()).await?.map(read).transpose()
 }
 
 /// People with this verified address, whatever its capitals, oldest first; more than one when several identity
@@ -85,24 +78,6 @@ pub async fn insert(tx: &Tx, user: &User) -> Result<(), StoreError> {
         email_verified: user.email_verified,
         email_key: email_key(user.email.as_deref(), user.email_verified),
         created_at: user.created_at.as_micros(),
-    };
-    db::insert(tx.conn(), model).await
-}
-
-/// Notes that `issuer` knows the person as `subject`; [`Unique::Identity`](super::Unique::Identity) when it knows
-/// somebody by that name already, as when two first sign-ins race: read again in a new transaction.
-pub async fn add_identity(
-    tx: &Tx,
-    user: &UserId,
-    issuer: &str,
-    subject: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let model = identity::Model {
-        issuer: issuer.to_owned(),
-        subject: subject.to_owned(),
-        user_id: user.to_string(),
-        created_at: now.as_micros(),
     };
     db::insert(tx.conn(), model).await
 }

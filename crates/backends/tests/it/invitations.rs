@@ -68,7 +68,7 @@ on_both_engines! {
         let row = Invitation { invited_to, ..invitation(&hers, "Cem@Example.com", "one")? };
         insert(&store, &hers, &row).await?;
         assert_eq!(load(&store, &row).await?, row);
-        assert_eq!(invitations::list(&*store, &hers, None, 10).await?, [row.clone()]);
+        assert_eq!(invitations::list(&*store, &hers, None, 10).await?, std::slice::from_ref(&row));
         assert!(invitations::list(&*store, &his, None, 10).await?.is_empty());
         let tx = store.begin().await?;
         assert!(invitations::lock(&tx, &his, &row.id).await?.is_none());

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
+use hexabase_backends::store::identities::{self, Identity, Said};
 use hexabase_backends::store::organizations::{Organization, OrganizationScope};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{
@@ -18,16 +19,22 @@ const ISSUER: &str = "https://accounts.example.com";
 /// Longer than what does not wait takes.
 const MOMENT: Duration = Duration::from_millis(500);
 
+fn identity(user: &UserId, issuer: &str, subject: &str) -> Identity {
+    let said = Said { email: Some(format!("{subject}@example.com")), email_verified: true, ..Said::default() };
+    let (issuer, subject) = (issuer.to_owned(), subject.to_owned());
+    Identity { id: new_id(now()), user_id: user.clone(), issuer, subject, said, created_at: now(), last_used_at: None }
+}
+
 /// What a first sign-in does: look, add, and look again when somebody else was faster.
 async fn sign_in(store: &Store) -> anyhow::Result<UserId> {
     loop {
         let tx = store.begin().await?;
-        if let Some(user) = users::find_by_identity(&tx, ISSUER, "ada").await? {
-            return Ok(user.id);
+        if let Some(known) = identities::find(&tx, ISSUER, "ada").await? {
+            return Ok(known.user_id);
         }
         let ada = person("Ada")?;
         users::insert(&tx, &ada).await?;
-        match users::add_identity(&tx, &ada.id, ISSUER, "ada", now()).await {
+        match identities::insert(&tx, &identity(&ada.id, ISSUER, "ada")).await {
             Ok(()) => {}
             Err(StoreError::NotUnique(Unique::Identity)) => continue,
             Err(error) => return Err(error.into()),
@@ -96,12 +103,55 @@ on_both_engines! {
 
     async fn the_same_subject_of_another_issuer_is_somebody_else(store: TestStore) {
         let ada = sign_in(&store).await?;
-        assert!(users::find_by_identity(&*store, "https://evil.example.com", "ada").await?.is_none());
+        assert!(identities::find(&*store, "https://evil.example.com", "ada").await?.is_none());
         let tx = store.begin().await?;
-        users::add_identity(&tx, &ada, "https://github.com", "17", now()).await?;
+        identities::insert(&tx, &identity(&ada, "https://github.com", "17")).await?;
         tx.commit().await?;
-        let found = users::find_by_identity(&*store, "https://github.com", "17").await?.context("Ada")?;
-        assert_eq!(found.id, ada);
+        let found = identities::find(&*store, "https://github.com", "17").await?.context("Ada")?;
+        assert_eq!(found.user_id, ada);
+    }
+
+    async fn an_identity_reads_back_as_it_was_written_and_belongs_to_one_person(store: TestStore) {
+        let (ada, bob) = (sign_in(&store).await?, add_person(&store, "Bob").await?);
+        let written = identity(&bob, "https://github.com", "17");
+        let tx = store.begin().await?;
+        identities::insert(&tx, &written).await?;
+        tx.commit().await?;
+        assert_eq!(identities::list_for_user(&*store, &bob).await?, std::slice::from_ref(&written));
+        let tx = store.begin().await?;
+        let taken = identities::insert(&tx, &identity(&ada, "https://github.com", "17")).await;
+        assert!(matches!(taken, Err(StoreError::NotUnique(Unique::Identity))), "{taken:?}");
+        drop(tx);
+        let tx = store.begin().await?;
+        let said = Said { display_name: Some("B. Bob".to_owned()), email: None, email_verified: false };
+        identities::note_use(&tx, &written.id, &said, now()).await?;
+        tx.commit().await?;
+        let read = identities::find(&*store, "https://github.com", "17").await?.context("Bob")?;
+        assert_eq!(read, Identity { said, last_used_at: Some(now()), ..written });
+    }
+
+    async fn nobody_takes_away_another_persons_identity(store: TestStore) {
+        let (ada, bob) = (sign_in(&store).await?, add_person(&store, "Bob").await?);
+        let hers = identities::list_for_user(&*store, &ada).await?;
+        let tx = store.begin().await?;
+        assert!(!identities::remove(&tx, &bob, &hers[0].id).await?);
+        assert!(identities::remove(&tx, &ada, &hers[0].id).await?);
+        assert!(!identities::remove(&tx, &ada, &hers[0].id).await?);
+        tx.commit().await?;
+        assert_eq!(identities::find(&*store, ISSUER, "ada").await?, None);
+    }
+
+    async fn the_oldest_identity_is_the_first(store: TestStore) {
+        let ada = add_person(&store, "Ada").await?;
+        for (second, subject) in [(9, "late"), (0, "first"), (5, "second")] {
+            let at = now().plus_seconds(second);
+            let identity = Identity { id: new_id(at), created_at: at, ..identity(&ada, ISSUER, subject) };
+            let tx = store.begin().await?;
+            identities::insert(&tx, &identity).await?;
+            tx.commit().await?;
+        }
+        let listed: Vec<_> = identities::list_for_user(&*store, &ada).await?.into_iter().map(|one| one.subject).collect();
+        assert_eq!(listed, ["first", "second", "late"]);
     }
 
     async fn only_verified_addresses_find_a_person(store: TestStore) {

@@ -2,6 +2,7 @@
 
 mod access;
 mod groups;
+mod identities;
 mod invitations;
 mod kubectl;
 mod members;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
+        Command::Identity(command) => identities::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
         Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,

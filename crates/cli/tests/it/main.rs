@@ -5,6 +5,7 @@
 mod access;
 mod exit_codes;
 mod harness;
+mod identities;
 mod invitations;
 mod kubectl;
 mod login;

@@ -1,10 +1,14 @@
 //! Step 6: the ClusterRoles of the platform, preset and custom, and who holds them. The platform owns these: edits are
-//! undone, extras deleted.
+//! undone, extras deleted. And the proof that the API server believes the tokens that say who somebody is.
 
 use std::collections::BTreeSet;
 
 use hexabase_core::names::GroupName;
 use hexabase_core::roles::{self, ClusterRoleRef, PresetClusterRole, Rule};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::apply::Cluster;
@@ -82,6 +86,23 @@ pub(crate) async fn progress(
     wanted.extend(custom_roles.iter().map(|role| ClusterRoleRef::Custom(role.name.clone()).to_string()));
     prune(tenant, Kind::ClusterRole, None, &wanted).await?;
     Ok(Progress::Done)
+}
+
+/// Whether the API server believes the token. One that started while the issuer was out of reach asks for its keys again
+/// after ten seconds only.
+pub(crate) async fn proof(tenant: &Cluster, token: Option<&SecretString>) -> Result<Progress, ReconcileError> {
+    let Some(token) = token else { return Ok(Progress::Done) };
+    let spec = TokenReviewSpec { token: Some(token.expose_secret().to_owned()), ..TokenReviewSpec::default() };
+    let review = TokenReview { spec, ..TokenReview::default() };
+    let reviews: Api<TokenReview> = Api::all(tenant.client.clone());
+    let answer = reviews.create(&PostParams::default(), &review).await;
+    let unreachable = |error| ReconcileError::Unreachable { api: tenant.title, source: Box::new(error) };
+    let status = answer.map_err(unreachable)?.status.unwrap_or_default();
+    if status.authenticated == Some(true) {
+        return Ok(Progress::Done);
+    }
+    let why = status.error.map(|error| format!(": {error}")).unwrap_or_default();
+    Ok(Progress::wait(1_000, format!("the API server does not believe the platform's tokens yet{why}")))
 }
 
 pub(crate) async fn restore_role(tenant: &Cluster, role: &Manifest) -> Result<(), ReconcileError> {

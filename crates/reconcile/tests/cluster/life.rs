@@ -2,7 +2,7 @@
 
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
-use hexabase_reconcile::{DesiredWorkspace, ReconcileError};
+use hexabase_reconcile::{DesiredWorkspace, Host, ReconcileError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -89,6 +89,9 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         assert!(matches!(refused, Err(ReconcileError::Fenced { own: 4, found: 5, .. })), "{refused:?}");
         wanted.fence = 5;
 
+        ready(&runner, &wanted).await;
+        ready_only_once_tokens_are_believed(&runner, &wanted).await;
+
         rights_end_although_the_host_refuses(&inside, &mut wanted).await;
 
         // A project goes; a name that is taken is not.
@@ -122,6 +125,16 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         assert_eq!(remove(&runner, &id, 6).await.removed, []);
     })
     .await;
+}
+
+/// This workspace's issuer cannot be reached, so that no token is believed.
+async fn ready_only_once_tokens_are_believed(host: &Host, wanted: &DesiredWorkspace) {
+    let wanted = DesiredWorkspace { proof: Some("not.a.token".into()), ..wanted.clone() };
+    let observed = host.reconcile(&wanted).await.unwrap();
+    let (step, reason, _) = observed.waiting().unwrap();
+    assert_eq!(step, WorkspaceStep::Access);
+    assert!(reason.starts_with("the API server does not believe the platform's tokens yet"), "{reason}");
+    assert!(observed.projects.iter().all(|(_, phase)| *phase == ProjectPhase::Ready), "{:?}", observed.projects);
 }
 
 /// A host object that cannot be applied shows why, and does not keep a right alive.

@@ -21,8 +21,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-/// Longest time that a workspace may take to come to life or to go, on a machine that is busy with compiling.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+/// Longest time that a workspace may take to come to life or to go, on a machine with far too much to do.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(600);
 /// How soon what did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -81,6 +81,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             audience: id.to_string(),
             ca_pem: None,
         },
+        proof: None,
         organization: OrganizationId::from_parts(now(), random()),
         fence: 1,
         limits: plans::seed().remove(1).limits,

@@ -41,6 +41,8 @@ impl MailConfig {
             InvalidMailSettings::Sender => "mail.from",
             InvalidMailSettings::Server | InvalidMailSettings::PlainPassword => "mail.smtp_url",
         };
-        Smtp::new(&settings).map(Mailer::Smtp).map_err(|error| invalid(key(&error), error.to_string()))
+        Smtp::new(&settings)
+            .map(|smtp| Mailer::Smtp(Box::new(smtp)))
+            .map_err(|error| invalid(key(&error), error.to_string()))
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub use host::{EndpointKind, HostConfig};
 pub use mail::MailConfig;
 pub use server::{ServerConfig, TlsConfig};
-pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
+pub use sign_in::{DevIssuerConfig, ProviderConfig, ProviderKind, SignInConfig};
 pub use store::StoreConfig;
 pub(crate) use store::parse_key;
 

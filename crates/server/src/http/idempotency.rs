@@ -214,7 +214,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let again = tokio::time::timeout(Duration::from_secs(10), until_answered).await??;
+        let again = tokio::time::timeout(Duration::from_secs(30), until_answered).await??;
         assert_eq!(again.status(), StatusCode::CREATED);
         assert_eq!(again.headers()["idempotent-replayed"], "true");
         assert_eq!(times.load(Ordering::SeqCst), 1);

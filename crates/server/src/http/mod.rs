@@ -7,6 +7,7 @@
 //! ```
 
 mod access;
+mod account;
 pub mod caller;
 mod device;
 mod error;
@@ -14,6 +15,7 @@ mod events;
 mod extract;
 mod groups;
 pub mod idempotency;
+mod identities;
 mod invitation_pages;
 mod invitations;
 mod members;
@@ -62,6 +64,8 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(identities::list))
+        .routes(routes!(identities::unlink))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
@@ -113,6 +117,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .layer(header("cache-control", "no-store"));
     let pages = Router::new()
         .merge(sign_in::router())
+        .merge(account::router())
         .merge(device::router())
         .merge(invitation_pages::router())
         .merge(oidc::router());

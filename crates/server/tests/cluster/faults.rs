@@ -103,11 +103,11 @@ async fn a_platform_killed_ten_times_still_makes_one_whole_workspace() -> Result
     ensure!(phoenix.kills == STEPS, "{:?}", phoenix.kills);
     phoenix.start().await?;
     let Phoenix { mut platform, gus, id, .. } = phoenix;
-    gus.hxb(&["workspace", "wait", "phoenix", "--for", "ready", "--timeout", "4m"])
+    gus.hxb(&["workspace", "wait", "phoenix", "--for", "ready", "--timeout", "10m"])
         .await
         .with_context(|| platform.log())?;
     gus.hxb(&["kubeconfig", "phoenix", "--set-current"]).await?;
-    gus.kubectl(&["auth", "whoami"]).await?;
+    gus.kubectl(&["auth", "whoami"]).await.context("ready, and a member's token is not believed")?;
     until("all that was asked for between the kills", async || {
         let projects = gus.json(&["project", "list", "-w", &id]).await?;
         let projects = projects["items"].as_array().context("no list")?;
@@ -126,7 +126,7 @@ async fn a_platform_killed_ten_times_still_makes_one_whole_workspace() -> Result
     gus.hxb(&["workspace", "delete", "phoenix", "--yes"]).await?;
     platform.kill()?;
     platform.start_again().await?;
-    gus.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "3m"]).await?;
+    gus.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "10m"]).await?;
     let left = at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
@@ -231,5 +231,5 @@ async fn what_is_edited_or_deleted_of_the_platforms_objects_comes_back() -> Resu
         Ok(hal.try_kubectl(&["-n", "web", "get", "resourcequota", "hexabase-quota"]).await?.code == 0)
     })
     .await?;
-    hal.hxb(&["workspace", "delete", "drift", "--yes", "--wait", "--timeout", "3m"]).await.map(drop)
+    hal.hxb(&["workspace", "delete", "drift", "--yes", "--wait", "--timeout", "10m"]).await.map(drop)
 }

@@ -32,6 +32,6 @@ async fn two_workspaces_cannot_read_each_other_by_gateway_token_or_group_name() 
     ensure!(!shop.alice.kubectl(&["get", "configmaps", "--all-namespaces"]).await?.contains("gold"));
     ensure!(shop.alice.hxb.run(&["workspace", "get", &bank]).await?.code == 4);
     ensure!(!shop.alice.hxb(&["workspace", "list"]).await?.contains("bank"));
-    bea.hxb(&["workspace", "delete", "bank", "--yes", "--wait", "--timeout", "3m"]).await?;
+    bea.hxb(&["workspace", "delete", "bank", "--yes", "--wait", "--timeout", "10m"]).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use hexabase_testkit::browser::Said;
 use serde_json::{Value, json};
 
 use crate::support::{BUSYBOX, Person, TIMEOUT, shop, until};
@@ -20,7 +21,7 @@ fn in_bound(begun: Instant) -> Result<()> {
 async fn delete(person: &Person, name: &str) -> Result<Value> {
     let id = person.id_of(name).await?;
     let begun = Instant::now();
-    person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"]).await?;
+    person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "10m"]).await?;
     in_bound(begun)?;
     person.json(&["workspace", "get", &id]).await
 }
@@ -67,6 +68,21 @@ async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
     ensure!(gone["ready_at"].is_null(), "it was made already: {gone}");
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
+
+    // A volume that is on its way comes although the claim goes, and so has to be waited for.
+    let id = eve.ask_for("later").await?;
+    let (namespace, claim) = (format!("hxb-{id}"), format!("data-{id}-0"));
+    let asked = "jsonpath={.metadata.annotations.volume\\.kubernetes\\.io/selected-node}";
+    let get = ["-n", &namespace, "get", "persistentvolumeclaim", &claim, "--ignore-not-found", "-o", asked];
+    until("a volume that is on its way", async || {
+        Ok(shop.at.host(&get).await.and_then(Said::good).is_ok_and(|node| !node.is_empty()))
+    })
+    .await?;
+    let gone = delete(&eve, "later").await?;
+    ensure!(gone["ready_at"].is_null(), "it was made already: {gone}");
+    ensure!(gone["receipt"]["removed"].to_string().contains("\"PersistentVolume\""), "the volume was not seen: {gone}");
+    let left = shop.at.leftovers(&id).await?;
+    ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
 }
 
@@ -95,7 +111,7 @@ async fn a_workspace_whose_api_server_is_dead_is_deleted_all_the_same() -> Resul
     fay.hxb(&["workspace", "delete", "dead", "--yes"]).await?;
     platform.kill()?;
     platform.start_again_as("all").await?;
-    fay.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "3m"])
+    fay.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "10m"])
         .await
         .with_context(|| platform.log())?;
     in_bound(begun)?;

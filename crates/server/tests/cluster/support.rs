@@ -13,10 +13,10 @@ use tokio::sync::OnceCell;
 
 use crate::surroundings::Surroundings;
 
-/// Longer than anything here takes on a busy machine with two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// Longer than anything here takes on a machine with two cores and far too much to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// The same for kubectl.
-pub(crate) const TIMEOUT: &str = "--timeout=180s";
+pub(crate) const TIMEOUT: &str = "--timeout=600s";
 pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
 
 /// Somebody signed in, with `hxb` and kubectl.
@@ -60,7 +60,7 @@ impl Person {
     /// Makes a workspace and waits until it is ready; returns its id.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
         let id = self.ask_for(name).await?;
-        self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "4m"]).await?;
+        self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "10m"]).await?;
         self.hxb(&["kubeconfig", name, "--set-current"]).await?;
         Ok(id)
     }

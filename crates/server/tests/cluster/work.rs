@@ -105,7 +105,7 @@ async fn manifests_are_applied_on_the_server_and_names_resolve_in_the_workspace(
     let manifest = manifest.display().to_string();
     alice.kubectl(&["-n", "apply", "apply", "--server-side", "-f", &manifest]).await?;
     // A Service has its name a moment after it was made.
-    let script = "end=$(($(date +%s) + 150)); \
+    let script = "end=$(($(date +%s) + 500)); \
                   until nslookup back.apply.svc.cluster.local && nslookup kubernetes.default.svc.cluster.local; \
                   do [ $(date +%s) -lt $end ] || exit 1; sleep 1; done";
     let run = ["-n", "apply", "run", "ask", "--image", BUSYBOX, "--restart=Never", "--", "sh", "-c", script];

@@ -20,6 +20,7 @@ mod organizations;
 mod problems;
 mod processes;
 mod projects;
+mod providers;
 mod role_assignments;
 mod roles;
 mod sign_in;

@@ -10,7 +10,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, text};
+use crate::support::{Person, Platform, items, text};
 
 /// Ids to put into a path.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ struct Ids {
     group: String,
     assignment: String,
     role: String,
+    identity: String,
     invitation: String,
 }
 
@@ -36,6 +37,7 @@ impl Ids {
             group: absent("grp"),
             assignment: absent("ra"),
             role: absent("rol"),
+            identity: absent("idn"),
             invitation: absent("inv"),
         }
     }
@@ -50,6 +52,7 @@ impl Ids {
             group: malformed(),
             assignment: malformed(),
             role: malformed(),
+            identity: malformed(),
             invitation: malformed(),
         }
     }
@@ -77,14 +80,17 @@ impl Ids {
         let invitations = format!("/api/v1/organizations/{}/invitations", person.organization);
         let invited = person.api.post(&invitations, &json!({ "email": "guest@example.test" })).await?;
         let invitation = text(&invited.expect(201)?.json()?["id"]);
+        let identities = items(&person.api.get("/api/v1/me/identities").await?);
+        let identity = text(&identities[0]["id"]);
         let (organization, user, role) = (person.organization.clone(), person.id.clone(), new.id.to_string());
-        Ok(Self { organization, workspace, project, user, group, assignment, role, invitation })
+        Ok(Self { organization, workspace, project, user, group, assignment, role, identity, invitation })
     }
 
     fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
         let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
         let path = path.replace("{group}", &self.group).replace("{assignment}", &self.assignment);
+        let path = path.replace("{identity}", &self.identity);
         // What is asked about somebody's access has to be asked.
         let path = path.replace("{role}", &self.role).replace("{invitation}", &self.invitation);
         if path.contains("/access/") { format!("{path}?verb=get&resource=pods") } else { path }

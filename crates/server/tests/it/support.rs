@@ -15,7 +15,7 @@ use hexabase_backends::store::Store;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::Algorithm;
-use hexabase_server::config::Config;
+use hexabase_server::config::{Config, ProviderConfig};
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
@@ -102,6 +102,14 @@ impl Platform {
         Self::launch(Arc::new(Folder::new()?), clock, None).await
     }
 
+    /// One with these identity providers, which are told its address.
+    pub(crate) async fn start_with_providers(
+        clock: Clock,
+        providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
+    ) -> Result<Self> {
+        Self::launch_with(Arc::new(Folder::new()?), clock, None, providers).await
+    }
+
     /// What a restart needs: the data and the name.
     pub(crate) fn keep(&self) -> Kept {
         Kept { folder: self.folder.clone(), public_url: self.public_url.clone(), authority: self.authority.clone() }
@@ -118,6 +126,15 @@ impl Platform {
     }
 
     async fn launch(folder: Arc<Folder>, clock: Clock, called: Option<Url>) -> Result<Self> {
+        Self::launch_with(folder, clock, called, async |_: &str| Ok(Vec::new())).await
+    }
+
+    async fn launch_with(
+        folder: Arc<Folder>,
+        clock: Clock,
+        called: Option<Url>,
+        providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
+    ) -> Result<Self> {
         run::install_crypto();
         let mut config = config(folder.dir.path())?;
         // Straight into the settings: a production database and the development issuer would not be allowed together.
@@ -134,6 +151,7 @@ impl Platform {
             config.server.public_url = called;
         }
         let public_url = address(&config.server.public_url);
+        config.sign_in.providers = providers(&public_url).await?;
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let mut server = tokio::spawn(run::run_on(config, Role::Serve, listeners, clock.clone(), stop));
