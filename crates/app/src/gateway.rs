@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{sessions, workspace_members, workspaces};
+use hexabase_backends::store::{groups, sessions, workspace_members, workspaces};
 use hexabase_core::ids::{ApiTokenId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_oidc::claims::WorkspaceClaims;
@@ -12,7 +12,7 @@ use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{Realm, mint};
 use crate::tokens;
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
@@ -56,6 +56,10 @@ pub struct Admitted {
     pub endpoint: String,
     /// PEM of the authority behind its certificate.
     pub ca_pem: String,
+    /// The groups the person is in at this moment, with all above them.
+    pub groups: Vec<String>,
+    /// The person's token with those groups, when the one shown has others: to be sent on in its place.
+    pub renewed: Option<String>,
 }
 
 /// Somebody with a workspace's token.
@@ -67,6 +71,8 @@ pub struct Identified {
     pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
+    /// The groups that the token names.
+    pub groups: Vec<String>,
 }
 
 /// Whose token this is: issued for this workspace, still good, the session or API token behind it alive and its person a
@@ -93,36 +99,58 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let basis: Basis = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
     check_standing(app, workspace, &user, &basis).await?;
-    Ok(Identified { user, basis, expires_at: claims.expires_at() })
+    Ok(Identified { user, basis, expires_at: claims.expires_at(), groups: claims.groups().to_vec() })
 }
 
-/// Lets a bearer of a workspace's token pass. The token is forwarded as it is: what it may do is decided by the workspace's
-/// own API server.
+/// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
+/// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
+/// (docs/adr/0010-rights-of-this-moment.md).
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, basis, expires_at } = identify(app, &id, bearer).await?;
+    let Identified { user, basis, expires_at, groups: named } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    match (row.endpoint, row.ca_pem) {
-        (Some(endpoint), Some(ca_pem)) => Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem }),
-        _ => Err(Error::Unavailable(format!(
-            "the workspace is not ready yet, it is {}; try again in a moment",
-            row.phase
-        ))),
-    }
+    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
+        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
+        return Err(Error::Unavailable(detail));
+    };
+    let groups = groups_of(app, &id, &user).await?;
+    let renewed = match groups == named {
+        true => None,
+        false => {
+            let life = (expires_at - app.clock.now().as_seconds()).max(1);
+            Some(mint(app, &id, &user, &basis.to_string(), None, life).await?)
+        }
+    };
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, groups, renewed })
 }
 
-/// Whether somebody who passed may still be connected.
-pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> bool {
+async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
+    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
+    Ok(groups.into_iter().map(String::from).collect())
+}
+
+/// Whether somebody who passed may still be connected: as before, and still in every one of `groups`, in which the person
+/// was then.
+pub async fn still_admitted(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    basis: &Basis,
+    groups: &[String],
+) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    wanted && check_standing(app, workspace, user, basis).await.is_ok()
+    if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
+        return false;
+    }
+    groups_of(app, workspace, user).await.is_ok_and(|now| groups.iter().all(|group| now.contains(group)))
 }
 
 async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {

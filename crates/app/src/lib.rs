@@ -8,6 +8,7 @@
 //! server ──► use case ──► Tx { rows + job } ──► bell ──► worker ──► jobs::run ──► reconcile ──► Tx { status + event }
 //! ```
 
+pub mod access;
 pub mod audit;
 pub mod authz;
 pub mod break_glass;
@@ -28,8 +29,12 @@ pub mod organization_members;
 pub mod organizations;
 pub mod plans;
 pub mod projects;
+pub mod role_assignments;
+pub mod roles;
 pub mod service_accounts;
 pub mod sessions;
+mod standing;
+mod tenant;
 pub mod tokens;
 mod user_agent;
 pub mod users;

@@ -1,5 +1,6 @@
 //! The command line: a noun, then a verb.
 
+mod access;
 mod credentials;
 mod nouns;
 
@@ -7,9 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
 pub(crate) use self::nouns::{
-    Goal, Group, Identity, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role, Workspace,
+    Goal, Identity, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
 };
 
 use crate::error::EXIT_CODES;
@@ -93,9 +95,15 @@ pub(crate) enum Command {
     /// People with access to a workspace.
     #[command(subcommand)]
     Member(Member),
-    /// Groups of a workspace.
+    /// Groups of a workspace, and who is in them.
     #[command(subcommand)]
     Group(Group),
+    /// Roles that groups can be given.
+    #[command(subcommand)]
+    Role(Role),
+    /// Who may do what inside a workspace: give, take and explain.
+    #[command(subcommand)]
+    Access(Access),
     /// Programs of an organisation, with tokens of their own.
     #[command(subcommand)]
     ServiceAccount(ServiceAccount),

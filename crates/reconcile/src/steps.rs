@@ -147,7 +147,8 @@ impl Host {
 
 /// The steps inside the tenant.
 async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, ledger: &mut Ledger) {
-    let bindings = tolerate(access::progress(tenant, &desired.cluster_roles).await).unwrap_or_else(|wait| wait);
+    let bindings = access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await;
+    let bindings = tolerate(bindings).unwrap_or_else(|wait| wait);
     if bindings != Progress::Done {
         ledger.record(WorkspaceStep::Access, bindings);
         return;

@@ -7,7 +7,7 @@ use hexabase_app::gateway::{self, Basis};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::UserId;
 
-use crate::gateway::{Admission, Authority, Refusal, Upstream};
+use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
 
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
@@ -38,12 +38,17 @@ impl Authority for TokenAuthority {
             },
             principal: principal(&admitted.user, &admitted.basis),
             expires_at: admitted.expires_at,
+            groups: admitted.groups,
+            renewed: admitted.renewed.map(Bearer::new),
         })
     }
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
-            Some((user, basis)) => gateway::still_admitted(&self.app, &admission.workspace, &user, &basis).await,
+            Some((user, basis)) => {
+                let Admission { workspace, groups, .. } = admission;
+                gateway::still_admitted(&self.app, workspace, &user, &basis, groups).await
+            }
             None => false,
         }
     }

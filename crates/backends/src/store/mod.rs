@@ -25,6 +25,7 @@ pub mod plans;
 pub mod projects;
 pub mod refresh_tokens;
 pub mod role_assignments;
+pub mod roles;
 pub mod service_accounts;
 pub mod sessions;
 pub mod settings;

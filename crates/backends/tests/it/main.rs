@@ -14,6 +14,7 @@ mod jobs;
 mod oauth;
 mod people;
 mod projects;
+mod roles;
 mod scenery;
 mod seal;
 mod service_accounts;

@@ -1,5 +1,6 @@
 //! The commands, one file per noun.
 
+mod access;
 mod audit;
 mod groups;
 mod identities;
@@ -10,6 +11,7 @@ mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
+mod roles;
 mod service_accounts;
 mod sessions;
 mod sign_in;
@@ -57,6 +59,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Project(command) => projects::run(&context, command).await,
         Command::Member(command) => members::run(&context, command).await,
         Command::Group(command) => groups::run(&context, command).await,
+        Command::Role(command) => roles::run(&context, command).await,
+        Command::Access(command) => access::run(&context, command).await,
         Command::ServiceAccount(command) => service_accounts::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Kubeconfig { workspace, file, print, context: name, set_current } => {

@@ -6,6 +6,7 @@
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod access;
 mod account;
 mod audit;
 pub mod caller;
@@ -13,6 +14,7 @@ mod device;
 mod error;
 mod events;
 mod extract;
+mod groups;
 pub mod idempotency;
 mod identities;
 mod invitation_pages;
@@ -23,8 +25,11 @@ mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
+mod project_roles;
 mod projects;
 pub mod request_id;
+mod role_assignments;
+mod roles;
 mod service_accounts;
 mod sessions;
 mod sign_in;
@@ -86,9 +91,20 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(workspaces::kubeconfig))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
-        .routes(routes!(members::list_groups))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::get, groups::update, groups::delete))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::get, roles::update, roles::delete))
+        .routes(routes!(role_assignments::list, role_assignments::create))
+        .routes(routes!(role_assignments::get, role_assignments::delete))
+        .routes(routes!(access::explain))
+        .routes(routes!(access::who_can))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(project_roles::list, project_roles::create))
+        .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
         .routes(routes!(service_accounts::list, service_accounts::create))
         .routes(routes!(service_accounts::get, service_accounts::delete))
         .routes(routes!(service_accounts::list_tokens, service_accounts::create_token))

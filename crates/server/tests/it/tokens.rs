@@ -107,7 +107,7 @@ async fn only_the_digest_of_a_token_is_stored_even_for_a_request_that_may_be_rep
 async fn a_reading_token_changes_nothing_at_any_route() -> Result<()> {
     let platform = Platform::start().await?;
     let alice = platform.person("alice").await?;
-    let own = Ids::of(&alice).await?;
+    let own = Ids::of(&platform, &alice).await?;
     let reading = token(&alice, json!({ "access": "read" })).await?.api(&platform);
     let state = async || {
         let mut seen = Vec::new();
@@ -142,7 +142,7 @@ async fn a_reading_token_changes_nothing_at_any_route() -> Result<()> {
 async fn a_token_for_one_workspace_sees_no_other_one_and_no_organization() -> Result<()> {
     let platform = Platform::start().await?;
     let alice = platform.person("alice").await?;
-    let (own, absent) = (Ids::of(&alice).await?, Ids::absent());
+    let (own, absent) = (Ids::of(&platform, &alice).await?, Ids::absent());
     let other = Ids { workspace: alice.workspace("other").await?, ..own.clone() };
     let bound = token(&alice, json!({ "workspace": own.workspace })).await?.api(&platform);
     let mut asked = 0;
