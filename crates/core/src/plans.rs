@@ -131,7 +131,7 @@ pub fn seed() -> Vec<Plan> {
                 storage: Bytes::from_gibibytes(500),
                 pods: 250,
                 projects: 50,
-                members: 500,
+                members: 1_000,
                 workspaces: 50,
             },
             49_900,

@@ -7,6 +7,7 @@ mod support;
 
 mod audit;
 mod break_glass;
+mod canaries;
 mod events;
 mod gateway;
 mod groups;
@@ -14,6 +15,7 @@ mod idempotency;
 mod invitation_mail;
 mod invitation_pages;
 mod invitations;
+mod matrix;
 mod members;
 mod oidc;
 mod openapi;
