@@ -371,7 +371,7 @@ async fn only_admins_of_the_organization_invite_and_see_whom_it_has_invited() ->
     }
     // In the feed a member sees that somebody was invited, and not whom.
     let store = platform.store().await?;
-    let events = hexabase_backends::store::events::list_for_user(&store, &bob.id.parse()?, 0, 100).await?;
+    let events = hexabase_backends::store::events::list_for_user(&store, &bob.id.parse()?, None, 0, 100).await?;
     let event = events.iter().find(|event| event.event.kind == "invitation.created").context("no event")?;
     assert_eq!(event.event.data["address"], "c***@example.test");
     Ok(())

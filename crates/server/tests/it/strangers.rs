@@ -216,7 +216,9 @@ async fn other_peoples_things_look_like_things_that_do_not_exist() -> Result<()>
             Ids { organization: hers.organization.clone(), workspace: hers.workspace.clone(), ..absent.clone() },
             Ids::malformed(),
         ];
-        for ids in mixed {
+        // What belongs to an account hangs on no organisation: there, one's own is one's own.
+        let is_own = |ids: &Ids| path.starts_with("/me/") && ids.identity == own.identity;
+        for ids in mixed.into_iter().filter(|ids| !is_own(ids)) {
             let answer = ask(&mallory.api, &method, &ids.fill(&path), body.as_ref()).await?;
             assert_eq!(told(&answer)?, told(&expected)?, "{method} {path} with {ids:?}");
             asked += 1;

@@ -115,7 +115,7 @@ async fn a_reading_token_changes_nothing_at_any_route() -> Result<()> {
         for (method, path, _) in operations()?.into_iter().filter(|(_, path, _)| unchanging(path)) {
             if method == Method::GET {
                 let answer = ask(&alice.api, &method, &own.fill(&path), None).await?;
-                seen.push((path, answer.status, answer.json().unwrap_or_default()));
+                seen.push((path, answer.status, changed(&answer.json()?, json!({ "request_id": null }))));
             }
         }
         anyhow::Ok(seen)
