@@ -3,6 +3,7 @@
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
+use hexabase_core::users::UserKind;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -57,6 +58,9 @@ pub struct OrganizationMember {
     /// The person.
     #[schema(value_type = String)]
     pub user: UserId,
+    /// `person`, or `service` for a service account.
+    #[schema(value_type = String, example = "person")]
+    pub kind: UserKind,
     /// Name for people.
     pub display_name: String,
     /// Address, when known; told to admins only, and to the person.

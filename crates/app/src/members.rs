@@ -76,7 +76,7 @@ pub async fn add(
 }
 
 /// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
-/// members are counted against the plan.
+/// people are counted against the plan. Service accounts are not: an organisation has few of them by another limit.
 pub(crate) async fn give_access(
     tx: &Tx,
     scope: &WorkspaceScope,
@@ -86,7 +86,8 @@ pub(crate) async fn give_access(
     now: Timestamp,
 ) -> Result<()> {
     if !workspace_members::is_member(tx, scope, user).await? {
-        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+        let is_person = !users::people_among(tx, std::slice::from_ref(user)).await?.is_empty();
+        if is_person && workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
                 "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
                 plan.id, plan.limits.members

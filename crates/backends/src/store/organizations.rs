@@ -9,12 +9,11 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
-use super::users::{self, User, UserKind};
+use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, break_glass, capped};
 use crate::entities::groups::group_member;
-use crate::entities::organizations::{organization, organization_member};
-use crate::entities::users::user;
+use crate::entities::organizations::{former_admin, organization, organization_member};
 use crate::entities::workspaces::{workspace, workspace_member};
 
 const TABLE: Table = Table("organizations");
@@ -298,13 +297,8 @@ pub async fn remove_member(tx: &Tx, scope: &OrganizationScope, user: &UserId) ->
 /// How many people administer the organisation; service accounts, which answer nobody, do not count. To keep one, take [`lock`]
 /// first.
 pub async fn count_admins(db: &impl Db, scope: &OrganizationScope) -> Result<u64, StoreError> {
-    let people = Query::select()
-        .column(user::Column::Id)
-        .from(user::Entity)
-        .and_where(user::Column::Kind.eq(UserKind::Person.as_str()))
-        .to_owned();
     let query = organization_member::Entity::find()
-        .filter(organization_member::Column::UserId.in_subquery(people))
+        .filter(organization_member::Column::UserId.in_subquery(users::people()))
         .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
         .filter(organization_member::Column::Role.eq(OrganizationRole::Admin.as_str()));
     Ok(query.count(db.conn()).await?)
@@ -379,13 +373,20 @@ pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Re
     leave(tx, scope.organization(), user.as_str()).await
 }
 
-/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
-/// for each other.
-pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+/// The same for everybody who lost a workspace; says who left. `users` are in order, so that two workspaces that go at once do
+/// not wait for each other.
+pub(super) async fn leave_all(
+    tx: &Tx,
+    organization: &OrganizationId,
+    users: &[UserId],
+) -> Result<Vec<UserId>, StoreError> {
+    let mut left = Vec::new();
     for user in users {
-        leave(tx, organization, user).await?;
+        if leave(tx, organization, user.as_str()).await? {
+            left.push(user.clone());
+        }
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {

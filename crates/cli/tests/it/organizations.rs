@@ -8,7 +8,7 @@ use crate::stub::{Stub, organization, problem};
 const BOB: &str = "usr-00000000000000000002";
 
 fn bob(role: &str) -> Value {
-    json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "role": role })
+    json!({ "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "role": role })
 }
 
 #[tokio::test]
@@ -85,4 +85,18 @@ async fn what_the_server_refuses_is_told_in_its_words() {
     let ended = home.hxb(&["org", "member", "remove", "carol@example.com"]).await;
     let expected = "error: member carol@example.com not found; you can see: bob@example.com\n";
     assert_eq!((ended.code, ended.err.as_str()), (4, expected));
+}
+
+#[tokio::test]
+async fn people_and_programs_are_told_apart_in_lists_of_members() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut program = bob("member");
+    program["kind"] = json!("service");
+    program["display_name"] = json!("pipeline");
+    let people = json!({ "items": [bob("admin"), program] });
+    stub.answer(&format!("GET /organizations/{ORGANIZATION}/members"), 200, people);
+    let ended = home.hxb(&["org", "members"]).await;
+    let lines: Vec<_> = ended.out.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(lines, [["NAME", "KIND"], ["Bob", "person"], ["pipeline", "service"]], "{ended:?}");
 }

@@ -16,6 +16,7 @@ use super::paging;
 
 fn view(row: Row) -> OrganizationMember {
     OrganizationMember {
+        kind: row.user.kind(),
         user: row.user.id,
         display_name: row.user.display_name.into(),
         email: row.user.email,
