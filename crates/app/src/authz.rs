@@ -4,6 +4,7 @@
 //! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
 //! whatever its owner may do.
 
+use hexabase_backends::store::audit::{self, LogScope};
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
@@ -157,6 +158,24 @@ pub async fn organization_locked(
     let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
     organizations::lock(tx, &scope).await?;
     organization(tx, ctx, id, action).await
+}
+
+/// The log of an organisation, if the caller may read it: for its admins, and once it is deleted for whoever was one then.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn audit_log(db: &impl Db, ctx: &OpContext, id: &OrganizationId) -> Result<LogScope> {
+    match organization(db, ctx, id, OrganizationAction::ViewAudit).await {
+        Ok(scope) => Ok((&scope).into()),
+        Err(Error::NotFound(what)) => {
+            let former = audit::scope_of_former_admin(db, &ctx.user, id).await?.ok_or(Error::NotFound(what))?;
+            if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
+                return Err(bound());
+            }
+            Ok(former)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The workspace, if the caller may do `action` with it.

@@ -14,6 +14,7 @@ use crate::authz::{self, AccountAction};
 use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{API_AUDIENCE, Realm};
+use crate::tokens;
 use crate::user_agent::in_words;
 
 /// Seconds without use after which a browser is signed out: over a holiday, on a machine that others may use, it ends.
@@ -148,6 +149,23 @@ pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Op
     };
     let end = now.plus_seconds(idle).min(session.created_at.plus_seconds(most));
     Ok(sessions::touch(tx, &session.id, now, end, source).await?)
+}
+
+/// Refuses a caller whose session or token has ended since the request began.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub(crate) async fn still_good(app: &App, ctx: &OpContext) -> Result<()> {
+    match &ctx.credential {
+        Credential::SignIn => {}
+        Credential::Session(session) => {
+            sessions::find_live(&app.store, session, app.clock.now()).await?.ok_or_else(ended)?;
+        }
+        Credential::Token { id, .. } => {
+            tokens::still_good(app, id, &ctx.user).await?;
+        }
+    }
+    Ok(())
 }
 
 fn ended() -> Error {

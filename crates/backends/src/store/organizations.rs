@@ -222,9 +222,14 @@ pub async fn rename(tx: &Tx, scope: &OrganizationScope, name: &DisplayName) -> R
     Ok(())
 }
 
-/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces. Its row stays as a record.
-/// Take [`lock`] first and make sure that no workspace lives.
-pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Result<(), StoreError> {
+/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces; says who did, by id, with the
+/// role. Its row stays as a record, and who administered it, for its audit log. Take [`lock`] first and make sure that no
+/// workspace lives.
+pub async fn delete(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    now: Timestamp,
+) -> Result<Vec<(UserId, OrganizationRole)>, StoreError> {
     let workspaces = || {
         Query::select()
             .column(workspace::Column::Id)
@@ -240,16 +245,28 @@ pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Resul
         .filter(workspace_member::Column::WorkspaceId.in_subquery(workspaces()))
         .exec(tx.conn())
         .await?;
-    organization_member::Entity::delete_many()
-        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
-        .exec(tx.conn())
+    let of_organization = organization_member::Column::OrganizationId.eq(scope.id.as_str());
+    let members = organization_member::Entity::find()
+        .filter(of_organization.clone())
+        .order_by_asc(organization_member::Column::UserId)
+        .all(tx.conn())
         .await?;
+    let mut left = Vec::with_capacity(members.len());
+    for member in members {
+        let role: OrganizationRole = MEMBERS.parse("role", &member.role)?;
+        left.push((MEMBERS.parse("user_id", &member.user_id)?, role));
+        if role == OrganizationRole::Admin {
+            let (organization_id, user_id) = (member.organization_id, member.user_id);
+            db::insert(tx.conn(), former_admin::Model { organization_id, user_id }).await?;
+        }
+    }
+    organization_member::Entity::delete_many().filter(of_organization).exec(tx.conn()).await?;
     organization::Entity::update_many()
         .col_expr(organization::Column::DeletedAt, Expr::value(now.as_micros()))
         .filter(organization::Column::Id.eq(scope.id.as_str()))
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(left)
 }
 
 /// Adds a person to the organisation.

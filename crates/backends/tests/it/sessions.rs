@@ -22,6 +22,7 @@ fn pending() -> DeviceCode {
         expires_at: now().plus_seconds(600),
         interval_s: 2,
         last_polled_at: None,
+        label: "hxb on a laptop".to_owned(),
     }
 }
 

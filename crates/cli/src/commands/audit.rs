@@ -62,7 +62,7 @@ async fn own(api: &Api) -> Result<Fetched<Vec<AuditRecord>>> {
 }
 
 async fn listed(api: &Api, org: Option<&str>, filters: AuditFilters) -> Result<Fetched<Vec<AuditRecord>>> {
-    let organization = resolve::organization(api, org).await?.id;
+    let organization = resolve::organization_id(api, org).await?;
     let AuditFilters { actor, action, subject, workspace, since, until } = filters;
     let workspace = match workspace {
         Some(workspace) => Some(resolve::workspace_id(api, &workspace).await?.to_string()),
@@ -126,7 +126,7 @@ struct Export<'a> {
 
 impl<'a> Export<'a> {
     async fn open(api: &'a Api, org: Option<&str>) -> Result<Self> {
-        let organization = resolve::organization(api, org).await?.id;
+        let organization = resolve::organization_id(api, org).await?;
         let response = api.stream(&["organizations", organization.as_str(), "audit", "export"]).await?;
         let head =
             response.headers().get(HEAD).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
