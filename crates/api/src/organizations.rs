@@ -70,6 +70,13 @@ pub struct OrganizationMember {
     pub role: OrganizationRole,
 }
 
+/// What ended with a person's membership, besides access.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OrganizationMemberRemoved {
+    /// How many tokens of service accounts were revoked, because the person had made them.
+    pub tokens_ended: usize,
+}
+
 /// What is to be changed of a person's membership.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,8 @@
 //! People who belong to an organisation.
 
 use hexabase_backends::store::organizations::{self, OrganizationMember, OrganizationScope};
-use hexabase_backends::store::{MAX_PAGE, Tx, users, workspace_members, workspaces};
-use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
+use hexabase_backends::store::{MAX_PAGE, Tx, service_accounts, users, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::authz::{self, AccountAction, OrganizationAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
-use crate::members;
 use crate::organizations::{personal, topic};
+use crate::{members, tokens};
 
 /// Longest text to search for.
 const MAX_SEARCH: usize = 80;
@@ -95,11 +95,12 @@ async fn is_program(tx: &Tx, user: &UserId) -> Result<bool> {
 }
 
 /// Takes a person out of an organisation and out of every workspace of it, in one step; people may take themselves out. A
-/// service account is deleted instead.
+/// service account is deleted instead. The tokens that the person made for service accounts end as well, since the person may
+/// have kept them; says which.
 ///
 /// That somebody is the last of `WSAdmins` somewhere does not keep them: admins of the organisation, of whom one always
 /// stays, administer every workspace.
-pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<()> {
+pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<Vec<ApiTokenId>> {
     let leaves = *user == ctx.user;
     let action = if leaves { OrganizationAction::Leave } else { OrganizationAction::ManageMembers };
     let tx = app.store.begin().await?;
@@ -111,17 +112,21 @@ pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &User
     }
     may_go(&tx, &scope, user, "leave").await?;
     let left = leave_workspaces(&tx, &scope, user, ctx.now).await?;
+    let ended = service_accounts::revoke_tokens_made_by(&tx, &scope, user, ctx.now).await?;
     organizations::remove_member(&tx, &scope, user).await?;
     let action = if leaves { "organization.left" } else { "organization.member_removed" };
-    app.change(&tx, ctx, change(id, user, action, Some(json!({ "role": role, "workspaces": left })), None))?;
+    let before = json!({ "role": role, "workspaces": left, "tokens": ended });
+    app.change(&tx, ctx, change(id, user, action, Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(id));
     for workspace in &left {
         // Open streams end with the right to open new ones.
         app.bell.ring(members::topic(workspace));
     }
-    tracing::info!(organization.id = %id, user.id = %user, workspaces = left.len(), "member left the organization");
-    Ok(())
+    ended.iter().for_each(|token| tokens::announce_end(app, token));
+    let (workspaces, tokens) = (left.len(), ended.len());
+    tracing::info!(organization.id = %id, user.id = %user, workspaces, tokens, "member left the organization");
+    Ok(ended)
 }
 
 /// Refuses to part an organisation from its last admin, and a personal one from its person.

@@ -1,5 +1,5 @@
-//! Service accounts: programs of an organisation, with tokens of their own, so that a pipeline does not stop when the person
-//! who set it up leaves.
+//! Service accounts: programs of an organisation, with tokens of their own. What they may do hangs on no person; a token of
+//! theirs ends when whoever made it leaves the organisation, since that person may have kept it.
 
 use hexabase_backends::store::api_tokens::{self, ApiToken};
 use hexabase_backends::store::organizations::{self, OrganizationScope};
@@ -118,7 +118,8 @@ pub async fn create_token(
     request: &TokenRequest,
 ) -> Result<NewToken> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    // Whoever is taken out of the organisation at this moment leaves no token behind.
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
     authz::account(ctx, AccountAction::ManageCredentials)?;
     users::lock(&tx, id).await?;
     find(&tx, &scope, id).await?;

@@ -24,8 +24,8 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
     stub.answer(&format!("POST {base}/transfer"), 200, handed_over);
     stub.answer(&format!("GET {members}"), 200, json!({ "items": [bob("member")] }));
     stub.answer(&format!("PATCH {members}/{BOB}"), 200, bob("admin"));
-    stub.answer(&format!("DELETE {members}/{BOB}"), 200, json!({}));
-    stub.answer(&format!("DELETE {members}/usr-00000000000000000001"), 200, json!({}));
+    stub.answer(&format!("DELETE {members}/{BOB}"), 200, json!({ "tokens_ended": 2 }));
+    stub.answer(&format!("DELETE {members}/usr-00000000000000000001"), 200, json!({ "tokens_ended": 0 }));
     for (arguments, request, body, says) in [
         (
             &["org", "rename", "acme", "Acme & Co"][..],
@@ -44,7 +44,7 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
             &["org", "leave", "acme"],
             format!("DELETE {members}/usr-00000000000000000001"),
             Value::Null,
-            "You have left acme",
+            "You have left acme and its workspaces.\n",
         ),
         (&["org", "members"], format!("GET {members}"), Value::Null, "bob@example.com"),
         (
@@ -59,7 +59,12 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
             json!({ "role": "admin" }),
             "Bob is admin of acme now.",
         ),
-        (&["org", "member", "remove", BOB], format!("DELETE {members}/{BOB}"), Value::Null, "is out of acme"),
+        (
+            &["org", "member", "remove", BOB],
+            format!("DELETE {members}/{BOB}"),
+            Value::Null,
+            "is out of acme and of all of its workspaces. 2 tokens of service accounts ended",
+        ),
     ] {
         let ended = home.hxb(arguments).await;
         assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");

@@ -11,7 +11,7 @@ fn token(number: u32, name: &str) -> Value {
     let at = "2026-01-01T00:00:00Z";
     json!({
         "id": format!("tok-{number:020}"), "name": name, "prefix": "hxb_AAAA", "access": "write", "workspace": null,
-        "created_at": at, "expires_at": "2999-01-01T00:00:00Z", "last_used_at": null, "last_used_from": null,
+        "created_by": "usr-00000000000000000009", "created_at": at, "expires_at": "2999-01-01T00:00:00Z", "last_used_at": null, "last_used_from": null,
     })
 }
 
@@ -58,6 +58,7 @@ async fn tokens_are_listed_and_revoked_by_name_or_id() {
     }
     let listed = home.hxb(&["token", "list"]).await;
     assert!(listed.out.contains("deploy") && listed.out.contains("never"), "{listed:?}");
+    assert!(listed.out.contains("MADE BY") && listed.out.contains("usr-00000000000000000009"), "{listed:?}");
     for wanted in ["deploy", "tok-00000000000000000003"] {
         let ended = home.hxb(&["token", "revoke", wanted]).await;
         assert_eq!((ended.code, ended.err), (0, format!("Token {wanted} is revoked.\n")));

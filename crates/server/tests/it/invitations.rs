@@ -253,7 +253,7 @@ async fn an_invitation_is_void_when_nobody_vouches_for_it() -> Result<()> {
     bob.api.patch(&alices, &json!({ "role": "member" })).await?.expect(200)?;
     let void = |answer: &Answer| text(&problem(answer, 409, "invitation_over")["detail"]);
     assert!(void(&accept(&carol.api, &old).await?).contains("no longer administers"));
-    alice.api.delete(&alices).await?.expect(204)?;
+    alice.api.delete(&alices).await?.expect(200)?;
     assert!(void(&accept(&carol.api, &old).await?).contains("no longer administers"));
     // Whoever sends it again vouches for it.
     let again = resend(&bob, &acme, &id).await?.expect(200)?.json()?;
@@ -415,7 +415,7 @@ async fn of_twenty_acceptances_at_once_exactly_one_succeeds() -> Result<()> {
             }
             assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
             let members = format!("/api/v1/organizations/{}/members/{}", alice.organization, bob.id);
-            alice.api.delete(&members).await?.expect(204)?;
+            alice.api.delete(&members).await?.expect(200)?;
         }
     }
     Ok(())
@@ -435,7 +435,7 @@ async fn an_invitation_that_is_accepted_and_taken_back_at_once_is_one_or_the_oth
             let is_in = bob.api.get(&format!("/api/v1/organizations/{acme}")).await?.status == 200;
             assert_eq!(is_in, accepted.status == 200);
             if is_in {
-                alice.api.delete(&format!("/api/v1/organizations/{acme}/members/{}", bob.id)).await?.expect(204)?;
+                alice.api.delete(&format!("/api/v1/organizations/{acme}/members/{}", bob.id)).await?.expect(200)?;
             }
         }
     }
