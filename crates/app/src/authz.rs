@@ -17,9 +17,12 @@ use hexabase_core::tokens::TokenAccess;
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
 
-/// Said to staff under break-glass who would make access that outlasts it.
+/// Said to staff under break-glass who would give anybody access, which would outlast it.
 pub(crate) const LASTING: &str =
-    "access by break-glass ends by itself and gives no access that lasts; a member of the organization can";
+    "access by break-glass takes access away and gives nobody any that lasts; an admin of the organization can";
+/// Said to staff under break-glass who would dispose of what is the organisation's.
+const NOT_THEIRS: &str =
+    "access by break-glass neither deletes nor renames nor hands over what is the organization's; its admins can";
 
 /// What a person can do with their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +56,10 @@ pub enum OrganizationAction {
     ViewAudit,
     /// See its service accounts and their tokens.
     ViewServiceAccounts,
-    /// Make and delete service accounts, and their tokens.
+    /// Make service accounts, and their tokens.
     ManageServiceAccounts,
+    /// Delete service accounts, and revoke their tokens.
+    EndServiceAccounts,
 }
 
 impl OrganizationAction {
@@ -62,9 +67,19 @@ impl OrganizationAction {
         !matches!(self, Self::View | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts)
     }
 
-    /// Whether it gives whoever does it access that outlasts break-glass.
-    fn lasts(self) -> bool {
-        matches!(self, Self::CreateWorkspace | Self::ManageServiceAccounts)
+    /// Why staff under break-glass may not do it, if they may not.
+    fn beyond_break_glass(self) -> Option<&'static str> {
+        match self {
+            Self::CreateWorkspace | Self::ManageServiceAccounts => Some(LASTING),
+            Self::ManageOrganization => Some(NOT_THEIRS),
+            Self::View
+            | Self::SeeInvitations
+            | Self::Leave
+            | Self::ManageMembers
+            | Self::ViewAudit
+            | Self::ViewServiceAccounts
+            | Self::EndServiceAccounts => None,
+        }
     }
 }
 
@@ -75,7 +90,9 @@ pub enum WorkspaceAction {
     View,
     /// Delete it.
     Delete,
-    /// Give and take access.
+    /// Give access: to people, to groups by roles, and to groups by putting them below others.
+    GiveAccess,
+    /// Take access away, see everybody's address, and make and rename groups.
     ManageMembers,
     /// Give up one's own access.
     Leave,
@@ -84,6 +101,17 @@ pub enum WorkspaceAction {
     /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
     /// Kubernetes' to say.
     MakeRoles,
+}
+
+impl WorkspaceAction {
+    /// Why staff under break-glass may not do it, if they may not.
+    fn beyond_break_glass(self) -> Option<&'static str> {
+        match self {
+            Self::GiveAccess => Some(LASTING),
+            Self::Delete => Some(NOT_THEIRS),
+            Self::View | Self::ManageMembers | Self::Leave | Self::ManageProjects | Self::MakeRoles => None,
+        }
+    }
 }
 
 /// Refuses what the credential is not good for in the caller's own account.
@@ -127,8 +155,8 @@ pub async fn organization(
         return Err(bound());
     }
     may_write(ctx, action.writes())?;
-    if scope.break_glass().is_some() && action.lasts() {
-        return Err(Error::Forbidden(LASTING.to_owned()));
+    if let (Some(_), Some(why)) = (scope.break_glass(), action.beyond_break_glass()) {
+        return Err(Error::Forbidden(why.to_owned()));
     }
     let what = match (action, scope.role()) {
         (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
@@ -138,7 +166,10 @@ pub async fn organization(
         (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
         (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
         (OrganizationAction::ViewServiceAccounts, OrganizationRole::Member) => "see its service accounts",
-        (OrganizationAction::ManageServiceAccounts, OrganizationRole::Member) => "manage its service accounts",
+        (
+            OrganizationAction::ManageServiceAccounts | OrganizationAction::EndServiceAccounts,
+            OrganizationRole::Member,
+        ) => "manage its service accounts",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
@@ -202,12 +233,19 @@ pub async fn workspace(
         }
         _ => None,
     };
-    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?;
+    let scope = match (extraordinary, action.beyond_break_glass()) {
+        // What break-glass does not give, a group may give all the same.
+        (Some(_), Some(why)) => ordinary.ok_or_else(|| Error::Forbidden(why.to_owned()))?,
+        (extraordinary, _) => extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?,
+    };
     may_write(ctx, action != WorkspaceAction::View)?;
     let for_all = match action {
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
-        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+        WorkspaceAction::Delete
+        | WorkspaceAction::GiveAccess
+        | WorkspaceAction::ManageMembers
+        | WorkspaceAction::ManageProjects => false,
     };
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
@@ -219,7 +257,7 @@ pub async fn workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
-        WorkspaceAction::ManageMembers => "change who has access to this workspace",
+        WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
     };
     Err(Error::Forbidden(format!(
@@ -239,7 +277,7 @@ pub(crate) async fn locked_workspace(
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
     let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
-    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+    if matches!(action, WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
         // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
         organizations::lock_of(tx, &seen).await?;
     }

@@ -169,8 +169,13 @@ pub async fn update(
     changes: &GroupChanges,
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
+    let action = match changes.parent {
+        // Whoever is in it is then in more groups; at the top, in fewer.
+        Some(Some(_)) => WorkspaceAction::GiveAccess,
+        Some(None) | None => WorkspaceAction::ManageMembers,
+    };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, action).await?;
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -295,7 +300,7 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
     let group = find(&tx, &scope, id).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));

@@ -68,16 +68,14 @@ pub async fn set_role(
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageMembers).await?;
     let old = organizations::member_role(&tx, &scope, user).await?.ok_or(Error::NotFound("member"))?;
-    if scope.break_glass().is_some() && *user == ctx.user {
-        return Err(Error::Forbidden(authz::LASTING.to_owned()));
-    }
-    let program = is_program(&tx, user).await?;
-    if program && role == OrganizationRole::Admin {
-        // What a stolen token can do ends with the token.
+    if role == OrganizationRole::Admin {
         authz::account(ctx, AccountAction::ManageCredentials)?;
+        if scope.break_glass().is_some() {
+            return Err(Error::Forbidden(authz::LASTING.to_owned()));
+        }
     }
     if old != role {
-        if role == OrganizationRole::Member && !program {
+        if role == OrganizationRole::Member && !is_program(&tx, user).await? {
             may_go(&tx, &scope, user, "become an ordinary member").await?;
         }
         organizations::set_member_role(&tx, &scope, user, role).await?;

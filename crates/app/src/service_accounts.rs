@@ -89,7 +89,7 @@ async fn find(db: &impl Db, scope: &OrganizationScope, id: &UserId) -> Result<Se
 /// Removes a service account with its tokens and memberships: refused from the next request on.
 pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     let account = find(&tx, &scope, id).await?;
     let living = api_tokens::list_for_user(&tx, id, ctx.now, MAX_PAGE).await?;
     if !service_accounts::remove(&tx, &scope, id, ctx.now).await? {
@@ -164,7 +164,7 @@ pub async fn revoke_token(
     token: &ApiTokenId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     find(&tx, &scope, id).await?;
     let row = api_tokens::revoke(&tx, id, token, ctx.now).await?.ok_or(Error::NotFound("token"))?;
     change(app, ctx, &tx, &scope, "token.revoked", token.as_str(), (Some(told(&row)), None))?;
