@@ -31,7 +31,8 @@ pub enum AccountAction {
     View,
     /// Change it, or make an organisation.
     Change,
-    /// Make and end sessions, tokens and identities; a token may not make tokens.
+    /// Make and end sessions, tokens and identities, and make or become an admin of an organisation: what a stolen token can do
+    /// ends with the token.
     ManageCredentials,
     /// See what was done to it, from where and by what.
     ViewAudit,
@@ -122,7 +123,8 @@ pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
         return Err(Error::Forbidden(
-            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+            "a token can neither manage sessions, tokens and identities nor make anybody an admin; sign in for that"
+                .to_owned(),
         ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {

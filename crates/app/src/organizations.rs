@@ -133,6 +133,7 @@ pub async fn transfer(
 ) -> Result<(Organization, OrganizationRole)> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
+    authz::account(ctx, AccountAction::ManageCredentials)?;
     let row = organizations::get(&tx, &scope).await?.ok_or(Error::NotFound("organization"))?;
     if row.personal_of.is_some() {
         return Err(personal("be handed over"));
