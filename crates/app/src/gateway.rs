@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{groups, sessions, workspace_members, workspaces};
+use hexabase_backends::store::{groups, sessions as rows, workspace_members, workspaces};
 use hexabase_core::ids::{ApiTokenId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::WorkspaceClaims;
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
@@ -13,7 +14,7 @@ use hexabase_oidc::keys::Algorithm;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, mint};
-use crate::tokens;
+use crate::{sessions, tokens};
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,19 +154,25 @@ pub async fn still_admitted(
     groups_of(app, workspace, user).await.is_ok_and(|now| groups.iter().all(|group| now.contains(group)))
 }
 
-async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
+/// When what a workspace's token is given for ends at the latest.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it has ended already, or is somebody else's.
+pub(crate) async fn end_of(app: &App, user: &UserId, basis: &Basis) -> Result<Timestamp> {
     match basis {
         Basis::Session(session) => {
-            let live = sessions::find_live(&app.store, session, app.clock.now()).await?;
-            if live.is_none_or(|session| session.user_id != *user) {
-                let why = "the session behind this token has ended; sign in again";
-                return Err(Error::Unauthenticated(why.to_owned()));
-            }
+            let live = rows::find_live(&app.store, session, app.clock.now()).await?;
+            let live = live.filter(|session| session.user_id == *user).ok_or_else(|| {
+                Error::Unauthenticated("the session behind this token has ended; sign in again".to_owned())
+            })?;
+            Ok(sessions::absolute_end(&live))
         }
-        Basis::Token(token) => {
-            tokens::still_good(app, token, user).await?;
-        }
+        Basis::Token(token) => Ok(tokens::still_good(app, token, user).await?.expires_at),
     }
+}
+
+async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
+    end_of(app, user, basis).await?;
     if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
         return Err(Error::Forbidden("you are not, or no longer, a member of this workspace".to_owned()));
     }

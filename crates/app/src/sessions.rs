@@ -141,13 +141,21 @@ async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&
     Ok(due)
 }
 
+/// When a session ends however much it is used.
+pub(crate) fn absolute_end(session: &Session) -> Timestamp {
+    session.created_at.plus_seconds(match session.kind {
+        SessionKind::Browser => BROWSER_MOST_SECONDS,
+        SessionKind::Device => DEVICE_MOST_SECONDS,
+    })
+}
+
 /// Notes that a session was used, which moves its end, but never past the longest time that its kind may last.
 pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Option<&str>) -> Result<()> {
-    let (idle, most) = match session.kind {
-        SessionKind::Browser => (BROWSER_SECONDS, BROWSER_MOST_SECONDS),
-        SessionKind::Device => (DEVICE_SECONDS, DEVICE_MOST_SECONDS),
+    let idle = match session.kind {
+        SessionKind::Browser => BROWSER_SECONDS,
+        SessionKind::Device => DEVICE_SECONDS,
     };
-    let end = now.plus_seconds(idle).min(session.created_at.plus_seconds(most));
+    let end = now.plus_seconds(idle).min(absolute_end(session));
     Ok(sessions::touch(tx, &session.id, now, end, source).await?)
 }
 
