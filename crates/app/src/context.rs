@@ -123,9 +123,18 @@ impl App {
     /// Writes a change into the audit log and, where it concerns an organisation, tells the live feed, when `tx` commits.
     /// Every use case that changes something calls this once.
     pub(crate) fn change(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        let told = change.after.clone().unwrap_or_else(|| json!({}));
+        self.change_telling(tx, ctx, change, told)
+    }
+
+    /// The same for what not everybody who hears the feed may see: the feed tells that it happened, and to what.
+    pub(crate) fn change_without_details(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        self.change_telling(tx, ctx, change, json!({}))
+    }
+
+    fn change_telling(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>, data: Value) -> Result<()> {
         let Change { organization, workspace, action, subject, before, after } = change;
         if let Some(organization) = organization {
-            let data = after.clone().unwrap_or_else(|| json!({}));
             self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         }
         let chain = match organization {

@@ -67,7 +67,9 @@ fn change(
     subject: &str,
     (before, after): (Option<Value>, Option<Value>),
 ) -> Result<()> {
-    app.change(tx, ctx, Change { organization: Some(scope.id()), workspace: None, action, subject, before, after })
+    let change = Change { organization: Some(scope.id()), workspace: None, action, subject, before, after };
+    // Every member hears the feed; service accounts are for admins to see.
+    app.change_without_details(tx, ctx, change)
 }
 
 /// The organisation's service accounts, oldest first.
