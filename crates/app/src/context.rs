@@ -159,10 +159,11 @@ impl App {
         Ok(())
     }
 
-    /// Writes down what the platform did to an organisation by itself because its time had come.
+    /// Writes down what the platform did to an organisation by itself: because its time had come, or as the end of what somebody
+    /// asked for.
     pub(crate) fn change_by_itself(&self, tx: &Tx, organization: &OrganizationId, change: Change<'_>) -> Result<()> {
         let Change { workspace, action, subject, before, after, .. } = change;
-        let data = before.clone().unwrap_or_else(|| json!({}));
+        let data = after.clone().or_else(|| before.clone()).unwrap_or_else(|| json!({}));
         self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         let entry = AuditEntry {
             id: self.new_id()?,
@@ -241,6 +242,17 @@ pub struct OpContext {
     pub request_id: RequestId,
     /// The address it came from.
     pub source: Option<String>,
+}
+
+impl OpContext {
+    /// Who asks, and what the credential is good for: what is answered to one is not answered to another.
+    pub fn principal(&self) -> String {
+        match self.credential.scope() {
+            None => self.user.to_string(),
+            Some(TokenScope { access, workspace: None }) => format!("{} {access}", self.user),
+            Some(TokenScope { access, workspace: Some(only) }) => format!("{} {access} {only}", self.user),
+        }
+    }
 }
 
 /// Where a request came from, before anybody is known.
