@@ -214,8 +214,8 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     let administered = standing::is_administered(&tx, &scope).await?;
     workspace_members::remove(&tx, &scope, user).await?;
     standing::check_administered(&tx, &scope, administered).await?;
-    organizations::leave_through(&tx, &scope, user).await?;
-    let before = serde_json::json!({ "user": user });
+    let left = organizations::leave_through(&tx, &scope, user).await?;
+    let before = serde_json::json!({ "user": user, "left_organization": left });
     change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
