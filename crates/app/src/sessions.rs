@@ -65,6 +65,11 @@ fn change<'a>(action: &'a str, session: &'a SessionId, after: Option<serde_json:
     Change { organization: None, workspace: None, action, subject: session.as_str(), before: None, after }
 }
 
+/// What a `User-Agent` is called in a list of sessions; words stay as they are.
+pub(crate) fn label_of(agent: &str) -> String {
+    in_words(agent).chars().filter(|character| !character.is_control()).take(120).collect()
+}
+
 /// A session that is not yet stored; `label` is the `User-Agent` of the browser or device, or words.
 pub(crate) fn new_session(
     app: &App,
@@ -80,7 +85,7 @@ pub(crate) fn new_session(
         user_id: user.clone(),
         kind,
         token_hash,
-        label: in_words(label).chars().filter(|character| !character.is_control()).take(120).collect(),
+        label: label_of(label),
         created_at: now,
         last_seen_at: now,
         expires_at: now.plus_seconds(seconds),

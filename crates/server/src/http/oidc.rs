@@ -159,13 +159,22 @@ async fn token(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = TokenRequest::parse(of_form(&headers)?, &body)?;
-    let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
-    let response = oauth::token(&state.app, &realm, request, label, &origin).await?;
+    let response = oauth::token(&state.app, &realm, request, label(&headers), &origin).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
+/// What the program that asks calls itself.
+fn label(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program")
+}
+
 /// OpenID Connect Core 1.0 section 5.3: who the bearer of an access token is.
-async fn userinfo(State(state): State<ServerState>, Path(name): Path<String>, headers: HeaderMap) -> Handled {
+async fn userinfo(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Handled {
     let realm = realm(&name)?;
     let refuse = |sentence: String| Early::from(OAuthError::new(OAuthErrorCode::InvalidToken, sentence));
     let authorization = authorization(&headers)?;
@@ -187,7 +196,7 @@ async fn device_authorization(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = DeviceAuthorizationRequest::parse(of_form(&headers)?, &body)?;
-    let response = oauth::begin_device(&state.app, &realm, &request).await?;
+    let response = oauth::begin_device(&state.app, &realm, &request, label(&headers)).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
