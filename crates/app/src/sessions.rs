@@ -27,7 +27,7 @@ pub const BROWSER_MOST_SECONDS: i64 = 30 * 24 * 3600;
 pub const DEVICE_SECONDS: i64 = 30 * 24 * 3600;
 /// Seconds after which a device signs in again however much it is used: twice a year.
 pub const DEVICE_MOST_SECONDS: i64 = 180 * 24 * 3600;
-/// How often a use is noted; a write at every request would cost more than it tells.
+/// How often a use from the same address is noted; a write at every request would cost more than it tells.
 const TOUCH_SECONDS: i64 = 300;
 
 /// A signed-in person.
@@ -135,9 +135,15 @@ pub async fn from_access_token(app: &App, token: &str, source: Option<&str>) -> 
     Ok(Live { user: session.user_id, session: session.id, extended })
 }
 
+/// Whether a use is to be noted: now and then, and at once when it comes from another address than the last one.
+pub(crate) fn is_noteworthy(last: Option<Timestamp>, from: Option<&str>, now: Timestamp, source: Option<&str>) -> bool {
+    let moved = source.is_some() && source != from;
+    moved || last.is_none_or(|last| now.millis_since(last) > TOUCH_SECONDS * 1_000)
+}
+
 /// Moves the session's end, if it was not just now; says whether it did.
 async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&str>) -> Result<bool> {
-    let due = now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000;
+    let due = is_noteworthy(Some(session.last_seen_at), session.last_seen_from.as_deref(), now, source);
     if due {
         let tx = app.store.begin().await?;
         touch(&tx, session, now, source).await?;

@@ -221,7 +221,8 @@ fn start_server(
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
     let requests = TaskTracker::new();
     parts.spawn(drain(requests.clone(), stop.clone()));
-    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), requests };
+    let proxies = config.server.proxies()?.into();
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), proxies, requests };
     if let Some(listener) = cluster {
         parts.spawn(listen::serve(
             listener,

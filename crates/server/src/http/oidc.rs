@@ -113,6 +113,7 @@ async fn jwks(State(state): State<ServerState>, Path(name): Path<String>) -> Han
 async fn authorize(
     State(state): State<ServerState>,
     Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Handled {
@@ -132,7 +133,7 @@ async fn authorize(
         Redirect::to(&request.error_location(&OAuthError::new(code, sentence), &issuer)).into_response()
     };
     let asked_again = request.prompt.login || request.prompt.select_account;
-    let Some(live) = sign_in::live(app, &headers).await?.filter(|_| !asked_again) else {
+    let Some(live) = sign_in::live(app, &headers, &origin).await?.filter(|_| !asked_again) else {
         if request.prompt.none {
             return Ok(refuse(OAuthErrorCode::LoginRequired, "nobody is signed in".to_owned()));
         }
@@ -181,7 +182,7 @@ async fn userinfo(
     let token = authorization
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| refuse("the request carries no token".to_owned()))?;
-    match oauth::user_info(&state.app, &realm, token).await {
+    match oauth::user_info(&state.app, &realm, token, origin.source.as_deref()).await {
         Ok(info) => Ok(no_store(Json(info).into_response())),
         Err(Error::Unauthenticated(sentence) | Error::Forbidden(sentence)) => Err(refuse(sentence)),
         Err(error) => Err(error.into()),
