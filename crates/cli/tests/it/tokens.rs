@@ -98,6 +98,26 @@ async fn a_token_in_the_environment_or_in_a_file_takes_the_place_of_a_session() 
 }
 
 #[tokio::test]
+async fn a_token_goes_to_no_server_but_the_one_that_is_named() {
+    let stub = Stub::start().await;
+    // Somebody signed in to this server once, and the token is perhaps another one's.
+    let home = Home::signed_in(&stub, 600);
+    stub.world().access_token = SECRET.to_owned();
+    home.write("token", SECRET);
+    let of_variable = home.command(&["whoami"]).env("HXB_TOKEN", SECRET).output().await.unwrap().into();
+    let ended: [crate::harness::Ended; 2] = [of_variable, home.hxb(&["whoami", "--token-file", "token"]).await];
+    for (ended, origin) in ended.iter().zip(["HXB_TOKEN", "token"]) {
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(&format!("{origin} holds a token, but no server is named")), "{ended:?}");
+        assert!(ended.err.contains("--server URL or in HEXABASE_SERVER") && !ended.err.contains(SECRET), "{ended:?}");
+    }
+    assert!(stub.world().requests.is_empty());
+    let mut named = home.command(&["whoami"]);
+    named.env("HXB_TOKEN", SECRET).env("HEXABASE_SERVER", stub.address());
+    assert!(named.output().await.unwrap().status.success());
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_accepted_says_so_and_where_it_came_from() {
     let (stub, home) = pipeline().await;
     let address = stub.address();
