@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result};
 use hexabase_backends::store::workspaces as rows;
 use hexabase_oidc::jwt::Typ;
+use hexabase_server::gateway::GatewaySettings;
 use hexabase_testkit::http::Answer;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -232,6 +233,26 @@ async fn an_open_watch_ends_soon_after_its_member_was_removed() -> Result<()> {
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     // Cut or ended, but not open.
     soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
+    status(&api.get(&path).await?, 403, "Forbidden");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()> {
+    let (one, alice, workspace) = shop().await?;
+    let two = one.replica().await?;
+    let bob = one.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    Tenant::of(&one, &workspace).await?;
+    let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+    let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
+    let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
+    soon("the first event", watch.chunk()).await??;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    // The bell rings on the first server only: the second one finds out at its next check, after 20 seconds.
+    let begun = tokio::time::Instant::now();
+    soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
+    assert!(begun.elapsed() < GatewaySettings::default().recheck + GatewaySettings::default().recheck_timeout);
     status(&api.get(&path).await?, 403, "Forbidden");
     Ok(())
 }
