@@ -18,6 +18,7 @@ mod invitations;
 mod matrix;
 mod members;
 mod oidc;
+mod one_record;
 mod openapi;
 mod organization_members;
 mod organizations;
