@@ -22,7 +22,7 @@ const MOST: u64 = 50;
 /// Makes a service account, as a member of the organisation with this role.
 ///
 /// # Errors
-/// [`Error::Forbidden`] also for a caller with a token that wants an admin: what a stolen token can do ends with the token.
+/// [`Error::Forbidden`] also for a caller with a token that wants an admin.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
