@@ -245,9 +245,11 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Gr
         return Err(Error::conflict("group_in_use", detail));
     }
     let administered = standing::is_administered(&tx, &scope).await?;
+    let members = groups::memberships_in(&tx, &scope, [id]).await?;
     groups::delete(&tx, &scope, id).await?;
     standing::check_administered(&tx, &scope, administered).await?;
-    let before = told(&group, &nodes_by_id(&nodes));
+    let mut before = told(&group, &nodes_by_id(&nodes));
+    before["members"] = members.into_iter().map(|(_, user)| user.to_string()).collect();
     change(app, ctx, &tx, &scope, "group.deleted", id, (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(members::topic(workspace));
