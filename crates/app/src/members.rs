@@ -57,7 +57,8 @@ pub async fn add(
     let user = find(&tx, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
+    let_in(&tx, &scope, &plan, &user, ctx.now).await?;
+    put_into(&tx, &scope, &user, &chosen).await?;
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
@@ -72,16 +73,9 @@ pub async fn add(
     Ok(added)
 }
 
-/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// Makes a person a member, of the organisation too, if the plan has room. The organisation and the workspace are locked:
 /// members are counted against the plan.
-pub(crate) async fn give_access(
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    plan: &Plan,
-    user: &UserId,
-    chosen: &[GroupId],
-    now: Timestamp,
-) -> Result<()> {
+pub(crate) async fn let_in(tx: &Tx, scope: &WorkspaceScope, plan: &Plan, user: &UserId, now: Timestamp) -> Result<()> {
     if !workspace_members::is_member(tx, scope, user).await? {
         if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
@@ -92,6 +86,11 @@ pub(crate) async fn give_access(
         organizations::join_through(tx, scope, user, now).await?;
         workspace_members::add(tx, scope, user, now).await?;
     }
+    Ok(())
+}
+
+/// Puts a member into these groups, if a token carries all that the person is in then.
+pub(crate) async fn put_into(tx: &Tx, scope: &WorkspaceScope, user: &UserId, chosen: &[GroupId]) -> Result<()> {
     for group in chosen {
         groups::add_member(tx, scope, group, user).await?;
     }
