@@ -10,7 +10,9 @@ use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs};
 use hexabase_core::ids::{ProjectId, RoleId, WorkspaceId};
 use hexabase_core::names::RoleName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::roles::{self as rules, ClusterRoleRef, MAX_CUSTOM_ROLES, ProjectRoleRef, RoleScope, Rule};
+use hexabase_core::roles::{
+    self as rules, ClusterRoleRef, MAX_CUSTOM_ROLES, MAX_CUSTOM_ROLES_OF_PROJECT, ProjectRoleRef, RoleScope, Rule,
+};
 use hexabase_reconcile::{Question, RolePlace};
 use serde_json::{Value, json};
 
@@ -88,6 +90,12 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
         let detail = format!("a workspace has at most {MAX_CUSTOM_ROLES} custom roles; delete one first");
         return Err(Error::LimitReached(detail));
     }
+    if let Some(own) = &place.project
+        && roles::count_of_project(&tx, &scope, own).await? >= MAX_CUSTOM_ROLES_OF_PROJECT
+    {
+        let detail = format!("a project has at most {MAX_CUSTOM_ROLES_OF_PROJECT} custom roles; delete one first");
+        return Err(Error::LimitReached(detail));
+    }
     check_free(&tx, &scope, place, &name).await?;
     let new = NewRole { id: app.new_id()?, project_id: place.project.clone(), name, rules };
     roles::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
@@ -161,11 +169,38 @@ async fn follow(
     id: &RoleId,
     (before, after): (Option<Value>, Option<Value>),
 ) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
     jobs::enqueue(&tx, RECONCILE_WORKSPACE, scope.workspace().as_str(), ctx.now, ctx.now).await?;
-    app.change(&tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })?;
+    change(app, ctx, &tx, scope, action, id, (before, after))?;
     tx.commit().await?;
     app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: scope.workspace().to_string() });
+    Ok(())
+}
+
+fn change(
+    app: &App,
+    ctx: &OpContext,
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    action: &str,
+    id: &RoleId,
+    (before, after): (Option<Value>, Option<Value>),
+) -> Result<()> {
+    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
+    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
+}
+
+/// Removes the custom roles of a project, which is going, each with its line in the audit log.
+pub(crate) async fn delete_of_project(
+    app: &App,
+    ctx: &OpContext,
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    project: &Project,
+) -> Result<()> {
+    for role in roles::take_of_project(tx, scope, &project.id).await? {
+        let before = told(&role.name, Some(project), &role.rules);
+        change(app, ctx, tx, scope, "role.deleted", &role.id, (Some(before), None))?;
+    }
     Ok(())
 }
 
@@ -229,9 +264,15 @@ async fn check_unused(tx: &Tx, scope: &WorkspaceScope, role: &Role, ctx: &OpCont
     let nodes = groups::nodes(tx, scope).await?;
     let given = role_assignments::all(tx, scope).await?;
     let uses = given.iter().filter(|given| given.role == name && given.holds(ctx.now) && reaches(&given.project_id));
-    let holder =
-        |given: &RoleAssignment| nodes.iter().find(|node| node.id == given.group_id).map(|node| node.name.as_str());
-    let holders: Vec<&str> = uses.filter_map(holder).collect();
+    let place = |given: &RoleAssignment| living.iter().find(|project| given.project_id.as_ref() == Some(&project.id));
+    let holder = |given: &RoleAssignment| {
+        let group = &nodes.iter().find(|node| node.id == given.group_id)?.name;
+        Some(match place(given) {
+            Some(project) => format!("{group} in project {}", project.name),
+            None => group.to_string(),
+        })
+    };
+    let holders: Vec<String> = uses.filter_map(holder).collect();
     if holders.is_empty() {
         return Ok(());
     }

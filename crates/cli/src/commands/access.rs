@@ -73,12 +73,13 @@ async fn grant(
     let group = resolve::group(api, &place.workspace, group).await?;
     let roles = api.list::<Role>(&place.roles(), &[]).await?;
     let role = resolve::role_among(&roles.value, role)?.kubernetes_name.clone();
-    let end = |time: Duration| clock::now().plus_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     let body = RoleAssignmentCreate {
         group: group.id.to_string(),
         role,
         project: place.project.as_ref().map(ToString::to_string),
-        expires_at: time.map(end),
+        expires_at: None,
+        // Not a moment: this machine's clock may be another than the server's.
+        expires_in: time.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
     };
     let path = ["workspaces", place.workspace.as_str(), "role-assignments"];
     let given = api.post::<RoleAssignment>(&path, &body).await?;
