@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexabase_app::{App, Error, gateway};
+use hexabase_app::gateway::{self, Held};
+use hexabase_app::{App, Error};
 use hexabase_core::ids::{SessionId, UserId};
 
 use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
@@ -25,9 +26,10 @@ impl TokenAuthority {
 }
 
 impl Authority for TokenAuthority {
-    async fn admit(&self, workspace: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+    async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
-        let admitted = gateway::admit(&self.app, workspace, bearer.ok_or_else(no_token)?).await.map_err(refusal)?;
+        let bearer = bearer.ok_or_else(no_token)?;
+        let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
         Ok(Admission {
             workspace: admitted.workspace,
             upstream: Upstream {
@@ -37,7 +39,8 @@ impl Authority for TokenAuthority {
             },
             principal: principal(&admitted.user, &admitted.session),
             expires_at: admitted.expires_at,
-            groups: admitted.groups,
+            groups: admitted.held.groups,
+            roles: admitted.held.roles,
             renewed: admitted.renewed.map(Bearer::new),
         })
     }
@@ -45,8 +48,9 @@ impl Authority for TokenAuthority {
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
             Some((user, session)) => {
-                let Admission { workspace, groups, .. } = admission;
-                gateway::still_admitted(&self.app, workspace, &user, &session, groups).await
+                let Admission { workspace, groups, roles, .. } = admission;
+                let held = Held { groups: groups.clone(), roles: roles.clone() };
+                gateway::still_admitted(&self.app, workspace, &user, &session, &held).await
             }
             None => false,
         }
