@@ -8,7 +8,7 @@ use hexabase_backends::store::roles::{self, NewRole, Role};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs};
 use hexabase_core::ids::{ProjectId, RoleId, WorkspaceId};
-use hexabase_core::names::RoleName;
+use hexabase_core::names::{ProjectName, RoleName};
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::roles::{
     self as rules, ClusterRoleRef, MAX_CUSTOM_ROLES, MAX_CUSTOM_ROLES_OF_PROJECT, ProjectRoleRef, RoleScope, Rule,
@@ -136,9 +136,12 @@ async fn judge(
     let invalid = |cause: rules::InvalidRules| Error::invalid("rules", cause.to_string());
     rules::check(rules).map_err(invalid)?;
     let user = tenant::as_caller(app, scope).await?;
-    check_ready(project)?;
+    let living = projects::living(&app.store, scope).await?;
+    let places = project.map(|project| projects::within(&living, &project.id)).unwrap_or_default();
+    check_ready(project, &places)?;
+    let names: Vec<&ProjectName> = places.iter().map(|project| &project.name).collect();
     let (kind, at) = match project {
-        Some(project) => (RoleScope::Project, RolePlace::Project(&project.name)),
+        Some(_) => (RoleScope::Project, RolePlace::Projects(&names)),
         None => (RoleScope::Workspace, RolePlace::Workspace),
     };
     let served = user.resources().await.map_err(tenant::refusal)?;
@@ -146,13 +149,15 @@ async fn judge(
     user.try_role(at, name, rules).await.map_err(tenant::refusal)
 }
 
-fn check_ready(project: Option<&Project>) -> Result<()> {
-    match project {
-        Some(project) if project.phase != ProjectPhase::Ready => {
-            Err(Error::conflict("not_ready", format!("the project is {}; try again when it is ready", project.phase)))
-        }
-        _ => Ok(()),
-    }
+/// A role of a project is judged wherever it is carried: nobody reaches further down by it than by what they hold there.
+fn check_ready(project: Option<&Project>, places: &[&Project]) -> Result<()> {
+    let own = project.filter(|project| project.phase != ProjectPhase::Ready);
+    let Some(waits) = own.or_else(|| places.iter().copied().find(|place| place.phase != ProjectPhase::Ready)) else {
+        return Ok(());
+    };
+    let below = if own.is_some() { "" } else { ", which stands below," };
+    let detail = format!("the project {}{below} is {}; try again when it is ready", waits.name, waits.phase);
+    Err(Error::conflict("not_ready", detail))
 }
 
 fn told(name: &RoleName, project: Option<&Project>, rules: &[Rule]) -> Value {

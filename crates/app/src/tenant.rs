@@ -50,6 +50,9 @@ pub(crate) fn refusal(error: ReconcileError) -> Error {
     match error {
         ReconcileError::Refused { code: 403, message, .. } => Error::Forbidden(message),
         ReconcileError::Refused { code: 404, message, .. } => Error::conflict("not_ready", message),
+        ReconcileError::Refused { code: 409, message, .. } => {
+            Error::Unavailable(format!("somebody changed it at the same moment, try again: {message}"))
+        }
         ReconcileError::Refused { message, .. } => Error::invalid("rules", message),
         ReconcileError::Unreachable { .. } => {
             tracing::warn!(error = %error, "a workspace's API server does not answer");

@@ -9,6 +9,8 @@ mod expiry;
 mod lease;
 mod reconcile_workspace;
 mod send_invitation_mail;
+#[cfg(test)]
+mod stage;
 mod sweep_host;
 mod worker;
 
