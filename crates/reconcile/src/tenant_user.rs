@@ -135,7 +135,7 @@ impl TenantUser {
     pub async fn may(
         &self,
         user: &UserId,
-        groups: &[GroupName],
+        groups: &[&GroupName],
         question: &Question<'_>,
     ) -> Result<Verdict, ReconcileError> {
         let reviews: Api<SubjectAccessReview> = Api::all(self.cluster.client.clone());
@@ -150,6 +150,20 @@ impl TenantUser {
         let review = SubjectAccessReview { spec, ..Default::default() };
         let answer = reviews.create(&PostParams::default(), &review).await;
         answer.map(|review| verdict(review.status)).map_err(|error| self.unanswered(error))
+    }
+
+    /// The same for each of several people, with all the groups that each is in; in their order.
+    ///
+    /// # Errors
+    /// As for [`Self::may`].
+    pub async fn may_each(
+        &self,
+        people: &[(&UserId, Vec<&GroupName>)],
+        question: &Question<'_>,
+    ) -> Result<Vec<bool>, ReconcileError> {
+        let calls = people.iter().map(|(user, groups)| self.may(user, groups, question).boxed());
+        let verdicts = in_parallel(calls.collect()).await?;
+        Ok(verdicts.into_iter().map(|verdict| verdict.allowed).collect())
     }
 
     fn unanswered(&self, error: kube::Error) -> ReconcileError {
