@@ -3,6 +3,7 @@
 //! Types named `XCreate` and `XUpdate` come in, and refuse unknown fields; types named `X` go out, and may gain fields.
 //! To add a resource: a file here, its handlers in `server/src/http`, then `cargo xtask gen` for `docs/openapi.json`.
 
+pub mod access;
 pub mod events;
 pub mod groups;
 pub mod identities;
@@ -13,5 +14,6 @@ pub mod page;
 pub mod plans;
 pub mod problem;
 pub mod projects;
+pub mod roles;
 pub mod users;
 pub mod workspaces;

@@ -7,7 +7,7 @@ use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_backends::store::{Db, Tx};
-use hexabase_core::groups::{WS_ADMINS, effective_groups};
+use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::tokens::TokenAccess;
@@ -56,6 +56,9 @@ pub enum WorkspaceAction {
     Leave,
     /// Make and delete projects.
     ManageProjects,
+    /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
+    /// Kubernetes' to say.
+    MakeRoles,
 }
 
 /// Refuses what the credential is not good for in the caller's own account.
@@ -138,20 +141,19 @@ pub async fn workspace(
     let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
     let for_all = match action {
-        WorkspaceAction::View => true,
+        WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
     };
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
-    let nodes = group_rows::nodes(db, &scope).await?;
-    let direct = group_rows::direct(db, &scope, &ctx.user).await?;
-    if effective_groups(&nodes, &direct).iter().any(|group| group.as_str() == WS_ADMINS) {
+    if group_rows::effective(db, &scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(scope);
     }
     let what = match action {
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
+        WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
@@ -179,6 +181,24 @@ pub(crate) async fn locked_workspace(
     }
     workspaces::lock(tx, &seen).await?;
     workspace(tx, ctx, id, action).await
+}
+
+/// The same, refused when the workspace is leaving.
+///
+/// # Errors
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+pub(crate) async fn locked_living_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let scope = locked_workspace(tx, ctx, id, action).await?;
+    let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.desired == workspaces::Desired::Absent {
+        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+    }
+    Ok(scope)
 }
 
 fn bound() -> Error {

@@ -144,6 +144,29 @@ impl App {
         audit::append(tx, NewAuditEntry { chain, entry });
         Ok(())
     }
+
+    /// Writes down what the platform did to an organisation by itself because its time had come.
+    pub(crate) fn change_by_itself(&self, tx: &Tx, organization: &OrganizationId, change: Change<'_>) -> Result<()> {
+        let Change { workspace, action, subject, before, after, .. } = change;
+        let data = before.clone().unwrap_or_else(|| json!({}));
+        self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
+        let entry = AuditEntry {
+            id: self.new_id()?,
+            at: self.clock.now(),
+            actor: "system".to_owned(),
+            on_behalf_of: None,
+            credential: "system".to_owned(),
+            source: None,
+            request_id: self.new_id::<RequestId>()?.to_string(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            workspace: workspace.cloned(),
+            before,
+            after,
+        };
+        audit::append(tx, NewAuditEntry { chain: AuditChain::Organization(organization.clone()), entry });
+        Ok(())
+    }
 }
 
 /// By what the caller is known.

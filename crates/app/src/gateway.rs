@@ -1,8 +1,7 @@
 //! Who may pass to a workspace's API server, and where that is.
 
-use hexabase_backends::store::sessions;
-use hexabase_backends::store::{workspace_members, workspaces};
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
+use hexabase_backends::store::{groups, role_assignments, sessions, workspace_members, workspaces};
+use hexabase_core::ids::{RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_oidc::claims::WorkspaceClaims;
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
@@ -10,7 +9,7 @@ use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{Realm, mint};
 
 /// Somebody who may pass.
 #[derive(Debug, Clone)]
@@ -27,6 +26,19 @@ pub struct Admitted {
     pub endpoint: String,
     /// PEM of the authority behind its certificate.
     pub ca_pem: String,
+    /// What the person has at this moment.
+    pub held: Held,
+    /// The person's token with those groups, when the one shown has others: to be sent on in its place.
+    pub renewed: Option<String>,
+}
+
+/// What somebody had when a stream began, for [`still_admitted`]: it ends with any of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The groups the person is in, with all above them.
+    pub groups: Vec<String>,
+    /// The roles given to those, when what is asked for may stay open.
+    pub roles: Vec<RoleAssignmentId>,
 }
 
 /// Somebody with a workspace's token.
@@ -38,6 +50,8 @@ pub struct Identified {
     pub session: SessionId,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
+    /// The groups that the token names.
+    pub groups: Vec<String>,
 }
 
 /// Whose token this is: issued for this workspace, still good, its session alive and its person a member.
@@ -63,36 +77,67 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
     check_standing(app, workspace, &user, &session).await?;
-    Ok(Identified { user, session, expires_at: claims.expires_at() })
+    Ok(Identified { user, session, expires_at: claims.expires_at(), groups: claims.groups().to_vec() })
 }
 
-/// Lets a bearer of a workspace's token pass. The token is forwarded as it is: what it may do is decided by the workspace's
-/// own API server.
+/// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
+/// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
+/// (docs/adr/0010-rights-of-this-moment.md). What `stays_open` is asked about again with [`still_admitted`].
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
-pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
+pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, session, expires_at } = identify(app, &id, bearer).await?;
+    let Identified { user, session, expires_at, groups: named } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    match (row.endpoint, row.ca_pem) {
-        (Some(endpoint), Some(ca_pem)) => Ok(Admitted { workspace: id, user, session, expires_at, endpoint, ca_pem }),
-        _ => Err(Error::Unavailable(format!(
-            "the workspace is not ready yet, it is {}; try again in a moment",
-            row.phase
-        ))),
-    }
+    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
+        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
+        return Err(Error::Unavailable(detail));
+    };
+    let groups = groups_of(app, &id, &user).await?;
+    let renewed = match groups == named {
+        true => None,
+        false => {
+            let life = (expires_at - app.clock.now().as_seconds()).max(1);
+            Some(mint(app, &id, &user, session.as_str(), None, life).await?)
+        }
+    };
+    let roles = match stays_open {
+        true => role_assignments::held_for_issuer(&app.store, &id, &groups, app.clock.now()).await?,
+        false => Vec::new(),
+    };
+    let held = Held { groups, roles };
+    Ok(Admitted { workspace: id, user, session, expires_at, endpoint, ca_pem, held, renewed })
 }
 
-/// Whether somebody who passed may still be connected.
-pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> bool {
+async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
+    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
+    Ok(groups.into_iter().map(String::from).collect())
+}
+
+/// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
+/// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
+pub async fn still_admitted(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    session: &SessionId,
+    held: &Held,
+) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    wanted && check_standing(app, workspace, user, session).await.is_ok()
+    if !wanted || check_standing(app, workspace, user, session).await.is_err() {
+        return false;
+    }
+    let groups = groups_of(app, workspace, user).await;
+    if !groups.is_ok_and(|now| held.groups.iter().all(|group| now.contains(group))) {
+        return false;
+    }
+    role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
 }
 
 async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<()> {

@@ -10,11 +10,11 @@ use hexabase_backends::seal::{Place, Sealer};
 use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey as KeyRow};
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Store, groups, users, workspace_members};
-use hexabase_core::groups::effective_groups;
+use hexabase_core::groups::{MAX_GROUP_BYTES_PER_TOKEN, MAX_GROUPS_PER_TOKEN};
 use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
+use hexabase_oidc::claims::{MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
 use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::{Algorithm, Jwk, JwkSet, KeyRing, KeyState, RotationPolicy, SigningKey};
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
@@ -30,6 +30,9 @@ pub const API_AUDIENCE: &str = "hexabase";
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
 /// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
+
+// What is refused when somebody is put into a group is what no token could carry: never found out at sign-in.
+const _: () = assert!(MAX_GROUPS == MAX_GROUPS_PER_TOKEN && MAX_GROUP_BYTES == MAX_GROUP_BYTES_PER_TOKEN);
 
 /// Seconds a proof lives: long enough for clocks that are a little apart.
 const PROOF_SECONDS: i64 = 60;
@@ -208,25 +211,36 @@ pub async fn workspace_token(
     session: &SessionId,
     nonce: Option<String>,
 ) -> Result<(String, i64)> {
+    let token = mint(app, workspace, user, session.as_str(), nonce, WORKSPACE_TOKEN_SECONDS).await?;
+    Ok((token, WORKSPACE_TOKEN_SECONDS))
+}
+
+/// The same with a life of its own, and with `sid` for what it was made for.
+pub(crate) async fn mint(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    sid: &str,
+    nonce: Option<String>,
+    life: i64,
+) -> Result<String> {
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
-    let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
-    let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;
+    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
     let issuer = issuer_of(app, workspace)?;
-    let token = sign(
+    sign(
         app,
         WorkspaceGrant {
             subject: user.as_str(),
-            session: session.as_str(),
-            groups: effective_groups(&nodes, &direct).into_iter().map(String::from).collect(),
+            session: sid,
+            groups: groups.into_iter().map(String::from).collect(),
             email: person.email.filter(|_| person.email_verified),
             name: Some(person.display_name.into()),
             nonce,
-            life: WORKSPACE_TOKEN_SECONDS,
+            life,
             ..grant_for_nobody(app, &issuer, workspace)?
         },
-    )?;
-    Ok((token, WORKSPACE_TOKEN_SECONDS))
+    )
 }
 
 /// A token that shows whether the workspace's API server believes us. It speaks for nobody and has no session, so that it

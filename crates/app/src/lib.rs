@@ -8,6 +8,7 @@
 //! server ──► use case ──► Tx { rows + job } ──► bell ──► worker ──► jobs::run ──► reconcile ──► Tx { status + event }
 //! ```
 
+pub mod access;
 pub mod authz;
 pub mod clock;
 pub mod context;
@@ -26,7 +27,11 @@ pub mod organization_members;
 pub mod organizations;
 pub mod plans;
 pub mod projects;
+pub mod role_assignments;
+pub mod roles;
 pub mod sessions;
+mod standing;
+mod tenant;
 pub mod users;
 pub mod workspaces;
 

@@ -119,6 +119,7 @@ async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceSc
             project_id: None,
             role: role.to_string(),
             created_at: ctx.now,
+            expires_at: None,
         };
         role_assignments::insert(tx, scope, &assignment).await?;
     }

@@ -1,13 +1,15 @@
 //! The command line: a noun, then a verb.
 
+mod access;
 mod nouns;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::nouns::{
-    Goal, Group, Identity, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role, Workspace,
+    Goal, Identity, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
 };
 
 use crate::error::EXIT_CODES;
@@ -82,9 +84,15 @@ pub(crate) enum Command {
     /// People with access to a workspace.
     #[command(subcommand)]
     Member(Member),
-    /// Groups of a workspace.
+    /// Groups of a workspace, and who is in them.
     #[command(subcommand)]
     Group(Group),
+    /// Roles that groups can be given.
+    #[command(subcommand)]
+    Role(Role),
+    /// Who may do what inside a workspace: give, take and explain.
+    #[command(subcommand)]
+    Access(Access),
     /// Let kubectl reach a workspace: write its entry into the kubeconfig.
     Kubeconfig {
         /// NAME, ORG/NAME or id.

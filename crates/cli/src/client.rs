@@ -81,6 +81,15 @@ impl Api {
         self.read(self.send(self.request(Method::GET, path, &[])?).await?).await
     }
 
+    /// One object, by what is asked about it.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::GET, path, query)?).await?).await
+    }
+
     /// A list, all pages of it; as it came, it is one page with all items.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
@@ -114,6 +123,16 @@ impl Api {
     /// Changes something.
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
         self.read(self.send(self.request(Method::PATCH, path, &[])?.json(body)).await?).await
+    }
+
+    /// Puts something in the place of what was there.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::PUT, path, &[])?.json(body)).await?).await
+    }
+
+    /// Makes something so that has no more to it than its address.
+    pub(crate) async fn put_nothing(&self, path: &[&str]) -> Result<()> {
+        self.send(self.request(Method::PUT, path, &[])?).await.map(|_| ())
     }
 
     /// Removes something.

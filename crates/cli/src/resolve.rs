@@ -1,10 +1,12 @@
 //! From the names that people write to ids.
 
+use hexabase_api::groups::Group;
 use hexabase_api::identities::Identity;
 use hexabase_api::invitations::Invitation;
 use hexabase_api::members::Member;
 use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
+use hexabase_api::roles::Role;
 use hexabase_api::workspaces::Workspace;
 use hexabase_core::ids::{IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
@@ -145,6 +147,32 @@ pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) 
             Err(not_found("member", wanted, visible))
         }
     }
+}
+
+/// All groups of the workspace.
+pub(crate) async fn groups(api: &Api, workspace: &WorkspaceId) -> Result<Vec<Group>> {
+    Ok(api.list(&["workspaces", workspace.as_str(), "groups"], &[]).await?.value)
+}
+
+/// The group given by name or id.
+pub(crate) async fn group(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<Group> {
+    group_among(&groups(api, workspace).await?, wanted).cloned()
+}
+
+/// The same, among these.
+pub(crate) fn group_among<'a>(all: &'a [Group], wanted: &str) -> Result<&'a Group> {
+    let found = all.iter().find(|group| group.name == wanted || group.id.as_str() == wanted);
+    found.ok_or_else(|| not_found("group", wanted, all.iter().map(|group| group.name.clone())))
+}
+
+/// The role given by its own name, its name in Kubernetes, or id, among these.
+pub(crate) fn role_among<'a>(all: &'a [Role], wanted: &str) -> Result<&'a Role> {
+    let is_meant = |role: &&Role| {
+        let id = role.id.as_ref().is_some_and(|id| id.as_str() == wanted);
+        id || role.name == wanted || role.kubernetes_name == wanted
+    };
+    let found = all.iter().find(is_meant);
+    found.ok_or_else(|| not_found("role", wanted, all.iter().map(|role| role.name.clone())))
 }
 
 /// The id of the organisation's member given by address or id.

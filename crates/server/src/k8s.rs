@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexabase_app::{App, Error, gateway};
+use hexabase_app::gateway::{self, Held};
+use hexabase_app::{App, Error};
 use hexabase_core::ids::{SessionId, UserId};
 
-use crate::gateway::{Admission, Authority, Refusal, Upstream};
+use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
 
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
@@ -25,9 +26,10 @@ impl TokenAuthority {
 }
 
 impl Authority for TokenAuthority {
-    async fn admit(&self, workspace: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+    async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
-        let admitted = gateway::admit(&self.app, workspace, bearer.ok_or_else(no_token)?).await.map_err(refusal)?;
+        let bearer = bearer.ok_or_else(no_token)?;
+        let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
         Ok(Admission {
             workspace: admitted.workspace,
             upstream: Upstream {
@@ -37,12 +39,19 @@ impl Authority for TokenAuthority {
             },
             principal: principal(&admitted.user, &admitted.session),
             expires_at: admitted.expires_at,
+            groups: admitted.held.groups,
+            roles: admitted.held.roles,
+            renewed: admitted.renewed.map(Bearer::new),
         })
     }
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
-            Some((user, session)) => gateway::still_admitted(&self.app, &admission.workspace, &user, &session).await,
+            Some((user, session)) => {
+                let Admission { workspace, groups, roles, .. } = admission;
+                let held = Held { groups: groups.clone(), roles: roles.clone() };
+                gateway::still_admitted(&self.app, workspace, &user, &session, &held).await
+            }
             None => false,
         }
     }

@@ -127,6 +127,11 @@ impl Http {
         self.send(self.request(Method::PATCH, path).json(body)).await
     }
 
+    /// PUT without a body.
+    pub async fn put(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(self.request(Method::PUT, path)).await
+    }
+
     /// DELETE.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.request(Method::DELETE, path)).await

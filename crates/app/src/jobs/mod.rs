@@ -3,9 +3,14 @@
 //! A job is a row (kind, subject); it is given nothing but that and reads the rest. It never waits: it returns when it
 //! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
 
+mod custom_roles;
+mod desired;
+mod expiry;
 mod lease;
 mod reconcile_workspace;
 mod send_invitation_mail;
+#[cfg(test)]
+mod stage;
 mod sweep_host;
 mod worker;
 

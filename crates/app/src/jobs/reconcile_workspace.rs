@@ -6,24 +6,21 @@
 use std::time::Duration;
 
 use hexabase_backends::store::jobs::{self, Claim};
-use hexabase_backends::store::projects::{self, Project};
+use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Desired, Workspace};
-use hexabase_backends::store::{MAX_PAGE, Tx, groups, plans, role_assignments};
+use hexabase_backends::store::{MAX_PAGE, Tx};
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
-use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, Observed, Progress, ProjectLimits, Receipt, Removal,
-    Removed,
-};
+use hexabase_reconcile::{Host, Observed, Progress, Receipt, Removal, Removed};
 use serde_json::json;
 
+use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
+use super::{custom_roles, expiry};
 use crate::context::{App, Happening};
 use crate::error::{Error, Result};
-use crate::issuer::{self, Realm};
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "reconcile-workspace";
@@ -47,13 +44,9 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
-    let desired = desired(app, claim, &row).await?;
-    match host.reconcile(&desired).await {
-        Ok(observed) => {
-            store_progress(app, claim, &row, &observed).await?;
-            let waiting = observed.waiting().map(|(_, _, after)| after);
-            Ok(Outcome::Again(waiting.unwrap_or(DRIFT)))
-        }
+    let wanted = wanted(app, claim, &row).await?;
+    match host.reconcile(&wanted.desired).await {
+        Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
@@ -62,49 +55,23 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
     }
 }
 
-/// Everything the row and its neighbours say about the workspace, in types that need no more checking.
-async fn desired(app: &App, claim: &Claim, row: &Workspace) -> Result<DesiredWorkspace> {
-    let plan =
-        plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
-    let realm = Realm::Workspace(row.id.clone());
-    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-    let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
-    let mut cluster_roles = Vec::new();
-    for assignment in role_assignments::list_for_job(&app.store, &row.id, None, MAX_PAGE).await? {
-        let group = nodes.iter().find(|node| node.id == assignment.group_id);
-        if let (Some(group), None, Ok(role)) =
-            (group, &assignment.project_id, assignment.role.parse::<PresetClusterRole>())
-        {
-            cluster_roles.push((group.name.clone(), role));
-        }
+/// Does what the rows want done about what was found; says when to look again.
+async fn follow_up(
+    app: &App,
+    claim: &Claim,
+    row: &Workspace,
+    wanted: &Wanted,
+    observed: &Observed,
+) -> Result<Duration> {
+    store_progress(app, claim, row, observed).await?;
+    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await?;
+    // A role whose binding may still be there is not over yet.
+    if wanted.expired && observed.has_done(WorkspaceStep::Access) && observed.has_done(WorkspaceStep::Projects) {
+        expiry::forget(app, claim, row, wanted.at).await?;
     }
-    let rows = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
-    Ok(DesiredWorkspace {
-        id: row.id.clone(),
-        organization: row.organization_id.clone(),
-        fence: claim.epoch,
-        limits: plan.limits,
-        authentication: Authentication {
-            issuer_url: realm.issuer(&app.settings),
-            discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
-            audience: row.id.to_string(),
-            ca_pem: app.settings.authority_pem.clone(),
-        },
-        proof: Some(issuer::proof(app, &row.id)?),
-        cluster_roles,
-        projects: rows.iter().map(desired_project).collect(),
-    })
-}
-
-fn desired_project(row: &Project) -> DesiredProject {
-    let limits = &row.limits;
-    DesiredProject {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        present: matches!(row.phase, ProjectPhase::Creating | ProjectPhase::Ready),
-        limits: ProjectLimits { cpu: limits.cpu, memory: limits.memory, storage: limits.storage, pods: limits.pods },
-        grants: Vec::new(),
-    }
+    // What was accepted just now is to be bound; what ends next is to end on time.
+    let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
+    Ok(if settled { Duration::ZERO } else { expiry::until(wanted.next_expiry, app.clock.now()).min(waiting) })
 }
 
 /// Stores what was found, and tells the feed what changed. Nothing is written when nothing changed.

@@ -11,6 +11,7 @@ pub(crate) mod oauth;
 pub(crate) mod operations;
 pub(crate) mod organizations;
 pub(crate) mod projects;
+pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod users;
 pub(crate) mod workspaces;

@@ -5,6 +5,7 @@
 
 mod m0001;
 mod m0002_audit;
+mod m0003_access;
 mod m0004_identities;
 mod m0006_invitations;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001::M0001),
             Box::new(m0002_audit::Migration),
+            Box::new(m0003_access::Migration),
             Box::new(m0004_identities::Migration),
             Box::new(m0006_invitations::Migration),
         ]

@@ -88,6 +88,8 @@ uniques! {
     GroupName = "groups_name", "groups.workspace_id, groups.name";
     /// The person is in the group already.
     GroupMember = "group_members_pkey", "group_members.group_id, group_members.user_id";
+    /// The workspace, or the project, has a custom role of this name.
+    RoleName = "roles_name", "roles.workspace_id, roles.target, roles.name";
     /// The group has this role there already.
     RoleAssignment = "role_assignments_target", "role_assignments.group_id, role_assignments.target, role_assignments.role";
 }

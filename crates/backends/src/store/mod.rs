@@ -23,6 +23,7 @@ pub mod plans;
 pub mod projects;
 pub mod refresh_tokens;
 pub mod role_assignments;
+pub mod roles;
 pub mod sessions;
 pub mod settings;
 pub mod signing_keys;

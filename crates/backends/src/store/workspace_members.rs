@@ -2,7 +2,7 @@
 
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
@@ -78,7 +78,22 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(workspace_member::Column::UserId.gt(after.as_str()));
     }
-    let query = query.order_by_asc(workspace_member::Column::UserId).limit(capped(limit));
+    rows(db, query.order_by_asc(workspace_member::Column::UserId).limit(capped(limit))).await
+}
+
+/// Those of these people who have access, by id.
+pub async fn list_among<'u>(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    users: impl IntoIterator<Item = &'u UserId>,
+) -> Result<Vec<WorkspaceMember>, StoreError> {
+    let query = workspace_member::Entity::find()
+        .filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(workspace_member::Column::UserId.is_in(users.into_iter().map(UserId::as_str)));
+    rows(db, query.order_by_asc(workspace_member::Column::UserId)).await
+}
+
+async fn rows(db: &impl Db, query: Select<workspace_member::Entity>) -> Result<Vec<WorkspaceMember>, StoreError> {
     let members = query.all(db.conn()).await?;
     let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
     // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.

@@ -12,6 +12,7 @@ mod jobs;
 mod oauth;
 mod people;
 mod projects;
+mod roles;
 mod scenery;
 mod seal;
 mod sessions;

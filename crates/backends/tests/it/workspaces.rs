@@ -137,7 +137,7 @@ on_both_engines! {
             workspace_members::add(&tx, scope, user, now()).await?;
         }
         groups::add_member(&tx, &shop, &group, &bob).await?;
-        let web = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits() };
+        let web = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits(), parent_id: None };
         projects::insert(&tx, &shop, &web, now()).await?;
         workspaces::request_deletion(&tx, &shop, now()).await?;
         tx.commit().await?;
@@ -150,7 +150,7 @@ on_both_engines! {
             assert_eq!(workspaces::scope_for(&*store, user, shop.workspace()).await?, None);
         }
         assert!(workspaces::scope_for(&*store, organization.user(), shop.workspace()).await?.is_some());
-        assert_eq!(groups::direct(&*store, &shop, &bob).await?, []);
+        assert_eq!(groups::memberships_of(&*store, &shop, [&bob]).await?, []);
         let role = |user| organizations::member_role(&*store, &organization, user);
         assert_eq!(role(&bob).await?, None, "he was in the organisation through the shop only");
         assert_eq!(role(&cem).await?, Some(OrganizationRole::Member), "the bank is left");

@@ -246,7 +246,7 @@ pub(crate) struct Timeout {
     pub(crate) timeout: Duration,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     parsed.ok_or_else(|| "write a time such as 90s, 5m or 1h".to_owned())
 }
@@ -278,6 +278,9 @@ pub(crate) enum Project {
         /// Pods.
         #[arg(long)]
         pods: Option<u32>,
+        /// The project to stand below (name or id): the roles given there hold in this one too.
+        #[arg(long, value_name = "PROJECT")]
+        below: Option<String>,
     },
     /// List projects.
     List {
@@ -326,15 +329,6 @@ pub(crate) enum Member {
         /// E-mail address or user id.
         #[arg(value_name = "EMAIL|USER")]
         person: String,
-        #[command(flatten)]
-        place: In,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Group {
-    /// List groups, with the one each stands below.
-    List {
         #[command(flatten)]
         place: In,
     },

@@ -1,5 +1,6 @@
 //! The commands, one file per noun.
 
+mod access;
 mod groups;
 mod identities;
 mod invitations;
@@ -9,6 +10,7 @@ mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
+mod roles;
 mod sign_in;
 mod workspaces;
 
@@ -51,6 +53,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Project(command) => projects::run(&context, command).await,
         Command::Member(command) => members::run(&context, command).await,
         Command::Group(command) => groups::run(&context, command).await,
+        Command::Role(command) => roles::run(&context, command).await,
+        Command::Access(command) => access::run(&context, command).await,
         Command::Kubeconfig { workspace, file, print, context: name, set_current } => {
             kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current }).await
         }

@@ -3,7 +3,7 @@
 use hexabase_api::organizations::{OrganizationMember, OrganizationMemberUpdate};
 use hexabase_core::roles::OrganizationRole;
 
-use crate::args::{OrgMember, Role};
+use crate::args::{OrgMember, OrgRole};
 use crate::client::Api;
 use crate::context::Context;
 use crate::error::Result;
@@ -11,10 +11,10 @@ use crate::output::{say, table};
 use crate::resolve;
 
 /// The role as the API has it.
-pub(crate) fn role(role: Role) -> OrganizationRole {
+pub(crate) fn role(role: OrgRole) -> OrganizationRole {
     match role {
-        Role::Admin => OrganizationRole::Admin,
-        Role::Member => OrganizationRole::Member,
+        OrgRole::Admin => OrganizationRole::Admin,
+        OrgRole::Member => OrganizationRole::Member,
     }
 }
 

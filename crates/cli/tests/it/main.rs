@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which clippy does not see as tests")]
 
+mod access;
 mod exit_codes;
 mod harness;
 mod identities;

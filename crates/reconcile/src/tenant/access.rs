@@ -1,10 +1,10 @@
-//! Step 6: the preset ClusterRoles and who holds them. The platform owns these: edits are undone, extras deleted. And the
-//! proof that the API server believes the tokens that say who somebody is.
+//! Step 6: the ClusterRoles of the platform, preset and custom, and who holds them. The platform owns these: edits are
+//! undone, extras deleted. And the proof that the API server believes the tokens that say who somebody is.
 
 use std::collections::BTreeSet;
 
 use hexabase_core::names::GroupName;
-use hexabase_core::roles::{self, PresetClusterRole};
+use hexabase_core::roles::{self, ClusterRoleRef, PresetClusterRole, Rule};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
@@ -12,28 +12,47 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::apply::Cluster;
+use crate::desired::CustomRole;
 use crate::error::ReconcileError;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
-use crate::tenant::{labels, owned, subject};
+use crate::tenant::rights::Rights;
+use crate::tenant::{labels, subject};
 
-/// Every preset ClusterRole, and one binding per group and role.
-pub(crate) fn build(cluster_roles: &[(GroupName, PresetClusterRole)]) -> (Vec<Manifest>, Vec<Manifest>) {
-    let labels = labels();
-    let roles = PresetClusterRole::ALL.iter().map(|role| {
-        let rules: Vec<Value> = roles::rules(*role)
-            .into_iter()
-            .map(|rule| json!({ "apiGroups": rule.api_groups, "resources": rule.resources, "verbs": rule.verbs }))
-            .collect();
-        Manifest::new(Kind::ClusterRole, None, role.as_str(), &labels, json!({ "rules": rules }))
-    });
-    let once: BTreeSet<&(GroupName, PresetClusterRole)> = cluster_roles.iter().collect();
+/// Every preset ClusterRole, the custom ones, and one binding per group and role.
+pub(crate) fn build(
+    cluster_roles: &[(GroupName, ClusterRoleRef)],
+    custom_roles: &[CustomRole],
+) -> (Vec<Manifest>, Vec<Manifest>) {
+    let presets = PresetClusterRole::ALL.iter().map(|preset| cluster_role(preset.as_str(), &roles::rules(*preset)));
+    let custom = custom_roles
+        .iter()
+        .map(|role| cluster_role(&ClusterRoleRef::Custom(role.name.clone()).to_string(), &role.rules));
+    let once: BTreeSet<&(GroupName, ClusterRoleRef)> = cluster_roles.iter().collect();
     let bindings = once.into_iter().map(|(group, role)| {
         // The role's name already starts with the platform's.
-        let name = format!("{role}:{group}");
-        binding(Kind::ClusterRoleBinding, None, &name, "ClusterRole", role.as_str(), group.as_str())
+        let (name, role) = (format!("{role}:{group}"), role.to_string());
+        binding(Kind::ClusterRoleBinding, None, &name, "ClusterRole", &role, group.as_str())
     });
-    (roles.collect(), bindings.collect())
+    (presets.chain(custom).collect(), bindings.collect())
+}
+
+/// A ClusterRole of the platform.
+pub(crate) fn cluster_role(name: &str, rules: &[Rule]) -> Manifest {
+    Manifest::new(Kind::ClusterRole, None, name, &labels(), json!({ "rules": policy_rules(rules) }))
+}
+
+/// Rules as `rbac.authorization.k8s.io/v1` writes them.
+pub(crate) fn policy_rules(rules: &[Rule]) -> Vec<Value> {
+    let policy_rule = |rule: &Rule| {
+        let Rule { api_groups, resources, verbs, resource_names } = rule;
+        let mut value = json!({ "apiGroups": api_groups, "resources": resources, "verbs": verbs });
+        if !resource_names.is_empty() {
+            value["resourceNames"] = json!(resource_names);
+        }
+        value
+    };
+    rules.iter().map(policy_rule).collect()
 }
 
 /// A binding of one role to one group.
@@ -55,14 +74,12 @@ pub(crate) fn binding(
 /// Makes roles and bindings true.
 pub(crate) async fn progress(
     tenant: &Cluster,
-    cluster_roles: &[(GroupName, PresetClusterRole)],
+    cluster_roles: &[(GroupName, ClusterRoleRef)],
+    custom_roles: &[CustomRole],
 ) -> Result<Progress, ReconcileError> {
-    let (roles, bindings) = build(cluster_roles);
-    for role in &roles {
-        restore_role(tenant, role).await?;
-    }
-    restore_bindings(tenant, Kind::ClusterRoleBinding, None, &bindings).await?;
-    Ok(Progress::Done)
+    let (roles, bindings) = build(cluster_roles, custom_roles);
+    let found = Rights::find(tenant, Kind::ClusterRole, Kind::ClusterRoleBinding).await?;
+    found.make_true(tenant, None, &roles, &bindings).await
 }
 
 /// Whether the API server believes the token. One that started while the issuer was out of reach asks for its keys again
@@ -80,41 +97,4 @@ pub(crate) async fn proof(tenant: &Cluster, token: Option<&SecretString>) -> Res
     }
     let why = status.error.map(|error| format!(": {error}")).unwrap_or_default();
     Ok(Progress::wait(1_000, format!("the API server does not believe the platform's tokens yet{why}")))
-}
-
-async fn restore_role(tenant: &Cluster, role: &Manifest) -> Result<(), ReconcileError> {
-    let applied = tenant.apply(role).await?;
-    // With an aggregation rule Kubernetes itself would write other rules over ours.
-    if applied.data.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
-        tenant.delete(role.kind, None, &role.name, None).await?;
-        tenant.apply(role).await?;
-    }
-    Ok(())
-}
-
-/// Applies the bindings and deletes those of the platform that are not among them.
-pub(crate) async fn restore_bindings(
-    tenant: &Cluster,
-    kind: Kind,
-    namespace: Option<&str>,
-    bindings: &[Manifest],
-) -> Result<(), ReconcileError> {
-    for binding in bindings {
-        match tenant.apply(binding).await {
-            // The role of a binding cannot be changed: it was made by somebody else.
-            Err(error) if error.is(422) => {
-                tenant.delete(kind, namespace, &binding.name, None).await?;
-                tenant.apply(binding).await?;
-            }
-            other => drop(other?),
-        }
-    }
-    for found in tenant.list(kind, namespace, &owned()).await? {
-        let name = found.metadata.name.as_deref().unwrap_or_default();
-        if !bindings.iter().any(|binding| binding.name == name) {
-            tracing::info!(object.kind = kind.as_str(), object.name = name, "deleted a binding that nobody wants");
-            tenant.delete(kind, namespace, name, None).await?;
-        }
-    }
-    Ok(())
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hexabase_core::ids::{Id, OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::phases::WorkspaceStep;
 use hexabase_core::quantity::{Bytes, Cpu};
-use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef};
 use hexabase_core::time::Timestamp;
 use hexabase_core::{groups, plans};
 use hexabase_reconcile::{
     Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant,
-    ProjectLimits, ProjectRole, Receipt, ReconcileError, Removal, Removed,
+    ProjectLimits, Receipt, ReconcileError, Removal, Removed,
 };
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -86,9 +86,10 @@ pub(crate) fn desired() -> DesiredWorkspace {
         fence: 1,
         limits: plans::seed().remove(1).limits,
         cluster_roles: vec![
-            (groups::WS_ADMINS.parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
-            (groups::WORKSPACE_MEMBERS.parse().unwrap(), PresetClusterRole::WorkspaceViewer),
+            (groups::WS_ADMINS.parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),
+            (groups::WORKSPACE_MEMBERS.parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceViewer)),
         ],
+        custom_roles: Vec::new(),
         projects: Vec::new(),
         id,
     }
@@ -105,7 +106,11 @@ pub(crate) fn project(name: &str) -> DesiredProject {
             storage: Bytes::from_gibibytes(5),
             pods: 10,
         },
-        grants: vec![ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRole::Edit }],
+        grants: vec![ProjectGrant {
+            group: "developers".parse().unwrap(),
+            role: ProjectRoleRef::Preset(ProjectRole::Edit),
+        }],
+        custom_roles: Vec::new(),
     }
 }
 

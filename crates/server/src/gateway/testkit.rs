@@ -25,6 +25,8 @@ use super::*;
 
 /// The token the fake authority admits.
 pub(super) const TOKEN: &str = "good.token-canary";
+/// The token in whose place it has [`TOKEN`] sent on.
+pub(super) const STALE: &str = "stale.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -198,16 +200,19 @@ pub(super) fn workspace_id() -> WorkspaceId {
 }
 
 impl Authority for Orders {
-    async fn admit(&self, _: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+    async fn admit(&self, _: &str, bearer: Option<&str>, _: bool) -> Result<Admission, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(TOKEN) => Ok(Admission {
+            Some(token @ (TOKEN | STALE)) => Ok(Admission {
                 workspace: workspace_id(),
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
                 expires_at: 0,
+                groups: Vec::new(),
+                roles: Vec::new(),
+                renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),
             Some("stranger") => Err(Refusal::NotFound { message }),

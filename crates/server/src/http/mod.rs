@@ -6,12 +6,14 @@
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod access;
 mod account;
 pub mod caller;
 mod device;
 mod error;
 mod events;
 mod extract;
+mod groups;
 pub mod idempotency;
 mod identities;
 mod invitation_pages;
@@ -22,8 +24,11 @@ mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
+mod project_roles;
 mod projects;
 pub mod request_id;
+mod role_assignments;
+mod roles;
 mod sign_in;
 mod users;
 mod workspaces;
@@ -77,9 +82,20 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(workspaces::kubeconfig))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
-        .routes(routes!(members::list_groups))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::get, groups::update, groups::delete))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::get, roles::update, roles::delete))
+        .routes(routes!(role_assignments::list, role_assignments::create))
+        .routes(routes!(role_assignments::get, role_assignments::delete))
+        .routes(routes!(access::explain))
+        .routes(routes!(access::who_can))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(project_roles::list, project_roles::create))
+        .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
         .routes(routes!(events::stream))
 }
 

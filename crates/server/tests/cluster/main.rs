@@ -8,6 +8,7 @@ mod faults;
 mod hold;
 mod isolation;
 mod removal;
+mod roles;
 mod support;
 mod surroundings;
 mod work;

@@ -7,6 +7,7 @@ mod support;
 
 mod events;
 mod gateway;
+mod groups;
 mod idempotency;
 mod invitation_mail;
 mod invitation_pages;
@@ -20,6 +21,8 @@ mod problems;
 mod processes;
 mod projects;
 mod providers;
+mod role_assignments;
+mod roles;
 mod sign_in;
 mod strangers;
 mod workspaces;

@@ -176,6 +176,9 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
+        if let Some(database) = &self.folder.database {
+            return database.reconnect().await;
+        }
         let file = self.data().join("hexabase.db");
         Ok(Store::connect(&format!("sqlite://{}", file.display()).parse()?).await?)
     }
