@@ -139,9 +139,9 @@ pub async fn explain(
             tenant.may(user, &held, &asked.question()).await.map_err(not_about_others)?
         }
     };
-    let grants = grants(app, ctx, &scope, &tenant, &asked).await?;
     let nodes = groups::nodes(&app.store, &scope).await?;
     let forest = Forest::new(&nodes);
+    let grants = grants(app, ctx, &scope, &forest, &tenant, &asked).await?;
     let direct = groups::memberships_of(&app.store, &scope, [user]).await?;
     let mut reasons = Vec::new();
     for grant in grants {
@@ -172,10 +172,10 @@ pub async fn who_can(app: &App, ctx: &OpContext, workspace: &WorkspaceId, asked:
     check_words(asked)?;
     let tenant = tenant::as_caller(app, &scope).await?;
     let asked = resolve(&tenant, asked).await?;
-    let found = grants(app, ctx, &scope, &tenant, &asked).await?;
-    let (grants, unread): (Vec<Grant>, Vec<Grant>) = found.into_iter().partition(|grant| grant.rule.is_some());
     let nodes = groups::nodes(&app.store, &scope).await?;
     let forest = Forest::new(&nodes);
+    let found = grants(app, ctx, &scope, &forest, &tenant, &asked).await?;
+    let (grants, unread): (Vec<Grant>, Vec<Grant>) = found.into_iter().partition(|grant| grant.rule.is_some());
     let mut people = through(app, &scope, &forest, &grants).await?;
     let verdicts = verdicts(app, &scope, &forest, &tenant, &asked, people.keys()).await?;
     let mut rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
@@ -301,14 +301,13 @@ async fn grants(
     app: &App,
     ctx: &OpContext,
     scope: &WorkspaceScope,
+    forest: &Forest<'_>,
     tenant: &TenantUser,
     asked: &Resolved,
 ) -> Result<Vec<Grant>> {
     let living = projects::living(&app.store, scope).await?;
     let here = living.iter().find(|project| asked.namespace.as_deref() == Some(project.name.as_str()));
     let above: Vec<&Project> = here.map(|project| chain(&living, &project.id)).unwrap_or_default();
-    let nodes = groups::nodes(&app.store, scope).await?;
-    let forest = Forest::new(&nodes);
     let custom = roles::list(&app.store, scope).await?;
     let mut book = Book { tenant, custom: &custom, living: &living, read: HashMap::new() };
     let mut found = Vec::new();

@@ -10,6 +10,7 @@ use hexabase_oidc::keys::Algorithm;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, mint};
+use crate::workspaces::endpoint_of;
 
 /// Somebody who may pass.
 #[derive(Debug, Clone)]
@@ -94,10 +95,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
-        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
-        return Err(Error::Unavailable(detail));
-    };
+    let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == named {
         true => None,

@@ -11,10 +11,9 @@ use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
 use hexabase_core::plans::Plan;
 use hexabase_core::time::Timestamp;
-use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
 use crate::standing;
@@ -62,7 +61,7 @@ pub async fn add(
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
-    change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
+    app.change_in(&tx, ctx, &scope, "member.added", user.as_str(), (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let row = workspace_members::list_among(&app.store, &scope, [&user]).await?;
@@ -99,19 +98,6 @@ pub(crate) async fn put_into(tx: &Tx, scope: &WorkspaceScope, user: &UserId, cho
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    user: &UserId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
 async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
@@ -214,7 +200,7 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     standing::check_administered(&tx, &scope, administered).await?;
     organizations::leave_through(&tx, &scope, user).await?;
     let before = serde_json::json!({ "user": user });
-    change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
+    app.change_in(&tx, ctx, &scope, "member.removed", user.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");

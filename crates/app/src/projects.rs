@@ -1,11 +1,10 @@
 //! Projects: namespaces with a quota inside a workspace.
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::projects::{self, NewProject};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, MAX_PAGE, Tx, jobs};
+use hexabase_backends::store::{Db, MAX_PAGE, Tx};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
@@ -16,9 +15,9 @@ use hexabase_core::time::Timestamp;
 pub use hexabase_backends::store::projects::Project;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::members;
 use crate::plans::plan_of;
 use crate::role_assignments::{self as given, bindings, check_bindings};
@@ -150,27 +149,8 @@ pub async fn create(
         error => error.into(),
     })?;
     let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits, "parent": parent });
-    enqueue(app, ctx, tx, &scope, "project.created", &new.id, (None, Some(after))).await?;
+    follow::commit(app, ctx, tx, &scope, "project.created", new.id.as_str(), (None, Some(after))).await?;
     get(app, ctx, workspace, &new.id).await
-}
-
-/// Writes the job and the audit entry beside the change, commits, and rings.
-async fn enqueue(
-    app: &App,
-    ctx: &OpContext,
-    tx: Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &ProjectId,
-    (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
-) -> Result<()> {
-    let (organization, workspace) = (scope.organization(), scope.workspace());
-    jobs::enqueue(&tx, RECONCILE_WORKSPACE, workspace.as_str(), ctx.now, ctx.now).await?;
-    let (organization, place) = (Some(organization), Some(workspace));
-    app.change(&tx, ctx, Change { organization, workspace: place, action, subject: id.as_str(), before, after })?;
-    tx.commit().await?;
-    app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: workspace.to_string() });
-    Ok(())
 }
 
 /// One project.
@@ -207,7 +187,7 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
         given::delete_of_project(app, ctx, &tx, &scope, id).await?;
         roles::delete_of_project(app, ctx, &tx, &scope, &project).await?;
         let before = serde_json::json!({ "name": project.name.as_str() });
-        enqueue(app, ctx, tx, &scope, "project.deleting", id, (Some(before), None)).await?;
+        follow::commit(app, ctx, tx, &scope, "project.deleting", id.as_str(), (Some(before), None)).await?;
         // Roles that were given there are taken away with it.
         app.bell.ring(members::topic(workspace));
     } else {

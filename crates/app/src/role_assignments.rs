@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs, roles};
+use hexabase_backends::store::{Db, StoreError, Tx, groups, roles};
 use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{GroupId, OrganizationId, ProjectId, RoleAssignmentId, WorkspaceId};
 use hexabase_core::names::RoleName;
@@ -18,9 +17,12 @@ use serde_json::{Value, json};
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::members;
 use crate::projects::{self, Project};
+
+/// What the audit log calls it when a role is taken away.
+const DELETED: &str = "role_assignment.deleted";
 
 /// A role to be given.
 #[derive(Debug, Clone)]
@@ -162,10 +164,9 @@ pub async fn create(
     })?;
     let details = with_names(&tx, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("role assignment"))?;
     let after = told(&details);
-    change(app, ctx, &tx, &scope, "role_assignment.created", &details.row.id, (None, Some(after)))?;
-    follow(&tx, ctx, workspace).await?;
-    tx.commit().await?;
-    app.bell.ring(topic(workspace));
+    // The job itself looks when the next role ends, and runs again then.
+    let said = (None, Some(after));
+    follow::commit(app, ctx, tx, &scope, "role_assignment.created", details.row.id.as_str(), said).await?;
     Ok(details)
 }
 
@@ -235,28 +236,6 @@ fn told(details: &AssignmentDetails) -> Value {
     json!({ "group": group, "role": row.role, "project": project, "expires_at": row.expires_at })
 }
 
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &RoleAssignmentId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
-}
-
-async fn follow(tx: &Tx, ctx: &OpContext, workspace: &WorkspaceId) -> Result<()> {
-    // The job itself looks when the next role ends, and runs again then.
-    Ok(jobs::enqueue(tx, RECONCILE_WORKSPACE, workspace.as_str(), ctx.now, ctx.now).await?)
-}
-
-fn topic(workspace: &WorkspaceId) -> Topic {
-    Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: workspace.to_string() }
-}
-
 /// Takes a role away from a group.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &RoleAssignmentId) -> Result<()> {
     let tx = app.store.begin().await?;
@@ -269,23 +248,10 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Ro
         return Err(Error::conflict("default_assignment", detail));
     }
     role_assignments::delete(&tx, &scope, id).await?;
-    tell_deleted(app, ctx, &tx, &scope, &details)?;
-    follow(&tx, ctx, workspace).await?;
-    tx.commit().await?;
-    app.bell.ring(topic(workspace));
+    let said = (Some(told(&details)), None);
+    follow::commit(app, ctx, tx, &scope, DELETED, details.row.id.as_str(), said).await?;
     app.bell.ring(members::topic(workspace));
     Ok(())
-}
-
-fn tell_deleted(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    details: &AssignmentDetails,
-) -> Result<()> {
-    let before = told(details);
-    change(app, ctx, tx, scope, "role_assignment.deleted", &details.row.id, (Some(before), None))
 }
 
 /// Takes away every role given in a project, which is going, each with its line in the audit log.
@@ -298,7 +264,10 @@ pub(crate) async fn delete_of_project(
 ) -> Result<()> {
     let rows = role_assignments::take_of_project(tx, scope, project).await?;
     let all = with_names(tx, scope, rows).await?;
-    all.iter().try_for_each(|details| tell_deleted(app, ctx, tx, scope, details))
+    for details in &all {
+        app.change_in(tx, ctx, scope, DELETED, details.row.id.as_str(), (Some(told(details)), None))?;
+    }
+    Ok(())
 }
 
 /// Forgets roles whose time is over, each with its line in the audit log. What they gave, the bindings, is not asked here:

@@ -1,12 +1,11 @@
 //! Custom roles: of the whole workspace, or of one project and those below it. What a role may hold is decided by the
 //! workspace's own Kubernetes, as the person who asks: nobody gives away what they lack.
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::projects as project_rows;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::roles::{self, NewRole, Role};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs};
+use hexabase_backends::store::{Db, StoreError, Tx, groups};
 use hexabase_core::ids::{ProjectId, RoleId, WorkspaceId};
 use hexabase_core::names::{ProjectName, RoleName};
 use hexabase_core::phases::ProjectPhase;
@@ -17,9 +16,9 @@ use hexabase_reconcile::{Question, RolePlace};
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::projects::{self, Project};
 use crate::tenant;
 
@@ -103,7 +102,7 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
         error => error.into(),
     })?;
     let after = told(&new.name, project.as_ref(), &new.rules);
-    follow(app, ctx, tx, &scope, "role.created", &new.id, (None, Some(after))).await?;
+    follow::commit(app, ctx, tx, &scope, "role.created", new.id.as_str(), (None, Some(after))).await?;
     get(app, ctx, place, &new.id).await
 }
 
@@ -164,36 +163,6 @@ fn told(name: &RoleName, project: Option<&Project>, rules: &[Rule]) -> Value {
     json!({ "name": name, "project": project.map(|project| &project.name), "rules": rules })
 }
 
-/// Writes the job and the audit entry beside the change, commits, and rings.
-async fn follow(
-    app: &App,
-    ctx: &OpContext,
-    tx: Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &RoleId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    jobs::enqueue(&tx, RECONCILE_WORKSPACE, scope.workspace().as_str(), ctx.now, ctx.now).await?;
-    change(app, ctx, &tx, scope, action, id, (before, after))?;
-    tx.commit().await?;
-    app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: scope.workspace().to_string() });
-    Ok(())
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &RoleId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
-}
-
 /// Removes the custom roles of a project, which is going, each with its line in the audit log.
 pub(crate) async fn delete_of_project(
     app: &App,
@@ -204,7 +173,7 @@ pub(crate) async fn delete_of_project(
 ) -> Result<()> {
     for role in roles::take_of_project(tx, scope, &project.id).await? {
         let before = told(&role.name, Some(project), &role.rules);
-        change(app, ctx, tx, scope, "role.deleted", &role.id, (Some(before), None))?;
+        app.change_in(tx, ctx, scope, "role.deleted", role.id.as_str(), (Some(before), None))?;
     }
     Ok(())
 }
@@ -225,7 +194,7 @@ pub async fn update(app: &App, ctx: &OpContext, place: &Place, id: &RoleId, rule
     }
     roles::set_rules(&tx, &scope, id, &rules, ctx.now).await?;
     let shown = (told(&before.name, project.as_ref(), &before.rules), told(&before.name, project.as_ref(), &rules));
-    follow(app, ctx, tx, &scope, "role.updated", id, (Some(shown.0), Some(shown.1))).await?;
+    follow::commit(app, ctx, tx, &scope, "role.updated", id.as_str(), (Some(shown.0), Some(shown.1))).await?;
     get(app, ctx, place, id).await
 }
 
@@ -254,7 +223,7 @@ pub async fn delete(app: &App, ctx: &OpContext, place: &Place, id: &RoleId) -> R
     check_unused(&tx, &scope, &role, ctx).await?;
     roles::delete(&tx, &scope, id).await?;
     let before = told(&role.name, project.as_ref(), &role.rules);
-    follow(app, ctx, tx, &scope, "role.deleted", id, (Some(before), None)).await
+    follow::commit(app, ctx, tx, &scope, "role.deleted", id.as_str(), (Some(before), None)).await
 }
 
 /// Refuses with the list of uses. A role of a project can be given in it and in those below it.

@@ -6,6 +6,7 @@
 mod custom_roles;
 mod desired;
 mod expiry;
+pub(crate) mod follow;
 mod lease;
 mod reconcile_workspace;
 mod send_invitation_mail;
