@@ -6,6 +6,7 @@ use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::events::{self, NewEvent};
+use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Store, Tx};
 use hexabase_core::audit::AuditEntry;
 use hexabase_core::ids::{ApiTokenId, Id, OrganizationId, RequestId, SessionId, UserId, WorkspaceId};
@@ -157,6 +158,21 @@ impl App {
         };
         audit::append(tx, NewAuditEntry { chain, entry });
         Ok(())
+    }
+
+    /// The same for what was changed in a workspace: `said` is how it was and how it is.
+    pub(crate) fn change_in(
+        &self,
+        tx: &Tx,
+        ctx: &OpContext,
+        scope: &WorkspaceScope,
+        action: &str,
+        subject: &str,
+        said: (Option<Value>, Option<Value>),
+    ) -> Result<()> {
+        let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
+        let (before, after) = said;
+        self.change(tx, ctx, Change { organization, workspace, action, subject, before, after })
     }
 
     /// Writes down what the platform did to an organisation by itself: because its time had come, or as the end of what somebody

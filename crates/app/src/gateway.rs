@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{groups, sessions as rows, workspace_members, workspaces};
-use hexabase_core::ids::{ApiTokenId, SessionId, UserId, WorkspaceId};
+use hexabase_backends::store::{groups, role_assignments, sessions as rows, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::WorkspaceClaims;
@@ -14,6 +14,7 @@ use hexabase_oidc::keys::Algorithm;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, mint};
+use crate::workspaces::endpoint_of;
 use crate::{sessions, tokens};
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
@@ -57,10 +58,19 @@ pub struct Admitted {
     pub endpoint: String,
     /// PEM of the authority behind its certificate.
     pub ca_pem: String,
-    /// The groups the person is in at this moment, with all above them.
-    pub groups: Vec<String>,
+    /// What the person has at this moment.
+    pub held: Held,
     /// The person's token with those groups, when the one shown has others: to be sent on in its place.
     pub renewed: Option<String>,
+}
+
+/// What somebody had when a stream began, for [`still_admitted`]: it ends with any of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The groups the person is in, with all above them.
+    pub groups: Vec<String>,
+    /// The roles given to those, when what is asked for may stay open.
+    pub roles: Vec<RoleAssignmentId>,
 }
 
 /// Somebody with a workspace's token.
@@ -105,22 +115,19 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
 
 /// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
 /// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
-/// (docs/adr/0010-rights-of-this-moment.md).
+/// (docs/adr/0010-rights-of-this-moment.md). What `stays_open` is asked about again with [`still_admitted`].
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
-pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
+pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
     let Identified { user, basis, expires_at, groups: named } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
-        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
-        return Err(Error::Unavailable(detail));
-    };
+    let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == named {
         true => None,
@@ -129,7 +136,12 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted>
             Some(mint(app, &id, &user, &basis.to_string(), None, life).await?)
         }
     };
-    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, groups, renewed })
+    let roles = match stays_open {
+        true => role_assignments::held_for_issuer(&app.store, &id, &groups, app.clock.now()).await?,
+        false => Vec::new(),
+    };
+    let held = Held { groups, roles };
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
 }
 
 async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
@@ -137,21 +149,19 @@ async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<
     Ok(groups.into_iter().map(String::from).collect())
 }
 
-/// Whether somebody who passed may still be connected: as before, and still in every one of `groups`, in which the person
-/// was then.
-pub async fn still_admitted(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    basis: &Basis,
-    groups: &[String],
-) -> bool {
+/// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
+/// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
+pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
     if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
-    groups_of(app, workspace, user).await.is_ok_and(|now| groups.iter().all(|group| now.contains(group)))
+    let groups = groups_of(app, workspace, user).await;
+    if !groups.is_ok_and(|now| held.groups.iter().all(|group| now.contains(group))) {
+        return false;
+    }
+    role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
 }
 
 /// When what a workspace's token is given for ends at the latest.

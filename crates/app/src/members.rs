@@ -11,10 +11,9 @@ use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
 use hexabase_core::plans::Plan;
 use hexabase_core::time::Timestamp;
-use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
 use crate::standing;
@@ -57,11 +56,12 @@ pub async fn add(
     let user = find(&tx, &scope, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
+    let_in(&tx, &scope, &plan, &user, ctx.now).await?;
+    put_into(&tx, &scope, &user, &chosen).await?;
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
-    change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
+    app.change_in(&tx, ctx, &scope, "member.added", user.as_str(), (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let row = workspace_members::list_among(&app.store, &scope, [&user]).await?;
@@ -72,16 +72,9 @@ pub async fn add(
     Ok(added)
 }
 
-/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// Makes a person a member, of the organisation too, if the plan has room. The organisation and the workspace are locked:
 /// people are counted against the plan. Service accounts are not: an organisation has few of them by another limit.
-pub(crate) async fn give_access(
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    plan: &Plan,
-    user: &UserId,
-    chosen: &[GroupId],
-    now: Timestamp,
-) -> Result<()> {
+pub(crate) async fn let_in(tx: &Tx, scope: &WorkspaceScope, plan: &Plan, user: &UserId, now: Timestamp) -> Result<()> {
     if !workspace_members::is_member(tx, scope, user).await? {
         let is_person = !users::people_among(tx, std::slice::from_ref(user)).await?.is_empty();
         if is_person && workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
@@ -93,6 +86,11 @@ pub(crate) async fn give_access(
         organizations::join_through(tx, scope, user, now).await?;
         workspace_members::add(tx, scope, user, now).await?;
     }
+    Ok(())
+}
+
+/// Puts a member into these groups, if a token carries all that the person is in then.
+pub(crate) async fn put_into(tx: &Tx, scope: &WorkspaceScope, user: &UserId, chosen: &[GroupId]) -> Result<()> {
     for group in chosen {
         groups::add_member(tx, scope, group, user).await?;
     }
@@ -101,19 +99,6 @@ pub(crate) async fn give_access(
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    user: &UserId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
 async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
@@ -216,7 +201,7 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     standing::check_administered(&tx, &scope, administered).await?;
     let left = organizations::leave_through(&tx, &scope, user).await?;
     let before = serde_json::json!({ "user": user, "left_organization": left });
-    change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
+    app.change_in(&tx, ctx, &scope, "member.removed", user.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");

@@ -8,6 +8,7 @@ use hexabase_reconcile::{ReconcileError, TenantUser};
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::mint;
+use crate::workspaces::endpoint_of;
 
 /// Seconds such a token lives.
 const LIFE_SECONDS: i64 = 60;
@@ -26,10 +27,7 @@ pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<Tenan
         return Err(Error::Forbidden(detail.to_owned()));
     }
     let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
-        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
-        return Err(Error::Unavailable(detail));
-    };
+    let (endpoint, ca_pem) = endpoint_of(row)?;
     as_person(app, scope.workspace(), scope.user(), &endpoint, &ca_pem).await
 }
 
@@ -50,6 +48,9 @@ pub(crate) fn refusal(error: ReconcileError) -> Error {
     match error {
         ReconcileError::Refused { code: 403, message, .. } => Error::Forbidden(message),
         ReconcileError::Refused { code: 404, message, .. } => Error::conflict("not_ready", message),
+        ReconcileError::Refused { code: 409, message, .. } => {
+            Error::Unavailable(format!("somebody changed it at the same moment, try again: {message}"))
+        }
         ReconcileError::Refused { message, .. } => Error::invalid("rules", message),
         ReconcileError::Unreachable { .. } => {
             tracing::warn!(error = %error, "a workspace's API server does not answer");

@@ -27,3 +27,5 @@ pub mod postgres;
 pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "tenant")]
+pub mod tenant;

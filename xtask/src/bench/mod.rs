@@ -62,7 +62,8 @@ impl Figure {
 
 type Bench = fn(&host::Options) -> Result<Vec<Figure>>;
 
-const BENCHES: &[(&str, Bench)] = &[("workspace", workspace::run), ("identity", identity::run), ("revoke", revoke::run)];
+const BENCHES: &[(&str, Bench)] =
+    &[("workspace", workspace::run), ("identity", identity::run), ("revoke", revoke::run)];
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -79,7 +79,7 @@ fn until_token_ends(host: &Host, workspace: &str, token: &str, begun: Instant) -
         let mut kubectl = cmd::system(&host.tools.kubectl.display().to_string());
         kubectl.args(["--kubeconfig", "/dev/null", "--insecure-skip-tls-verify", "--server", &server]);
         kubectl.args(["--token", token, "auth", "whoami"]).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(kubectl.status().context("cannot start kubectl")?.success())
+        anyhow::Ok(kubectl.status().context("cannot start kubectl")?.success())
     };
     ensure!(ask()?, "the workspace's API server does not believe a good token");
     until(begun, TOKEN, || Ok(!ask()?))

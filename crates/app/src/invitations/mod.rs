@@ -14,7 +14,7 @@ use hexabase_backends::store::invitations::{self, Invitation};
 use hexabase_backends::store::organizations::OrganizationScope;
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Db, StoreError, Tx, Unique, groups, jobs};
-use hexabase_core::groups::GroupNode;
+use hexabase_core::groups::{Forest, GroupNode, check_claim};
 use hexabase_core::ids::{InvitationId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::invitations::{INVITATION_SECONDS, InvitationState, InvitedAddress, InvitedTo, Language, MailState};
 use hexabase_core::names::{GroupName, WorkspaceName};
@@ -249,13 +249,18 @@ async fn choose(tx: &Tx, scope: &OrganizationScope, wanted: &[(String, Vec<Strin
         let workspace = workspaces::scope_for(tx, scope.user(), &id).await?;
         let workspace = workspace.filter(|workspace| workspace.organization() == scope.id()).ok_or_else(not_here)?;
         let row = workspaces::get(tx, &workspace).await?;
-        row.filter(|row| row.desired == Desired::Present).ok_or_else(not_here)?;
+        let row = row.filter(|row| row.desired == Desired::Present).ok_or_else(not_here)?;
         if chosen.iter().any(|place| place.workspace == id) {
             return Err(Error::invalid("workspaces", format!("the workspace \"{text}\" is named twice")));
         }
-        let mut groups = choose_groups(&groups::nodes(tx, &workspace).await?, names)?;
+        let nodes = groups::nodes(tx, &workspace).await?;
+        let mut groups = choose_groups(&nodes, names)?;
         groups.sort();
         groups.dedup();
+        // Whoever is in none of them yet could not accept what no token carries.
+        check_claim(&Forest::new(&nodes).effective(&groups)).map_err(|cause| {
+            Error::LimitReached(format!("in the workspace {} the person would be in {cause}", row.name))
+        })?;
         chosen.push(InvitedTo { workspace: id, groups });
     }
     chosen.sort_by(|one, other| one.workspace.cmp(&other.workspace));

@@ -6,9 +6,12 @@
 mod custom_roles;
 mod desired;
 mod expiry;
+pub(crate) mod follow;
 mod lease;
 mod reconcile_workspace;
 mod send_invitation_mail;
+#[cfg(test)]
+mod stage;
 mod sweep_host;
 mod worker;
 

@@ -44,28 +44,34 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
-    let Wanted { desired, at, expired, next_expiry, pending } = wanted(app, claim, &row).await?;
-    match host.reconcile(&desired).await {
-        Ok(observed) => {
-            store_progress(app, claim, &row, &observed).await?;
-            let settled = match &observed.tenant {
-                Some(tenant) if !pending.is_empty() => custom_roles::settle(app, claim, &row, tenant, &pending).await?,
-                _ => false,
-            };
-            if expired {
-                expiry::forget(app, claim, &row, at).await?;
-            }
-            // What was accepted just now is to be bound; what ends next is to end on time.
-            let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
-            let after = if settled { Duration::ZERO } else { expiry::until(next_expiry, app.clock.now()).min(waiting) };
-            Ok(Outcome::Again(after))
-        }
+    let wanted = wanted(app, claim, &row).await?;
+    match host.reconcile(&wanted.desired).await {
+        Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
             Err(Error::internal(cause))
         }
     }
+}
+
+/// Does what the rows want done about what was found; says when to look again.
+async fn follow_up(
+    app: &App,
+    claim: &Claim,
+    row: &Workspace,
+    wanted: &Wanted,
+    observed: &Observed,
+) -> Result<Duration> {
+    store_progress(app, claim, row, observed).await?;
+    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await?;
+    // A role whose binding may still be there is not over yet.
+    if wanted.expired && observed.has_done(WorkspaceStep::Access) && observed.has_done(WorkspaceStep::Projects) {
+        expiry::forget(app, claim, row, wanted.at).await?;
+    }
+    // What was accepted just now is to be bound; what ends next is to end on time.
+    let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
+    Ok(if settled { Duration::ZERO } else { expiry::until(wanted.next_expiry, app.clock.now()).min(waiting) })
 }
 
 /// Stores what was found, and tells the feed what changed. Nothing is written when nothing changed.

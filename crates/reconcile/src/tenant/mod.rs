@@ -1,7 +1,8 @@
-//! Inside the tenant: one file per step, each with a pure `build`.
+//! Inside the tenant: one file per step, each with a pure `build`; `rights.rs` has what both do with roles and bindings.
 
 pub(crate) mod access;
 pub(crate) mod projects;
+mod rights;
 
 use std::time::Duration;
 

@@ -21,7 +21,8 @@ use crate::tokens::in_a_day;
 
 const EMAIL: &str = "alice@example.test";
 /// Everything that we log, and what libraries say of each request.
-const LOG: &str = "debug,hexabase=trace,hexabase_app=trace,hexabase_backends=trace,hexabase_oidc=trace,hexabase_server=trace";
+const LOG: &str =
+    "debug,hexabase=trace,hexabase_app=trace,hexabase_backends=trace,hexabase_oidc=trace,hexabase_server=trace";
 const PROVIDER_SECRET: &str = "canary-of-the-provider-9d1f4f6c";
 const GITHUB_SECRET: &str = "canary-of-github-57be0c2a";
 const MAIL_PASSWORD: &str = "canary-of-the-mail-server-3b8e";
@@ -49,7 +50,11 @@ impl Canaries {
             let hex = secret.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             [secret.to_vec(), escaped.into_bytes(), STANDARD.encode(secret).into_bytes(), hex.into_bytes()]
         };
-        self.0.iter().filter(|(_, secret)| written(secret).iter().any(|one| holds(one))).map(|(name, _)| *name).collect()
+        self.0
+            .iter()
+            .filter(|(_, secret)| written(secret).iter().any(|one| holds(one)))
+            .map(|(name, _)| *name)
+            .collect()
     }
 }
 
@@ -99,11 +104,8 @@ impl Walk {
         let bytes: [u8; 32] = STANDARD.decode(master.trim())?.try_into().ok().context("the master key is too short")?;
         self.canaries.keep("the master key", bytes)?;
         self.canaries.keep("the master key as written", master.trim())?;
-        for (name, file) in [("the authority's key", "tls/ca.key")] {
-            let pem = std::fs::read_to_string(data.join(file))?;
-            let line = pem.lines().nth(1).context("not PEM")?;
-            self.canaries.keep(name, line)?;
-        }
+        let pem = std::fs::read_to_string(data.join("tls/ca.key"))?;
+        self.canaries.keep("the authority's key", pem.lines().nth(1).context("not PEM")?)?;
         let store = Store::connect(&format!("sqlite://{}", data.join("hexabase.db").display()).parse()?).await?;
         let now = Clock::System.now();
         let keys = Keys::load(&store, &Sealer::new(&bytes, "master")?, now).await?;
@@ -150,7 +152,11 @@ impl Walk {
         let first = tokens.refresh_token.clone().context("no refresh token")?;
         let nobody = self.platform.nobody()?;
         let form = |token: &str| {
-            [("grant_type", "refresh_token".to_owned()), ("client_id", "hxb".to_owned()), ("refresh_token", token.to_owned())]
+            [
+                ("grant_type", "refresh_token".to_owned()),
+                ("client_id", "hxb".to_owned()),
+                ("refresh_token", token.to_owned()),
+            ]
         };
         let sent = form(&first);
         let sent: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -163,7 +169,12 @@ impl Walk {
         let device = device.expect(200)?.json()?;
         self.canaries.keep("a device code", text(&device["device_code"]))?;
         for form in [
-            [("grant_type", "authorization_code"), ("client_id", "hxb"), ("code", IN_A_BODY), ("code_verifier", IN_A_BODY)],
+            [
+                ("grant_type", "authorization_code"),
+                ("client_id", "hxb"),
+                ("code", IN_A_BODY),
+                ("code_verifier", IN_A_BODY),
+            ],
             [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", IN_A_BODY), ("x", IN_A_BODY)],
         ] {
             let refused = nobody.post_form("/oidc/platform/token", &form).await?;
@@ -180,14 +191,18 @@ impl Walk {
         let base = format!("/api/v1/organizations/{organization}");
         let token = json!({ "name": "deploy", "access": "write", "expires_at": in_a_day() });
         let secret = |answer: &Answer| anyhow::Ok(text(&answer.json()?["secret"]));
-        let own = api.send(api.request(reqwest::Method::POST, "/api/v1/me/tokens").header("idempotency-key", "one").json(&token));
+        let own = api.send(
+            api.request(reqwest::Method::POST, "/api/v1/me/tokens").header("idempotency-key", "one").json(&token),
+        );
         self.canaries.keep("an API token", secret(&own.await?.expect(201)?)?)?;
         let reading = json!({ "name": "look", "access": "read", "expires_at": in_a_day() });
         let reading = secret(&api.post("/api/v1/me/tokens", &reading).await?.expect(201)?)?;
-        let refused = self.platform.nobody()?.with_token(&reading).post("/api/v1/organizations", &json!({ "name": "x" })).await?;
+        let refused =
+            self.platform.nobody()?.with_token(&reading).post("/api/v1/organizations", &json!({ "name": "x" })).await?;
         self.refused(&refused)?;
         self.canaries.keep("a reading API token", reading)?;
-        let account = api.post(&format!("{base}/service-accounts"), &json!({ "name": "x" })).await?.expect(201)?.json()?;
+        let account =
+            api.post(&format!("{base}/service-accounts"), &json!({ "name": "x" })).await?.expect(201)?.json()?;
         let path = format!("{base}/service-accounts/{}/tokens", text(&account["id"]));
         self.canaries.keep("a service account's token", secret(&api.post(&path, &token).await?.expect(201)?)?)?;
         let workspace = json!({ "name": "shop", "plan": "standard" });
@@ -218,7 +233,8 @@ impl Walk {
         let nobody = self.platform.nobody()?;
         for path in ["/api/v1/me", "/oidc/platform/authorize", "/sign-in", "/auth/company/callback", "/nowhere"] {
             let token = format!("hxb_{IN_A_HEADER}");
-            let answer = nobody.with_token(token).get(&format!("{path}?access_token={IN_A_QUERY}&state={IN_A_QUERY}")).await?;
+            let answer =
+                nobody.with_token(token).get(&format!("{path}?access_token={IN_A_QUERY}&state={IN_A_QUERY}")).await?;
             self.refusals.push_str(if answer.status >= 400 { &answer.text } else { "" });
         }
         let browser = Browser::new(&self.platform.authority_pem()?)?;
@@ -243,7 +259,8 @@ impl Walk {
         let base = format!("/api/v1/organizations/{}", text(&me["organizations"][0]["organization"]));
         let mut places = Vec::new();
         let paths = ["audit?limit=200", "audit/export", "invitations", "service-accounts", "workspaces", "members"];
-        let own = ["/api/v1/me", "/api/v1/me/audit", "/api/v1/me/sessions", "/api/v1/me/tokens", "/api/v1/me/identities"];
+        let own =
+            ["/api/v1/me", "/api/v1/me/audit", "/api/v1/me/sessions", "/api/v1/me/tokens", "/api/v1/me/identities"];
         for path in paths.map(|path| format!("{base}/{path}")).into_iter().chain(own.map(str::to_owned)) {
             places.push((path.clone(), api.get(&path).await?.expect(200)?.text));
         }

@@ -6,6 +6,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::groups::fill;
 use crate::support::{Person, Platform, items, pass, problem, text};
 
 const WEEK: i64 = 7 * 24 * 3600;
@@ -374,6 +375,29 @@ async fn only_admins_of_the_organization_invite_and_see_whom_it_has_invited() ->
     let events = hexabase_backends::store::events::list_for_user(&store, &bob.id.parse()?, None, 0, 100).await?;
     let event = events.iter().find(|event| event.event.kind == "invitation.created").context("no event")?;
     assert_eq!(event.event.data["address"], "c***@example.test");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_invitation_into_groups_that_no_token_could_carry_is_refused_when_it_is_made() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let shop = alice.workspace("shop").await?;
+    alice.add(&shop, &bob.id, &[]).await?.expect(201)?;
+    let names: Vec<String> = (0..201).map(|number| format!("g{number}")).collect();
+    fill(&platform, &alice, &shop, &names, "").await?;
+    let of = |names: &[String]| json!({ "email": bob.email, "workspaces": [{ "workspace": shop, "groups": names }] });
+    let refused = problem(&invite(&alice, &alice.organization, &of(&names)).await?, 409, "limit_reached");
+    assert!(
+        text(&refused["detail"]).starts_with("in the workspace shop the person would be in 201 groups"),
+        "{refused}"
+    );
+    // What only somebody who is in other groups already cannot accept is told then, and not as a matter of room.
+    let (_, token) = invited(&alice, &alice.organization, of(&names[..199])).await?;
+    let refused = problem(&accept(&bob.api, &token).await?, 409, "limit_reached");
+    let detail = text(&refused["detail"]);
+    assert!(detail.starts_with("the workspace shop cannot take you into these groups:"), "{detail}");
+    assert!(detail.contains("201 groups") && !detail.contains("full"), "{detail}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ mod cast;
 use anyhow::{Result, bail};
 use reqwest::Method;
 
-use self::cast::{Cast, Caller, Standing};
+use self::cast::{Caller, Cast, Standing};
 use crate::strangers::{Ids, operations};
 
 /// What an operation asks of whoever calls it.

@@ -185,7 +185,10 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
-        Ok(Store::connect(&self.database().parse()?).await?)
+        match &self.folder.database {
+            Some(database) => database.reconnect().await,
+            None => Ok(Store::connect(&self.database().parse()?).await?),
+        }
     }
 
     /// Where its database is, for who wants to change it behind the platform's back.

@@ -173,8 +173,7 @@ impl Cast {
         Ok(match (method.as_str(), last) {
             ("DELETE", "{session}") => {
                 let person = self.person(caller)?;
-                let tokens =
-                    person.browser.tokens(&self.platform.issuer("platform"), "hxb", &person.email).await?;
+                let tokens = person.browser.tokens(&self.platform.issuer("platform"), "hxb", &person.email).await?;
                 Ids { session: text(&claims(&tokens.access_token)?["sid"]), ..ids }
             }
             ("DELETE", "{token}") if path.starts_with("/me") => {
@@ -237,13 +236,9 @@ impl Cast {
         let (user, workspace) = (self.alice.id.parse()?, self.own.workspace.parse()?);
         let scope = workspaces::scope_for(&tx, &user, &workspace).await?.context("no scope")?;
         let name = self.name("role");
-        let id = RoleId::from_parts(self.platform.clock.now(), u128::from(self.made.get()) + 7);
-        let new = NewRole {
-            id,
-            project_id: project.map(str::parse).transpose()?,
-            name: name.parse()?,
-            rules: Vec::new(),
-        };
+        let id = RoleId::from_parts(self.platform.clock.now(), u64::from(self.made.get()) + 7);
+        let new =
+            NewRole { id, project_id: project.map(str::parse).transpose()?, name: name.parse()?, rules: Vec::new() };
         roles::insert(&tx, &scope, &new, self.platform.clock.now()).await?;
         tx.commit().await?;
         Ok(new.id.to_string())
@@ -260,7 +255,8 @@ impl Cast {
 
     fn person(&self, caller: &Caller) -> Result<&Person> {
         let mut all = self.people.iter().chain([&self.alice]);
-        all.find(|person| person.api.token() == caller.api.token()).with_context(|| format!("{} is no person", caller.name))
+        all.find(|person| person.api.token() == caller.api.token())
+            .with_context(|| format!("{} is no person", caller.name))
     }
 
     /// Asks; of an answer that goes on for ever only the status is taken.
@@ -279,11 +275,13 @@ impl Cast {
             return Ok(Answer { status, headers, text: String::new() });
         }
         let body = body.map(|body| self.body(path, method, body));
-        caller.api.send(match &body {
-            Some(body) => request.json(body),
-            None => request,
-        })
-        .await
+        caller
+            .api
+            .send(match &body {
+                Some(body) => request.json(body),
+                None => request,
+            })
+            .await
     }
 
     /// The body of an operation, about things that are there.
