@@ -92,6 +92,12 @@ impl Walk {
                 let token = make_token(&person.api, &tokens, json!({})).await?.id;
                 (Ids { token, ..ids }, body)
             }
+            ("DELETE", _) if last == "{project}" => {
+                // Roles given there would go with it, each with its own record.
+                let made =
+                    person.api.post(&format!("{base}/projects"), &json!({ "name": "gone" })).await?.expect(201)?;
+                (Ids { project: text(&made.json()?["id"]), ..ids }, body)
+            }
             ("DELETE", _) if last == "{group}" => {
                 let made = person.api.post(&format!("{base}/groups"), &json!({ "name": "gone" })).await?.expect(201)?;
                 (Ids { group: text(&made.json()?["id"]), ..ids }, body)

@@ -44,7 +44,7 @@ pub(super) struct Caller {
     pub(super) name: &'static str,
     pub(super) standing: Standing,
     pub(super) is_token: bool,
-    api: Http,
+    pub(super) api: Http,
     /// The person's own identity.
     identity: Option<String>,
 }
@@ -164,8 +164,19 @@ impl Cast {
         Ids { identity, ..self.own.clone() }
     }
 
-    /// The same, with something new where the operation takes it away.
-    pub(super) async fn target(&self, method: &Method, path: &str, caller: &Caller) -> Result<Ids> {
+    /// The same, with something new where the operation takes it away; and a token for it, where the caller's is for what
+    /// would be taken away.
+    pub(super) async fn target(&self, method: &Method, path: &str, caller: &Caller) -> Result<(Ids, Option<Http>)> {
+        if path == "/workspaces/{workspace}" && *method == Method::DELETE && caller.standing.bound {
+            let workspace = self.alice.workspace(&self.name("gone")).await?;
+            let made = make_token(&self.alice.api, TOKENS, json!({ "workspace": workspace })).await?;
+            let api = self.platform.nobody().with_token(made.secret);
+            return Ok((Ids { workspace, ..self.ids_of(caller) }, Some(api)));
+        }
+        Ok((self.fresh(method, path, caller).await?, None))
+    }
+
+    async fn fresh(&self, method: &Method, path: &str, caller: &Caller) -> Result<Ids> {
         let ids = self.ids_of(caller);
         let (workspace, organization) = (&self.own.workspace, &self.own.organization);
         let last = path.rsplit('/').next().unwrap_or_default();
@@ -262,26 +273,24 @@ impl Cast {
     /// Asks; of an answer that goes on for ever only the status is taken.
     pub(super) async fn ask(
         &self,
-        caller: &Caller,
+        api: &Http,
         method: &Method,
         path: &str,
         ids: &Ids,
         body: Option<&Value>,
     ) -> Result<Answer> {
-        let request = caller.api.request(method.clone(), &format!("/api/v1{}", ids.fill(path)));
+        let request = api.request(method.clone(), &format!("/api/v1{}", ids.fill(path)));
         if path == "/events" {
             let response = request.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             return Ok(Answer { status, headers, text: String::new() });
         }
         let body = body.map(|body| self.body(path, method, body));
-        caller
-            .api
-            .send(match &body {
-                Some(body) => request.json(body),
-                None => request,
-            })
-            .await
+        api.send(match &body {
+            Some(body) => request.json(body),
+            None => request,
+        })
+        .await
     }
 
     /// The body of an operation, about things that are there.
