@@ -1,4 +1,4 @@
-//! What an API token may be used for.
+//! What an API token may be used for, and what tokens of Kubernetes' own ServiceAccounts there are.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,16 @@ words! {
         Read = "read",
         /// It may look and change.
         Write = "write",
+    }
+}
+
+words! {
+    /// How somebody came by a token of a ServiceAccount inside a workspace.
+    ServiceAccountTokenKind, "kind of token" {
+        /// Asked for; it lives for a time, and Kubernetes keeps nothing of it.
+        TokenRequest = "token_request",
+        /// Written into a Secret by Kubernetes; it lives as long as that.
+        Secret = "secret",
     }
 }
 

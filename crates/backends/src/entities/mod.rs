@@ -14,6 +14,7 @@ pub(crate) mod operations;
 pub(crate) mod organizations;
 pub(crate) mod projects;
 pub(crate) mod roles;
+pub(crate) mod service_account_tokens;
 pub(crate) mod sessions;
 pub(crate) mod users;
 pub(crate) mod workspaces;

@@ -26,6 +26,7 @@ pub mod projects;
 pub mod refresh_tokens;
 pub mod role_assignments;
 pub mod roles;
+pub mod service_account_tokens;
 pub mod service_accounts;
 pub mod sessions;
 pub mod settings;

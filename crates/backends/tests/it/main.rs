@@ -17,6 +17,7 @@ mod projects;
 mod roles;
 mod scenery;
 mod seal;
+mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod signing_keys;

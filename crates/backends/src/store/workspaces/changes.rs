@@ -13,7 +13,7 @@ use super::{Desired, Workspace, WorkspaceScope, read};
 use crate::entities::workspaces::workspace;
 use crate::store::db::{self, Connection};
 use crate::store::organizations::{self, OrganizationScope};
-use crate::store::{StoreError, Tx, projects, workspace_members};
+use crate::store::{StoreError, Tx, projects, service_account_tokens, workspace_members};
 
 /// A workspace to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,9 +149,9 @@ pub struct Departed {
     pub left_organization: Vec<UserId>,
 }
 
-/// Notes that nothing of the workspace is left on the host: frees its name and those of its projects, and ends everybody's
-/// membership in it, and with the last workspace in its organisation. The row stays as a record for the organisation's
-/// admins.
+/// Notes that nothing of the workspace is left on the host: frees its name and those of its projects, forgets which tokens its
+/// Kubernetes gave out, and ends everybody's membership in it, and with the last workspace in its organisation. The row stays as
+/// a record for the organisation's admins.
 ///
 /// [`StoreError::Stale`] when the deletion was not asked for, or is over already.
 pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<Departed, StoreError> {
@@ -168,6 +168,7 @@ pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timest
         .filter(workspace::Column::DeletedAt.is_null());
     changed(tx, update).await?;
     projects::set_all_deleted(tx, id, now).await?;
+    service_account_tokens::forget_all(tx, id).await?;
     let row = super::load_for_job(tx, id).await?.ok_or(StoreError::Stale)?;
     let members = workspace_members::remove_all(tx, id).await?;
     let left_organization = organizations::leave_all(tx, &row.organization_id, &members).await?;

@@ -1,0 +1,105 @@
+//! For which ServiceAccounts inside a workspace people were given tokens, as the gateway saw it. The tokens are kept nowhere.
+
+use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_core::time::Timestamp;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, Select};
+
+use super::column::{Table, time};
+use super::db::{Connection, Db};
+use super::workspaces::WorkspaceScope;
+use super::{StoreError, Tx};
+use crate::entities::service_account_tokens::tokens_given as given;
+
+const TABLE: Table = Table("service_account_tokens");
+
+/// That a person was given tokens of a ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokensGiven {
+    /// The person.
+    pub user_id: UserId,
+    /// The namespace.
+    pub namespace: String,
+    /// The ServiceAccount in it.
+    pub service_account: String,
+    /// When the first was given.
+    pub first_at: Timestamp,
+    /// When the last was given.
+    pub last_at: Timestamp,
+}
+
+fn read(model: given::Model) -> Result<TokensGiven, StoreError> {
+    Ok(TokensGiven {
+        user_id: TABLE.parse("user_id", &model.user_id)?,
+        namespace: model.namespace,
+        service_account: model.service_account,
+        first_at: time(model.first_at),
+        last_at: time(model.last_at),
+    })
+}
+
+fn of_workspace(scope: &WorkspaceScope) -> Select<given::Entity> {
+    given::Entity::find().filter(given::Column::WorkspaceId.eq(scope.workspace().as_str()))
+}
+
+/// Notes that a person was given a token, for the gateway.
+pub async fn note_for_issuer(
+    tx: &Tx,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    namespace: &str,
+    service_account: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let model = given::Model {
+        workspace_id: workspace.to_string(),
+        user_id: user.to_string(),
+        namespace: namespace.to_owned(),
+        service_account: service_account.to_owned(),
+        first_at: now.as_micros(),
+        last_at: now.as_micros(),
+    };
+    use given::Column::{LastAt, Namespace, ServiceAccount, UserId as User, WorkspaceId as Workspace};
+    let over = OnConflict::columns([Workspace, User, Namespace, ServiceAccount]).update_columns([LastAt]).to_owned();
+    given::Entity::insert(model.into_active_model()).on_conflict(over).exec_without_returning(tx.conn()).await?;
+    Ok(())
+}
+
+/// What this person, or else anybody, was given in the workspace, by namespace and ServiceAccount.
+pub async fn list(db: &impl Db, scope: &WorkspaceScope, user: Option<&UserId>) -> Result<Vec<TokensGiven>, StoreError> {
+    // Not cut off at a page: a token that is left out is one that nobody ends.
+    let mut query = of_workspace(scope);
+    if let Some(user) = user {
+        query = query.filter(given::Column::UserId.eq(user.as_str()));
+    }
+    let query = query
+        .order_by_asc(given::Column::Namespace)
+        .order_by_asc(given::Column::ServiceAccount)
+        .order_by_asc(given::Column::UserId);
+    query.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// Of how many ServiceAccounts the person was given tokens.
+pub async fn count(db: &impl Db, scope: &WorkspaceScope, user: &UserId) -> Result<u64, StoreError> {
+    Ok(of_workspace(scope).filter(given::Column::UserId.eq(user.as_str())).count(db.conn()).await?)
+}
+
+/// Forgets tokens that have ended; `false`, and nothing forgotten, when another was given since this was read.
+pub async fn forget(tx: &Tx, scope: &WorkspaceScope, ended: &TokensGiven) -> Result<bool, StoreError> {
+    let removed = given::Entity::delete_many()
+        .filter(given::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(given::Column::UserId.eq(ended.user_id.as_str()))
+        .filter(given::Column::Namespace.eq(ended.namespace.as_str()))
+        .filter(given::Column::ServiceAccount.eq(ended.service_account.as_str()))
+        .filter(given::Column::LastAt.eq(ended.last_at.as_micros()))
+        .exec(tx.conn())
+        .await?;
+    Ok(removed.rows_affected > 0)
+}
+
+/// Forgets everything of a workspace, which is gone.
+pub(super) async fn forget_all(tx: &Tx, workspace: &WorkspaceId) -> Result<(), StoreError> {
+    let all = given::Entity::delete_many().filter(given::Column::WorkspaceId.eq(workspace.as_str()));
+    all.exec(tx.conn()).await?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+use hexabase_backends::store::service_account_tokens::{self as tokens, TokensGiven};
+use hexabase_backends::store::workspaces;
+use hexabase_core::ids::UserId;
+use hexabase_testkit::on_both_engines;
+use serde_json::json;
+
+use crate::scenery::{add_organization, add_person, add_workspace, now};
+
+fn given(user: &UserId, namespace: &str, service_account: &str, first: i64, last: i64) -> TokensGiven {
+    TokensGiven {
+        user_id: user.clone(),
+        namespace: namespace.to_owned(),
+        service_account: service_account.to_owned(),
+        first_at: now().plus_seconds(first),
+        last_at: now().plus_seconds(last),
+    }
+}
+
+on_both_engines! {
+    async fn a_person_and_a_service_account_come_to_one_row_with_the_first_time_and_the_last(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let (ada, bob) = (scope.user().clone(), add_person(&store, "Bob").await?);
+        let times = [(&bob, "robot", 1), (&bob, "default", 2), (&ada, "robot", 3), (&bob, "robot", 4)];
+        for (user, account, seconds) in times {
+            let tx = store.begin().await?;
+            let now = now().plus_seconds(seconds);
+            tokens::note_for_issuer(&tx, scope.workspace(), user, "web", account, now).await?;
+            tx.commit().await?;
+        }
+        let of_bob = [given(&bob, "web", "default", 2, 2), given(&bob, "web", "robot", 1, 4)];
+        assert_eq!(tokens::list(&*store, &scope, Some(&bob)).await?, of_bob);
+        assert_eq!(tokens::count(&*store, &scope, &bob).await?, 2);
+        assert_eq!(tokens::list(&*store, &scope, Some(&ada)).await?, [given(&ada, "web", "robot", 3, 3)]);
+        assert_eq!(tokens::list(&*store, &scope, None).await?.len(), 3);
+    }
+
+    async fn what_was_given_since_it_was_read_is_not_forgotten(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let ada = scope.user().clone();
+        let tx = store.begin().await?;
+        tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now()).await?;
+        tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now().plus_seconds(1)).await?;
+        assert!(!tokens::forget(&tx, &scope, &given(&ada, "web", "robot", 0, 0)).await?);
+        let read = tokens::list(&tx, &scope, Some(&ada)).await?;
+        assert_eq!(read, [given(&ada, "web", "robot", 0, 1)]);
+        assert!(tokens::forget(&tx, &scope, &read[0]).await? && !tokens::forget(&tx, &scope, &read[0]).await?);
+        tx.commit().await?;
+        assert_eq!(tokens::list(&*store, &scope, None).await?, []);
+    }
+
+    async fn another_workspace_knows_nothing_of_it_and_one_that_goes_takes_its_own_along(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let bank = add_workspace(&store, &organization, "bank").await?;
+        let ada = shop.user().clone();
+        let tx = store.begin().await?;
+        for scope in [&shop, &bank] {
+            tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now()).await?;
+        }
+        assert!(tokens::forget(&tx, &shop, &given(&ada, "web", "robot", 0, 0)).await?);
+        assert_eq!(tokens::list(&tx, &shop, None).await?, []);
+        assert_eq!(tokens::list(&tx, &bank, None).await?.len(), 1);
+        tokens::note_for_issuer(&tx, shop.workspace(), &ada, "web", "robot", now()).await?;
+        workspaces::request_deletion(&tx, &bank, now()).await?;
+        workspaces::set_deleted(&tx, bank.workspace(), &json!({}), now()).await?;
+        assert_eq!(tokens::list(&tx, &bank, None).await?, []);
+        assert_eq!(tokens::list(&tx, &shop, None).await?.len(), 1);
+        tx.commit().await?;
+    }
+
+    async fn many_tokens_at_once_are_all_noted(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let mut writers = Vec::new();
+        for number in 0..20_i64 {
+            let (store, scope) = ((*store).clone(), scope.clone());
+            writers.push(tokio::spawn(async move {
+                let tx = store.begin().await?;
+                let (account, now) = (format!("robot-{}", number % 2), now().plus_seconds(number));
+                tokens::note_for_issuer(&tx, scope.workspace(), scope.user(), "web", &account, now).await?;
+                tx.commit().await
+            }));
+        }
+        for writer in writers {
+            writer.await??;
+        }
+        assert_eq!(tokens::count(&*store, &scope, scope.user()).await?, 2);
+    }
+}
