@@ -113,7 +113,25 @@ impl Cluster {
         namespace: Option<&str>,
         selector: &str,
     ) -> Result<Vec<ObjectMeta>, ReconcileError> {
-        let parameters = ListParams::default().labels(selector);
+        self.metadata(kind, namespace, ListParams::default().labels(selector), selector).await
+    }
+
+    /// The metadata of all objects, in all namespaces, of whose fields a selector such as `type=Opaque` holds.
+    pub(crate) async fn list_metadata_by_field(
+        &self,
+        kind: Kind,
+        selector: &str,
+    ) -> Result<Vec<ObjectMeta>, ReconcileError> {
+        self.metadata(kind, None, ListParams::default().fields(selector), selector).await
+    }
+
+    async fn metadata(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        parameters: ListParams,
+        selector: &str,
+    ) -> Result<Vec<ObjectMeta>, ReconcileError> {
         match self.api(kind, namespace).list_metadata(&parameters).await {
             Ok(list) => Ok(list.items.into_iter().map(|object| object.metadata).collect()),
             Err(Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
@@ -196,6 +214,11 @@ pub(crate) async fn in_parallel<T>(
     calls: Vec<BoxFuture<'_, Result<T, ReconcileError>>>,
 ) -> Result<Vec<T>, ReconcileError> {
     stream::iter(calls).buffered(PARALLEL).try_collect().await
+}
+
+/// Makes the calls, several at a time, and gives what came of each, in order.
+pub(crate) async fn all_of<T>(calls: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    stream::iter(calls).buffered(PARALLEL).collect().await
 }
 
 /// Makes the calls, several at a time. An object that is refused is told of, the first one in words, and keeps none of the

@@ -15,7 +15,7 @@ use crate::host::{authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
 use crate::settings::{EndpointMode, HostSettings, Peer};
-use crate::tenant::{access, projects};
+use crate::tenant::{access, makers, projects};
 
 fn custom_roles() -> Vec<CustomRole> {
     let rules: Vec<Rule> = serde_json::from_value(json!([
@@ -110,6 +110,7 @@ fn files() -> Vec<(&'static str, String)> {
         ("values.yaml", yaml(&values::build(&settings, &names, &own))),
         ("values-node-port.yaml", yaml(&values::build(&open, &names, &own))),
         ("access.yaml", objects(&[roles, bindings].concat())),
+        ("makers.yaml", objects(makers::build().as_flattened())),
         ("project.yaml", objects(&project)),
     ]
 }

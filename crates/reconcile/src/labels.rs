@@ -9,6 +9,8 @@ pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub(crate) const WORKSPACE: &str = "hexabase.ai/workspace";
 pub(crate) const ORGANIZATION: &str = "hexabase.ai/organization";
 pub(crate) const PROJECT: &str = "hexabase.ai/project";
+/// Annotation inside a tenant: who made a Secret with a token.
+pub(crate) const CREATED_BY: &str = "hexabase.ai/created-by";
 /// Says that an object comes from the chart, and may be pruned when the chart no longer has it.
 pub(crate) const PART: &str = "hexabase.ai/part";
 pub(crate) const PART_CHART: &str = "virtual-cluster";

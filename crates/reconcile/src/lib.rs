@@ -5,7 +5,8 @@
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
-//! a person's token ─► TenantUser      ─► tenant: what that person may do, and roles made with that person's rights
+//! a person's token ─► TenantUser      ─► tenant: what that person may do, roles made with that person's rights, tokens of
+//!                                        ServiceAccounts listed and ended
 //! ```
 //!
 //! Invariants: every call reads state and may be repeated at any time by any worker that holds the newest fence; no call
@@ -41,4 +42,4 @@ pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
-pub use tenant_user::{Question, RolePlace, TenantUser, Verdict};
+pub use tenant_user::{Question, Renewed, RolePlace, TenantUser, TokenSecret, Verdict};

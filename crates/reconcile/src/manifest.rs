@@ -47,6 +47,10 @@ kinds! {
     IngressClass: "networking.k8s.io", "v1", "ingressclasses", cluster;
     StorageClass: "storage.k8s.io", "v1", "storageclasses", cluster;
     PriorityClass: "scheduling.k8s.io", "v1", "priorityclasses", cluster;
+    MutatingAdmissionPolicy:
+        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", cluster;
+    MutatingAdmissionPolicyBinding:
+        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", cluster;
     ValidatingAdmissionPolicy:
         "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", cluster;
     ValidatingAdmissionPolicyBinding:

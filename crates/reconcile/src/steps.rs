@@ -16,7 +16,7 @@ use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
 use crate::status::{Observed, Progress};
-use crate::tenant::{access, projects};
+use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied.
 const POLICIES_HOLD: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ impl Host {
         };
         ledger.record(WorkspaceStep::ApiServer, Progress::Done);
         ledger.tenant = Some(tenant.endpoint);
-        tenant_side(&tenant.cluster, desired, &mut ledger).await;
+        tenant_side(&tenant.cluster, desired, &self.settings.kubernetes_tag, &mut ledger).await;
         Ok(ledger.finish())
     }
 
@@ -146,9 +146,11 @@ impl Host {
 }
 
 /// The steps inside the tenant.
-async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, ledger: &mut Ledger) {
+async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_tag: &str, ledger: &mut Ledger) {
     let bindings = access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await;
-    let access = match tolerate(bindings).unwrap_or_else(|wait| wait) {
+    let bindings = tolerate(bindings).unwrap_or_else(|wait| wait);
+    let policies = tolerate(makers::progress(tenant, kubernetes_tag).await).unwrap_or_else(|wait| wait);
+    let access = match bindings.and(policies) {
         Progress::Done => tolerate(access::proof(tenant, desired.proof.as_ref()).await).unwrap_or_else(|wait| wait),
         wait => wait,
     };

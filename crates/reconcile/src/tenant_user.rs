@@ -3,6 +3,8 @@
 //! Every call carries the person's own token and nothing else, so that the tenant's RBAC decides, its check against
 //! giving away more than one has included.
 
+mod service_accounts;
+
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
@@ -22,6 +24,8 @@ use crate::host::api_server::SERVER_NAME;
 use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
+
+pub use self::service_accounts::{Renewed, TokenSecret};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";

@@ -52,6 +52,8 @@ const AUDITED: [Resources; 14] = [
     (
         "admissionregistration.k8s.io",
         &[
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
             "mutatingwebhookconfigurations",
             "validatingadmissionpolicies",
             "validatingadmissionpolicybindings",

@@ -84,7 +84,7 @@ pub(crate) fn configuration(desired: &DesiredWorkspace, kubernetes_tag: &str) ->
 }
 
 /// The minor version in a tag such as `v1.35.4`.
-fn minor(tag: &str) -> Option<u32> {
+pub(crate) fn minor(tag: &str) -> Option<u32> {
     tag.trim_start_matches('v').split('.').nth(1).and_then(|minor| minor.parse().ok())
 }
 

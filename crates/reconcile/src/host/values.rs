@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::host::authentication;
 use crate::labels::Names;
 use crate::settings::{EndpointMode, HostSettings};
+use crate::tenant::makers;
 
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
@@ -23,9 +24,7 @@ pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String,
             "distro": { "k8s": {
                 "image": { "tag": settings.kubernetes_tag },
                 "imagePullPolicy": "IfNotPresent",
-                "apiServer": {
-                    "extraArgs": [format!("--authentication-config={FOLDER}/{}", authentication::KEY)],
-                },
+                "apiServer": { "extraArgs": api_server_args(settings) },
                 // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds.
                 "resources": { "limits": { "cpu": "2", "memory": "256Mi" } },
             } },
@@ -67,6 +66,13 @@ pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String,
         },
         "telemetry": { "enabled": false },
     })
+}
+
+/// None of these is among vCluster's own, which would lose its value to ours.
+fn api_server_args(settings: &HostSettings) -> Vec<String> {
+    let mut args = vec![format!("--authentication-config={FOLDER}/{}", authentication::KEY)];
+    args.extend(makers::api_server_args(&settings.kubernetes_tag).iter().map(|arg| (*arg).to_owned()));
+    args
 }
 
 fn coredns(settings: &HostSettings) -> Value {

@@ -1,8 +1,10 @@
-//! Inside the tenant: one file per step, each with a pure `build`; `rights.rs` has what both do with roles and bindings.
+//! Inside the tenant: one file per step, or part of one, each with a pure `build`; `rights.rs` has what all do with roles,
+//! policies and bindings.
 
 pub(crate) mod access;
+pub(crate) mod makers;
 pub(crate) mod projects;
-mod rights;
+pub(crate) mod rights;
 
 use std::time::Duration;
 

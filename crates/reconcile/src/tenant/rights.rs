@@ -1,4 +1,5 @@
-//! The platform's roles and bindings in a tenant: what is there of them, what has to go, what is to be made true.
+//! The platform's roles and bindings in a tenant: what is there of them, what has to go, what is to be made true. Its policies
+//! and theirs are kept in the same way.
 //!
 //! What nobody wants goes first, and one object that is refused holds up none of the others, so that a right which was taken
 //! away does not live on for somebody else's sake. Of what is as it should be, nothing is written.
@@ -19,7 +20,7 @@ use crate::tenant::owned;
 /// How the names of everything that the platform makes here begin.
 const NAMES: [&str; 2] = ["hexabase:", "hexabase-custom-"];
 
-/// Roles and bindings of one kind each, in all namespaces, as they were found.
+/// Roles (or policies) and bindings of one kind each, in all namespaces, as they were found.
 pub(crate) struct Rights {
     roles: Found,
     bindings: Found,
@@ -85,7 +86,7 @@ impl Found {
         let surplus = here.map(|(_, name)| name.as_str()).filter(|name| !wanted.contains(name));
         let calls = surplus.map(|name| {
             tracing::info!(object.kind = self.kind.as_str(), object.name = name, "deletes what nobody wants");
-            remove(tenant, self.kind, namespace, name).boxed()
+            remove(tenant, self.kind, namespace, name, None).boxed()
         });
         each(calls.collect()).await
     }
@@ -108,7 +109,7 @@ fn is_as_wanted(found: &DynamicObject, wanted: &Manifest) -> bool {
         found.map(String::as_str) == value.as_str()
     });
     let same = |field: &str| present(&found.data, field) == present(&wanted.json, field);
-    labelled && ["rules", "aggregationRule", "roleRef", "subjects"].into_iter().all(same)
+    labelled && ["rules", "aggregationRule", "roleRef", "subjects", "spec"].into_iter().all(same)
 }
 
 fn present<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
@@ -124,7 +125,7 @@ async fn make(tenant: &Cluster, manifest: &Manifest) -> Result<Progress, Reconci
         applied => present(&applied?.data, "aggregationRule").is_some(),
     };
     if bent {
-        match remove(tenant, manifest.kind, manifest.namespace.as_deref(), &manifest.name).await? {
+        match remove(tenant, manifest.kind, manifest.namespace.as_deref(), &manifest.name, None).await? {
             Progress::Done => drop(tenant.apply(manifest).await?),
             wait => return Ok(wait),
         }
@@ -133,19 +134,36 @@ async fn make(tenant: &Cluster, manifest: &Manifest) -> Result<Progress, Reconci
 }
 
 /// Deletes an object. RBAC goes by an object that is being deleted as by any other, so what somebody's finalizer keeps would
-/// go on giving rights: it is taken off.
-async fn remove(tenant: &Cluster, kind: Kind, namespace: Option<&str>, name: &str) -> Result<Progress, ReconcileError> {
-    if !tenant.delete(kind, namespace, name, None).await? || tenant.get(kind, namespace, name).await?.is_none() {
+/// go on giving rights: it is taken off. With a `uid`, one that was made anew meanwhile counts as gone.
+pub(crate) async fn remove(
+    tenant: &Cluster,
+    kind: Kind,
+    namespace: Option<&str>,
+    name: &str,
+    uid: Option<&str>,
+) -> Result<Progress, ReconcileError> {
+    if !tenant.delete(kind, namespace, name, None).await? || !is_there(tenant, kind, namespace, name, uid).await? {
         return Ok(Progress::Done);
     }
     match tenant.merge(kind, namespace, name, &json!({ "metadata": { "finalizers": null } })).await {
         Err(error) if error.is(404) => {}
         other => other?,
     }
-    match tenant.get(kind, namespace, name).await? {
-        None => Ok(Progress::Done),
-        Some(_) => Ok(Progress::wait(500, format!("delete {} {name}: it is still there", kind.as_str()))),
+    match is_there(tenant, kind, namespace, name, uid).await? {
+        false => Ok(Progress::Done),
+        true => Ok(Progress::wait(500, format!("delete {} {name}: it is still there", kind.as_str()))),
     }
+}
+
+async fn is_there(
+    tenant: &Cluster,
+    kind: Kind,
+    namespace: Option<&str>,
+    name: &str,
+    uid: Option<&str>,
+) -> Result<bool, ReconcileError> {
+    let found = tenant.get(kind, namespace, name).await?;
+    Ok(found.is_some_and(|found| uid.is_none_or(|uid| found.metadata.uid.as_deref() == Some(uid))))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::support::{
 };
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+const MUTATION: &str = "admissionregistration.k8s.io/v1beta1";
 const HOST_KINDS: [(&str, &str); 10] = [
     ("v1", "ResourceQuota"),
     ("v1", "LimitRange"),
@@ -26,7 +28,9 @@ const HOST_KINDS: [(&str, &str); 10] = [
     (RBAC, "RoleBinding"),
     ("v1", "Namespace"),
 ];
-const TENANT_KINDS: [(&str, &str); 6] = [
+const TENANT_KINDS: [(&str, &str); 8] = [
+    (MUTATION, "MutatingAdmissionPolicy"),
+    (ADMISSION, "ValidatingAdmissionPolicy"),
     (RBAC, "ClusterRole"),
     (RBAC, "ClusterRoleBinding"),
     ("v1", "Namespace"),
@@ -190,6 +194,11 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
     let aggregation = json!({ "aggregationRule": { "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] } });
     replace(inside, RBAC, "ClusterRole", None, "hexabase:workspace-admin", aggregation).await;
 
+    let ignored = json!({ "spec": { "failurePolicy": "Ignore" } });
+    replace(inside, MUTATION, "MutatingAdmissionPolicy", None, "hexabase-token-makers", ignored).await;
+    let checks = objects(inside, ADMISSION, "ValidatingAdmissionPolicyBinding", None);
+    checks.delete("hexabase-token-makers-are-true", &delete).await.unwrap();
+
     let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
     let name = "hexabase:workspace-viewer:WorkspaceMembers";
     bindings.delete(name, &delete).await.unwrap();
@@ -223,6 +232,11 @@ async fn repaired(client: &Client, inside: &Client, place: &str) {
     let admin = roles.get("hexabase:workspace-admin").await.unwrap();
     assert_eq!(admin.data.get("aggregationRule"), None);
     assert!(admin.data["rules"].to_string().contains("deletecollection"));
+
+    let marks = objects(inside, MUTATION, "MutatingAdmissionPolicy", None).get("hexabase-token-makers").await.unwrap();
+    assert_eq!(marks.data["spec"]["failurePolicy"], "Fail");
+    let checks = objects(inside, ADMISSION, "ValidatingAdmissionPolicyBinding", None);
+    checks.get("hexabase-token-makers-are-true").await.unwrap();
 
     let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
     assert!(bindings.get_opt("extra").await.unwrap().is_none());

@@ -9,7 +9,7 @@ use super::*;
 use crate::connection::Host;
 use crate::desired::{CustomRole, DesiredProject, ProjectGrant, ProjectLimits};
 use crate::settings::HostSettings;
-use crate::tenant::{access, projects};
+use crate::tenant::{access, makers, projects};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
@@ -184,6 +184,33 @@ async fn what_the_platform_wrote_goes_also_without_its_label_and_nothing_else_do
     server.put(&path, object);
     access::progress(&tenant, &wanted(), &[]).await.unwrap();
     assert_eq!(server.get(&path).unwrap()["metadata"]["labels"][MANAGED_BY], MANAGER);
+}
+
+#[tokio::test]
+async fn the_policies_that_mark_tokens_are_written_when_they_differ_and_not_otherwise() {
+    let (older, old) = tenant().await;
+    let (server, tenant) = tenant().await;
+    assert_eq!(makers::progress(&old, "v1.33.1").await.unwrap(), Progress::Done);
+    assert_eq!(older.writes(), 0, "what it does not serve is not asked of it");
+    assert_eq!(makers::progress(&tenant, "v1.35.4").await.unwrap(), Progress::Done);
+    assert_eq!(server.writes(), 4);
+    makers::progress(&tenant, "v1.35.4").await.unwrap();
+    assert_eq!(server.writes(), 4);
+
+    let policies = "/apis/admissionregistration.k8s.io";
+    let mark = format!("{policies}/v1beta1/mutatingadmissionpolicies/hexabase-token-makers");
+    let checked = format!("{policies}/v1/validatingadmissionpolicybindings/hexabase-token-makers-are-true");
+    let made = server.get(&mark).unwrap();
+    let mut bent = made.clone();
+    bent["spec"]["matchConditions"][1]["expression"] = json!("false");
+    bent["metadata"]["labels"] = json!({});
+    server.put(&mark, bent);
+    server.remove(&checked);
+    makers::progress(&tenant, "v1.35.4").await.unwrap();
+    let restored = server.get(&mark).unwrap();
+    assert_eq!((&restored["spec"], &restored["metadata"]["labels"]), (&made["spec"], &made["metadata"]["labels"]));
+    assert!(server.get(&checked).is_some());
+    assert_eq!(server.writes(), 6);
 }
 
 #[test]

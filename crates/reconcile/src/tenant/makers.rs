@@ -1,0 +1,149 @@
+//! Step 6, second part: policies by which Kubernetes writes down who makes a Secret that holds a token. It does not say so by
+//! itself, and such a token outlives its maker's access.
+//!
+//! One policy marks, another one refuses marks that are not true: also a token without one, should the first have been bent.
+//! Kubernetes lets no policy protect policies, so these are restored when somebody edits them, as roles are.
+
+use serde_json::{Value, json};
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::host::authentication::{PREFIX, minor};
+use crate::labels::CREATED_BY;
+use crate::manifest::{Kind, Manifest};
+use crate::status::Progress;
+use crate::tenant::labels;
+use crate::tenant::rights::Rights;
+
+/// The type of a Secret for which Kubernetes makes a token. It never changes.
+pub(crate) const TOKEN_SECRET: &str = "kubernetes.io/service-account-token";
+/// How the names of the platform's people begin, as Kubernetes knows them.
+const PEOPLE: &str = "hexabase:usr-";
+const MARK: &str = "hexabase-token-makers";
+const CHECK: &str = "hexabase-token-makers-are-true";
+/// Since this minor version Kubernetes has policies that change objects. Up to 1.35 they are off.
+const SINCE: u32 = 34;
+
+/// What the API server has to be told, and that the policies can be there, in a workspace with this version of Kubernetes.
+/// They need the gate and the API both: with the gate alone the API server would wait for policies and refuse everything.
+pub(crate) fn api_server_args(kubernetes_tag: &str) -> &'static [&'static str] {
+    match minor(kubernetes_tag).is_none_or(|minor| minor >= SINCE) {
+        true => &[
+            "--feature-gates=MutatingAdmissionPolicy=true",
+            "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+        ],
+        false => &[],
+    }
+}
+
+/// Two policies, each with its binding.
+pub(crate) fn build() -> [[Manifest; 2]; 2] {
+    let person = format!("request.userInfo.username.startsWith('{PEOPLE}')");
+    let of = |object: &str| format!("{object}.metadata.?annotations[?'{CREATED_BY}'].orValue('')");
+    let mark =
+        format!("Object{{metadata: Object.metadata{{annotations: {{'{CREATED_BY}': request.userInfo.username}}}}}}");
+    let marks = json!({ "spec": {
+        "failurePolicy": "Fail",
+        "matchConditions": [condition("is-token", &is_token()), condition("by-person", &person)],
+        "matchConstraints": secrets(&["CREATE"]),
+        "mutations": [{ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": mark } }],
+        "reinvocationPolicy": "Never",
+    } });
+    let checks = json!({ "spec": {
+        "failurePolicy": "Fail",
+        "matchConditions": [condition("is-token", &is_token())],
+        "matchConstraints": secrets(&["CREATE", "UPDATE"]),
+        "validations": [
+            {
+                "expression": "request.operation != 'CREATE' || variables.named == variables.maker",
+                "message": format!("{CREATED_BY} names the person who makes a token, and nobody else"),
+            },
+            {
+                "expression": "request.operation != 'UPDATE' || variables.named == variables.before",
+                "message": format!("{CREATED_BY} stays as it is"),
+            },
+        ],
+        "variables": [
+            { "name": "named", "expression": of("object") },
+            { "name": "before", "expression": of("oldObject") },
+            { "name": "maker", "expression": format!("{person} ? request.userInfo.username : ''") },
+        ],
+    } });
+    let object = |kind, name, body: Value| Manifest::new(kind, None, name, &labels(), body);
+    let marked_by = json!({ "spec": { "policyName": MARK } });
+    let checked_by = json!({ "spec": { "policyName": CHECK, "validationActions": ["Deny"] } });
+    [
+        [
+            object(Kind::MutatingAdmissionPolicy, MARK, marks),
+            object(Kind::MutatingAdmissionPolicyBinding, MARK, marked_by),
+        ],
+        [
+            object(Kind::ValidatingAdmissionPolicy, CHECK, checks),
+            object(Kind::ValidatingAdmissionPolicyBinding, CHECK, checked_by),
+        ],
+    ]
+}
+
+fn is_token() -> String {
+    format!("object.?type.orValue('') == '{TOKEN_SECRET}'")
+}
+
+fn condition(name: &str, expression: &str) -> Value {
+    json!({ "name": name, "expression": expression })
+}
+
+/// With what Kubernetes adds by itself, so that a policy which is as it should be is not written again.
+fn secrets(operations: &[&str]) -> Value {
+    json!({
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {},
+        "objectSelector": {},
+        "resourceRules": [{
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": operations,
+            "resources": ["secrets"],
+            "scope": "*",
+        }],
+    })
+}
+
+/// Makes the policies true: first the one that marks, without which the other would refuse people's tokens.
+pub(crate) async fn progress(tenant: &Cluster, kubernetes_tag: &str) -> Result<Progress, ReconcileError> {
+    if api_server_args(kubernetes_tag).is_empty() {
+        return Ok(Progress::Done);
+    }
+    let mut progress = Progress::Done;
+    for [policy, binding] in build() {
+        let found = Rights::find(tenant, policy.kind, binding.kind).await?;
+        progress = progress.and(found.make_true(tenant, None, &[policy], &[binding]).await?);
+    }
+    Ok(progress)
+}
+
+/// The id behind a name of one of the platform's people, as Kubernetes knows it.
+pub(crate) fn person(username: &str) -> Option<&str> {
+    username.strip_prefix(PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_core::ids::{Id as _, UserId};
+
+    use super::*;
+
+    #[test]
+    fn people_are_told_by_how_their_names_begin() {
+        assert_eq!(PEOPLE, format!("{PREFIX}{}-", UserId::PREFIX));
+        assert_eq!(person("hexabase:usr-x"), Some("usr-x"));
+        assert_eq!(person("system:serviceaccount:web:robot"), None);
+    }
+
+    #[test]
+    fn an_older_kubernetes_is_started_as_ever() {
+        assert_eq!(api_server_args("v1.33.9").len(), 0);
+        for tag in ["v1.34.0", "v1.35.4", "v1.36.0", "latest"] {
+            assert_eq!(api_server_args(tag).len(), 2, "{tag}");
+        }
+    }
+}

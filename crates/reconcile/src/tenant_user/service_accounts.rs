@@ -1,0 +1,227 @@
+//! Tokens of ServiceAccounts inside a tenant: which Secrets hold one, and how the tokens of a ServiceAccount are ended.
+//!
+//! Kubernetes remembers no token that was asked for. It goes by the uid of the ServiceAccount, though: made anew under the same
+//! name, with another uid, it keeps its bindings and no token of before is good for it.
+
+use std::collections::HashSet;
+
+use futures::FutureExt;
+use hexabase_core::ids::UserId;
+use hexabase_core::time::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
+use serde_json::{Map, Value, json};
+
+use super::TenantUser;
+use crate::apply::all_of;
+use crate::error::ReconcileError;
+use crate::labels::{CREATED_BY, MANAGED_BY, MANAGER};
+use crate::manifest::{Kind, Manifest};
+use crate::status::Progress;
+use crate::tenant::makers::{TOKEN_SECRET, person};
+use crate::tenant::rights::remove;
+
+/// Annotation of such a Secret: for which ServiceAccount.
+const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
+/// What of a ServiceAccount outlives its uid, beside its metadata.
+const KEPT: [&str; 3] = ["secrets", "imagePullSecrets", "automountServiceAccountToken"];
+
+/// A Secret that holds a token of a ServiceAccount.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The ServiceAccount.
+    pub service_account: String,
+    /// Who made it, if it was one of the platform's people, and Kubernetes was told to write that down by then.
+    pub created_by: Option<UserId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    metadata: ObjectMeta,
+}
+
+/// A ServiceAccount, all of whose tokens have ended.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Whether there was none, so that they had ended before.
+    pub absent: bool,
+    /// Why it is not there again.
+    pub missing: Option<ReconcileError>,
+    /// The pods that still hold such tokens, and have to be restarted; or why they cannot be told.
+    pub pods: Result<Vec<String>, ReconcileError>,
+}
+
+impl TenantUser {
+    /// Every Secret that holds a token of a ServiceAccount. The tokens themselves are not read.
+    pub async fn token_secrets(&self) -> Result<Vec<TokenSecret>, ReconcileError> {
+        let found = self.cluster.list_metadata_by_field(Kind::Secret, &format!("type={TOKEN_SECRET}")).await?;
+        Ok(found.into_iter().filter_map(token_secret).collect())
+    }
+
+    /// Namespace and name of every ServiceAccount.
+    pub async fn service_accounts(&self) -> Result<HashSet<(String, String)>, ReconcileError> {
+        let found = self.cluster.list_metadata(Kind::ServiceAccount, None, "").await?;
+        Ok(found.into_iter().filter_map(|metadata| metadata.namespace.zip(metadata.name)).collect())
+    }
+
+    /// Deletes Secrets, whoever's finalizers hold them; what came of each, in their order.
+    pub async fn end_secrets(&self, secrets: &[TokenSecret]) -> Vec<Result<(), ReconcileError>> {
+        let calls = secrets.iter().map(|secret| {
+            let TokenSecret { namespace, name, metadata, .. } = secret;
+            self.end(Kind::Secret, namespace, name, metadata).boxed()
+        });
+        all_of(calls.collect()).await
+    }
+
+    /// Makes ServiceAccounts (namespace and name) anew, so that all their tokens end; what came of each, in their order.
+    pub async fn renew_service_accounts(&self, accounts: &[(String, String)]) -> Vec<Result<Renewed, ReconcileError>> {
+        let calls = accounts.iter().map(|(namespace, name)| self.renew(namespace, name).boxed()).collect();
+        all_of(calls).await
+    }
+
+    async fn renew(&self, namespace: &str, name: &str) -> Result<Renewed, ReconcileError> {
+        let Some(found) = self.cluster.get(Kind::ServiceAccount, Some(namespace), name).await? else {
+            return Ok(Renewed { absent: true, missing: None, pods: Ok(Vec::new()) });
+        };
+        self.end(Kind::ServiceAccount, namespace, name, &found.metadata).await?;
+        // An apply, because Kubernetes makes the account `default` by itself, perhaps before us.
+        let again = as_it_was(&found, namespace, name);
+        let missing = match self.cluster.apply(&again).await {
+            Ok(_) => None,
+            // Nobody comes back to it later, and what runs in the namespace needs it.
+            Err(_) => self.cluster.apply(&again).await.err(),
+        };
+        Ok(Renewed { absent: false, missing, pods: self.pods_with_tokens(namespace, name).await })
+    }
+
+    async fn end(&self, kind: Kind, namespace: &str, name: &str, metadata: &ObjectMeta) -> Result<(), ReconcileError> {
+        let refused = |code: u16, message: &str| {
+            let object = format!("{} {name}", kind.as_str());
+            Err(ReconcileError::Refused { action: "delete", object, code, message: message.to_owned() })
+        };
+        let labels = metadata.labels.as_ref();
+        if labels.is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER)) {
+            return refused(403, "it is the platform's, by its label app.kubernetes.io/managed-by, and stays");
+        }
+        match remove(&self.cluster, kind, Some(namespace), name, metadata.uid.as_deref()).await? {
+            Progress::Done => Ok(()),
+            Progress::Wait { reason, .. } => refused(409, &reason),
+        }
+    }
+
+    async fn pods_with_tokens(&self, namespace: &str, account: &str) -> Result<Vec<String>, ReconcileError> {
+        let pods: Vec<Pod> = self.cluster.list_as(Kind::Pod, Some(namespace), "").await?;
+        let holding = pods.into_iter().filter(|pod| holds_token(pod, account));
+        Ok(holding.filter_map(|pod| pod.metadata.name).collect())
+    }
+}
+
+fn token_secret(metadata: ObjectMeta) -> Option<TokenSecret> {
+    let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let maker = annotation(CREATED_BY).and_then(|username| person(username)?.parse().ok());
+    let created = metadata.creation_timestamp.as_ref().map(|created| created.0.into());
+    Some(TokenSecret {
+        namespace: metadata.namespace.clone()?,
+        name: metadata.name.clone()?,
+        service_account: annotation(ACCOUNT_NAME).cloned().unwrap_or_default(),
+        created_by: maker,
+        created_at: created.unwrap_or(Timestamp::from_seconds(0)),
+        metadata,
+    })
+}
+
+/// The ServiceAccount with everything that people and programs gave it.
+fn as_it_was(found: &DynamicObject, namespace: &str, name: &str) -> Manifest {
+    let ObjectMeta { labels, annotations, owner_references, .. } = &found.metadata;
+    let labels: Map<String, Value> =
+        labels.iter().flatten().map(|(label, value)| (label.clone(), json!(value))).collect();
+    let kept = KEPT.iter().filter_map(|field| Some(((*field).to_owned(), found.data.get(*field)?.clone())));
+    let mut again = Manifest::new(Kind::ServiceAccount, Some(namespace), name, &labels, Value::Object(kept.collect()));
+    if let Some(annotations) = annotations {
+        again.json["metadata"]["annotations"] = json!(annotations);
+    }
+    if let Some(owners) = owner_references {
+        again.json["metadata"]["ownerReferences"] = json!(owners);
+    }
+    again
+}
+
+fn holds_token(pod: &Pod, account: &str) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let over = matches!(phase, Some("Succeeded" | "Failed"));
+    let has_token = |volume: &Volume| {
+        let mut sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        sources.any(|source| source.service_account_token.is_some())
+    };
+    let spec = pod.spec.as_ref();
+    !over
+        && spec.is_some_and(|spec| {
+            spec.service_account_name.as_deref() == Some(account) && spec.volumes.iter().flatten().any(has_token)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_is_made_anew_with_what_it_was_given_and_no_other_identity() {
+        let found = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": "robot", "namespace": "web", "uid": "u-1", "resourceVersion": "7",
+                "creationTimestamp": "2026-01-01T00:00:00Z", "labels": { "app": "web" }, "annotations": { "note": "x" },
+                "finalizers": ["example.com/hold"],
+                "managedFields": [{ "manager": "kubectl" }],
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "u-0" }] },
+            "secrets": [{ "name": "robot-token" }], "imagePullSecrets": [{ "name": "registry" }],
+            "automountServiceAccountToken": false,
+        });
+        let again = as_it_was(&serde_json::from_value(found).unwrap(), "web", "robot");
+        let expected = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": "robot", "namespace": "web", "labels": { "app": "web" }, "annotations": { "note": "x" },
+                "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "u-0" }] },
+            "secrets": [{ "name": "robot-token" }], "imagePullSecrets": [{ "name": "registry" }],
+            "automountServiceAccountToken": false,
+        });
+        assert_eq!(again.json, expected);
+        let bare = json!({ "metadata": { "name": "default", "namespace": "web", "uid": "u-1" } });
+        let again = as_it_was(&serde_json::from_value(bare).unwrap(), "web", "default");
+        assert_eq!(again.json["metadata"], json!({ "name": "default", "namespace": "web", "labels": {} }));
+    }
+
+    #[test]
+    fn a_pod_holds_a_token_when_one_is_projected_into_it_and_it_has_not_ended() {
+        let holds = |account: &str, phase: &str, source: Value| {
+            let volumes = json!([{ "name": "plain", "emptyDir": {} },
+                { "name": "access", "projected": { "sources": [{ "configMap": { "name": "ca" } }, source] } }]);
+            let pod = json!({ "metadata": { "name": "p" }, "status": { "phase": phase },
+                "spec": { "containers": [], "serviceAccountName": account, "volumes": volumes } });
+            holds_token(&serde_json::from_value(pod).unwrap(), "robot")
+        };
+        let token = json!({ "serviceAccountToken": { "path": "token" } });
+        assert!(holds("robot", "Running", token.clone()) && holds("robot", "Pending", token.clone()));
+        assert!(!holds("other", "Running", token.clone()) && !holds("robot", "Succeeded", token));
+        assert!(!holds("robot", "Running", json!({ "configMap": { "name": "x" } })));
+    }
+
+    #[test]
+    fn the_maker_of_a_secret_is_one_of_our_people_or_not_known() {
+        let read = |by: Value| {
+            let annotations = json!({ ACCOUNT_NAME: "robot", CREATED_BY: by });
+            let metadata = json!({ "name": "s", "namespace": "web", "annotations": annotations,
+                "creationTimestamp": "2026-01-01T00:00:00Z" });
+            token_secret(serde_json::from_value(metadata).unwrap()).unwrap()
+        };
+        let secret = read(json!("hexabase:usr-0123456789abcdefghjk"));
+        assert_eq!((secret.namespace.as_str(), secret.service_account.as_str()), ("web", "robot"));
+        assert_eq!(secret.created_by, "usr-0123456789abcdefghjk".parse().ok());
+        assert_eq!(secret.created_at.to_string(), "2026-01-01T00:00:00Z");
+        for other in ["hexabase:usr-x", "usr-0123456789abcdefghjk", "system:serviceaccount:web:robot", ""] {
+            assert_eq!(read(json!(other)).created_by, None, "{other}");
+        }
+    }
+}
