@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{groups, role_assignments, sessions as rows, workspace_members, workspaces};
+use hexabase_backends::store::{
+    groups, role_assignments, service_account_tokens, sessions as rows, workspace_members, workspaces,
+};
 use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
@@ -162,6 +164,20 @@ pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, b
         return false;
     }
     role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
+}
+
+/// Writes down that somebody who passed is about to be given a token of a ServiceAccount, so that it is found when their
+/// access ends (docs/adr/0017-ending-service-account-tokens.md).
+pub async fn note_token(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    namespace: &str,
+    service_account: &str,
+) -> Result<()> {
+    let (tx, now) = (app.store.begin().await?, app.clock.now());
+    service_account_tokens::note_for_issuer(&tx, workspace, user, namespace, service_account, now).await?;
+    Ok(tx.commit().await?)
 }
 
 /// When what a workspace's token is given for ends at the latest.

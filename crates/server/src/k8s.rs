@@ -7,7 +7,7 @@ use hexabase_app::gateway::{self, Basis, Held};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::UserId;
 
-use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
+use crate::gateway::{Admission, Authority, Bearer, Refusal, ServiceAccount, Upstream};
 
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
@@ -53,6 +53,19 @@ impl Authority for TokenAuthority {
                 gateway::still_admitted(&self.app, workspace, &user, &basis, &held).await
             }
             None => false,
+        }
+    }
+
+    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> bool {
+        let Some((user, _)) = parse(&admission.principal) else { return false };
+        let ServiceAccount { namespace, name } = account;
+        match gateway::note_token(&self.app, &admission.workspace, &user, namespace, name).await {
+            Ok(()) => true,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                tracing::error!(error = %cause, "a token of a ServiceAccount could not be written down");
+                false
+            }
         }
     }
 }

@@ -92,11 +92,20 @@ impl<A: Authority> Gateway<A> {
         })?;
         let watch = streams::watch(self.authority.clone(), admission.clone(), listener, &self.settings);
         let retry_after = self.settings.retry_after;
+        let token_of = target.token_of.clone();
         let passage = Passage { link, target, watch, permit, span, retry_after };
-        match upgrade {
+        let answer = match upgrade {
             Some(upgrade) => passage.switch(request, upgrade, &admission, self.settings.response_timeout).await,
             None => passage.forward(request, &admission, &self.settings).await,
+        }?;
+        let given = token_of.filter(|_| answer.status().is_success());
+        if let Some(account) = given
+            && !self.authority.note_token(&admission, &account).await
+        {
+            let message = "the token was made and is kept back, because that could not be written down; ask again";
+            return Err(Failure::unavailable(message).retry(retry_after));
         }
+        Ok(answer)
     }
 }
 

@@ -4,6 +4,7 @@
 //! kubectl ─► path ─► credential ─► Authority::admit ─► limits ─► headers ─┬─► forward (pooled, HTTP/2) ─┐
 //!            400     401           401 403 404 429 503 429                └─► upgrade (own, HTTP/1.1) ──┴─► tenant
 //!                                                     streams: every open stream asks still_admitted again
+//!         ◄─ answer ◄─ if it holds a ServiceAccount's token: Authority::note_token, or it is kept back (503)
 //! ```
 //!
 //! Invariants:
@@ -12,6 +13,7 @@
 //! - What the tenant reads is what was admitted: one token, rebuilt, of the caller and of nobody else; path and query byte
 //!   for byte; no header that claims another identity.
 //! - Bodies are never buffered, and no token is ever logged.
+//! - Nobody is given a ServiceAccount's token of which nobody knows when their access ends.
 //!
 //! Wiring: [`Router::merge`] it (never `nest`, which rewrites the path) outside any layer that times out, compresses,
 //! normalises paths, or limits bodies; serve it with upgrades (`axum::serve` does). A new check of the request line
@@ -32,6 +34,8 @@ mod upstream;
 mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +77,15 @@ pub struct Admission {
     pub roles: Vec<RoleAssignmentId>,
     /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
     pub renewed: Option<Bearer>,
+}
+
+/// A ServiceAccount of a workspace's Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Why a caller may not pass. Messages are sentences for the person at the terminal.
@@ -127,6 +140,10 @@ pub trait Authority: Clone + Send + Sync + 'static {
     ///
     /// Not answering counts as no, see [`GatewaySettings::recheck_timeout`].
     fn still_admitted(&self, admission: &Admission) -> impl Future<Output = bool> + Send;
+
+    /// Notes that the caller is about to be given a token of `account`, which outlives the admission; says whether it is
+    /// written down. If not, the token is kept back.
+    fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> impl Future<Output = bool> + Send;
 }
 
 /// How the gateway behaves; the defaults are meant for production.

@@ -6,6 +6,7 @@
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 
+use super::ServiceAccount;
 use super::status::Failure;
 
 const PREFIX: &str = "/k8s/";
@@ -22,6 +23,8 @@ pub(super) struct Target {
     pub(super) upstream: PathAndQuery,
     /// Whether the answer may take for ever: a watch, logs, exec, attach, port-forward, proxy.
     pub(super) long: bool,
+    /// The ServiceAccount of which a good answer is a token.
+    pub(super) token_of: Option<ServiceAccount>,
 }
 
 /// Reads the request line.
@@ -52,7 +55,7 @@ fn split(raw: &str) -> Result<Target, &'static str> {
     if workspace.is_empty() || workspace.len() > MAX_WORKSPACE || !named {
         return Err("it does not name a workspace, as in /k8s/<workspace>/api");
     }
-    check(path)?;
+    let decoded = check(path)?;
     let upstream = match query {
         Some(query) => format!("{path}?{query}").parse(),
         None => path.parse(),
@@ -61,11 +64,13 @@ fn split(raw: &str) -> Result<Target, &'static str> {
         workspace: workspace.to_owned(),
         upstream: upstream.map_err(|_| "it is not a valid path")?,
         long: is_long(path, query),
+        token_of: token_of(&decoded),
     })
 }
 
-/// Checks `path`, which starts with a slash, as written and as any number of decodings would read it.
-fn check(path: &str) -> Result<(), &'static str> {
+/// Checks `path`, which starts with a slash, as written and as any number of decodings would read it; gives it as it reads when
+/// nothing is left to decode.
+fn check(path: &str) -> Result<String, &'static str> {
     if !escapes_are_complete(path) {
         return Err("a percent sign is not followed by two hexadecimal digits");
     }
@@ -74,7 +79,7 @@ fn check(path: &str) -> Result<(), &'static str> {
         check_layer(&layer, depth)?;
         let next = decode(&layer);
         if next == layer {
-            return Ok(());
+            return String::from_utf8(layer).map_err(|_| "it is not UTF-8");
         }
         let slashes = |bytes: &[u8]| bytes.iter().filter(|byte| matches!(byte, b'/' | b'\\')).count();
         if slashes(&next) != slashes(&layer) {
@@ -161,6 +166,18 @@ fn is_long(path: &str, query: Option<&str>) -> bool {
         rest => rest,
     };
     matches!(resources.get(2), Some(&("exec" | "attach" | "portforward" | "log" | "proxy")))
+}
+
+/// Whether a decoded path is the one at which the API server makes tokens. The query has no say: a dry run gives a good token
+/// as well. Like the API server, this takes no notice of a slash at the end.
+fn token_of(decoded: &str) -> Option<ServiceAccount> {
+    let segments: Vec<&str> = decoded.trim_matches('/').split('/').collect();
+    match segments.as_slice() {
+        ["api", "v1", "namespaces", namespace, "serviceaccounts", name, "token"] => {
+            Some(ServiceAccount { namespace: (*namespace).to_owned(), name: (*name).to_owned() })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -221,3 +221,36 @@ fn no_combination_of_dangerous_pieces_gets_through() {
     }
     assert!(accepted > 1_000, "the pieces also make harmless paths");
 }
+
+#[test]
+fn the_path_at_which_tokens_are_made_is_known_however_it_is_written() {
+    let token_of = |path: &str| {
+        let found = split(&format!("/k8s/ws-1{path}")).unwrap().token_of;
+        found.map(|ServiceAccount { namespace, name }| format!("{namespace}/{name}"))
+    };
+    for path in [
+        "/api/v1/namespaces/web/serviceaccounts/robot/token",
+        "/api/v1/namespaces/web/serviceaccounts/robot/token/",
+        "/api/v1/namespaces/web/serviceaccounts/robot/token?dryRun=All&fieldManager=x",
+        "/api/v1/namespaces/web/serviceaccounts/robot/token?",
+        "/api/v1/namespaces/web/serviceaccounts/r%6Fbot/token",
+        "/%61%70%69/v1/namespaces/web/%73erviceaccounts/robot/%74oken",
+        "/api/v1/namespaces/web/serviceaccounts/robot/%2574oken",
+    ] {
+        assert_eq!(token_of(path).as_deref(), Some("web/robot"), "{path}");
+    }
+    for path in [
+        "/api/v1/namespaces/web/serviceaccounts/robot",
+        "/api/v1/namespaces/web/serviceaccounts/token",
+        "/api/v1/namespaces/web/serviceaccounts/robot/token/x",
+        "/api/v1/namespaces/web/secrets/robot/token",
+        "/api/v1/serviceaccounts/robot/token",
+        "/apis/v1/namespaces/web/serviceaccounts/robot/token",
+        "/apis/example.com/v1/namespaces/web/serviceaccounts/robot/token",
+        "/api/v1/namespaces/web/services/web/proxy/api/v1/namespaces/web/serviceaccounts/robot/token",
+        "/API/v1/namespaces/web/serviceaccounts/robot/token",
+        "/x?/api/v1/namespaces/web/serviceaccounts/robot/token",
+    ] {
+        assert_eq!(token_of(path), None, "{path}");
+    }
+}

@@ -139,6 +139,12 @@ impl Tenant {
                 let stream = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
                 Ok(Response::new(Body::from_stream(futures::StreamExt::map(stream, Ok::<_, io::Error>))))
             }
+            path if path.contains("/serviceaccounts/locked/") => {
+                Ok(Response::builder().status(403).body(Body::from("forbidden")).unwrap())
+            }
+            path if path.trim_end_matches('/').ends_with("/token") => {
+                Ok(Response::builder().status(201).body(Body::from("a token")).unwrap())
+            }
             path if path.ends_with("/proxy/echo") => Ok(Response::new(Body::new(request.into_body()))),
             path if path.ends_with("/exec") && request.headers().contains_key("upgrade") => {
                 let upgrade = request.headers()["upgrade"].clone();
@@ -191,6 +197,10 @@ pub(super) struct Orders {
     pub(super) admitted: Arc<AtomicBool>,
     /// Never answers checks while set.
     pub(super) silent: Arc<AtomicBool>,
+    /// Cannot write tokens down while set.
+    pub(super) forgetful: Arc<AtomicBool>,
+    /// Of which ServiceAccounts tokens were to be written down, as `namespace/name`.
+    pub(super) noted: Arc<Mutex<Vec<String>>>,
     pub(super) asked: Arc<AtomicUsize>,
     pub(super) checks: Arc<AtomicUsize>,
 }
@@ -230,6 +240,12 @@ impl Authority for Orders {
         }
         self.admitted.load(Ordering::SeqCst)
     }
+
+    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> bool {
+        assert_eq!(admission.principal, "usr-alice");
+        self.noted.lock().unwrap().push(format!("{}/{}", account.namespace, account.name));
+        !self.forgetful.load(Ordering::SeqCst)
+    }
 }
 
 /// A tenant behind a running gateway.
@@ -246,6 +262,8 @@ impl World {
             upstream: Arc::new(Mutex::new(tenant.upstream.clone())),
             admitted: Arc::new(AtomicBool::new(true)),
             silent: Arc::default(),
+            forgetful: Arc::default(),
+            noted: Arc::default(),
             asked: Arc::default(),
             checks: Arc::default(),
         };
