@@ -16,6 +16,7 @@ pub mod plans;
 pub mod problem;
 pub mod projects;
 pub mod roles;
+pub mod service_account_tokens;
 pub mod service_accounts;
 pub mod sessions;
 pub mod tokens;

@@ -1,6 +1,6 @@
 //! Organisations.
 
-use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use hexabase_core::users::UserKind;
@@ -75,6 +75,21 @@ pub struct OrganizationMember {
 pub struct OrganizationMemberRemoved {
     /// How many tokens of service accounts were revoked, because the person had made them.
     pub tokens_ended: usize,
+    /// Where the person was given tokens of ServiceAccounts inside a workspace, which have not ended; absent when nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<TokensLeftBehind>,
+}
+
+/// A workspace inside which somebody who is out of the organisation was given tokens.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TokensLeftBehind {
+    /// Id of the workspace.
+    #[schema(value_type = String)]
+    pub workspace: WorkspaceId,
+    /// Its name.
+    pub name: String,
+    /// Of how many ServiceAccounts. Secrets that hold a token are not among them: the workspace knows of those.
+    pub service_accounts: u64,
 }
 
 /// What is to be changed of a person's membership.

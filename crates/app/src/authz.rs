@@ -93,8 +93,10 @@ pub enum WorkspaceAction {
     Delete,
     /// Give access: to people, to groups by roles, and to groups by putting them below others.
     GiveAccess,
-    /// Take access away, see everybody's address, and make and rename groups.
+    /// Take access away, end what is left of it, see everybody's address, and make and rename groups.
     ManageMembers,
+    /// See for which ServiceAccounts inside others were given tokens.
+    SeeTokens,
     /// Give up one's own access.
     Leave,
     /// Make and delete projects.
@@ -105,12 +107,21 @@ pub enum WorkspaceAction {
 }
 
 impl WorkspaceAction {
+    fn writes(self) -> bool {
+        !matches!(self, Self::View | Self::SeeTokens)
+    }
+
     /// Why staff under break-glass may not do it, if they may not.
     fn beyond_break_glass(self) -> Option<&'static str> {
         match self {
             Self::GiveAccess => Some(LASTING),
             Self::Delete => Some(NOT_THEIRS),
-            Self::View | Self::ManageMembers | Self::Leave | Self::ManageProjects | Self::MakeRoles => None,
+            Self::View
+            | Self::ManageMembers
+            | Self::SeeTokens
+            | Self::Leave
+            | Self::ManageProjects
+            | Self::MakeRoles => None,
         }
     }
 }
@@ -240,13 +251,14 @@ pub async fn workspace(
         (Some(_), Some(why)) => ordinary.ok_or_else(|| Error::Forbidden(why.to_owned()))?,
         (extraordinary, _) => extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?,
     };
-    may_write(ctx, action != WorkspaceAction::View)?;
+    may_write(ctx, action.writes())?;
     let for_all = match action {
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
         | WorkspaceAction::GiveAccess
         | WorkspaceAction::ManageMembers
+        | WorkspaceAction::SeeTokens
         | WorkspaceAction::ManageProjects => false,
     };
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
@@ -260,6 +272,7 @@ pub async fn workspace(
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
+        WorkspaceAction::SeeTokens => "see what tokens others were given here",
         WorkspaceAction::ManageProjects => "make or delete projects here",
     };
     Err(Error::Forbidden(format!(

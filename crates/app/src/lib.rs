@@ -31,6 +31,7 @@ pub mod plans;
 pub mod projects;
 pub mod role_assignments;
 pub mod roles;
+pub mod service_account_tokens;
 pub mod service_accounts;
 pub mod sessions;
 mod standing;

@@ -1,8 +1,11 @@
 //! People who belong to an organisation.
 
 use hexabase_backends::store::organizations::{self, OrganizationMember, OrganizationScope};
-use hexabase_backends::store::{MAX_PAGE, Tx, service_accounts, users, workspace_members, workspaces};
+use hexabase_backends::store::{
+    MAX_PAGE, Tx, service_account_tokens, service_accounts, users, workspace_members, workspaces,
+};
 use hexabase_core::ids::{ApiTokenId, OrganizationId, UserId, WorkspaceId};
+use hexabase_core::names::WorkspaceName;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -15,6 +18,26 @@ use crate::{members, tokens};
 
 /// Longest text to search for.
 const MAX_SEARCH: usize = 80;
+
+/// What became of what somebody had who is out of an organisation.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    /// Tokens of the organisation's service accounts that the person had made, and that have ended.
+    pub tokens_ended: Vec<ApiTokenId>,
+    /// Workspaces inside which the person was given tokens that have not.
+    pub left_behind: Vec<LeftBehind>,
+}
+
+/// A workspace inside which somebody was given tokens of ServiceAccounts.
+#[derive(Debug, Clone)]
+pub struct LeftBehind {
+    /// Its id.
+    pub workspace: WorkspaceId,
+    /// Its name.
+    pub name: WorkspaceName,
+    /// Of how many ServiceAccounts, as the gateway saw it.
+    pub service_accounts: u64,
+}
 
 /// The people of an organisation by id, up to `limit` after `after`; with `search` only those in whose name or address the
 /// text is, whatever its capitals. Addresses are told to admins only, and found by admins only.
@@ -94,11 +117,11 @@ async fn is_program(tx: &Tx, user: &UserId) -> Result<bool> {
 
 /// Takes a person out of an organisation and out of every workspace of it, in one step; people may take themselves out. A
 /// service account is deleted instead. The tokens that the person made for service accounts end as well, since the person may
-/// have kept them; says which.
+/// have kept them. Those of ServiceAccounts inside workspaces do not: only those workspaces can end them.
 ///
 /// That somebody is the last of `WSAdmins` somewhere does not keep them: admins of the organisation, of whom one always
 /// stays, administer every workspace.
-pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<Vec<ApiTokenId>> {
+pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<Removed> {
     let leaves = *user == ctx.user;
     let action = if leaves { OrganizationAction::Leave } else { OrganizationAction::ManageMembers };
     let tx = app.store.begin().await?;
@@ -109,7 +132,7 @@ pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &User
         return Err(Error::conflict("service_account", detail));
     }
     may_go(&tx, &scope, user, "leave").await?;
-    let left = leave_workspaces(&tx, &scope, user, ctx.now).await?;
+    let (left, left_behind) = leave_workspaces(&tx, &scope, user, ctx.now).await?;
     let ended = service_accounts::revoke_tokens_made_by(&tx, &scope, user, ctx.now).await?;
     organizations::remove_member(&tx, &scope, user).await?;
     let action = if leaves { "organization.left" } else { "organization.member_removed" };
@@ -124,7 +147,7 @@ pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &User
     ended.iter().for_each(|token| tokens::announce_end(app, token));
     let (workspaces, tokens) = (left.len(), ended.len());
     tracing::info!(organization.id = %id, user.id = %user, workspaces, tokens, "member left the organization");
-    Ok(ended)
+    Ok(Removed { tokens_ended: ended, left_behind })
 }
 
 /// Refuses to part an organisation from its last admin, and a personal one from its person.
@@ -149,18 +172,23 @@ async fn leave_workspaces(
     scope: &OrganizationScope,
     user: &UserId,
     now: Timestamp,
-) -> Result<Vec<WorkspaceId>> {
+) -> Result<(Vec<WorkspaceId>, Vec<LeftBehind>)> {
     let ids = workspaces::ids_of_member(tx, scope, user).await?;
+    let mut left_behind = Vec::new();
     for id in &ids {
         let workspace = match scope.break_glass() {
             Some(_) => workspaces::scope_by_break_glass(tx, scope.user(), id, now).await?,
             None => workspaces::scope_for(tx, scope.user(), id).await?,
         };
         let workspace = workspace.ok_or(Error::NotFound("workspace"))?;
-        workspaces::lock(tx, &workspace).await?;
+        let row = workspaces::lock(tx, &workspace).await?.ok_or(Error::NotFound("workspace"))?;
         workspace_members::remove(tx, &workspace, user).await?;
+        let service_accounts = service_account_tokens::count(tx, &workspace, user).await?;
+        if service_accounts > 0 {
+            left_behind.push(LeftBehind { workspace: row.id, name: row.name, service_accounts });
+        }
     }
-    Ok(ids)
+    Ok((ids, left_behind))
 }
 
 fn change<'a>(

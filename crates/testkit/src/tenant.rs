@@ -1,5 +1,6 @@
 //! A workspace's API server as its people ask it, over TLS: it says yes to everything, until a test says otherwise, and
-//! remembers what it was asked. It judges nothing: that is for the suites on a real cluster.
+//! remembers what it was asked. What was deleted is not there any more. It judges nothing: that is for the suites on a real
+//! cluster.
 
 use std::io;
 use std::net::SocketAddr;
@@ -143,15 +144,21 @@ impl axum::serve::Listener for Tls {
 async fn handle(State(state): State<Shared>, method: Method, uri: Uri, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (method, path) = (method.to_string(), uri.path().to_owned());
-    let told = {
+    let (status, answer) = {
         let mut talk = lock(&state);
         let query = uri.query().unwrap_or_default().to_owned();
         talk.asked.push(Asked { method: method.clone(), path: path.clone(), query, body: body.clone() });
         // What was told last counts.
         let told = talk.answers.iter().rev().find(|told| told.0 == method && told.1 == path);
-        told.map(|(_, _, status, body)| (*status, body.clone()))
+        let told = told.map(|(_, _, status, body)| (*status, body.clone()));
+        let (status, answer) = told.unwrap_or_else(|| yes(&method, &path, body));
+        if method == "DELETE" && status < 300 {
+            let gone = json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+                "message": format!("{path} not found"), "reason": "NotFound", "code": 404 });
+            talk.answers.push(("GET".to_owned(), path, 404, gone));
+        }
+        (status, answer)
     };
-    let (status, answer) = told.unwrap_or_else(|| yes(&method, &path, body));
     (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(answer)).into_response()
 }
 
@@ -164,6 +171,7 @@ fn yes(method: &str, path: &str, mut body: Value) -> (u16, Value) {
             body["status"] = json!({ "allowed": true, "reason": "RBAC: allowed" });
             (201, body)
         }
+        ("DELETE", _) => (200, json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success" })),
         _ => (200, body),
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use hexabase_app::Error;
+use hexabase_core::ids::UserId;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -104,4 +105,9 @@ pub(super) fn too_large() -> ApiError {
 /// An id from a path. A text that cannot be an id is answered like an id that does not exist.
 pub(super) fn id<T: FromStr>(what: &'static str, text: &str) -> ApiResult<T> {
     text.parse().map_err(|_| Error::NotFound(what).into())
+}
+
+/// The id of a person or service account from a body or a query.
+pub(super) fn person(text: &str) -> ApiResult<UserId> {
+    text.parse().map_err(|_| Error::invalid("user", "this is not the id of a person; it starts with usr-").into())
 }

@@ -11,7 +11,7 @@ use hexabase_core::ids::UserId;
 
 use super::caller::Caller;
 use super::error::ApiResult;
-use super::extract::{JsonBody, Query, id};
+use super::extract::{JsonBody, Query, id, person};
 use super::paging;
 
 fn view(member: members::Member) -> Member {
@@ -51,9 +51,7 @@ pub(super) async fn add(
 ) -> ApiResult<(StatusCode, Json<Member>)> {
     let workspace = id("workspace", &workspace)?;
     let who = match (body.user, body.email) {
-        (Some(user), None) => Invitee::User(
-            user.parse().map_err(|_| Error::invalid("user", "this is not the id of a person; it starts with usr-"))?,
-        ),
+        (Some(user), None) => Invitee::User(person(&user)?),
         (None, Some(email)) => Invitee::Email(email),
         _ => return Err(Error::invalid("user", "give either user or email").into()),
     };

@@ -31,6 +31,7 @@ mod projects;
 pub mod request_id;
 mod role_assignments;
 mod roles;
+mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
@@ -92,6 +93,8 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(workspaces::kubeconfig))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
+        .routes(routes!(service_account_tokens::list))
+        .routes(routes!(service_account_tokens::revoke))
         .routes(routes!(groups::list, groups::create))
         .routes(routes!(groups::get, groups::update, groups::delete))
         .routes(routes!(groups::list_members))

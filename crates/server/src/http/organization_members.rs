@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use hexabase_api::organizations::{
-    OrganizationMember, OrganizationMemberQuery, OrganizationMemberRemoved, OrganizationMemberUpdate,
+    OrganizationMember, OrganizationMemberQuery, OrganizationMemberRemoved, OrganizationMemberUpdate, TokensLeftBehind,
 };
 use hexabase_api::page::{Page, PageQuery};
+use hexabase_app::organization_members::LeftBehind;
 use hexabase_app::{App, organization_members};
 use hexabase_backends::store::organizations::OrganizationMember as Row;
 use hexabase_core::ids::UserId;
@@ -23,6 +24,10 @@ fn view(row: Row) -> OrganizationMember {
         email: row.user.email,
         role: row.role,
     }
+}
+
+fn left_behind(LeftBehind { workspace, name, service_accounts }: LeftBehind) -> TokensLeftBehind {
+    TokensLeftBehind { workspace, name: name.into(), service_accounts }
 }
 
 /// The people of an organisation.
@@ -57,8 +62,8 @@ pub(super) async fn update(
     Ok(Json(view(organization_members::set_role(&app, &ctx, &organization, &user, body.role).await?)))
 }
 
-/// Takes a person out of an organisation and all of its workspaces; people may take themselves out. The tokens that the person
-/// made for service accounts end.
+/// Takes a person out of an organisation and all of its workspaces; people may take themselves out. The tokens that the
+/// person made for service accounts end; those of ServiceAccounts inside workspaces do not: the answer tells where they are.
 #[utoipa::path(delete, path = "/organizations/{organization}/members/{user}", tag = "organizations",
     params(("organization" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = OrganizationMemberRemoved)))]
@@ -69,6 +74,9 @@ pub(super) async fn remove(
 ) -> ApiResult<Json<OrganizationMemberRemoved>> {
     let organization = id("organization", &organization)?;
     let user = id("member", &user)?;
-    let ended = organization_members::remove(&app, &ctx, &organization, &user).await?;
-    Ok(Json(OrganizationMemberRemoved { tokens_ended: ended.len() }))
+    let removed = organization_members::remove(&app, &ctx, &organization, &user).await?;
+    Ok(Json(OrganizationMemberRemoved {
+        tokens_ended: removed.tokens_ended.len(),
+        left_behind: removed.left_behind.into_iter().map(left_behind).collect(),
+    }))
 }

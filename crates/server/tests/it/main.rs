@@ -28,6 +28,7 @@ mod projects;
 mod providers;
 mod role_assignments;
 mod roles;
+mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;

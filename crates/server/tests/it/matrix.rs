@@ -36,6 +36,10 @@ enum Right {
     MemberWrites,
     /// To administer it.
     WorkspaceAdmin,
+    /// To administer it as its member, for what its admins see with their own rights inside.
+    InsideAdminReads,
+    /// To administer it as its member, for what its admins change with their own rights inside.
+    InsideAdmin,
 }
 
 /// Every operation, what it asks, and what is answered to whoever may: a change that is possible once only is asked for in a
@@ -114,6 +118,8 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("POST", "/workspaces/{workspace}/role-assignments", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments/{assignment}", Right::Workspace, 200),
     ("DELETE", "/workspaces/{workspace}/role-assignments/{assignment}", Right::WorkspaceAdmin, 204),
+    ("GET", "/workspaces/{workspace}/service-account-tokens", Right::InsideAdminReads, 503),
+    ("POST", "/workspaces/{workspace}/service-account-tokens/revoke", Right::InsideAdmin, 503),
 ];
 
 /// Whose ids stand in the path.
@@ -160,6 +166,8 @@ fn expected(right: Right, done: u16, path: &str, caller: &Caller, whose: Whose) 
         Right::Workspace => done,
         Right::Member => when(member),
         Right::MemberWrites => when(member && !reads_only),
+        Right::InsideAdminReads => when(member && workspace_admin),
+        Right::InsideAdmin => when(member && workspace_admin && !reads_only),
         _ => when((workspace_admin || admin) && !reads_only),
     }
 }

@@ -26,7 +26,7 @@ async fn make(person: &Person, workspace: &str, name: &str, rules: Value) -> Res
 }
 
 /// An API server that the platform takes for the workspace's own.
-async fn answering(platform: &Platform, workspace: &str) -> Result<FakeTenant> {
+pub(crate) async fn answering(platform: &Platform, workspace: &str) -> Result<FakeTenant> {
     let tenant = FakeTenant::start().await?;
     set_ready(platform, workspace, &tenant.address(), &tenant.ca_pem).await?;
     Ok(tenant)

@@ -119,8 +119,14 @@ impl Ids {
         let path = path.replace("{session}", &self.session).replace("{token}", &self.token);
         let path = path.replace("{account}", &self.account).replace("{role}", &self.role);
         let path = path.replace("{group}", &self.group).replace("{assignment}", &self.assignment);
-        // What is asked about somebody's access has to be asked.
-        if path.contains("/access/") { format!("{path}?verb=get&resource=pods") } else { path }
+        // What is asked about somebody has to be asked.
+        if path.contains("/access/") {
+            format!("{path}?verb=get&resource=pods")
+        } else if path.ends_with("/service-account-tokens") {
+            format!("{path}?user={}", self.user)
+        } else {
+            path
+        }
     }
 }
 
@@ -136,6 +142,9 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         ("post", "/invitations/accept") => Some(json!({ "token": "hxi_nonsense" })),
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
+        ("post", "/workspaces/{workspace}/service-account-tokens/revoke") => {
+            Some(json!({ "user": "usr-00000000000000000000" }))
+        }
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
         ("post", "/organizations/{organization}/service-accounts") => Some(json!({ "name": "other" })),
         ("post", "/me/tokens" | "/organizations/{organization}/service-accounts/{account}/tokens") => {

@@ -1,0 +1,63 @@
+//! `/workspaces/{workspace}/service-account-tokens`: tokens of Kubernetes' ServiceAccounts that people came by.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use hexabase_api::service_account_tokens::{
+    PodToRestart, ServiceAccountToken, ServiceAccountTokenFailure, ServiceAccountTokenQuery, ServiceAccountTokenRevoke,
+    ServiceAccountTokens, ServiceAccountTokensRevoked,
+};
+use hexabase_app::App;
+use hexabase_app::service_account_tokens::{self as tokens, Failure, Revocation, Token};
+
+use super::caller::Caller;
+use super::error::ApiResult;
+use super::extract::{JsonBody, Query, id, person};
+
+fn view(token: Token) -> ServiceAccountToken {
+    let Token { kind, namespace, service_account, secret, first_created_at, last_created_at, gone } = token;
+    ServiceAccountToken { kind, namespace, service_account, secret, first_created_at, last_created_at, gone }
+}
+
+fn failure(Failure { token, message }: Failure) -> ServiceAccountTokenFailure {
+    ServiceAccountTokenFailure { token: view(token), message }
+}
+
+/// The tokens of ServiceAccounts that somebody came by inside the workspace: those that were asked for through its gateway,
+/// and those in Secrets. Others' are told to members of `WSAdmins`; read with your own rights inside the workspace.
+#[utoipa::path(get, path = "/workspaces/{workspace}/service-account-tokens", tag = "members",
+    params(("workspace" = String, Path), ServiceAccountTokenQuery), responses((status = 200, body = ServiceAccountTokens)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+    Query(ServiceAccountTokenQuery { user }): Query<ServiceAccountTokenQuery>,
+) -> ApiResult<Json<ServiceAccountTokens>> {
+    let (workspace, user) = (id("workspace", &workspace)?, person(&user)?);
+    let found = tokens::list(&app, &ctx, &workspace, &user).await?;
+    let items = found.items.into_iter().map(view).collect();
+    Ok(Json(ServiceAccountTokens { items, secrets_unread: found.secrets_unread }))
+}
+
+/// Ends tokens of ServiceAccounts that somebody came by, with your own rights inside the workspace: deletes Secrets, and
+/// makes the ServiceAccounts anew, under the same names and with all they had, so that Kubernetes refuses every token of
+/// before. What cannot be ended is told, and holds up nothing else.
+#[utoipa::path(post, path = "/workspaces/{workspace}/service-account-tokens/revoke", tag = "members",
+    params(("workspace" = String, Path)), request_body = ServiceAccountTokenRevoke,
+    responses((status = 200, body = ServiceAccountTokensRevoked)))]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+    JsonBody(body): JsonBody<ServiceAccountTokenRevoke>,
+) -> ApiResult<Json<ServiceAccountTokensRevoked>> {
+    let ServiceAccountTokenRevoke { user, namespace, service_account } = body;
+    let (workspace, user) = (id("workspace", &workspace)?, person(&user)?);
+    let wanted = Revocation { user, namespace, service_account };
+    let revoked = tokens::revoke(&app, &ctx, &workspace, &wanted).await?;
+    let pods = revoked.pods.into_iter().map(|(namespace, name)| PodToRestart { namespace, name });
+    Ok(Json(ServiceAccountTokensRevoked {
+        ended: revoked.ended.into_iter().map(view).collect(),
+        failed: revoked.failed.into_iter().map(failure).collect(),
+        pods: pods.collect(),
+    }))
+}
