@@ -2,6 +2,7 @@
 
 use hexabase_api::members::{Member, MemberAdd};
 
+use super::service_account_tokens::{self, Wanted};
 use crate::args;
 use crate::context::Context;
 use crate::error::Result;
@@ -42,7 +43,13 @@ pub(crate) async fn run(context: &Context, command: args::Member) -> Result<()> 
             let user = resolve::member_id(&api, &workspace, &person).await?;
             api.delete(&["workspaces", workspace.as_str(), "members", user.as_str()]).await?;
             say(&format!("{person} has no access to workspace {} any more.", place.workspace));
+            service_account_tokens::remind(&api, &workspace, &user, &person, &place).await;
             Ok(())
+        }
+        args::Member::Tokens { person, place } => service_account_tokens::list(context, &api, &person, &place).await,
+        args::Member::RevokeTokens { person, place, namespace, service_account, yes } => {
+            let wanted = Wanted { namespace, service_account, yes };
+            service_account_tokens::revoke(context, &api, &person, &place, wanted).await
         }
     }
 }

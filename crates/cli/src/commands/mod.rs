@@ -12,6 +12,7 @@ mod organizations;
 mod plans;
 mod projects;
 mod roles;
+mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
@@ -81,16 +82,21 @@ fn completion(shell: Shell) -> Result<()> {
     output::write(&String::from_utf8_lossy(&script))
 }
 
-/// Makes sure that the user means it: `name` is to be typed, unless `yes` was given.
+/// Makes sure that the user means to delete it: `name` is to be typed, unless `yes` was given.
 async fn confirm(yes: bool, what: &str, name: &str) -> Result<()> {
+    let warning = format!("This deletes {what} {name} and everything in it, for good. Type its name to go on:");
+    confirm_deed(yes, &format!("the deletion of {what} {name}"), &warning, name).await
+}
+
+/// The same for something else than a deletion.
+async fn confirm_deed(yes: bool, deed: &str, warning: &str, name: &str) -> Result<()> {
     if yes {
         return Ok(());
     }
     if !stdin().is_terminal() || !stderr().is_terminal() {
-        return Err(Error::new(Kind::Usage, format!("nobody is here to confirm the deletion of {what} {name}"))
-            .hint("give --yes"));
+        return Err(Error::new(Kind::Usage, format!("nobody is here to confirm {deed}")).hint("give --yes"));
     }
-    say(&format!("This deletes {what} {name} and everything in it, for good. Type its name to go on:"));
+    say(warning);
     let read = || {
         let mut line = String::new();
         stdin().read_line(&mut line).map(|_| line)
@@ -98,6 +104,6 @@ async fn confirm(yes: bool, what: &str, name: &str) -> Result<()> {
     let typed = tokio::task::spawn_blocking(read).await;
     match typed {
         Ok(Ok(line)) if line.trim() == name => Ok(()),
-        _ => Err(Error::new(Kind::Usage, "that is not its name; nothing was deleted")),
+        _ => Err(Error::new(Kind::Usage, "that is not the name; nothing was done")),
     }
 }

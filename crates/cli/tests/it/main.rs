@@ -12,6 +12,7 @@ mod kubectl;
 mod login;
 mod organizations;
 mod output;
+mod service_account_tokens;
 mod session;
 mod sessions;
 mod stub;
