@@ -7,6 +7,7 @@ mod access;
 mod faults;
 mod hold;
 mod isolation;
+mod offboarding;
 mod removal;
 mod roles;
 mod support;
