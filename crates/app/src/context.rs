@@ -1,5 +1,7 @@
 //! What every use case is given.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hexabase_backends::bell::Bell;
 use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
@@ -14,7 +16,8 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::issuer::Keys;
+use crate::keys::Keys;
+use crate::oauth::RegisteredClient;
 
 /// Addresses under which the platform is known.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct Settings {
     pub cluster_url: Option<Url>,
     /// PEM of the authority behind the server's certificate, where it is a private one.
     pub authority_pem: Option<String>,
+    /// Clients of the issuers beside our own programs.
+    pub oidc_clients: Arc<[RegisteredClient]>,
 }
 
 impl Settings {

@@ -38,6 +38,8 @@ pub struct Identified {
     pub session: SessionId,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
+    /// All that it says.
+    pub claims: WorkspaceClaims,
 }
 
 /// Whose token this is: issued for this workspace, still good, its session alive and its person a member.
@@ -63,7 +65,7 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
     check_standing(app, workspace, &user, &session).await?;
-    Ok(Identified { user, session, expires_at: claims.expires_at() })
+    Ok(Identified { user, session, expires_at: claims.expires_at(), claims })
 }
 
 /// Lets a bearer of a workspace's token pass. The token is forwarded as it is: what it may do is decided by the workspace's
@@ -74,7 +76,7 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, session, expires_at } = identify(app, &id, bearer).await?;
+    let Identified { user, session, expires_at, .. } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));

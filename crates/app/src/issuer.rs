@@ -1,27 +1,26 @@
-//! The platform as OpenID provider: its realms, its keys, and the tokens that workspaces trust.
+//! The platform as OpenID provider: its realms, what they publish, and the tokens that workspaces trust.
 //!
 //! A realm is an issuer below `/oidc/`: `platform` for the API and `hxb`, and one per workspace for kubectl. All realms sign
 //! with the same keys; issuer and audience keep their tokens apart (docs/adr/0004-one-key-ring.md).
 
 use std::str::FromStr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use hexabase_backends::seal::{Place, Sealer};
-use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey as KeyRow};
 use hexabase_backends::store::workspaces::{self, Desired};
-use hexabase_backends::store::{Store, groups, users, workspace_members};
+use hexabase_backends::store::{groups, users, workspace_members};
 use hexabase_core::groups::effective_groups;
 use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
-use hexabase_core::time::Timestamp;
+use hexabase_core::names::GroupName;
 use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
+use hexabase_oidc::claims::{MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn};
 use hexabase_oidc::jwt::Typ;
-use hexabase_oidc::keys::{Algorithm, Jwk, JwkSet, KeyRing, KeyState, RotationPolicy, SigningKey};
+use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
 use hexabase_oidc::random::random_id;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
+use crate::oauth;
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
@@ -29,8 +28,6 @@ pub const API_AUDIENCE: &str = "hexabase";
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
 /// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
-
-const KEY_PURPOSE: &str = "signing_keys.private_sealed";
 
 /// An issuer of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,88 +65,6 @@ impl FromStr for Realm {
     }
 }
 
-/// The signing keys, shared by every process on the same database.
-#[derive(Debug, Clone)]
-pub struct Keys(Arc<RwLock<KeyRing>>);
-
-impl Keys {
-    /// Reads the keys, or makes the first ones. Of several processes that start at once, one makes them for all.
-    pub async fn load(store: &Store, sealer: &Sealer, now: Timestamp) -> Result<Self> {
-        if signing_keys::list(store).await?.is_empty() {
-            let mut rows = Vec::new();
-            for algorithm in Algorithm::ALL {
-                rows.push(first_key(sealer, algorithm, now)?);
-            }
-            let tx = store.begin().await?;
-            signing_keys::insert_if_none(&tx, &rows).await?;
-            tx.commit().await?;
-        }
-        let keys = Self(Arc::new(RwLock::new(KeyRing::new())));
-        keys.reload(store, sealer).await?;
-        Ok(keys)
-    }
-
-    /// Takes over what other processes have changed.
-    pub async fn reload(&self, store: &Store, sealer: &Sealer) -> Result<()> {
-        let mut ring = KeyRing::new();
-        for row in signing_keys::list(store).await? {
-            let place = Place { purpose: KEY_PURPOSE, row: &row.kid };
-            let der = sealer.open(place, &row.private_sealed).map_err(Error::internal)?;
-            let key = SigningKey::from_pkcs8_der(algorithm_of(row.algorithm), &der).map_err(Error::internal)?;
-            ring.add(key, state_of(&row)).map_err(Error::internal)?;
-        }
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = ring;
-        Ok(())
-    }
-
-    /// Runs `read` on the keys as they stand.
-    pub fn with<T>(&self, read: impl FnOnce(&KeyRing) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
-fn first_key(sealer: &Sealer, algorithm: Algorithm, now: Timestamp) -> Result<KeyRow> {
-    let key = SigningKey::generate(algorithm).map_err(Error::internal)?;
-    let der = key.to_pkcs8_der().map_err(Error::internal)?;
-    let place = Place { purpose: KEY_PURPOSE, row: key.kid() };
-    let state = RotationPolicy::DEFAULT.first(now.as_seconds());
-    let jwk: &Jwk = key.public_jwk();
-    Ok(KeyRow {
-        kid: key.kid().to_owned(),
-        algorithm: match algorithm {
-            Algorithm::Es256 => SigningAlgorithm::Es256,
-            Algorithm::Rs256 => SigningAlgorithm::Rs256,
-        },
-        private_sealed: {
-            use secrecy::ExposeSecret as _;
-            sealer.seal(place, der.expose_secret()).map_err(Error::internal)?
-        },
-        public_jwk: serde_json::to_value(jwk).map_err(Error::internal)?,
-        publish_from: Timestamp::from_seconds(state.publish_from),
-        sign_from: Timestamp::from_seconds(state.sign_from),
-        // Open until a successor is made: a server that nobody rotates must not stop signing.
-        sign_until: None,
-        publish_until: None,
-    })
-}
-
-fn algorithm_of(algorithm: SigningAlgorithm) -> Algorithm {
-    match algorithm {
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
-}
-
-fn state_of(row: &KeyRow) -> KeyState {
-    let end = |moment: Option<Timestamp>| moment.map_or(i64::MAX, Timestamp::as_seconds);
-    KeyState {
-        publish_from: row.publish_from.as_seconds(),
-        sign_from: row.sign_from.as_seconds(),
-        sign_until: end(row.sign_until),
-        publish_until: end(row.publish_until),
-    }
-}
-
 /// The discovery document of a realm. With `jwks_base` it sends readers there for the keys: what workspaces that cannot
 /// reach the public address are given.
 pub fn discovery(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<DiscoveryDocument> {
@@ -162,17 +77,18 @@ pub fn discovery(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<
         token_exchange: matches!(realm, Realm::Workspace(_)),
         groups: matches!(realm, Realm::Workspace(_)),
         revocation: true,
-        introspection: false,
-        end_session: false,
-        confidential_clients: false,
+        introspection: true,
+        end_session: true,
+        confidential_clients: oauth::clients(app, realm)?.iter().any(|client| !client.is_public()),
         public_clients: true,
+        claims_parameter: true,
     };
     Ok(DiscoveryDocument::new(&issuer, &features))
 }
 
-/// The public keys.
-pub fn jwks(app: &App) -> JwkSet {
-    app.keys.with(|ring| ring.jwks(app.clock.now().as_seconds()))
+/// The public keys as JSON, and the seconds for which readers may keep them.
+pub fn jwks(app: &App) -> Result<(Arc<str>, i64)> {
+    Ok((app.keys.published(app.clock.now().as_seconds())?, app.keys.policy().jwks_max_age))
 }
 
 /// Lets through who may have a token or a code for one: members, until the workspace's deletion is asked for.
@@ -191,22 +107,30 @@ pub(crate) async fn check_member(app: &App, workspace: &WorkspaceId, user: &User
     Ok(())
 }
 
-/// A token with which `user` is known to the workspace's API server, and the seconds it lives. Groups are read now, never
+/// Whom a workspace's token is for.
+#[derive(Debug)]
+pub struct WorkspaceBearer<'a> {
+    /// The workspace.
+    pub workspace: &'a WorkspaceId,
+    /// The person.
+    pub user: &'a UserId,
+    /// The signed-in browser or device.
+    pub session: &'a SessionId,
+    /// The client that gets it.
+    pub client: &'a str,
+    /// What it says beside as an ID token.
+    pub sign_in: WorkspaceSignIn,
+}
+
+/// A token with which a person is known to the workspace's API server, and the seconds it lives. Groups are read now, never
 /// from an older token.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for everybody who is not a member at this moment.
-pub async fn workspace_token(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    session: &SessionId,
-    nonce: Option<String>,
-) -> Result<(String, i64)> {
+pub async fn workspace_token(app: &App, bearer: WorkspaceBearer<'_>) -> Result<(String, i64)> {
+    let WorkspaceBearer { workspace, user, session, client, sign_in } = bearer;
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
-    let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
-    let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;
     let now = app.clock.now().as_seconds();
     let issuer = Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)?;
     let claims = WorkspaceClaims::new(WorkspaceGrant {
@@ -215,10 +139,11 @@ pub async fn workspace_token(
         audience: workspace.as_str(),
         workspace: workspace.as_str(),
         session: session.as_str(),
-        groups: effective_groups(&nodes, &direct).into_iter().map(String::from).collect(),
+        groups: groups_of(app, workspace, user).await?.into_iter().map(String::from).collect(),
         email: person.email.filter(|_| person.email_verified),
         name: Some(person.display_name.into()),
-        nonce,
+        client: Some(client),
+        sign_in,
         now,
         life: WORKSPACE_TOKEN_SECONDS,
         jti: random_id().map_err(Error::internal)?,
@@ -226,4 +151,11 @@ pub async fn workspace_token(
     .map_err(Error::internal)?;
     let token = app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)?;
     Ok((token, WORKSPACE_TOKEN_SECONDS))
+}
+
+/// The groups a person is in at this moment, with all above them.
+pub(crate) async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<GroupName>> {
+    let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
+    let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;
+    Ok(effective_groups(&nodes, &direct))
 }

@@ -18,6 +18,7 @@ pub mod groups;
 pub mod housekeeping;
 pub mod issuer;
 pub mod jobs;
+pub mod keys;
 pub mod members;
 pub mod oauth;
 pub mod organizations;

@@ -98,10 +98,23 @@ pub async fn from_cookie(app: &App, token: &str) -> Result<Live> {
 /// # Errors
 /// [`Error::Unauthenticated`] with the reason.
 pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
+    Ok(bearer_of(app, &Realm::Platform, API_AUDIENCE, token).await?.0)
+}
+
+/// The person behind an access token of `realm` that is good at `audience`, and what the token says.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub(crate) async fn bearer_of(
+    app: &App,
+    realm: &Realm,
+    audience: &str,
+    token: &str,
+) -> Result<(Live, AccessClaims)> {
     let now = app.clock.now();
     let expected = Expectation {
-        issuer: &Realm::Platform.issuer(&app.settings),
-        audience: API_AUDIENCE,
+        issuer: &realm.issuer(&app.settings),
+        audience,
         typ: ExpectedTyp::Exactly(Typ::AccessToken),
         algorithms: &Algorithm::ALL,
         now: now.as_seconds(),
@@ -117,7 +130,7 @@ pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
         return Err(ended());
     }
     note_use(app, &session, now, DEVICE_SECONDS).await?;
-    Ok(Live { user: session.user_id, session: session.id })
+    Ok((Live { user: session.user_id, session: session.id }, claims))
 }
 
 async fn note_use(app: &App, session: &Session, now: Timestamp, seconds: i64) -> Result<()> {

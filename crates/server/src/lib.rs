@@ -7,6 +7,7 @@ mod cookies;
 pub mod dev_issuer;
 pub mod gateway;
 pub mod http;
+pub mod keys;
 mod k8s;
 mod kubeconfig;
 mod listen;

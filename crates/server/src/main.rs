@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hexabase_server::config::Config;
 use hexabase_server::http;
+use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::run::{self, Role};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -28,7 +29,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// API, issuers, gateway and worker in one process.
     All,
@@ -38,6 +39,9 @@ enum Command {
     Work,
     /// Bring the database schema up to date and stop.
     Migrate,
+    /// List, rotate or revoke the keys that sign tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
     /// Print the OpenAPI document of the API.
@@ -83,6 +87,7 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Serve => run::run(config, Role::Serve, stop).await,
         Command::Work => run::run(config, Role::Work, stop).await,
         Command::Migrate => run::migrate(&config).await.map(drop),
+        Command::Keys(command) => keys::execute(&config, command).await.map(|said| print!("{said}")),
         Command::CheckConfig | Command::Openapi => Ok(()),
     }
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
 use hexabase_app::jobs::{Worker, WorkerSettings};
+use hexabase_app::keys::{Keys, RELOAD_SECONDS};
 use hexabase_app::{App, Settings, housekeeping, members, sessions};
 use hexabase_backends::bell::{Bell, Ring};
 use hexabase_backends::seal::Sealer;
@@ -34,8 +34,6 @@ use crate::{http, listen, tls};
 
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
-/// How often keys made by another process are taken over.
-const KEYS_RELOAD: Duration = Duration::from_secs(60);
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +66,24 @@ pub async fn migrate(config: &Config) -> Result<Store> {
     let store = Store::connect(&url.parse()?).await.context("the database cannot be opened")?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
+}
+
+/// The signing keys of the installation, made at its first start.
+///
+/// # Errors
+/// They were sealed under another master key.
+pub async fn load_keys(config: &Config, store: &Store, sealer: &Sealer, clock: &Clock) -> Result<Keys> {
+    Keys::load(store, sealer, config.oidc.rotation(), clock.now())
+        .await
+        .context("the signing keys cannot be read; is the master key the right one?")
+}
+
+/// What seals secrets, by the master key of the settings.
+///
+/// # Errors
+/// There is none that can be used.
+pub fn sealer(config: &Config) -> Result<Sealer> {
+    Ok(Sealer::new(&master_key(config)?, "master")?)
 }
 
 /// The sockets of a role, opened before anything else, so that their ports are known to whoever starts the server.
@@ -133,21 +149,20 @@ pub async fn run_on(
     stop: CancellationToken,
 ) -> Result<()> {
     let store = migrate(&config).await?;
-    let sealer = Sealer::new(&master_key(&config)?, "master")?;
-    let keys = Keys::load(&store, &sealer, clock.now())
-        .await
-        .context("the signing keys cannot be read; is the master key the right one?")?;
+    let sealer = sealer(&config)?;
+    let keys = load_keys(&config, &store, &sealer, &clock).await?;
     let tls = tls::load(&config)?;
     let settings = Settings {
         public_url: config.server.public_url.clone(),
         cluster_url: config.server.cluster_url.clone(),
         authority_pem: tls.authority_pem.clone(),
+        oidc_clients: config.oidc.registered()?.into(),
     };
     let app = App { store, bell: Bell::new(), clock, settings, keys };
     let parts = TaskTracker::new();
     // Whatever ends this function also ends the parts.
     let _guard = stop.clone().drop_guard();
-    parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
+    parts.spawn(tend_keys(app.clone(), stop.clone()));
     start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
     if role != Role::Serve {
         let host = Arc::new(Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?);
@@ -249,10 +264,12 @@ async fn keep_house(app: App, stop: CancellationToken) {
     }
 }
 
-async fn reload_keys(app: App, sealer: Sealer, stop: CancellationToken) {
-    while tokio::time::timeout(KEYS_RELOAD, stop.cancelled()).await.is_err() {
-        if let Err(error) = app.keys.reload(&app.store, &sealer).await {
-            tracing::warn!(%error, "signing keys could not be reloaded; the known ones stay in use");
+/// Takes over keys that other processes have made or taken back, and makes those that are due.
+async fn tend_keys(app: App, stop: CancellationToken) {
+    while tokio::time::timeout(Duration::from_secs(RELOAD_SECONDS), stop.cancelled()).await.is_err() {
+        match app.keys.tend(&app.store, app.clock.now()).await {
+            Ok(made) => made.iter().for_each(|kid| tracing::info!(kid, "made a signing key; it signs once it is known")),
+            Err(error) => tracing::warn!(%error, "signing keys could not be reloaded; the known ones stay in use"),
         }
     }
 }

@@ -12,8 +12,12 @@ pub mod clock;
 #[cfg(feature = "browser")]
 pub mod http;
 #[cfg(feature = "platform")]
+pub mod node_client;
+#[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(feature = "store")]
 pub mod postgres;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "tokens")]
+pub mod tokens;

@@ -4,7 +4,9 @@
 //! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
 
 mod reconcile_workspace;
+mod refresh_tenant_keys;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
+pub use refresh_tenant_keys::KIND as REFRESH_TENANT_KEYS;
 pub use worker::{Worker, WorkerSettings};

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::reconcile_workspace;
+use super::{reconcile_workspace, refresh_tenant_keys};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -175,6 +175,7 @@ impl Worker {
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
         match claim.kind.as_str() {
             reconcile_workspace::KIND => reconcile_workspace::run(&self.app, &self.host, claim).await,
+            refresh_tenant_keys::KIND => refresh_tenant_keys::run(&self.app, claim).await,
             unknown => Err(Error::internal(format!("no job is called {unknown}"))),
         }
     }

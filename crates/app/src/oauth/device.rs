@@ -3,9 +3,9 @@
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState};
-use hexabase_backends::store::sessions::SessionKind;
+use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
 use hexabase_oidc::opaque_token;
-use hexabase_oidc::provider::{DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, UserCode};
+use hexabase_oidc::provider::{Client, DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, UserCode};
 
 use super::{clients, refusal};
 use crate::context::{App, Credential, Origin};
@@ -21,7 +21,7 @@ const INTERVAL_SECONDS: i64 = 2;
 pub struct DevicePrompt {
     /// The code as the device shows it.
     pub user_code: String,
-    /// The program that asks.
+    /// What people know the program by that asks.
     pub client: String,
 }
 
@@ -31,7 +31,7 @@ pub async fn begin_device(
     realm: &Realm,
     request: &DeviceAuthorizationRequest,
 ) -> Result<DeviceAuthorizationResponse, OAuthError> {
-    let known = clients(realm).map_err(refusal)?;
+    let known = clients(app, realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?.id();
     let now = app.clock.now();
     let device_code = opaque_token("hxd_")?;
@@ -43,7 +43,7 @@ pub async fn begin_device(
             user_code: user_code.as_str().to_owned(),
             realm: realm.to_string(),
             client_id: client.to_owned(),
-            scope: request.scopes.to_string(),
+            scope: request.scopes.limited_to(realm.scopes()).to_string(),
             state: DeviceState::Pending,
             user_id: None,
             session_id: None,
@@ -51,6 +51,7 @@ pub async fn begin_device(
             expires_at: now.plus_seconds(CODE_SECONDS),
             interval_s: INTERVAL_SECONDS,
             last_polled_at: None,
+            auth_time: None,
         };
         match insert(app, &row).await {
             Err(StoreError::NotUnique(_)) => {}
@@ -89,7 +90,9 @@ pub async fn device_prompt(app: &App, typed: &str) -> Result<DevicePrompt> {
     let code = parse(typed)?;
     let row = device_codes::find_pending(&app.store, code.as_str(), app.clock.now()).await?;
     let row = row.ok_or(Error::NotFound("code; it may be too old"))?;
-    Ok(DevicePrompt { user_code: code.to_string(), client: row.client_id })
+    let known = clients(app, &row.realm.parse()?)?;
+    let client = known.iter().find(|client| client.id() == row.client_id).map_or(row.client_id.as_str(), Client::name);
+    Ok(DevicePrompt { user_code: code.to_string(), client: client.to_owned() })
 }
 
 /// The person agrees or refuses. Agreeing makes the device's session.
@@ -101,7 +104,9 @@ pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool, ori
         let session =
             new_session(app, &live.user, SessionKind::Device, "hxb, confirmed by code", DEVICE_SECONDS, None)?;
         sessions::store(app, &tx, &session, Credential::Session(live.session.clone()), origin).await?;
-        device_codes::approve(&tx, code.as_str(), &live.user, &session.id, now).await?
+        let browser = session_rows::find_live(&tx, &live.session, now).await?;
+        let auth_time = browser.map_or(now, |browser| browser.created_at);
+        device_codes::approve(&tx, code.as_str(), &live.user, &session.id, auth_time, now).await?
     } else {
         device_codes::deny(&tx, code.as_str(), &live.user, now).await?
     };

@@ -5,9 +5,8 @@ use hexabase_backends::store::refresh_tokens::{self, Rotation};
 use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
 use hexabase_backends::store::{Digest, device_codes};
 use hexabase_core::ids::SessionId;
-use hexabase_oidc::opaque_token;
 use hexabase_oidc::provider::{
-    AuthorizationRequest, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, TokenExchange, TokenRequest,
+    Client, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, Scopes, TokenExchange, TokenRequest,
     TokenResponse, token_types,
 };
 use secrecy::ExposeSecret as _;
@@ -15,46 +14,13 @@ use secrecy::ExposeSecret as _;
 use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
 use crate::context::{App, Credential, OpContext, Origin};
-use crate::error::{Error, Result};
-use crate::issuer::{Realm, check_member};
-use crate::sessions::{self, DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
+use crate::error::Error;
+use crate::issuer::Realm;
+use crate::sessions::{self, DEVICE_SECONDS, announce_end, from_access_token, new_session};
 
-/// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
-const CODE_SECONDS: i64 = 60;
 /// Seconds after its use in which a refresh token is answered once more: the client lost our answer, or two of its
 /// processes refreshed at once.
 const GRACE_SECONDS: i64 = 30;
-
-/// Gives a signed-in person's consent to a client: the code to redirect back with. Our clients are our own programs, so that
-/// signing in is the consent.
-///
-/// # Errors
-/// [`Error::Forbidden`] for a workspace that the person is not a member of.
-pub async fn authorize(app: &App, realm: &Realm, request: &AuthorizationRequest, live: &Live) -> Result<String> {
-    if let Realm::Workspace(workspace) = realm {
-        check_member(app, workspace, &live.user).await?;
-    }
-    let code = opaque_token("hxc_").map_err(Error::internal)?;
-    let now = app.clock.now();
-    let row = AuthorizationCode {
-        code_hash: Digest::of(&code),
-        session_id: live.session.clone(),
-        user_id: live.user.clone(),
-        realm: realm.to_string(),
-        client_id: request.client_id.clone(),
-        redirect_uri: request.redirect_uri.clone(),
-        code_challenge: request.code_challenge.as_str().to_owned(),
-        nonce: request.nonce.clone(),
-        scope: request.scopes.to_string(),
-        created_at: now,
-        expires_at: now.plus_seconds(CODE_SECONDS),
-        redeemed_at: None,
-    };
-    let tx = app.store.begin().await?;
-    authorization_codes::insert(&tx, &row).await?;
-    tx.commit().await?;
-    Ok(code)
-}
 
 /// Answers the token endpoint of a realm.
 ///
@@ -67,15 +33,20 @@ pub async fn token(
     label: &str,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    let known = clients(realm).map_err(refusal)?;
-    let client = request.client.authenticate(&known)?.id();
+    let known = clients(app, realm).map_err(refusal)?;
+    let client = request.client.authenticate(&known)?;
     match request.grant {
         Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            let presented = Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier: &code_verifier };
+            if client.is_public() && code_verifier.is_none() {
+                // Said before the code is used up: no code of such a client can be redeemed like this.
+                return Err(OAuthError::new(OAuthErrorCode::InvalidRequest, "the parameter code_verifier is required"));
+            }
+            let verifier = code_verifier.as_ref();
+            let presented = Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier };
             redeem_code(app, realm, client, &presented, label, origin).await
         }
-        Grant::RefreshToken { refresh_token, .. } => {
-            redeem_refresh(app, realm, client, refresh_token.expose_secret(), origin).await
+        Grant::RefreshToken { refresh_token, scopes } => {
+            redeem_refresh(app, realm, client, refresh_token.expose_secret(), &scopes, origin).await
         }
         Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
         Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
@@ -86,22 +57,35 @@ pub async fn token(
 struct Presented<'a> {
     code: &'a str,
     redirect_uri: &'a str,
-    verifier: &'a CodeVerifier,
+    verifier: Option<&'a CodeVerifier>,
+}
+
+impl Presented<'_> {
+    /// Whether the verifier is the one of the request, or there was neither. A verifier for a code without a challenge shows
+    /// that somebody took the challenge out of the request (RFC 9700 section 4.8.2).
+    fn meets(&self, challenge: &str) -> bool {
+        match (challenge, self.verifier) {
+            ("", None) => true,
+            ("", Some(_)) | (_, None) => false,
+            (challenge, Some(verifier)) => {
+                CodeChallenge::parse(Some(challenge), Some("S256")).is_ok_and(|challenge| challenge.is_met_by(verifier))
+            }
+        }
+    }
 }
 
 async fn redeem_code(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     presented: &Presented<'_>,
     label: &str,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    let Presented { code, redirect_uri, verifier } = *presented;
     let now = app.clock.now();
     let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
     let redemption =
-        authorization_codes::redeem(&tx, &Digest::of(code), now).await.map_err(|error| refusal(error.into()))?;
+        authorization_codes::redeem(&tx, &Digest::of(presented.code), now).await.map_err(|error| refusal(error.into()))?;
     let row = match redemption {
         Redemption::Redeemed(row) => row,
         Redemption::Reused(row) => {
@@ -115,11 +99,10 @@ async fn redeem_code(
         }
         Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
     };
-    let challenge = CodeChallenge::parse(Some(&row.code_challenge), Some("S256"));
     let fits = row.realm == realm.to_string()
-        && row.client_id == client
-        && row.redirect_uri == redirect_uri
-        && challenge.is_ok_and(|challenge| challenge.is_met_by(verifier));
+        && row.client_id == client.id()
+        && row.redirect_uri == presented.redirect_uri
+        && presented.meets(&row.code_challenge);
     if !fits {
         tx.commit().await.map_err(|error| refusal(error.into()))?;
         return Err(invalid_grant("the code belongs to another request; it cannot be used any more"));
@@ -127,17 +110,38 @@ async fn redeem_code(
     let mut session =
         new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
     session.id = device_session_of(&row);
-    let holder = tokens::holder(realm, &session, client, &row.scope);
-    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
+    let scopes = Scopes::parse(&row.scope)?;
+    let holder = Holder {
+        realm,
+        user: &session.user_id,
+        session: &session.id,
+        client,
+        scopes: scopes.clone(),
+        auth_time: row.auth_time,
+        claims: row.claims.clone(),
+    };
+    let refresh = refresh_if_asked(app, &holder, &scopes)?;
     let stored = async {
         sessions::store(app, &tx, &session, Credential::Session(row.session_id.clone()), origin).await?;
-        refresh_tokens::insert(&tx, &refresh_row).await?;
+        if let Some((_, row)) = &refresh {
+            refresh_tokens::insert(&tx, row).await?;
+        }
         Ok(tx.commit().await?)
     };
     stored.await.map_err(refusal)?;
     let mut response = tokens::short_lived(app, &holder, row.nonce.clone()).await.map_err(refusal)?;
-    response.refresh_token = Some(refresh);
+    response.refresh_token = refresh.map(|(token, _)| token);
     Ok(response)
+}
+
+/// A refresh token, for a program that wants to act while nobody looks (`offline_access`).
+fn refresh_if_asked(
+    app: &App,
+    holder: &Holder<'_>,
+    granted: &Scopes,
+) -> Result<Option<(String, refresh_tokens::RefreshToken)>, OAuthError> {
+    let asked = granted.contains("offline_access");
+    asked.then(|| tokens::refresh(app, holder, granted)).transpose().map_err(refusal)
 }
 
 /// The id of the session that a code makes: derived from the code, so that a second use of the code can end it.
@@ -151,8 +155,9 @@ fn device_session_of(row: &AuthorizationCode) -> SessionId {
 async fn redeem_refresh(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     token: &str,
+    asked: &Scopes,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
     let unknown = || invalid_grant("the session has ended; sign in again");
@@ -160,14 +165,26 @@ async fn redeem_refresh(
     let old = Digest::of(token);
     let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
     let row = refresh_tokens::find(&app.store, &old).await.map_err(store)?.ok_or_else(unknown)?;
-    if row.realm != realm.to_string() || row.client_id != client {
+    if row.realm != realm.to_string() || row.client_id != client.id() {
         return Err(unknown());
     }
+    let granted = Scopes::parse(&row.scope)?;
+    if !asked.is_within(&granted) {
+        return Err(OAuthError::new(OAuthErrorCode::InvalidScope, "a refresh cannot ask for more than was granted"));
+    }
     let session = session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
-    let holder = tokens::holder(realm, &session, client, &row.scope);
+    let holder = Holder {
+        realm,
+        user: &session.user_id,
+        session: &session.id,
+        client,
+        scopes: if asked.is_empty() { granted.clone() } else { asked.clone() },
+        auth_time: row.auth_time,
+        claims: row.claims.clone(),
+    };
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    let (refresh, next) = tokens::refresh(app, &holder).map_err(refusal)?;
+    let (refresh, next) = tokens::refresh(app, &holder, &granted).map_err(refusal)?;
     let tx = app.store.begin().await.map_err(store)?;
     match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(store)? {
         Rotation::Rotated => {}
@@ -193,14 +210,14 @@ async fn redeem_refresh(
     Ok(response)
 }
 
-async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Result<TokenResponse, OAuthError> {
+async fn redeem_device(app: &App, realm: &Realm, client: &Client, code: &str) -> Result<TokenResponse, OAuthError> {
     use device_codes::Poll;
     let now = app.clock.now();
     let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
     let tx = app.store.begin().await.map_err(store)?;
     let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(store)?;
     let row = match poll {
-        Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client => row,
+        Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client.id() => row,
         other => {
             tx.commit().await.map_err(store)?;
             return Err(match other {
@@ -215,12 +232,23 @@ async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Re
     let id = row.session_id.ok_or_else(|| invalid_grant("the device code has no session"))?;
     let session = session_rows::find_live(&tx, &id, now).await.map_err(store)?;
     let session = session.ok_or_else(|| invalid_grant("the session has ended; start again"))?;
-    let holder = tokens::holder(realm, &session, client, &row.scope);
-    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
-    refresh_tokens::insert(&tx, &refresh_row).await.map_err(store)?;
+    let scopes = Scopes::parse(&row.scope)?;
+    let holder = Holder {
+        realm,
+        user: &session.user_id,
+        session: &session.id,
+        client,
+        scopes: scopes.clone(),
+        auth_time: row.auth_time,
+        claims: None,
+    };
+    let refresh = refresh_if_asked(app, &holder, &scopes)?;
+    if let Some((_, row)) = &refresh {
+        refresh_tokens::insert(&tx, row).await.map_err(store)?;
+    }
     tx.commit().await.map_err(store)?;
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    response.refresh_token = Some(refresh);
+    response.refresh_token = refresh.map(|(token, _)| token);
     Ok(response)
 }
 
@@ -228,37 +256,44 @@ async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Re
 async fn redeem_exchange(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     exchange: &TokenExchange,
 ) -> Result<TokenResponse, OAuthError> {
-    if !matches!(realm, Realm::Workspace(_)) || exchange.subject_token_type != token_types::ACCESS_TOKEN {
-        return Err(OAuthError::new(
-            OAuthErrorCode::InvalidRequest,
-            "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
-        ));
+    let Realm::Workspace(workspace) = realm else { return Err(nothing_else()) };
+    if exchange.subject_token_type != token_types::ACCESS_TOKEN {
+        return Err(nothing_else());
+    }
+    if !client.acts_for_people() {
+        let sentence = "this client may learn who people are, and not act for them";
+        return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, sentence));
+    }
+    let issuer = realm.issuer(&app.settings);
+    let here = |target: &String| *target == issuer || target == workspace.as_str();
+    if !exchange.audiences.iter().chain(&exchange.resources).all(here) {
+        let sentence = "this issuer gives tokens for its own workspace and for no other target";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidTarget, sentence));
     }
     let live = from_access_token(app, exchange.subject_token.expose_secret()).await.map_err(|error| match error {
         Error::Unauthenticated(sentence) => OAuthError::new(OAuthErrorCode::InvalidGrant, sentence),
         error => refusal(error),
     })?;
-    let holder = Holder { realm, user: &live.user, session: &live.session, client, scope: "" };
+    let holder = Holder {
+        realm,
+        user: &live.user,
+        session: &live.session,
+        client,
+        scopes: Scopes::default(),
+        auth_time: None,
+        claims: None,
+    };
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    response.id_token = None;
     response.issued_token_type = Some(token_types::JWT.to_owned());
     Ok(response)
 }
 
-/// Ends the session behind a refresh token (RFC 7009). Unknown tokens are no error.
-pub async fn revoke(app: &App, realm: &Realm, token: &str, origin: &Origin) -> Result<()> {
-    let tx = app.store.begin().await?;
-    if let Some(row) = refresh_tokens::find(&tx, &Digest::of(token)).await?
-        && row.realm == realm.to_string()
-    {
-        let credential = Credential::Session(row.session_id.clone());
-        let ctx = OpContext::of(row.user_id.clone(), credential, app.clock.now(), origin);
-        sessions::revoke(app, &tx, &row.session_id, &ctx).await?;
-        tx.commit().await?;
-        announce_end(app, &row.session_id);
-    }
-    Ok(())
+fn nothing_else() -> OAuthError {
+    OAuthError::new(
+        OAuthErrorCode::InvalidRequest,
+        "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
+    )
 }

@@ -5,6 +5,7 @@
 
 mod m0001;
 mod m0002_audit;
+mod m0007_issuer;
 
 use sea_orm_migration::prelude::*;
 
@@ -13,7 +14,7 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration)]
+        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration), Box::new(m0007_issuer::Migration)]
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authorization_codes;
+pub mod client_confirmations;
 mod column;
 mod connect;
 mod db;

@@ -2,7 +2,8 @@
 
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
-use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::column::{Table, micros_opt, time, time_opt};
@@ -30,7 +31,7 @@ pub struct SigningKey {
     pub kid: String,
     /// What it signs with.
     pub algorithm: SigningAlgorithm,
-    /// The private key, sealed.
+    /// The private key, sealed; empty once it is of no use to anybody but a thief.
     pub private_sealed: Vec<u8>,
     /// The public key as JWK.
     pub public_jwk: Value,
@@ -87,4 +88,39 @@ pub async fn insert_if_none(tx: &Tx, keys: &[SigningKey]) -> Result<bool, StoreE
         insert(tx, key).await?;
     }
     Ok(true)
+}
+
+/// Waits until nobody else changes keys, and keeps others waiting until the transaction ends.
+pub async fn lock(tx: &Tx) -> Result<(), StoreError> {
+    settings::lock(tx, FIRST_KEYS).await
+}
+
+/// Sets the four instants of a key; `false` when there is no such key.
+pub async fn set_life(tx: &Tx, key: &SigningKey) -> Result<bool, StoreError> {
+    let updated = signing_key::Entity::update_many()
+        .col_expr(signing_key::Column::PublishFrom, Expr::value(key.publish_from.as_micros()))
+        .col_expr(signing_key::Column::SignFrom, Expr::value(key.sign_from.as_micros()))
+        .col_expr(signing_key::Column::SignUntil, Expr::value(micros_opt(key.sign_until)))
+        .col_expr(signing_key::Column::PublishUntil, Expr::value(micros_opt(key.publish_until)))
+        .filter(signing_key::Column::Kid.eq(key.kid.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(updated.rows_affected > 0)
+}
+
+/// Forgets the private halves of keys that stopped signing at `now` or before; says of how many.
+pub async fn forget_private(tx: &Tx, now: Timestamp) -> Result<u64, StoreError> {
+    let updated = signing_key::Entity::update_many()
+        .col_expr(signing_key::Column::PrivateSealed, Expr::value(Vec::<u8>::new()))
+        .filter(signing_key::Column::SignUntil.lte(now.as_micros()))
+        .filter(signing_key::Column::PrivateSealed.ne(Vec::<u8>::new()))
+        .exec(tx.conn())
+        .await?;
+    Ok(updated.rows_affected)
+}
+
+/// Forgets keys that were withdrawn before `before`; says how many.
+pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
+    let over = signing_key::Entity::delete_many().filter(signing_key::Column::PublishUntil.lt(before.as_micros()));
+    Ok(over.exec(tx.conn()).await?.rows_affected)
 }

@@ -7,7 +7,8 @@ use hexabase_core::ids::WorkspaceId;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, KubeconfigLock};
-use crate::kubeconfig::{Entry, merge, standalone};
+use crate::args::Plugin;
+use crate::kubeconfig::{Entry, Login, merge, standalone};
 use crate::output::{self, say};
 use crate::{credential, resolve};
 
@@ -17,26 +18,24 @@ pub(crate) struct Target {
     pub(crate) print: bool,
     pub(crate) name: Option<String>,
     pub(crate) set_current: bool,
+    pub(crate) plugin: Plugin,
 }
 
 pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) -> Result<()> {
     let api = context.api()?;
     let workspace = resolve::workspace(&api, wanted).await?.value;
     let server = api.server().to_owned();
-    let program = std::env::current_exe()
-        .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
-    let mut arguments =
-        ["credential", "--server", &server, "--workspace", workspace.id.as_str()].map(str::to_owned).to_vec();
-    if !context.default_file {
-        arguments.extend(["--config".to_owned(), context.file.path().display().to_string()]);
-    }
+    let certificate_authority = context.certificate_authority(&server)?;
+    let login = match target.plugin {
+        Plugin::Hxb => own_login(context, &server, &workspace.id)?,
+        Plugin::Kubelogin => Login::kubelogin(&server, workspace.id.as_str(), certificate_authority.as_deref()),
+    };
     let entry = Entry {
         name: format!("hexabase-{}", workspace.id),
         context: target.name.unwrap_or_else(|| format!("hexabase-{}", workspace.name)),
-        certificate_authority: context.certificate_authority(&server)?,
+        certificate_authority,
         server: workspace.server,
-        command: context.environment.command_name(&program),
-        arguments,
+        login,
     };
     if target.print {
         return output::write(&standalone(&entry)?);
@@ -58,6 +57,14 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
     let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
     say(&format!("Context {} is in {}. Try: kubectl{file}{select} get namespaces", entry.context, path.display()));
     Ok(())
+}
+
+/// How kubectl starts this program.
+fn own_login(context: &Context, server: &str, workspace: &WorkspaceId) -> Result<Login> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
+    let more = (!context.default_file).then(|| context.file.path().display().to_string());
+    Ok(Login::own(context.environment.command_name(&program), server, workspace.as_str(), more))
 }
 
 pub(crate) async fn credential(context: &Context, workspace: &str) -> Result<()> {

@@ -33,10 +33,7 @@ fn entry() -> Entry {
         context: "hexabase-shop".to_owned(),
         server: "https://hexabase.example/k8s/ws-1".to_owned(),
         certificate_authority: Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(9)),
-        command: "hxb".to_owned(),
-        arguments: ["credential", "--server", "https://hexabase.example", "--workspace", "ws-1"]
-            .map(str::to_owned)
-            .to_vec(),
+        login: Login::own("hxb".to_owned(), "https://hexabase.example", "ws-1", None),
     }
 }
 
@@ -146,6 +143,48 @@ fn text_that_looks_like_something_else_is_written_so_that_every_reader_sees_text
         assert_eq!(parse(&text).unwrap()["note"], word);
         let plain = text.lines().any(|line| line == format!("note: {word}"));
         assert!(!plain, "{word:?} was written without quotes");
+    }
+}
+
+#[test]
+fn kubelogin_is_told_the_workspaces_issuer_and_the_authority_and_no_secret() {
+    let pem = entry().certificate_authority.unwrap();
+    let login = Login::kubelogin("https://hexabase.example", "ws-1", Some(&pem));
+    let text = standalone(&Entry { login, ..entry() }).unwrap();
+    let exec = &parse(&text).unwrap()["users"][0]["user"]["exec"];
+    assert_eq!(exec["command"], "kubectl");
+    let arguments: Vec<&str> = exec["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()).collect();
+    let expected = [
+        "oidc-login",
+        "get-token",
+        "--oidc-issuer-url=https://hexabase.example/oidc/ws-1",
+        "--oidc-client-id=ws-1",
+        "--oidc-pkce-method=S256",
+        "--oidc-extra-scope=offline_access",
+        &format!("--certificate-authority-data={}", STANDARD.encode(&pem)),
+    ];
+    assert_eq!(arguments, expected);
+    let public = Login::kubelogin("https://hexabase.example", "ws-1", None);
+    assert_eq!(public.arguments, expected[..6]);
+}
+
+#[test]
+fn an_entry_changes_hands_between_the_two_programs() {
+    let kubelogin = || Entry { login: Login::kubelogin("https://hexabase.example", "ws-1", None), ..entry() };
+    let of_hxb = merge(FOREIGN, &entry(), false).unwrap();
+    let of_kubelogin = merge(&of_hxb, &kubelogin(), false).unwrap();
+    assert_eq!(parse(&of_kubelogin).unwrap()["users"][2]["user"]["exec"]["args"][0], "oidc-login");
+    assert_eq!(merge(&of_kubelogin, &entry(), false).unwrap(), of_hxb);
+    // A deleted workspace's entry is recognised whichever program it named.
+    let old = Entry {
+        name: "hexabase-ws-0".to_owned(),
+        server: "https://hexabase.example/k8s/ws-0".to_owned(),
+        login: Login::kubelogin("https://hexabase.example", "ws-0", None),
+        ..entry()
+    };
+    let before = merge(FOREIGN, &old, false).unwrap();
+    for new in [entry(), kubelogin()] {
+        assert!(!merge(&before, &new, false).unwrap().contains("ws-0"));
     }
 }
 

@@ -7,7 +7,7 @@ mod verify;
 
 pub use error::{SignError, TokenError};
 pub use header::Typ;
-pub(crate) use verify::verify_among;
+pub(crate) use verify::{claimed_audience, verify_among};
 pub use verify::{Expectation, ExpectedTyp, key_id, verify};
 
 use aws_lc_rs::digest;

@@ -3,7 +3,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Algorithm, Jwk, JwkSet, KeyState, RotationPolicy, SigningKey};
-use crate::jwt::{self, Expectation, SignError, TokenError, Typ};
+use crate::claims::IdTokenClaims;
+use crate::jwt::{self, Expectation, ExpectedTyp, SignError, TokenError, Typ};
 
 /// Why a key was not taken into the ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,22 +89,30 @@ impl KeyRing {
         jwt::verify_among(token, published, expected)
     }
 
-    /// Whether a new key of that algorithm should be made now, and if so with which life. `None`: nothing to do.
-    ///
-    /// Idempotent: once the successor is in the ring it answers `None` until the next rotation. Two processes that ask
-    /// at the same moment both get an answer, so make the key under a lock.
+    /// An ID token of `issuer` that comes back as a hint (`id_token_hint`): everything is checked but for the audience,
+    /// which the claims tell, and the times, which may be over. It grants nothing and proves nobody's presence.
+    pub fn verify_hint(&self, token: &str, issuer: &str, now: i64) -> Result<IdTokenClaims, TokenError> {
+        let published = self.held.iter().filter(|held| held.state.is_published(now)).map(|held| &held.jwk);
+        let expected = Expectation {
+            issuer,
+            audience: &jwt::claimed_audience(token)?,
+            typ: ExpectedTyp::Exactly(Typ::Jwt),
+            algorithms: &Algorithm::ALL,
+            now,
+            leeway: i64::MAX,
+        };
+        jwt::verify_among(token, published, &expected)
+    }
+
+    /// The next instant after `now` at which [`Self::jwks`] changes by itself.
+    pub fn published_until(&self, now: i64) -> i64 {
+        let instants = self.held.iter().flat_map(|held| [held.state.publish_from, held.state.publish_until]);
+        instants.filter(|instant| *instant > now).min().unwrap_or(i64::MAX)
+    }
+
+    /// Whether a new key of that algorithm should be made now, see [`RotationPolicy::due`].
     pub fn rotation_due(&self, alg: Algorithm, now: i64, policy: &RotationPolicy) -> Option<KeyState> {
-        let signs_until = self
-            .held
-            .iter()
-            .filter(|held| held.alg == alg && held.signer.is_some() && held.state.sign_until > now)
-            .map(|held| held.state.sign_until)
-            .max();
-        match signs_until {
-            // Nothing signs: the service is down anyway, so do not add the lead to the outage.
-            None => Some(policy.first(now)),
-            Some(until) if now >= policy.successor_due_at(until) => Some(policy.successor(now, until)),
-            Some(_) => None,
-        }
+        let signers = self.held.iter().filter(|held| held.alg == alg && held.signer.is_some());
+        policy.due(signers.map(|held| held.state), now)
     }
 }

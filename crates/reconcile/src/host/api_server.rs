@@ -15,7 +15,7 @@ use crate::tenant;
 /// When to look again; a start takes 15 to 20 s.
 const SOON: u64 = 500;
 /// A name in every tenant API server's certificate.
-const SERVER_NAME: &str = "kubernetes";
+pub(crate) const SERVER_NAME: &str = "kubernetes";
 
 /// A tenant whose API server answers.
 pub(crate) struct Tenant {

@@ -1,7 +1,10 @@
 //! Inside the tenant: one file per step, each with a pure `build`.
 
 pub(crate) mod access;
+mod present;
 pub(crate) mod projects;
+
+pub use present::present_token;
 
 use std::time::Duration;
 

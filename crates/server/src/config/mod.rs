@@ -3,6 +3,7 @@
 //! One struct per section, each with `validate`. Every secret has a `_file` twin. The environment is read nowhere else.
 
 mod host;
+mod oidc;
 mod server;
 mod sign_in;
 mod store;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use host::{EndpointKind, HostConfig};
+pub use oidc::{ClientConfig, OidcConfig};
 pub use server::{ServerConfig, TlsConfig};
 pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
 pub use store::StoreConfig;
@@ -31,6 +33,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How people sign in.
     pub sign_in: SignInConfig,
+    /// The platform as an issuer of tokens: keys and clients.
+    pub oidc: OidcConfig,
     /// The host cluster and how virtual clusters are made on it.
     pub host: HostConfig,
 }
@@ -81,6 +85,7 @@ impl Config {
         self.server.validate()?;
         self.store.validate()?;
         self.sign_in.validate(&self.server, &self.store)?;
+        self.oidc.validate()?;
         self.host.validate()
     }
 }

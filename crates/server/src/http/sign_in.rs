@@ -15,6 +15,7 @@ use hexabase_app::sessions::{self, Live};
 use hexabase_app::users::{self, ExternalIdentity};
 use hexabase_app::{App, Error, Origin};
 use hexabase_oidc::client::{Callback, LoginAttempt};
+use hexabase_oidc::provider::append_query;
 use serde::{Deserialize, Serialize};
 
 use super::caller::{SESSION_COOKIE, same_origin};
@@ -40,6 +41,8 @@ struct Attempt {
 struct ReturnTo {
     return_to: Option<String>,
     login_hint: Option<String>,
+    /// What the provider is to be asked for: `login` or `select_account`.
+    prompt: Option<String>,
 }
 
 /// The routes.
@@ -65,8 +68,25 @@ pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>,
 
 /// The address of the sign-in page that leads back to `path`, an absolute path of ours.
 pub(super) fn sign_in_address(path: &str) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
-    format!("/sign-in?{query}")
+    address(path, None, None)
+}
+
+/// The same, with what the provider is to be told.
+pub(super) fn address(path: &str, login_hint: Option<&str>, prompt: Option<&str>) -> String {
+    format!("/sign-in?{}", query(path, login_hint, prompt))
+}
+
+fn query(return_to: &str, login_hint: Option<&str>, prompt: Option<&str>) -> String {
+    let more = [("login_hint", login_hint), ("prompt", prompt)];
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("return_to", return_to)
+        .extend_pairs(more.into_iter().filter_map(|(name, value)| Some((name, value?))))
+        .finish()
+}
+
+/// Forgets the session in this browser.
+pub(super) fn no_session() -> Cookie<'static> {
+    expired(SESSION_COOKIE)
 }
 
 /// Only absolute paths of this site: anything else could send people elsewhere (open redirect).
@@ -102,9 +122,9 @@ async fn home(State(state): State<ServerState>, headers: HeaderMap) -> Response 
 
 async fn choose(State(state): State<ServerState>, Query(query): Query<ReturnTo>) -> Response {
     let return_to = local_path(query.return_to.as_deref());
+    let query = self::query(&return_to, query.login_hint.as_deref(), query.prompt.as_deref());
     let mut body = String::new();
     for provider in state.providers.iter() {
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &return_to).finish();
         body.push_str(&format!(
             "<a class=\"button\" href=\"/auth/{}/start?{}\">Continue with {}</a>",
             provider.id,
@@ -139,6 +159,8 @@ async fn begin(state: &ServerState, provider: &Provider, query: &ReturnTo) -> Re
     let login = LoginAttempt::start().map_err(Error::internal)?;
     let party = &provider.relying_party;
     let address = party.authorization_url(&metadata, &login, query.login_hint.as_deref()).map_err(Error::internal)?;
+    let prompt = query.prompt.as_deref().filter(|prompt| ["login", "select_account"].contains(prompt));
+    let address = append_query(&address, prompt.map(|prompt| ("prompt", prompt)));
     let attempt = Attempt {
         provider: provider.id.clone(),
         login,

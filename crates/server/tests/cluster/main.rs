@@ -8,4 +8,5 @@ mod faults;
 mod isolation;
 mod removal;
 mod support;
+mod tokens;
 mod work;

@@ -47,6 +47,11 @@ impl Surroundings {
 
     /// A platform with worker on this host cluster; its public keys are on an address that pods reach.
     pub(crate) async fn platform(&self) -> Result<Platform> {
+        self.platform_with("").await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn platform_with(&self, more: &str) -> Result<Platform> {
         // The port is free for as long as it takes to start: nobody else is given one of the node's address.
         let port = std::net::TcpListener::bind((self.node.as_str(), 0))?.local_addr()?.port();
         let text = |path: &Path| format!("{:?}", path.display().to_string());
@@ -55,7 +60,7 @@ impl Surroundings {
             role: "all".to_owned(),
             server: format!("cluster_listen = \"{0}:{port}\"\ncluster_url = \"https://{0}:{port}\"", self.node),
             more: format!(
-                "[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
+                "{more}[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
                 text(&self.kubeconfig),
                 text(&self.helm),
                 text(&self.chart),

@@ -28,7 +28,7 @@ fn status(answer: &Answer, code: u16, reason: &str) -> String {
 }
 
 /// An API server of a tenant, which answers everything: `watch` with a stream that does not end, the rest at once.
-struct Tenant {
+pub(crate) struct Tenant {
     endpoint: String,
     ca_pem: String,
     heard: Arc<Mutex<Vec<String>>>,
@@ -76,13 +76,14 @@ impl Tenant {
     }
 
     /// One that the gateway knows as this workspace's.
-    async fn of(platform: &Platform, workspace: &str) -> Result<Self> {
+    pub(crate) async fn of(platform: &Platform, workspace: &str) -> Result<Self> {
         let tenant = Self::start("kubernetes").await?;
         set_ready(platform, workspace, &tenant.endpoint, &tenant.ca_pem).await?;
         Ok(tenant)
     }
 
-    fn heard(&self) -> Vec<String> {
+    /// The heads of the requests that came in.
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().expect("no test panicked").clone()
     }
 }

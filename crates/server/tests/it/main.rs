@@ -5,11 +5,13 @@
 
 mod support;
 
+mod bad_tokens;
 mod events;
 mod gateway;
 mod idempotency;
 mod members;
 mod oidc;
+mod oidcc;
 mod openapi;
 mod organizations;
 mod problems;

@@ -93,6 +93,38 @@ async fn a_server_that_is_asked_to_stop_stops_and_logs_no_secret() -> Result<()>
 }
 
 #[tokio::test]
+async fn an_operator_lists_rotates_and_revokes_keys_beside_a_running_server() -> Result<()> {
+    let platform = start().await?;
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    api.get("/api/v1/me").await?.expect(200)?;
+    let list = platform.run(&["keys", "list"]).await?.good()?;
+    let rows = |text: &str, state: &str| text.lines().filter(|line| line.contains(state)).count();
+    assert_eq!((rows(&list, "signing"), list.lines().count()), (2, 3), "{list}");
+    let rotated = platform.run(&["keys", "rotate"]).await?.good()?;
+    assert_eq!((rows(&rotated, "signing"), rows(&rotated, "announced")), (2, 2), "{rotated}");
+    let again = platform.run(&["keys", "rotate"]).await?;
+    assert!(again.code != 0 && again.stderr.contains("already waiting"), "{again:?}");
+    api.get("/api/v1/me").await?.expect(200)?;
+    let header = tokens.access_token.split('.').next().context("no header")?;
+    let header: Value = serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header)?)?;
+    let kid = header["kid"].as_str().context("no kid")?;
+    let revoked = platform.run(&["keys", "revoke", kid]).await?.good()?;
+    assert!(revoked.contains(&format!("revoked {kid}")) && revoked.contains("0 workspaces"), "{revoked}");
+    assert!(revoked.lines().any(|line| line.starts_with(kid) && line.contains("over")), "{revoked}");
+    let begun = std::time::Instant::now();
+    while api.get("/api/v1/me").await?.status == 200 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the server still believes the key");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let unknown = platform.run(&["keys", "revoke", "no-such-key"]).await?;
+    assert!(unknown.code != 0 && unknown.stderr.contains("no such key"), "{unknown:?}");
+    assert!(!format!("{list}{rotated}{revoked}").contains("PRIVATE"));
+    Ok(())
+}
+
+#[tokio::test]
 async fn hxb_signs_in_with_a_browser_and_shows_who_is_signed_in() -> Result<()> {
     let platform = start().await?;
     let alice = Hxb::new(hxb().await?, &platform.home_of("alice"), platform.url(), &platform.authority())?;

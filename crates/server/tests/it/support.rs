@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
+use hexabase_app::keys::Keys;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::jwt::Typ;
-use hexabase_oidc::keys::Algorithm;
-use hexabase_server::config::Config;
+use hexabase_oidc::keys::{Algorithm, RotationPolicy};
+use hexabase_server::config::{ClientConfig, Config};
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
@@ -68,20 +68,30 @@ pub(crate) struct Kept {
 impl Platform {
     /// One by the system's clock.
     pub(crate) async fn start() -> Result<Self> {
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), Clock::System, None).await
+        Self::start_with(|_| ()).await
+    }
+
+    /// One with other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), Clock::System, None, change).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
     pub(crate) async fn start_on_each_engine() -> Result<[Self; 2]> {
         let database = TestStore::new(Engine::Postgres).await?;
-        let postgres = Self::launch(Arc::new(Folder { dir: folder()?, database: Some(database) }), Clock::System, None);
-        Ok([Self::start().await?, postgres.await?])
+        let folder = Arc::new(Folder { dir: folder()?, database: Some(database) });
+        Ok([Self::start().await?, Self::launch(folder, Clock::System, None, |_| ()).await?])
     }
 
     /// One whose clock stands until the test moves it.
     pub(crate) async fn start_with_standing_clock() -> Result<Self> {
+        Self::start_standing_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_standing_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
         let clock = Clock::standing_at(Clock::System.now());
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), clock, None).await
+        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), clock, None, change).await
     }
 
     /// What a restart needs: the data and the name.
@@ -91,17 +101,23 @@ impl Platform {
 
     /// A server on the data that another one left.
     pub(crate) async fn start_on(kept: &Kept) -> Result<Self> {
-        Self::launch(kept.folder.clone(), Clock::System, Some(Url::parse(&kept.public_url)?)).await
+        Self::launch(kept.folder.clone(), Clock::System, Some(Url::parse(&kept.public_url)?), |_| ()).await
     }
 
     /// A second server under the same address, on the same database and master key, as replicas behind a load balancer are.
     pub(crate) async fn replica(&self) -> Result<Self> {
-        Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?)).await
+        Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?), |_| ()).await
     }
 
-    async fn launch(folder: Arc<Folder>, clock: Clock, called: Option<Url>) -> Result<Self> {
+    async fn launch(
+        folder: Arc<Folder>,
+        clock: Clock,
+        called: Option<Url>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
         run::install_crypto();
         let mut config = config(folder.dir.path())?;
+        change(&mut config);
         // Straight into the settings: a production database and the development issuer would not be allowed together.
         config.store.url = folder.database.as_ref().map(|database| database.address().into());
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
@@ -143,7 +159,7 @@ impl Platform {
     pub(crate) async fn keys(&self) -> Result<Keys> {
         let text = std::fs::read_to_string(self.data().join("master.key"))?;
         let bytes: [u8; 32] = STANDARD.decode(text.trim())?.try_into().ok().context("the master key is too short")?;
-        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, self.clock.now()).await?)
+        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, RotationPolicy::DEFAULT, self.clock.now()).await?)
     }
 
     /// A token with these claims, signed with the platform's own key.
@@ -264,6 +280,28 @@ pub(crate) async fn exchange(platform: &Platform, realm: &str, token: &str) -> R
         ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
     ];
     platform.nobody().post_form(&format!("/oidc/{realm}/token"), &form).await
+}
+
+/// The secret of every confidential client here.
+pub(crate) const SECRET: &str = "a secret of at least 32 characters";
+/// Where confidential clients are sent back to; nobody listens there, and no browser here goes there.
+pub(crate) const WEB_REDIRECT_URI: &str = "https://web.example.test/callback";
+
+/// A client with a secret in the platform's realm.
+pub(crate) fn web_client(id: &str) -> ClientConfig {
+    ClientConfig {
+        id: id.to_owned(),
+        name: Some(format!("The client {id}")),
+        secret: Some(SECRET.into()),
+        secret_file: None,
+        redirect_uris: vec![WEB_REDIRECT_URI.to_owned()],
+        post_logout_redirect_uris: vec!["https://web.example.test/bye".to_owned()],
+        id_token_signed_response_alg: "ES256".to_owned(),
+        realms: vec!["platform".to_owned()],
+        pkce: Some("optional".to_owned()),
+        acts_for_people: false,
+        introspects: false,
+    }
 }
 
 /// Asks for new tokens.

@@ -98,6 +98,30 @@ async fn only_an_access_token_of_the_platform_is_exchanged_and_only_for_a_worksp
 }
 
 #[tokio::test]
+async fn an_exchange_is_for_the_issuers_own_workspace_and_for_no_other_target() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let other = alice.workspace("other").await?;
+    let issuer = platform.issuer(&workspace);
+    let ask = async |name: &str, target: &str| {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "hxb"),
+            ("subject_token", alice.api.token()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            (name, target),
+        ];
+        platform.nobody().post_form(&format!("/oidc/{workspace}/token"), &form).await
+    };
+    for (name, target) in [("audience", workspace.as_str()), ("audience", &issuer), ("resource", &issuer)] {
+        ask(name, target).await?.expect(200)?;
+    }
+    for (name, target) in [("audience", other.as_str()), ("audience", "hexabase"), ("resource", "https://evil.example")] {
+        assert_eq!(oauth_error(&ask(name, target).await?), "invalid_target", "{name}={target}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_ended_session_gets_no_token() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let token = alice.refresh_token()?;
