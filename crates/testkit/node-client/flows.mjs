@@ -20,7 +20,7 @@ async function refused(what, attempt) {
   try {
     await attempt()
   } catch (error) {
-    return error.error ?? error.code ?? error.cause?.[0]?.parameters?.error ?? String(error)
+    return error.error ?? error.cause?.[0]?.parameters?.error ?? error.code ?? String(error)
   }
   throw new Error(`${what} was not refused`)
 }

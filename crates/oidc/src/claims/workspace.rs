@@ -139,7 +139,7 @@ impl WorkspaceClaims {
             return Err(ClaimsError::TooManyGroups);
         }
         for group in &self.groups {
-            if group.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("system")) {
+            if group.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("system")) {
                 return Err(ClaimsError::Reserved);
             }
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

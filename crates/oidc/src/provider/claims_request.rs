@@ -1,6 +1,5 @@
 //! The `claims` parameter (OpenID Connect Core 1.0 section 5.5).
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{OAuthError, OAuthErrorCode};
@@ -20,20 +19,17 @@ pub struct ClaimsRequest {
 /// More names than any honest client asks for.
 const MOST: usize = 50;
 
-#[derive(Default, Deserialize)]
-struct Members {
-    #[serde(default)]
-    userinfo: Option<Map<String, Value>>,
-    #[serde(default)]
-    id_token: Option<Map<String, Value>>,
-}
-
 impl ClaimsRequest {
     /// Reads the parameter; anything but an object of objects is `invalid_request`.
     pub fn parse(json: &str) -> Result<Self, OAuthError> {
         let invalid = || OAuthError::new(OAuthErrorCode::InvalidRequest, "claims must be a JSON object of claims requests");
-        let Members { userinfo, id_token } = serde_json::from_str(json).map_err(|_| invalid())?;
-        let (userinfo, id_token) = (userinfo.unwrap_or_default(), id_token.unwrap_or_default());
+        let mut members: Map<String, Value> = serde_json::from_str(json).map_err(|_| invalid())?;
+        let mut take = |name: &str| match members.remove(name) {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(requests)) => Ok(requests),
+            Some(_) => Err(invalid()),
+        };
+        let (userinfo, id_token) = (take("userinfo")?, take("id_token")?);
         let mut subject = None;
         for (name, request) in userinfo.iter().chain(&id_token) {
             let value = match request {

@@ -107,6 +107,9 @@ pub fn native_target(uri: &str) -> Option<String> {
 /// `uri` with these parameters added to its query, the rest of it untouched.
 pub fn append_query<'a>(uri: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    if query.is_empty() {
+        return uri.to_owned();
+    }
     let separator = match uri.split_once('?') {
         None => "?",
         Some((_, "")) => "",

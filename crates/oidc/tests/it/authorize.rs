@@ -279,6 +279,7 @@ fn a_query_is_added_to_without_touching_the_rest() {
     assert_eq!(append_query("https://a.example", [("a", "b c")]), "https://a.example?a=b+c");
     assert_eq!(append_query("https://a.example/?", [("a", "b")]), "https://a.example/?a=b");
     assert_eq!(append_query("com.example:/x?y=%20", [("a", "\r\nb")]), "com.example:/x?y=%20&a=%0D%0Ab");
+    assert_eq!(append_query("https://a.example/x", []), "https://a.example/x");
 }
 
 #[test]

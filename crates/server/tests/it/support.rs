@@ -322,6 +322,14 @@ pub(crate) fn claims(token: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
 }
 
+/// A token with a signature that does not hold.
+pub(crate) fn broken(token: &str) -> Result<String> {
+    let (signed, signature) = token.rsplit_once('.').context("not a token")?;
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature)?;
+    bytes[0] ^= 1;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
 /// An object with some members changed; one that becomes null is left out.
 pub(crate) fn changed(object: &Value, changes: Value) -> Value {
     let mut object = object.clone();

@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{me, web_tokens};
-use crate::support::{HOST, Person, Platform, SESSION_COOKIE, changed, claims, text, web_client};
+use crate::support::{HOST, Person, Platform, SESSION_COOKIE, broken, changed, claims, text, web_client};
 
 const BYE: &str = "https://web.example.test/bye";
 
@@ -106,7 +106,7 @@ async fn another_site_can_neither_press_the_button_nor_forge_the_hint() -> Resul
         elsewhere.forge(&good, Typ::Jwt).await?,
         platform.forge(&changed(&good, json!({ "iss": platform.issuer("ws-00000000000000000000") })), Typ::Jwt).await?,
         platform.forge(&good, Typ::AccessToken).await?,
-        format!("{}A", &id_token[..id_token.len() - 1]),
+        broken(&id_token)?,
     ];
     for hint in hints {
         asks(&alice.browser.get(&address(&platform, &[("id_token_hint", &hint)])).await?);

@@ -259,7 +259,7 @@ async fn no_good_token_is_refused_over_a_hundred_rotations_under_load() -> Resul
     let (mut rotations, mut checked) = (0, 0);
     let mut turn = 0;
     while rotations < 100 {
-        clock.advance_seconds(60);
+        clock.advance_seconds(97);
         turn += 1;
         let (first, second) = (&processes[turn % 2], &processes[(turn + 1) % 2]);
         if verifiers.len() < 4 {
@@ -289,7 +289,7 @@ async fn no_good_token_is_refused_over_a_hundred_rotations_under_load() -> Resul
         }
         second.keys.tend(&store, clock.now()).await?;
     }
-    assert!(checked > 20_000, "{checked}");
+    assert!(checked > 10_000, "{checked}");
     let kept = signing_keys::list(&*store).await?;
     assert!(kept.iter().filter(|row| !row.private_sealed.is_empty()).count() <= 6, "the private halves of old keys are gone");
     Ok(())
