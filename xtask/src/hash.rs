@@ -30,9 +30,12 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
     }
 }
 
-/// The first characters of a sum: enough for a file name.
+/// How many characters of a sum are enough for a file name.
+pub(crate) const SHORT: usize = 16;
+
+/// The first characters of a sum, for a file name.
 pub(crate) fn short(sum: &str) -> &str {
-    sum.get(..16).unwrap_or(sum)
+    sum.get(..SHORT).unwrap_or(sum)
 }
 
 /// Writes through to `inner` and sums what passes.

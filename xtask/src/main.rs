@@ -3,15 +3,18 @@
 //! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
 
 mod bench;
+mod cargo;
 mod check;
 mod cmd;
 mod demo;
 mod generate;
 mod hash;
 mod host;
+mod lock;
 mod people;
 mod platform;
 mod progress;
+mod prune;
 mod settings;
 mod tools;
 
@@ -51,7 +54,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Sentences for people, so no Debug output with its backtrace.
             eprintln!("{error:#}");
@@ -60,26 +64,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+/// False if all was said already and the outcome is not good.
+fn run(command: Command) -> Result<bool> {
     match command {
-        Command::Up(options) => {
-            print(&host::ensure(&options)?);
-            Ok(())
-        }
-        Command::Demo(options) => demo::run(&options),
-        Command::Check(options) => check::run(&options),
-        Command::Bench(options) => bench::run(&options),
-        Command::Gen => generate::run(),
-        Command::Down => host::down(),
-        Command::Status { traces } => host::status(traces),
+        Command::Up(options) => print(&host::ensure(&options)?),
+        Command::Demo(options) => demo::run(&options)?,
+        Command::Check(options) => return check::run(&options),
+        Command::Bench(options) => bench::run(&options)?,
+        Command::Gen => generate::run()?,
+        Command::Down => host::down()?,
+        Command::Status { traces } => host::status(traces)?,
     }
+    Ok(true)
 }
 
 /// For people on standard error, for `eval "$(cargo xtask up)"` on standard output.
 fn print(host: &host::Host) {
     let node = host.node_ip.map_or(String::new(), |address| format!(", node {address}"));
     eprintln!("  host {}{node}, vCluster chart {}", host.kind.name(), host.tools.vcluster_chart.display());
-    println!("export KUBECONFIG={}", host.kubeconfig.display());
+    println!("export KUBECONFIG={}", host.kubeconfig_for_people.display());
     let folders = [&host.tools.kubectl, &host.tools.helm].map(|tool| tool.parent().unwrap_or(tool).display());
     println!("export PATH={}:{}:$PATH", folders[0], folders[1]);
 }

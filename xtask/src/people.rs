@@ -106,7 +106,7 @@ impl Person<'_> {
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(command: &mut Command) -> Result<Said> {
+fn run(command: &mut Command) -> Result<Said> {
     let output = command.stdin(std::process::Stdio::null()).output().context("cannot start a program")?;
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));

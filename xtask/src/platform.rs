@@ -1,7 +1,8 @@
 //! A platform on the host cluster: one `hexabase all` on this machine, kept running.
 
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use anyhow::{Context, Result, bail};
 use crate::host::{self, Host, process};
 use crate::progress::Progress;
 use crate::settings;
+
+/// An address of loopback that nobody uses: a port of it is taken only if somebody listens on all addresses.
+const UNUSED: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
 
 /// Which platform: each has a process, a folder and ports of its own.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +59,7 @@ pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progr
     };
     if !process::is_current(&layout, &spec) {
         process::stop(&layout, name, Duration::from_secs(10))?;
-        for port in [port, port + 1, port + 2] {
-            if TcpListener::bind(("127.0.0.1", port)).is_err() {
-                bail!("port {port} is taken by another program; choose others with --port");
-            }
-        }
+        check_ports(port, host.node_ip)?;
         fs::write(&path, config).context("the platform's settings cannot be written")?;
     }
     progress.step("start the platform", || {
@@ -70,6 +70,45 @@ pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progr
     Ok(platform)
 }
 
+/// Refuses, before anything is changed, ports that another program has. `node` is the node's address, if there is one.
+pub(crate) fn preflight(which: Which, node: Option<Ipv4Addr>) -> Result<()> {
+    let is_running = process::running(&host::layout()?, which.process).is_some();
+    let config = fs::read_to_string(settings::cache_root()?.join(which.folder).join("hexabase.toml"));
+    // It has them itself.
+    if is_running && config.ok().as_deref().and_then(port_in) == Some(which.port) {
+        return Ok(());
+    }
+    check_ports(which.port, node)
+}
+
+/// The first port from here on that has all a platform needs.
+pub(crate) fn free_port(from: u16, node: Option<Ipv4Addr>) -> Result<u16> {
+    let free = (from..from.saturating_add(300)).step_by(3).find(|port| check_ports(*port, node).is_ok());
+    free.with_context(|| format!("there are no three free ports in a row from {from} on"))
+}
+
+fn check_ports(first: u16, node: Option<Ipv4Addr>) -> Result<()> {
+    let listeners =
+        [(Ipv4Addr::LOCALHOST, first), (node.unwrap_or(UNUSED), first + 1), (Ipv4Addr::LOCALHOST, first + 2)];
+    match listeners.into_iter().find(|listener| is_taken(*listener)) {
+        Some((address, port)) => {
+            let whose = if address == UNUSED { String::new() } else { format!(" at {address}") };
+            bail!("port {port}{whose} is taken by another program: end it, or choose others with --port")
+        }
+        None => Ok(()),
+    }
+}
+
+/// The node's address is not there before the host cluster is; that is no obstacle.
+fn is_taken(listener: (Ipv4Addr, u16)) -> bool {
+    TcpListener::bind(listener).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// The first port in a configuration that we wrote.
+fn port_in(config: &str) -> Option<u16> {
+    config.lines().find_map(|line| line.strip_prefix("listen = \"127.0.0.1:")?.trim_end_matches('"').parse().ok())
+}
+
 /// Changes when the program was built anew.
 fn build_of(program: &Path) -> Result<String> {
     let metadata = fs::metadata(program).with_context(|| format!("{} was not built", program.display()))?;
@@ -77,13 +116,7 @@ fn build_of(program: &Path) -> Result<String> {
 }
 
 fn config(host: &Host, platform: &Platform, port: u16) -> Result<String> {
-    let Some(IpAddr::V4(node)) = host.node_ip else {
-        bail!(
-            "the demonstration does not know under which address pods of a {} host reach this machine; \
-             use --host devhost",
-            host.kind.name()
-        );
-    };
+    let node = host.node_ip.context("a platform needs to know under which address pods reach this machine")?;
     let data = platform.folder.join("data");
     let (cluster, issuer) = (port + 1, port + 2);
     let text = |path: &Path| format!("{:?}", path.display().to_string());
@@ -123,9 +156,42 @@ impl Platform {
              hxb workspace list && hxb kubeconfig shop --set-current && kubectl get pods -A\n\n\
              To stop it\n  cargo xtask down",
             host.kind.name(),
-            host.kubeconfig.display(),
+            host.kubeconfig_for_people.display(),
             self.url,
             self.url,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_another_program_are_refused_by_name() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let refusal = check_ports(port, None).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("port {port} at 127.0.0.1")), "{refusal}");
+        assert_ne!(free_port(port, None).unwrap(), port);
+    }
+
+    #[test]
+    fn the_port_at_the_node_is_taken_only_by_who_listens_on_all_addresses() {
+        let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = everywhere.local_addr().unwrap().port();
+        assert!(is_taken((UNUSED, port)));
+        let loopback = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        assert!(!is_taken((UNUSED, loopback.local_addr().unwrap().port())));
+        // An address that this machine does not have.
+        assert!(!is_taken((Ipv4Addr::new(192, 0, 2, 1), port)));
+    }
+
+    #[test]
+    fn the_port_of_a_platform_is_read_from_its_settings() {
+        let config =
+            "# Written.\n[server]\nlisten = \"127.0.0.1:8443\"\n\n[sign_in.development]\nlisten = \"127.0.0.1:8445\"\n";
+        assert_eq!(port_in(config), Some(8443));
+        assert_eq!(port_in("nothing"), None);
     }
 }

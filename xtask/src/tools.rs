@@ -94,6 +94,11 @@ impl Tool {
         }
     }
 
+    /// True if Go compiles it; else it is only fetched.
+    pub(crate) fn is_compiled(self) -> bool {
+        !self.recipe().packages.is_empty()
+    }
+
     /// What goes into an image's key too: it changes when the program may have changed.
     pub(crate) fn key(self) -> Result<String> {
         let recipe = self.recipe();
@@ -113,6 +118,18 @@ impl Tool {
     pub(crate) fn folder(self) -> Result<PathBuf> {
         let name = format!("{}-{}", self.recipe().name, hash::short(&self.key()?));
         Ok(settings::cache_root()?.join("tools").join(name))
+    }
+
+    /// True if all of it is in the cache.
+    fn is_built(self) -> Result<bool> {
+        let folder = self.folder()?;
+        let recipe = self.recipe();
+        let programs = recipe.packages.iter().filter_map(|package| package.rsplit('/').next());
+        let mut files: Vec<PathBuf> = programs.map(|program| folder.join("bin").join(program)).collect();
+        if files.is_empty() {
+            files.push(folder.join("chart/Chart.yaml"));
+        }
+        Ok(files.iter().all(|file| file.is_file()))
     }
 
     /// One of the programs of this build.
@@ -146,8 +163,8 @@ impl Tools {
 pub(crate) fn missing(wanted: &[Tool]) -> Result<Vec<Tool>> {
     let mut missing = Vec::new();
     for &tool in wanted {
-        let covered = tool == Tool::Kubectl && Tool::Kubernetes.folder()?.is_dir();
-        if !covered && !tool.folder()?.is_dir() {
+        let covered = tool == Tool::Kubectl && Tool::Kubernetes.is_built()?;
+        if !covered && !tool.is_built()? {
             missing.push(tool);
         }
     }
@@ -178,6 +195,13 @@ pub(crate) fn go_needed(wanted: &[Tool]) -> Result<Option<(u32, u32, u32)>> {
         needed = needed.max(line.and_then(parse_go_version));
     }
     Ok(needed)
+}
+
+/// Where Go keeps what it compiled and what it fetched, if there is a Go on this machine.
+pub(crate) fn go_caches() -> Option<(PathBuf, PathBuf)> {
+    let text = cmd::output(go().args(["env", "GOCACHE", "GOMODCACHE"])).ok()?;
+    let (builds, modules) = text.trim().split_once('\n')?;
+    Some((builds.into(), modules.into()))
 }
 
 /// The version of the Go on this machine, if there is one.
@@ -212,6 +236,10 @@ fn build(recipe: &Recipe, folder: &Path) -> Result<()> {
         }
         command.args(["-ldflags", recipe.ldflags, "-o"]).arg(format!("{}/", output.display())).args(recipe.packages);
         cmd::output(&mut command)?;
+    }
+    if folder.exists() {
+        // Somebody removed a part of it.
+        fs::remove_dir_all(folder)?;
     }
     fs::rename(&staging, folder).with_context(|| format!("cannot move the build to {}", folder.display()))
 }
@@ -255,11 +283,18 @@ fn module_folder(recipe: &Recipe) -> PathBuf {
     settings::repository().join("devhost").join(recipe.module)
 }
 
+/// Go, free of what would change its output but is not in a build's key: the key knows the architecture only, so each
+/// has its lowest level. The version of Go is not in the key: a new one builds nothing again.
 fn go() -> Command {
     let mut command = Command::new("go");
     command
         .env("GOTOOLCHAIN", "local")
+        // The compiler collects its garbage less often: a fifth less work for at most 2 GB more memory.
+        .env("GOGC", "400")
         .env("GOWORK", "off")
+        .env("GOAMD64", "v1")
+        .env("GOARM64", "v8.0")
+        .env_remove("GOEXPERIMENT")
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .env_remove("GOFLAGS");

@@ -3,13 +3,21 @@
 //! Types named `XCreate` and `XUpdate` come in, and refuse unknown fields; types named `X` go out, and may gain fields.
 //! To add a resource: a file here, its handlers in `server/src/http`, then `cargo xtask gen` for `docs/openapi.json`.
 
+pub mod access;
+pub mod audit;
 pub mod events;
 pub mod groups;
+pub mod identities;
+pub mod invitations;
 pub mod members;
 pub mod organizations;
 pub mod page;
 pub mod plans;
 pub mod problem;
 pub mod projects;
+pub mod roles;
+pub mod service_accounts;
+pub mod sessions;
+pub mod tokens;
 pub mod users;
 pub mod workspaces;

@@ -27,7 +27,7 @@ pub struct Member {
     pub user: UserId,
     /// Name for people.
     pub display_name: String,
-    /// Address, when known.
+    /// Address, when known and to be told: one's own, and to those who give and take access.
     pub email: Option<String>,
     /// Names of the groups the person was put into.
     pub groups: Vec<String>,

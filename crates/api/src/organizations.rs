@@ -4,7 +4,7 @@ use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A new organisation.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -13,6 +13,24 @@ pub struct OrganizationCreate {
     /// Name for people, 1 to 80 characters; need not be unique.
     #[schema(min_length = 1, max_length = 80)]
     pub name: String,
+}
+
+/// What is to be changed of an organisation.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationUpdate {
+    /// Name for people, 1 to 80 characters; need not be unique.
+    #[schema(min_length = 1, max_length = 80)]
+    pub name: String,
+}
+
+/// To whom an organisation is handed over.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationTransfer {
+    /// Id of a member, who becomes an admin; the caller becomes a member.
+    #[schema(example = "usr-01ja2m4qk8v5x3c7d9ef")]
+    pub user: String,
 }
 
 /// An organisation: the unit of billing and of user management.
@@ -41,9 +59,32 @@ pub struct OrganizationMember {
     pub user: UserId,
     /// Name for people.
     pub display_name: String,
-    /// Address, when known.
+    /// Address, when known; told to admins only, and to the person.
     pub email: Option<String>,
     /// What the person may do.
     #[schema(value_type = String, example = "member")]
     pub role: OrganizationRole,
+}
+
+/// What is to be changed of a person's membership.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationMemberUpdate {
+    /// What the person may do.
+    #[schema(value_type = String, example = "admin")]
+    pub role: OrganizationRole,
+}
+
+/// Which people of an organisation are wanted.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OrganizationMemberQuery {
+    /// Only those in whose name or address this text is, whatever its capitals. Addresses are found by admins only.
+    pub search: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// Most items wanted, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
 }

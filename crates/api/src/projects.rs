@@ -16,6 +16,9 @@ pub struct ProjectCreate {
     /// What it may use; what is absent comes from the plan.
     #[serde(default)]
     pub quota: Option<ProjectQuotaCreate>,
+    /// Id of the project to stand below: the roles given there hold in this one too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// What a new project may use. Amounts are Kubernetes quantities.
@@ -56,6 +59,10 @@ pub struct Project {
     pub workspace: WorkspaceId,
     /// Its name and the name of its namespace.
     pub name: String,
+    /// The project it stands below.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<ProjectId>,
     /// Where it stands.
     #[schema(value_type = String, example = "ready")]
     pub phase: ProjectPhase,

@@ -1,19 +1,24 @@
 //! Who may do what: the one place that decides.
 //!
-//! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
-//! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
+//! Two questions, in this order: may the *person* do it, by organisation role and group, or as staff by break-glass while
+//! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
+//! whatever its owner may do.
 
-use hexabase_backends::store::Db;
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_core::groups::{WS_ADMINS, effective_groups};
+use hexabase_backends::store::{Db, Tx};
+use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::tokens::TokenAccess;
 
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
+
+/// Said to staff under break-glass who would make access that outlasts it.
+pub(crate) const LASTING: &str =
+    "access by break-glass ends by itself and gives no access that lasts; a member of the organization can";
 
 /// What a person can do with their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub enum AccountAction {
     Change,
     /// Make and end sessions, tokens and identities; a token may not make tokens.
     ManageCredentials,
+    /// See what was done to it, from where and by what.
+    ViewAudit,
 }
 
 /// What can be done in an organisation.
@@ -31,8 +38,33 @@ pub enum AccountAction {
 pub enum OrganizationAction {
     /// See it and its people.
     View,
+    /// See whom it has invited.
+    SeeInvitations,
+    /// Leave it.
+    Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// Rename it, delete it, or hand it over.
+    ManageOrganization,
+    /// Invite people, take them out, and give them another role.
+    ManageMembers,
+    /// See who changed what in it, and from where.
+    ViewAudit,
+    /// See its service accounts and their tokens.
+    ViewServiceAccounts,
+    /// Make and delete service accounts, and their tokens.
+    ManageServiceAccounts,
+}
+
+impl OrganizationAction {
+    fn writes(self) -> bool {
+        !matches!(self, Self::View | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts)
+    }
+
+    /// Whether it gives whoever does it access that outlasts break-glass.
+    fn lasts(self) -> bool {
+        matches!(self, Self::CreateWorkspace | Self::ManageServiceAccounts)
+    }
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -44,8 +76,13 @@ pub enum WorkspaceAction {
     Delete,
     /// Give and take access.
     ManageMembers,
+    /// Give up one's own access.
+    Leave,
     /// Make and delete projects.
     ManageProjects,
+    /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
+    /// Kubernetes' to say.
+    MakeRoles,
 }
 
 /// Refuses what the credential is not good for in the caller's own account.
@@ -55,12 +92,14 @@ pub enum WorkspaceAction {
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden("a token cannot manage sessions, tokens or identities; sign in for that".to_owned()));
+        return Err(Error::Forbidden(
+            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+        ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
     }
-    may_write(ctx, action != AccountAction::View)
+    may_write(ctx, !matches!(action, AccountAction::View | AccountAction::ViewAudit))
 }
 
 /// The organisation, if the caller may do `action` there.
@@ -74,22 +113,55 @@ pub async fn organization(
     organization: &OrganizationId,
     action: OrganizationAction,
 ) -> Result<OrganizationScope> {
-    let found = organizations::scope_for(db, &ctx.user, organization).await?;
-    let scope = found.ok_or(Error::NotFound("organization"))?;
+    let ordinary = organizations::scope_for(db, &ctx.user, organization).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.role() == OrganizationRole::Admin);
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            organizations::scope_by_break_glass(db, &ctx.user, organization, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("organization"))?;
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, action != OrganizationAction::View)?;
+    may_write(ctx, action.writes())?;
+    if scope.break_glass().is_some() && action.lasts() {
+        return Err(Error::Forbidden(LASTING.to_owned()));
+    }
     let what = match (action, scope.role()) {
-        (OrganizationAction::View, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
+        (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
+        (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
+        (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
+        (OrganizationAction::ViewServiceAccounts, OrganizationRole::Member) => "see its service accounts",
+        (OrganizationAction::ManageServiceAccounts, OrganizationRole::Member) => "manage its service accounts",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
 
+/// As [`organization`], with the organisation locked first: what its roles, people and workspaces are when this returns
+/// stays so until `tx` ends, and the caller's right is judged by that.
+///
+/// # Errors
+/// As for [`organization`].
+pub async fn organization_locked(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &OrganizationId,
+    action: OrganizationAction,
+) -> Result<OrganizationScope> {
+    // Strangers lock nothing.
+    let scope = organization(tx, ctx, id, OrganizationAction::View).await?;
+    organizations::lock(tx, &scope).await?;
+    organization(tx, ctx, id, action).await
+}
+
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look.
+/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -103,18 +175,30 @@ pub async fn workspace(
     if only.is_some_and(|only| only != workspace) {
         return Err(Error::NotFound("workspace"));
     }
-    let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
+    let ordinary = workspaces::scope_for(db, &ctx.user, workspace).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.organization_role() == Some(OrganizationRole::Admin));
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            workspaces::scope_by_break_glass(db, &ctx.user, workspace, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?;
     may_write(ctx, action != WorkspaceAction::View)?;
-    if action == WorkspaceAction::View || scope.organization_role() == Some(OrganizationRole::Admin) {
+    let for_all = match action {
+        WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
+        WorkspaceAction::Leave => scope.is_member(),
+        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+    };
+    if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
     }
-    let nodes = group_rows::nodes(db, &scope).await?;
-    let direct = group_rows::direct(db, &scope, &ctx.user).await?;
-    if effective_groups(&nodes, &direct).iter().any(|group| group.as_str() == WS_ADMINS) {
+    if group_rows::effective(db, &scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(scope);
     }
     let what = match action {
-        WorkspaceAction::View => "see this workspace",
+        WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
+        WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
@@ -122,6 +206,44 @@ pub async fn workspace(
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
     )))
+}
+
+/// The same, with the workspace locked before it is decided: of two people who take each other's rights at once, one
+/// succeeds.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn locked_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
+    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+        // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
+        organizations::lock_of(tx, &seen).await?;
+    }
+    workspaces::lock(tx, &seen).await?;
+    workspace(tx, ctx, id, action).await
+}
+
+/// The same, refused when the workspace is leaving.
+///
+/// # Errors
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+pub(crate) async fn locked_living_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let scope = locked_workspace(tx, ctx, id, action).await?;
+    let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.desired == workspaces::Desired::Absent {
+        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+    }
+    Ok(scope)
 }
 
 fn bound() -> Error {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hexabase_backends::bell::Bell;
+use hexabase_backends::mail::Mailer;
+use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::events::{self, NewEvent};
 use hexabase_backends::store::{Store, Tx};
@@ -57,6 +59,10 @@ pub struct App {
     pub settings: Settings,
     /// Signing keys of the issuers.
     pub keys: Keys,
+    /// Seals what the database has to keep and must not show.
+    pub sealer: Sealer,
+    /// Sends mail, where it is set up.
+    pub mailer: Mailer,
 }
 
 impl App {
@@ -65,10 +71,15 @@ impl App {
     /// # Errors
     /// The system's random source failed.
     pub fn new_id<T: Id>(&self) -> Result<T> {
-        let mut random = [0_u8; 8];
-        SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
-        Ok(T::from_parts(self.clock.now(), u64::from_ne_bytes(random)))
+        new_id(&self.clock)
     }
+}
+
+/// A new id, for who has a clock and no more.
+pub(crate) fn new_id<T: Id>(clock: &Clock) -> Result<T> {
+    let mut random = [0_u8; 8];
+    SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
+    Ok(T::from_parts(clock.now(), u64::from_ne_bytes(random)))
 }
 
 /// Something that happened without anybody asking for it just then, for the live feed.
@@ -141,6 +152,29 @@ impl App {
             after,
         };
         audit::append(tx, NewAuditEntry { chain, entry });
+        Ok(())
+    }
+
+    /// Writes down what the platform did to an organisation by itself because its time had come.
+    pub(crate) fn change_by_itself(&self, tx: &Tx, organization: &OrganizationId, change: Change<'_>) -> Result<()> {
+        let Change { workspace, action, subject, before, after, .. } = change;
+        let data = before.clone().unwrap_or_else(|| json!({}));
+        self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
+        let entry = AuditEntry {
+            id: self.new_id()?,
+            at: self.clock.now(),
+            actor: "system".to_owned(),
+            on_behalf_of: None,
+            credential: "system".to_owned(),
+            source: None,
+            request_id: self.new_id::<RequestId>()?.to_string(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            workspace: workspace.cloned(),
+            before,
+            after,
+        };
+        audit::append(tx, NewAuditEntry { chain: AuditChain::Organization(organization.clone()), entry });
         Ok(())
     }
 }

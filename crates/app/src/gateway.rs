@@ -1,16 +1,45 @@
 //! Who may pass to a workspace's API server, and where that is.
 
-use hexabase_backends::store::sessions;
-use hexabase_backends::store::{workspace_members, workspaces};
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
+use std::fmt;
+use std::str::FromStr;
+
+use hexabase_backends::store::{sessions, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_oidc::claims::WorkspaceClaims;
+use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
+use crate::tokens;
+
+/// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Basis {
+    /// A signed-in browser or device.
+    Session(SessionId),
+    /// An API token.
+    Token(ApiTokenId),
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => id.fmt(f),
+            Self::Token(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Basis {
+    type Err = hexabase_core::ids::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Session))
+    }
+}
 
 /// Somebody who may pass.
 #[derive(Debug, Clone)]
@@ -19,14 +48,18 @@ pub struct Admitted {
     pub workspace: WorkspaceId,
     /// The person.
     pub user: UserId,
-    /// The browser or device the token was made for.
-    pub session: SessionId,
+    /// What the token was given for.
+    pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
     /// `host:port` of the tenant's API server.
     pub endpoint: String,
     /// PEM of the authority behind its certificate.
     pub ca_pem: String,
+    /// The groups the person is in at this moment, with all above them.
+    pub groups: Vec<String>,
+    /// The person's token with those groups, when the one shown has others: to be sent on in its place.
+    pub renewed: Option<String>,
 }
 
 /// Somebody with a workspace's token.
@@ -34,15 +67,16 @@ pub struct Admitted {
 pub struct Identified {
     /// The person.
     pub user: UserId,
-    /// The browser or device the token was made for.
-    pub session: SessionId,
+    /// What the token was given for.
+    pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
     /// All that it says.
     pub claims: WorkspaceClaims,
 }
 
-/// Whose token this is: issued for this workspace, still good, its session alive and its person a member.
+/// Whose token this is: issued for this workspace, still good, the session or API token behind it alive and its person a
+/// member.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more.
@@ -63,44 +97,71 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     }
     let user: UserId =
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
-    let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
-    check_standing(app, workspace, &user, &session).await?;
-    Ok(Identified { user, session, expires_at: claims.expires_at(), claims })
+    let basis: Basis = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
+    check_standing(app, workspace, &user, &basis).await?;
+    Ok(Identified { user, basis, expires_at: claims.expires_at(), claims })
 }
 
-/// Lets a bearer of a workspace's token pass. The token is forwarded as it is: what it may do is decided by the workspace's
-/// own API server.
+/// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
+/// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
+/// (docs/adr/0010-rights-of-this-moment.md).
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, session, expires_at, .. } = identify(app, &id, bearer).await?;
+    let Identified { user, basis, expires_at, claims } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    match (row.endpoint, row.ca_pem) {
-        (Some(endpoint), Some(ca_pem)) => Ok(Admitted { workspace: id, user, session, expires_at, endpoint, ca_pem }),
-        _ => Err(Error::Unavailable(format!(
-            "the workspace is not ready yet, it is {}; try again in a moment",
-            row.phase
-        ))),
-    }
+    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
+        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
+        return Err(Error::Unavailable(detail));
+    };
+    let groups = groups_of(app, &id, &user).await?;
+    let renewed = match groups == claims.groups() {
+        true => None,
+        false => {
+            let life = (expires_at - app.clock.now().as_seconds()).max(1);
+            let (sid, client) = (&*basis.to_string(), claims.client_id());
+            let sign_in = WorkspaceSignIn::default();
+            Some(mint(app, WorkspaceBearer { workspace: &id, user: &user, sid, client, sign_in }, life).await?)
+        }
+    };
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, groups, renewed })
 }
 
-/// Whether somebody who passed may still be connected.
-pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> bool {
+/// Whether somebody who passed may still be connected: as before, and still in every one of `groups`, in which the person
+/// was then.
+pub async fn still_admitted(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    basis: &Basis,
+    groups: &[String],
+) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    wanted && check_standing(app, workspace, user, session).await.is_ok()
+    if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
+        return false;
+    }
+    groups_of(app, workspace, user).await.is_ok_and(|now| groups.iter().all(|group| now.contains(group)))
 }
 
-async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<()> {
-    let live = sessions::find_live(&app.store, session, app.clock.now()).await?;
-    if live.is_none_or(|session| session.user_id != *user) {
-        return Err(Error::Unauthenticated("the session behind this token has ended; sign in again".to_owned()));
+async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
+    match basis {
+        Basis::Session(session) => {
+            let live = sessions::find_live(&app.store, session, app.clock.now()).await?;
+            if live.is_none_or(|session| session.user_id != *user) {
+                let why = "the session behind this token has ended; sign in again";
+                return Err(Error::Unauthenticated(why.to_owned()));
+            }
+        }
+        Basis::Token(token) => {
+            tokens::still_good(app, token, user).await?;
+        }
     }
     if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
         return Err(Error::Forbidden("you are not, or no longer, a member of this workspace".to_owned()));

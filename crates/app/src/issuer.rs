@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{groups, users, workspace_members};
-use hexabase_core::groups::effective_groups;
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
-use hexabase_core::names::GroupName;
+use hexabase_core::groups::{MAX_GROUP_BYTES_PER_TOKEN, MAX_GROUPS_PER_TOKEN};
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn};
+use hexabase_oidc::claims::{
+    MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn,
+};
 use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
 use hexabase_oidc::random::random_id;
+use secrecy::SecretString;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
@@ -28,6 +30,16 @@ pub const API_AUDIENCE: &str = "hexabase";
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
 /// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
+
+// What is refused when somebody is put into a group is what no token could carry: never found out at sign-in.
+const _: () = assert!(MAX_GROUPS == MAX_GROUPS_PER_TOKEN && MAX_GROUP_BYTES == MAX_GROUP_BYTES_PER_TOKEN);
+
+/// Seconds a proof lives: long enough for clocks that are a little apart.
+const PROOF_SECONDS: i64 = 60;
+/// Who a proof speaks for: an id as API servers want one, of a moment at which nobody was made.
+const NOBODY: &str = "usr-00000000000000000000";
+/// What a proof names as its session; no id of a session or token looks like it.
+const NO_SESSION: &str = "none";
 
 /// An issuer of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -114,10 +126,10 @@ pub struct WorkspaceBearer<'a> {
     pub workspace: &'a WorkspaceId,
     /// The person.
     pub user: &'a UserId,
-    /// The signed-in browser or device.
-    pub session: &'a SessionId,
-    /// The client that gets it.
-    pub client: &'a str,
+    /// What it is given for, a [`Basis`](crate::gateway::Basis) in words; the gateway refuses a token with anything else.
+    pub sid: &'a str,
+    /// The client that gets it; nobody does when the platform itself asks as the person.
+    pub client: Option<&'a str>,
     /// What it says beside as an ID token.
     pub sign_in: WorkspaceSignIn,
 }
@@ -128,34 +140,89 @@ pub struct WorkspaceBearer<'a> {
 /// # Errors
 /// [`Error::Forbidden`] for everybody who is not a member at this moment.
 pub async fn workspace_token(app: &App, bearer: WorkspaceBearer<'_>) -> Result<(String, i64)> {
-    let WorkspaceBearer { workspace, user, session, client, sign_in } = bearer;
+    Ok((mint(app, bearer, WORKSPACE_TOKEN_SECONDS).await?, WORKSPACE_TOKEN_SECONDS))
+}
+
+/// The same with a life of its own.
+pub(crate) async fn mint(app: &App, bearer: WorkspaceBearer<'_>, life: i64) -> Result<String> {
+    let WorkspaceBearer { workspace, user, sid, client, sign_in } = bearer;
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
-    let now = app.clock.now().as_seconds();
-    let issuer = Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)?;
-    let claims = WorkspaceClaims::new(WorkspaceGrant {
-        issuer: &issuer,
-        subject: user.as_str(),
-        audience: workspace.as_str(),
-        workspace: workspace.as_str(),
-        session: session.as_str(),
-        groups: groups_of(app, workspace, user).await?.into_iter().map(String::from).collect(),
-        email: person.email.filter(|_| person.email_verified),
-        name: Some(person.display_name.into()),
-        client: Some(client),
-        sign_in,
-        now,
-        life: WORKSPACE_TOKEN_SECONDS,
-        jti: random_id().map_err(Error::internal)?,
-    })
-    .map_err(Error::internal)?;
-    let token = app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)?;
-    Ok((token, WORKSPACE_TOKEN_SECONDS))
+    let issuer = issuer_of(app, workspace)?;
+    sign(
+        app,
+        WorkspaceGrant {
+            subject: user.as_str(),
+            session: sid,
+            groups: groups_of(app, workspace, user).await?,
+            email: person.email.filter(|_| person.email_verified),
+            name: Some(person.display_name.into()),
+            client,
+            sign_in,
+            life,
+            ..grant_for_nobody(app, &issuer, workspace)?
+        },
+    )
 }
 
 /// The groups a person is in at this moment, with all above them.
-pub(crate) async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<GroupName>> {
-    let nodes = groups::nodes_for_issuer(&app.store, workspace).await?;
-    let direct = groups::direct_for_issuer(&app.store, workspace, user).await?;
-    Ok(effective_groups(&nodes, &direct))
+pub(crate) async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
+    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
+    Ok(groups.into_iter().map(String::from).collect())
+}
+
+/// A token that shows whether the workspace's API server believes us. It speaks for nobody and has no session, so that it
+/// opens nothing: not the gateway, and of the API server only what is open to everybody it knows.
+pub(crate) fn proof(app: &App, workspace: &WorkspaceId) -> Result<SecretString> {
+    let issuer = issuer_of(app, workspace)?;
+    sign(app, grant_for_nobody(app, &issuer, workspace)?).map(SecretString::from)
+}
+
+/// The issuer of a workspace.
+pub(crate) fn issuer_of(app: &App, workspace: &WorkspaceId) -> Result<Issuer> {
+    Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)
+}
+
+/// What a token says that speaks for nobody.
+pub(crate) fn grant_for_nobody<'a>(
+    app: &App,
+    issuer: &'a Issuer,
+    workspace: &'a WorkspaceId,
+) -> Result<WorkspaceGrant<'a>> {
+    Ok(WorkspaceGrant {
+        issuer,
+        subject: NOBODY,
+        audience: workspace.as_str(),
+        workspace: workspace.as_str(),
+        session: NO_SESSION,
+        groups: Vec::new(),
+        email: None,
+        name: None,
+        client: None,
+        sign_in: WorkspaceSignIn::default(),
+        now: app.clock.now().as_seconds(),
+        life: PROOF_SECONDS,
+        jti: random_id().map_err(Error::internal)?,
+    })
+}
+
+fn sign(app: &App, grant: WorkspaceGrant<'_>) -> Result<String> {
+    let now = grant.now;
+    let claims = WorkspaceClaims::new(grant).map_err(Error::internal)?;
+    app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_core::ids::Id as _;
+    use hexabase_core::time::Timestamp;
+
+    use super::*;
+    use crate::gateway::Basis;
+
+    #[test]
+    fn a_proof_names_a_person_who_never_was_and_no_session() {
+        assert_eq!(NOBODY, UserId::from_parts(Timestamp::from_seconds(0), 0).as_str());
+        assert!(NO_SESSION.parse::<Basis>().is_err());
+    }
 }

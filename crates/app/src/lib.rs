@@ -8,7 +8,10 @@
 //! server ──► use case ──► Tx { rows + job } ──► bell ──► worker ──► jobs::run ──► reconcile ──► Tx { status + event }
 //! ```
 
+pub mod access;
+pub mod audit;
 pub mod authz;
+pub mod break_glass;
 pub mod clock;
 pub mod context;
 pub mod error;
@@ -16,15 +19,25 @@ pub mod events;
 pub mod gateway;
 pub mod groups;
 pub mod housekeeping;
+pub mod identities;
+pub mod invitations;
 pub mod issuer;
 pub mod jobs;
 pub mod keys;
 pub mod members;
 pub mod oauth;
+pub mod organization_members;
 pub mod organizations;
 pub mod plans;
 pub mod projects;
+pub mod role_assignments;
+pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
+mod standing;
+mod tenant;
+pub mod tokens;
+mod user_agent;
 pub mod users;
 pub mod workspaces;
 

@@ -1,18 +1,23 @@
 //! People with access to a workspace.
 
+use std::collections::HashMap;
+
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Db, MAX_PAGE, Tx, groups, organizations, users};
-use hexabase_core::groups::{GroupNode, WS_ADMINS, WS_USERS, effective_groups};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Db, Tx, groups, organizations, users};
+use hexabase_core::groups::{Forest, GroupNode, WS_USERS};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
+use hexabase_core::plans::Plan;
+use hexabase_core::time::Timestamp;
 use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
+use crate::standing;
 
 /// What the bell rings for, with the workspace's id, when somebody gets or loses access.
 pub const TOPIC: &str = "members";
@@ -38,7 +43,7 @@ pub struct Member {
 }
 
 /// Gives a person access: a member of the organisation too, if not yet, and of the given groups (`WSUsers` if none is given).
-/// Adding somebody again adds the groups.
+/// Adding somebody again adds the groups. The address is told only to whoever knew it.
 pub async fn add(
     app: &App,
     ctx: &OpContext,
@@ -47,31 +52,53 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let plan = plan_of(&tx, &scope).await?;
-    let user = find(&tx, who).await?;
+    let user = find(&tx, &scope, who).await?;
+    if scope.break_glass().is_some() && user == ctx.user {
+        return Err(Error::Forbidden(authz::LASTING.to_owned()));
+    }
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    if !workspace_members::is_member(&tx, &scope, &user).await? {
-        if workspace_members::count(&tx, &scope).await? >= u64::from(plan.limits.members) {
-            return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody or change the plan",
-                plan.id, plan.limits.members
-            )));
-        }
-        organizations::join_through(&tx, &scope, &user, ctx.now).await?;
-        workspace_members::add(&tx, &scope, &user, ctx.now).await?;
-    }
-    for group in &chosen {
-        groups::add_member(&tx, &scope, group, &user).await?;
-    }
-    let named: Vec<&str> = nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
+    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
+    let named: Vec<&str> =
+        nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
     change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
-    let all = with_groups(&app.store, &scope).await?;
-    all.into_iter().find(|member| member.row.user.id == user).ok_or(Error::NotFound("member"))
+    let row = workspace_members::list_among(&app.store, &scope, [&user]).await?;
+    let mut added = with_groups(&app.store, &scope, row).await?.pop().ok_or(Error::NotFound("member"))?;
+    if matches!(who, Invitee::User(_)) && user != ctx.user {
+        added.row.user.email = None;
+    }
+    Ok(added)
+}
+
+/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
+/// members are counted against the plan.
+pub(crate) async fn give_access(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    plan: &Plan,
+    user: &UserId,
+    chosen: &[GroupId],
+    now: Timestamp,
+) -> Result<()> {
+    if !workspace_members::is_member(tx, scope, user).await? {
+        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+            return Err(Error::LimitReached(format!(
+                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
+                plan.id, plan.limits.members
+            )));
+        }
+        organizations::join_through(tx, scope, user, now).await?;
+        workspace_members::add(tx, scope, user, now).await?;
+    }
+    for group in chosen {
+        groups::add_member(tx, scope, group, user).await?;
+    }
+    standing::check_claim_of(tx, scope, user).await
 }
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
@@ -91,9 +118,9 @@ fn change(
     app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
-async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
+async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
     let found = match who {
-        Invitee::User(id) => users::get(tx, id).await?,
+        Invitee::User(id) => users::get(tx, id).await?.filter(|user| user.may_join(scope.organization())),
         Invitee::Email(address) => {
             let mut found = users::find_by_verified_email(tx, address).await?;
             if found.len() > 1 {
@@ -113,7 +140,7 @@ async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
     })
 }
 
-fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
+pub(crate) fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> {
     let default = [WS_USERS.to_owned()];
     let names = if names.is_empty() { default.as_slice() } else { names };
     let known = || nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -126,43 +153,69 @@ fn choose_groups(nodes: &[GroupNode], names: &[String]) -> Result<Vec<GroupId>> 
     names.iter().map(choose).collect()
 }
 
-/// Everybody with access.
-pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Vec<Member>> {
+/// Everybody with access, by id; up to `limit` after `after`. Addresses are told to those only who give and take access.
+pub async fn list(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    after: Option<&UserId>,
+    limit: u64,
+) -> Result<Vec<Member>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    with_groups(&app.store, &scope).await
+    let mut rows = workspace_members::list(&app.store, &scope, after, limit).await?;
+    hide_addresses(app, ctx, workspace, &mut rows).await?;
+    with_groups(&app.store, &scope, rows).await
 }
 
-async fn with_groups(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Member>> {
+/// Takes away addresses that the caller is not to see.
+pub(crate) async fn hide_addresses(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    rows: &mut [WorkspaceMember],
+) -> Result<()> {
+    match authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageMembers).await {
+        Ok(_) => Ok(()),
+        Err(Error::Forbidden(_)) => {
+            for row in rows.iter_mut().filter(|row| row.user.id != ctx.user) {
+                row.user.email = None;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn with_groups(db: &impl Db, scope: &WorkspaceScope, rows: Vec<WorkspaceMember>) -> Result<Vec<Member>> {
     let nodes = groups::nodes(db, scope).await?;
-    let memberships = groups::memberships(db, scope).await?;
-    let rows = workspace_members::list(db, scope, None, MAX_PAGE).await?;
+    let forest = Forest::new(&nodes);
+    let memberships = groups::memberships_of(db, scope, rows.iter().map(|row| &row.user.id)).await?;
+    let effective: HashMap<&UserId, Vec<&GroupName>> = forest.everybody(&memberships).into_iter().collect();
+    let mut direct: HashMap<&UserId, Vec<GroupName>> = HashMap::new();
+    for (group, user) in &memberships {
+        direct.entry(user).or_default().extend(forest.get(group).map(|group| group.name.clone()));
+    }
     let member = |row: WorkspaceMember| {
-        let of_row = memberships.iter().filter(|(_, user)| *user == row.user.id);
-        let direct: Vec<GroupId> = of_row.map(|(group, _)| group.clone()).collect();
-        let chosen = nodes.iter().filter(|node| direct.contains(&node.id));
-        let mut names: Vec<GroupName> = chosen.map(|node| node.name.clone()).collect();
-        names.sort();
-        Member { effective_groups: effective_groups(&nodes, &direct), groups: names, row }
+        let mut groups = direct.remove(&row.user.id).unwrap_or_default();
+        groups.sort();
+        let effective = effective.get(&row.user.id).into_iter().flatten();
+        Member { effective_groups: effective.map(|name| (*name).clone()).collect(), groups, row }
     };
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Takes a person's access away: the issuer refuses at once, the gateway with the next request.
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request. Everybody may give up their
+/// own, but for the last administrator.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
+    let action = if *user == ctx.user { WorkspaceAction::Leave } else { WorkspaceAction::ManageMembers };
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    // Two administrators who remove each other at once must not both succeed.
-    workspaces::lock(&tx, &scope).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
     if !workspace_members::is_member(&tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
     }
-    if is_last_admin(&tx, &scope, user).await? {
-        return Err(Error::conflict(
-            "last_admin",
-            format!("this is the last member of {WS_ADMINS}; put somebody else there first"),
-        ));
-    }
+    let administered = standing::is_administered(&tx, &scope).await?;
     workspace_members::remove(&tx, &scope, user).await?;
+    standing::check_administered(&tx, &scope, administered).await?;
     organizations::leave_through(&tx, &scope, user).await?;
     let before = serde_json::json!({ "user": user });
     change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
@@ -170,12 +223,4 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     app.bell.ring(topic(workspace));
     tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");
     Ok(())
-}
-
-async fn is_last_admin(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bool> {
-    let nodes = groups::nodes(tx, scope).await?;
-    let Some(admins) = nodes.iter().find(|node| node.name.as_str() == WS_ADMINS) else { return Ok(false) };
-    let memberships = groups::memberships(tx, scope).await?;
-    let mut holders = memberships.iter().filter(|(group, _)| *group == admins.id).map(|(_, holder)| holder);
-    Ok(holders.clone().any(|holder| holder == user) && holders.all(|holder| holder == user))
 }

@@ -3,10 +3,11 @@
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::projects::{self, NewProject};
-use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Tx, jobs};
+use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Db, MAX_PAGE, Tx, jobs, role_assignments, roles};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
+use hexabase_core::phases::ProjectPhase;
 use hexabase_core::plans::{Limits, ProjectLimits};
 use hexabase_core::quantity::InvalidQuantity;
 
@@ -62,33 +63,73 @@ where
     Ok(asked)
 }
 
-/// Asks for a project.
+/// Most projects from one at the top down to the lowest below it, both counted.
+const MAX_DEPTH: usize = 4;
+
+/// The project, the one it stands below, and so on to the top, among `projects`.
+pub(crate) fn chain<'a>(projects: &'a [Project], id: &ProjectId) -> Vec<&'a Project> {
+    let find = |id: &ProjectId| projects.iter().find(|project| project.id == *id);
+    let above = |project: &&'a Project| project.parent_id.as_ref().and_then(find);
+    // Bounded by their number, should there be a cycle after all.
+    std::iter::successors(find(id), above).take(projects.len()).collect()
+}
+
+/// All living projects of the workspace, to work out what holds in which.
+pub(crate) async fn living(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Project>> {
+    Ok(projects::list(db, scope, None, MAX_PAGE).await?)
+}
+
+/// Whether a project is there, or about to be.
+pub(crate) fn is_wanted(project: &Project) -> bool {
+    matches!(project.phase, ProjectPhase::Creating | ProjectPhase::Ready)
+}
+
+/// Refuses a parent that is none, or is too deep already.
+async fn check_parent(tx: &Tx, scope: &WorkspaceScope, parent: &ProjectId) -> Result<()> {
+    let living = living(tx, scope).await?;
+    let chain = chain(&living, parent);
+    if !chain.first().is_some_and(|project| is_wanted(project)) {
+        return Err(Error::invalid("parent", "there is no such project in this workspace"));
+    }
+    if chain.len() >= MAX_DEPTH {
+        let detail = format!("projects stand at most {MAX_DEPTH} deep; choose a project further up");
+        return Err(Error::LimitReached(detail));
+    }
+    Ok(())
+}
+
+/// Asks for a project; below a parent, the roles given there hold in it too.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
     workspace: &WorkspaceId,
     name: &str,
     quota: &QuotaRequest,
+    parent: Option<&ProjectId>,
 ) -> Result<Project> {
     let name: ProjectName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let plan = plan_of(&tx, &scope).await?;
     let living = projects::count_living(&tx, &scope).await?;
     if living >= u64::from(plan.limits.projects) {
         return Err(Error::LimitReached(format!(
-            "the plan {} allows {} projects in a workspace and {living} exist; delete one or change the plan",
+            "the plan {} allows {} projects in a workspace and {living} exist; delete one, or make a workspace under a larger plan",
             plan.id, plan.limits.projects
         )));
     }
-    let new = NewProject { id: app.new_id()?, name, limits: quota.within(&plan.limits)? };
+    if let Some(parent) = parent {
+        check_parent(&tx, &scope, parent).await?;
+    }
+    let limits = quota.within(&plan.limits)?;
+    let new = NewProject { id: app.new_id()?, name, limits, parent_id: parent.cloned() };
     projects::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the workspace already has a project called {}", new.name))
         }
         error => error.into(),
     })?;
-    let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits });
+    let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits, "parent": parent });
     enqueue(app, ctx, tx, &scope, "project.created", &new.id, (None, Some(after))).await?;
     get(app, ctx, workspace, &new.id).await
 }
@@ -130,12 +171,22 @@ pub async fn list(
     Ok(projects::list(&app.store, &scope, after, limit).await?)
 }
 
-/// Asks for a project to be removed with everything in it. Asking twice changes nothing.
+/// Asks for a project to be removed with everything in it, the roles made and given there included. Asking twice changes
+/// nothing; refused while projects stand below it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
+    // Nobody puts a project below it meanwhile.
+    workspaces::lock(&tx, &scope).await?;
     let project = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
+    let below = projects::count_below(&tx, &scope, id).await?;
+    if below > 0 && is_wanted(&project) {
+        let detail = format!("{below} project(s) stand below it; delete them first");
+        return Err(Error::conflict("project_in_use", detail));
+    }
     if projects::request_deletion(&tx, &scope, id).await? {
+        role_assignments::delete_of_project(&tx, &scope, id).await?;
+        roles::delete_of_project(&tx, &scope, id).await?;
         let before = serde_json::json!({ "name": project.name.as_str() });
         enqueue(app, ctx, tx, &scope, "project.deleting", id, (Some(before), None)).await?;
     } else {

@@ -1,8 +1,13 @@
 //! People: known by (issuer, subject), never by address.
+//!
+//! Somebody can have several identities (see [`crate::identities`]). The oldest is the primary one: name and address of the
+//! person are what its provider said last. Signing in with another one changes neither, so that an address which
+//! invitations and access hang on does not come and go with the button that was pressed.
 
-use hexabase_backends::store::StoreError;
+use hexabase_backends::store::identities::{self, Identity, Said};
 use hexabase_backends::store::organizations::{self, Organization};
 use hexabase_backends::store::users::{self, User};
+use hexabase_backends::store::{StoreError, Tx};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::DisplayName;
 
@@ -26,13 +31,37 @@ pub struct ExternalIdentity {
 }
 
 impl ExternalIdentity {
-    /// A name that can be shown, whatever the provider sent.
-    fn name(&self) -> Result<DisplayName> {
-        let given = self.display_name.as_deref().or(self.email.as_deref()).unwrap_or_default();
-        let clean: String = given.chars().filter(|character| !character.is_control()).take(80).collect();
-        let name = if clean.trim().is_empty() { "Somebody" } else { clean.trim() };
-        Ok(name.parse()?)
+    /// What is kept of it, whatever the provider sent.
+    pub(crate) fn said(&self) -> Said {
+        let clean =
+            |text: &String| text.chars().filter(|character| !character.is_control()).take(80).collect::<String>();
+        let name = self.display_name.as_ref().map(clean).map(|name| name.trim().to_owned());
+        let email = self.address();
+        Said {
+            display_name: name.filter(|name| !name.is_empty()),
+            email: email.cloned(),
+            email_verified: email.is_some() && self.email_verified,
+        }
     }
+
+    /// The address, unless it is none: with characters in it that none has.
+    fn address(&self) -> Option<&String> {
+        self.email.as_ref().filter(|email| !email.contains(char::is_control))
+    }
+}
+
+/// A name that can be shown.
+fn shown(said: &Said) -> Result<DisplayName> {
+    let given = said.display_name.as_deref().or(said.email.as_deref()).unwrap_or_default();
+    let clean: String = given.chars().filter(|character| !character.is_control()).take(80).collect();
+    let name = if clean.trim().is_empty() { "Somebody" } else { clean.trim() };
+    Ok(name.parse()?)
+}
+
+/// Makes what the provider of somebody's primary identity says the person's name and address.
+pub(crate) async fn take_over(tx: &Tx, user: &UserId, said: &Said) -> Result<()> {
+    users::update_profile(tx, user, &shown(said)?, said.email.as_deref(), said.email_verified).await?;
+    Ok(())
 }
 
 /// The person behind `identity`. The first time, makes the person and a private organisation with them as its admin, in one
@@ -54,21 +83,39 @@ fn is_race(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 
 async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -> Result<UserId> {
     let now = app.clock.now();
+    if identity.subject.contains(char::is_control) {
+        let sentence = "the identity provider knows you by a text with control characters, which cannot be kept";
+        return Err(Error::Unauthenticated(sentence.to_owned()));
+    }
+    let said = identity.said();
+    let tx = app.store.begin().await?;
+    if let Some(known) = identities::find(&tx, &identity.issuer, &identity.subject).await? {
+        identities::note_use(&tx, &known.id, &said, now).await?;
+        if identities::list_for_user(&tx, &known.user_id).await?.first().is_some_and(|primary| primary.id == known.id) {
+            take_over(&tx, &known.user_id, &said).await?;
+        }
+        tx.commit().await?;
+        return Ok(known.user_id);
+    }
     let user = User {
         id: app.new_id()?,
-        display_name: identity.name()?,
-        email: identity.email.clone(),
-        email_verified: identity.email.is_some() && identity.email_verified,
+        display_name: shown(&said)?,
+        email: said.email.clone(),
+        email_verified: said.email_verified,
         created_at: now,
+        service_of: None,
     };
-    let tx = app.store.begin().await?;
-    if let Some(known) = users::find_by_identity(&tx, &identity.issuer, &identity.subject).await? {
-        users::update_profile(&tx, &known.id, &user.display_name, user.email.as_deref(), user.email_verified).await?;
-        tx.commit().await?;
-        return Ok(known.id);
-    }
     users::insert(&tx, &user).await?;
-    users::add_identity(&tx, &user.id, &identity.issuer, &identity.subject, now).await?;
+    let first = Identity {
+        id: app.new_id()?,
+        user_id: user.id.clone(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        said,
+        created_at: now,
+        last_used_at: Some(now),
+    };
+    identities::insert(&tx, &first).await?;
     let name: String =
         format!("{}'s organization", user.display_name.as_str().chars().take(60).collect::<String>().trim());
     let organization = Organization {

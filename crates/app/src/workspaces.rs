@@ -6,7 +6,7 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, jobs, organizations, plans, workspace_members};
+use hexabase_backends::store::{Tx, jobs, plans, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
@@ -40,8 +40,7 @@ pub async fn create(
 ) -> Result<WorkspaceDetails> {
     let name: WorkspaceName = name.parse()?;
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
-    organizations::lock(&tx, &scope).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
     let plan = choose_plan(&tx, plan).await?;
     let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
     if living >= u64::from(plan.limits.workspaces) {
@@ -120,6 +119,7 @@ async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceSc
             project_id: None,
             role: role.to_string(),
             created_at: ctx.now,
+            expires_at: None,
         };
         role_assignments::insert(tx, scope, &assignment).await?;
     }
@@ -163,9 +163,16 @@ pub async fn list_mine(
     after: Option<&WorkspaceId>,
     limit: u64,
 ) -> Result<Vec<Workspace>> {
-    let rows = workspaces::list_for_user(&app.store, &ctx.user, name, after, limit).await?;
-    let only = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref());
-    Ok(rows.into_iter().filter(|row| only.is_none_or(|only| *only == row.id)).collect())
+    let Some(only) = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref()) else {
+        return Ok(workspaces::list_for_user(&app.store, &ctx.user, name, after, limit).await?);
+    };
+    // A token for one workspace sees a list of one, on the first page.
+    let Some(scope) = workspaces::scope_for(&app.store, &ctx.user, only).await? else { return Ok(Vec::new()) };
+    let row = workspaces::get(&app.store, &scope).await?;
+    let fits = |row: &Workspace| {
+        row.phase != WorkspacePhase::Deleted && name.is_none_or(|name| row.name.as_str() == name) && after.is_none()
+    };
+    Ok(row.into_iter().filter(fits).collect())
 }
 
 /// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.

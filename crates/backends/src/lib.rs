@@ -1,5 +1,6 @@
 //! What comes in two kinds: the [`Store`](store::Store) on PostgreSQL or SQLite, and with it sealing of secrets at rest
-//! and the [`Bell`](bell::Bell) that wakes workers. The only crate that sees SQL.
+//! and the [`Bell`](bell::Bell) that wakes workers; the [`Mailer`](mail::Mailer) by SMTP or none. The only crate that sees
+//! SQL and SMTP.
 //!
 //! Invariants: one query layer serves both engines; nothing of the database libraries appears in a signature; every
 //! word and id read from the database is parsed strictly; what belongs to a tenant is read through a scope
@@ -17,6 +18,7 @@
 
 pub mod bell;
 mod entities;
+pub mod mail;
 mod migrations;
 pub mod seal;
 pub mod store;

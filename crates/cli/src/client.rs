@@ -54,13 +54,17 @@ impl Api {
         let again = request.try_clone();
         let mut response = request.bearer_auth(&token).send().await.map_err(failed)?;
         if response.status() == StatusCode::UNAUTHORIZED
+            && self.sessions.token.is_none()
             && let Some(again) = again
         {
             let token = self.sessions.renew(&token).await?;
             response = again.bearer_auth(&token).send().await.map_err(failed)?;
         }
         http::check(self.server(), response).await.map_err(|error| match error.kind() {
-            Kind::NotSignedIn => error.hint(format!("run: hxb login {}", self.server())),
+            Kind::NotSignedIn => error.hint(match &self.sessions.token {
+                Some(token) => token.hint(),
+                None => format!("run: hxb login {}", self.server()),
+            }),
             _ => error,
         })
     }
@@ -79,6 +83,15 @@ impl Api {
     /// One object.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Fetched<T>> {
         self.read(self.send(self.request(Method::GET, path, &[])?).await?).await
+    }
+
+    /// One object, by what is asked about it.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::GET, path, query)?).await?).await
     }
 
     /// A list, all pages of it; as it came, it is one page with all items.
@@ -111,9 +124,29 @@ impl Api {
         self.read(self.send(request).await?).await
     }
 
+    /// Changes something.
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::PATCH, path, &[])?.json(body)).await?).await
+    }
+
+    /// Puts something in the place of what was there.
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::PUT, path, &[])?.json(body)).await?).await
+    }
+
+    /// Makes something so that has no more to it than its address.
+    pub(crate) async fn put_nothing(&self, path: &[&str]) -> Result<()> {
+        self.send(self.request(Method::PUT, path, &[])?).await.map(|_| ())
+    }
+
     /// Removes something.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<()> {
         self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())
+    }
+
+    /// An answer of any length, to be read as it comes.
+    pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response> {
+        self.send(self.sessions.http.get(self.address(path, &[])?)).await
     }
 
     /// The live feed, from `last` on.

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hexabase_core::ids::WorkspaceId;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind, Result};
@@ -30,10 +31,10 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// This program, called `command`; `config` is where sessions are kept, if not in the usual place.
-    pub(crate) fn own(command: String, server: &str, workspace: &str, config: Option<String>) -> Self {
+    /// This program, called `command`, with more `options`, such as where its sessions are kept.
+    pub(crate) fn own(command: String, server: &str, workspace: &str, options: Vec<String>) -> Self {
         let mut arguments = ["credential", "--server", server, "--workspace", workspace].map(str::to_owned).to_vec();
-        arguments.extend(config.into_iter().flat_map(|file| ["--config".to_owned(), file]));
+        arguments.extend(options);
         let hint = "hxb signs kubectl in to Hexabase AI. Install it, put it on the PATH, and run: hxb login";
         Self { command, arguments, hint }
     }
@@ -79,8 +80,15 @@ fn parse(text: &str) -> Result<Value> {
     }
 }
 
-/// The text of `existing` with `entry` in it. `set_current` makes it the current context.
-pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<String> {
+/// The other workspace of the same server to which the context of `entry` leads in `existing`, if this program wrote that.
+pub(crate) fn holder(existing: &str, entry: &Entry) -> Result<Option<WorkspaceId>> {
+    let value = if existing.trim().is_empty() { json!({}) } else { parse(existing)? };
+    Ok(value.as_object().and_then(|root| written_for(root, &cluster_of(root, &entry.context)?, entry)))
+}
+
+/// The text of `existing` with `entry` in it. Its context may lead to the workspace `gone` so far, which nobody can use any
+/// more. `set_current` makes it the current context.
+pub(crate) fn merge(existing: &str, entry: &Entry, gone: Option<&WorkspaceId>, set_current: bool) -> Result<String> {
     let mut value = if existing.trim().is_empty() { json!({}) } else { parse(existing)? };
     let Value::Object(root) = &mut value else { return Err(malformed("it is not a mapping")) };
     let kind = root.entry("kind").or_insert_with(|| json!("Config"));
@@ -91,13 +99,12 @@ pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<
     for list in ["clusters", "users", "contexts"] {
         check_list(root, list)?;
     }
-    let holder = find(root, "contexts", &entry.context).map(|context| context["context"]["cluster"].clone());
-    if let Some(holder) = holder.as_ref().and_then(Value::as_str).filter(|holder| was_ours(root, holder, entry)) {
-        // A workspace that once had this name: its entries are of no more use, unless another context needs them.
-        forget(root, holder, &entry.context);
-    } else if holder.is_some_and(|holder| holder != json!(entry.name)) {
-        return Err(Error::new(Kind::Failure, format!("the kubeconfig has another context named {}", entry.context))
-            .hint("nothing was changed; choose a name with --context NAME"));
+    if let Some(cluster) = cluster_of(root, &entry.context).filter(|cluster| *cluster != entry.name) {
+        match written_for(root, &cluster, entry) {
+            Some(other) if Some(&other) == gone => forget(root, &cluster, &entry.context),
+            Some(other) => return Err(taken(&entry.context, &format!("leads to another workspace, {other}"))),
+            None => return Err(taken(&entry.context, "is not of this program's making for this server")),
+        }
     }
     let cluster = body(root, "clusters", "cluster", &entry.name)?;
     cluster.insert("server".to_owned(), json!(entry.server));
@@ -118,14 +125,26 @@ pub(crate) fn merge(existing: &str, entry: &Entry, set_current: bool) -> Result<
     render(&value)
 }
 
-/// Whether the entry `name` was written by this program for another workspace of the same server.
-fn was_ours(root: &Map<String, Value>, name: &str, entry: &Entry) -> bool {
-    let start = |server: &str| server.rsplit_once('/').map(|(start, _)| start.to_owned());
-    let server = find(root, "clusters", name).and_then(|cluster| cluster["cluster"]["server"].as_str());
-    let command = find(root, "users", name).map(|user| &user["user"]["exec"]);
-    name != entry.name
-        && server.is_some_and(|server| start(server) == start(&entry.server))
-        && command.is_some_and(|exec| entry.login.wrote(exec))
+fn taken(context: &str, why: &str) -> Error {
+    Error::new(Kind::Failure, format!("the context {context}, which is in the kubeconfig already, {why}"))
+        .hint("nothing was changed; choose another name with --context NAME")
+}
+
+/// The cluster to which a context leads; empty if it names none.
+fn cluster_of(root: &Map<String, Value>, context: &str) -> Option<String> {
+    let context = find(root, "contexts", context)?;
+    Some(context["context"]["cluster"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The other workspace of the same server for which this program wrote the cluster and user `name`.
+fn written_for(root: &Map<String, Value>, name: &str, entry: &Entry) -> Option<WorkspaceId> {
+    let server = find(root, "clusters", name)?["cluster"]["server"].as_str()?;
+    let exec = &find(root, "users", name)?["user"]["exec"];
+    let (start, id) = server.rsplit_once('/')?;
+    let ours = name != entry.name
+        && entry.server.rsplit_once('/').is_some_and(|(own, _)| own == start)
+        && entry.login.wrote(exec);
+    if ours { id.parse().ok() } else { None }
 }
 
 /// Removes the cluster and user `name` if no context but `context` names them.
@@ -158,7 +177,7 @@ fn user(entry: &Entry) -> Map<String, Value> {
 
 /// The file with nothing in it but `entry`.
 pub(crate) fn standalone(entry: &Entry) -> Result<String> {
-    merge("", entry, true)
+    merge("", entry, None, true)
 }
 
 fn check_list(root: &mut Map<String, Value>, list: &str) -> Result<()> {

@@ -1,11 +1,20 @@
 //! From the names that people write to ids.
 
+use std::str::FromStr;
+
+use hexabase_api::groups::Group;
+use hexabase_api::identities::Identity;
+use hexabase_api::invitations::Invitation;
 use hexabase_api::members::Member;
-use hexabase_api::organizations::Organization;
+use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
+use hexabase_api::roles::Role;
+use hexabase_api::service_accounts::ServiceAccount;
+use hexabase_api::tokens::ApiToken;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{ApiTokenId, IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
+use serde::de::DeserializeOwned;
 
 use crate::client::{Api, Fetched};
 use crate::error::{Error, Kind, Result};
@@ -50,9 +59,14 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
     }
 }
 
-/// The organisation of that name or id; without one, the only one or the personal one.
+/// The organisation of that name or id; without one, the only one or the personal one. One that is not listed may still be
+/// found by its id: break-glass gives access without membership.
 pub(crate) async fn organization(api: &Api, wanted: Option<&str>) -> Result<Organization> {
-    choose_organization(api.list(&["organizations"], &[]).await?.value, wanted)
+    let mine: Vec<Organization> = api.list(&["organizations"], &[]).await?.value;
+    match wanted.and_then(|wanted| wanted.parse::<OrganizationId>().ok()) {
+        Some(id) if mine.iter().all(|one| one.id != id) => Ok(api.get(&["organizations", id.as_str()]).await?.value),
+        _ => choose_organization(mine, wanted),
+    }
 }
 
 fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
@@ -110,6 +124,24 @@ pub(crate) async fn project_id(api: &Api, workspace: &WorkspaceId, wanted: &str)
     }
 }
 
+/// The id of the caller's identity given by id, or by its provider where there is one of it.
+pub(crate) async fn identity_id(api: &Api, wanted: &str) -> Result<IdentityId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Fetched<Vec<Identity>> = api.list(&["me", "identities"], &[]).await?;
+    let mut matches = all.value.iter().filter(|one| one.provider.as_deref() == Some(wanted));
+    match (matches.next(), matches.next()) {
+        (Some(one), None) => Ok(one.id.clone()),
+        (Some(_), Some(_)) => Err(Error::new(Kind::Usage, format!("you have several identities of {wanted}"))
+            .hint("give the id: hxb identity list shows it")),
+        (None, _) => {
+            let visible = all.value.into_iter().map(|one| one.provider.unwrap_or_else(|| one.id.to_string()));
+            Err(not_found("identity", wanted, visible))
+        }
+    }
+}
+
 /// The id of the member given by address or id.
 pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<UserId> {
     if let Ok(id) = wanted.parse() {
@@ -123,6 +155,105 @@ pub(crate) async fn member_id(api: &Api, workspace: &WorkspaceId, wanted: &str) 
             let visible =
                 members.value.into_iter().map(|member| member.email.unwrap_or_else(|| member.user.to_string()));
             Err(not_found("member", wanted, visible))
+        }
+    }
+}
+
+/// All groups of the workspace.
+pub(crate) async fn groups(api: &Api, workspace: &WorkspaceId) -> Result<Vec<Group>> {
+    Ok(api.list(&["workspaces", workspace.as_str(), "groups"], &[]).await?.value)
+}
+
+/// The group given by name or id.
+pub(crate) async fn group(api: &Api, workspace: &WorkspaceId, wanted: &str) -> Result<Group> {
+    group_among(&groups(api, workspace).await?, wanted).cloned()
+}
+
+/// The same, among these.
+pub(crate) fn group_among<'a>(all: &'a [Group], wanted: &str) -> Result<&'a Group> {
+    let found = all.iter().find(|group| group.name == wanted || group.id.as_str() == wanted);
+    found.ok_or_else(|| not_found("group", wanted, all.iter().map(|group| group.name.clone())))
+}
+
+/// The role given by its own name, its name in Kubernetes, or id, among these.
+pub(crate) fn role_among<'a>(all: &'a [Role], wanted: &str) -> Result<&'a Role> {
+    let is_meant = |role: &&Role| {
+        let id = role.id.as_ref().is_some_and(|id| id.as_str() == wanted);
+        id || role.name == wanted || role.kubernetes_name == wanted
+    };
+    let found = all.iter().find(is_meant);
+    found.ok_or_else(|| not_found("role", wanted, all.iter().map(|role| role.name.clone())))
+}
+
+/// The id of the organisation's member given by address or id.
+pub(crate) async fn organization_member_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<UserId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "members"];
+    let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[("search", wanted)]).await?;
+    let same =
+        |member: &&OrganizationMember| member.email.as_ref().is_some_and(|email| email.eq_ignore_ascii_case(wanted));
+    match members.value.iter().find(same) {
+        Some(member) => Ok(member.user.clone()),
+        None => {
+            let members: Fetched<Vec<OrganizationMember>> = api.list(&path, &[]).await?;
+            let name = |member: OrganizationMember| member.email.unwrap_or_else(|| member.user.to_string());
+            Err(not_found("member", wanted, members.value.into_iter().map(name)))
+        }
+    }
+}
+
+/// The id of the newest invitation for an address, or the id itself.
+pub(crate) async fn invitation_id(api: &Api, organization: &OrganizationId, wanted: &str) -> Result<InvitationId> {
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let path = ["organizations", organization.as_str(), "invitations"];
+    let all: Fetched<Vec<Invitation>> = api.list(&path, &[]).await?;
+    match all.value.iter().rfind(|one| one.email.eq_ignore_ascii_case(wanted)) {
+        Some(one) => Ok(one.id.clone()),
+        None => Err(not_found("invitation", wanted, all.value.into_iter().map(|one| one.email))),
+    }
+}
+
+/// The id of the token below `place` that is given by name or id.
+pub(crate) async fn token_id(api: &Api, place: &[&str], wanted: &str) -> Result<ApiTokenId> {
+    let called = |token: ApiToken| (token.name, token.id);
+    below(api, "token", place, wanted, called).await
+}
+
+/// The id of the service account below `place` that is given by name or id.
+pub(crate) async fn service_account_id(api: &Api, place: &[&str], wanted: &str) -> Result<UserId> {
+    let called = |account: ServiceAccount| (account.name, account.id);
+    below(api, "service account", place, wanted, called).await
+}
+
+/// The id of one thing in the list at `place`, where names need not be unique.
+async fn below<T, I>(
+    api: &Api,
+    what: &str,
+    place: &[&str],
+    wanted: &str,
+    called: impl Fn(T) -> (String, I),
+) -> Result<I>
+where
+    T: DeserializeOwned,
+    I: FromStr + ToString,
+{
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Vec<(String, I)> = api.list::<T>(place, &[]).await?.value.into_iter().map(called).collect();
+    let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    let mut matches: Vec<I> = all.into_iter().filter(|(name, _)| name == wanted).map(|(_, id)| id).collect();
+    match matches.len() {
+        0 => Err(not_found(what, wanted, names)),
+        1 => Ok(matches.remove(0)),
+        _ => {
+            let ids: Vec<_> = matches.iter().map(ToString::to_string).collect();
+            Err(Error::new(Kind::Usage, format!("several of the kind {what} are named {wanted}"))
+                .hint(format!("give the id: {}", ids.join(", "))))
         }
     }
 }

@@ -105,10 +105,14 @@ ids! {
     RoleId = "rol";
     /// An invitation into an organisation.
     InvitationId = "inv";
+    /// Who a person is at an identity provider.
+    IdentityId = "idn";
     /// One signed-in browser or device.
     SessionId = "ses";
     /// A long-lived credential for a program.
     ApiTokenId = "tok";
+    /// Access of the platform's staff to one organisation for a short time.
+    BreakGlassId = "brg";
     /// One line of the audit log.
     AuditEntryId = "aud";
     /// One line of the activity feed.

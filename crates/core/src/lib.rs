@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod groups;
 pub mod ids;
+pub mod invitations;
 pub mod names;
 pub mod phases;
 pub mod plans;

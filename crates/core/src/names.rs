@@ -128,6 +128,16 @@ names! {
         }
         Ok(())
     };
+    /// A custom role's name: a DNS label of at most 40 characters that is none of the platform's or Kubernetes' own.
+    RoleName, |text| {
+        let what = "role name";
+        check_dns_label(what, text, 40)?;
+        let own = ["view", "edit", "admin", "cluster-admin"].contains(&text);
+        if own || ["hexabase", "system", "workspace-"].iter().any(|start| text.starts_with(start)) {
+            return Err(InvalidName::Reserved { what, name: text.to_owned() });
+        }
+        Ok(())
+    };
     /// Free text shown to people: 1 to 80 characters, no control characters, not blank.
     DisplayName, |text| {
         let what = "display name";
@@ -164,6 +174,16 @@ mod tests {
         assert!("WSAdmins".parse::<GroupName>().is_ok());
         for bad in ["system:masters", "System", "system.masters", "a:b", "グループ", ""] {
             assert!(bad.parse::<GroupName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_name_is_never_that_of_a_preset() {
+        assert!("deployer".parse::<RoleName>().is_ok());
+        for bad in
+            ["view", "edit", "admin", "cluster-admin", "workspace-admin", "hexabase-x", "system-x", "a:b", "A", ""]
+        {
+            assert!(bad.parse::<RoleName>().is_err(), "{bad:?}");
         }
     }
 

@@ -3,12 +3,13 @@
 //!
 //! **Charter.** Parsing, deciding and encoding; nothing else. There is no server framework, no SQL and no clock in
 //! here: `now` is an argument (seconds since 1970, UTC). Randomness is drawn in [`random`] and in
-//! [`keys::SigningKey::generate`] only. HTTP is spoken in [`client`] only, over a [`reqwest::Client`] that is handed in.
+//! [`keys::SigningKey::generate`] only. HTTP is spoken in [`client`] only, through [`client::Outbound`].
 //!
 //! **Invariants**
 //! - A token is accepted only when issuer, audience, type, algorithm, key, signature and times were all checked
 //!   ([`jwt::verify`] has no "skip" switch, and an empty expectation accepts nothing).
 //! - A token that names a `system:` identity or carries too many groups cannot be built ([`claims::WorkspaceClaims`]).
+//! - A request to a provider goes to public addresses only, or as far as the operator says ([`client::Reach`]).
 //! - A key signs only while the world is known to have fetched it ([`keys::KeyState`]).
 //! - An error about the client or its redirect URI is never sent to that redirect URI ([`provider::AuthorizationError`]).
 //!

@@ -118,7 +118,15 @@ impl Cluster {
 
     /// Makes the fields of the manifest true, whoever set them before; leaves all others alone.
     pub(crate) async fn apply(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
-        let parameters = PatchParams::apply(MANAGER).force();
+        self.apply_with(manifest, PatchParams::apply(MANAGER).force()).await
+    }
+
+    /// Lets the API server judge what [`Self::apply`] would do, and changes nothing.
+    pub(crate) async fn try_apply(&self, manifest: &Manifest) -> Result<(), ReconcileError> {
+        self.apply_with(manifest, PatchParams::apply(MANAGER).force().dry_run()).await.map(drop)
+    }
+
+    async fn apply_with(&self, manifest: &Manifest, parameters: PatchParams) -> Result<DynamicObject, ReconcileError> {
         let patch = Patch::Apply(&manifest.json);
         let api = self.api(manifest.kind, manifest.namespace.as_deref());
         let applied = api.patch(&manifest.name, &parameters, &patch).await;

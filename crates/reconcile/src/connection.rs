@@ -10,9 +10,7 @@ use kube::{Client, Config};
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
 use crate::helm::Chart;
-use crate::host::removal;
-use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
-use crate::manifest::{Kind, label};
+use crate::host::{inventory, removal};
 use crate::preflight::{self, Finding};
 use crate::receipt::{Removal, Removed};
 use crate::settings::HostSettings;
@@ -57,11 +55,10 @@ impl Host {
         removal::remove(&self.cluster, removal).await
     }
 
-    /// Every workspace that has a namespace on the host: those that the store does not know are left-overs.
+    /// Every workspace of which something stands on the host: those that the store does not know, or knows to be deleted,
+    /// are left-overs.
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceId>, ReconcileError> {
-        let selector = format!("{MANAGED_BY}={MANAGER},{WORKSPACE}");
-        let found = self.cluster.list(Kind::Namespace, None, &selector).await?;
-        Ok(found.iter().filter_map(|namespace| label(namespace, WORKSPACE)?.parse().ok()).collect())
+        Ok(inventory::workspaces(&self.cluster).await?.into_iter().collect())
     }
 
     /// Checks the host and the tools, for `doctor` and for start-up.

@@ -1,14 +1,14 @@
 //! What a workspace is to look like: checked values only, so that building objects from them cannot fail.
 
 use hexabase_core::ids::{OrganizationId, ProjectId, WorkspaceId};
-use hexabase_core::names::{GroupName, ProjectName};
+use hexabase_core::names::{GroupName, ProjectName, RoleName};
 use hexabase_core::plans::Limits;
 use hexabase_core::quantity::{Bytes, Cpu};
-use hexabase_core::roles::PresetClusterRole;
-use hexabase_core::words;
+use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule};
+use secrecy::SecretString;
 
 /// A workspace as the database wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DesiredWorkspace {
     /// The workspace.
     pub id: WorkspaceId,
@@ -20,8 +20,13 @@ pub struct DesiredWorkspace {
     pub limits: Limits,
     /// Which tokens its API server trusts.
     pub authentication: Authentication,
-    /// Groups with a preset role in the whole workspace. Bindings of the platform that are not listed are deleted.
-    pub cluster_roles: Vec<(GroupName, PresetClusterRole)>,
+    /// A token of that issuer for nobody in particular, of this moment. `Access` is done only once the API server believes
+    /// it; without one nothing is proven.
+    pub proof: Option<SecretString>,
+    /// Groups with a role in the whole workspace. Bindings of the platform that are not listed are deleted.
+    pub cluster_roles: Vec<(GroupName, ClusterRoleRef)>,
+    /// Custom roles of the whole workspace. ClusterRoles of the platform that are not listed are deleted.
+    pub custom_roles: Vec<CustomRole>,
     /// Its projects, those to be removed included.
     pub projects: Vec<DesiredProject>,
 }
@@ -53,6 +58,8 @@ pub struct DesiredProject {
     pub limits: ProjectLimits,
     /// Groups with a role in it. Bindings of the platform that are not listed are deleted.
     pub grants: Vec<ProjectGrant>,
+    /// Custom roles in it. Roles of the platform that are not listed are deleted.
+    pub custom_roles: Vec<CustomRole>,
 }
 
 /// What a project may use.
@@ -74,18 +81,15 @@ pub struct ProjectGrant {
     /// Who.
     pub group: GroupName,
     /// May do what.
-    pub role: ProjectRole,
+    pub role: ProjectRoleRef,
 }
 
-words! {
-    /// A role in one project: a ClusterRole that every Kubernetes has ("Using RBAC Authorization", user-facing roles),
-    /// bound in the project's namespace only.
-    ProjectRole, "project role" {
-        /// Everything in the namespace but its quota and the namespace itself.
-        Admin = "admin",
-        /// Everything but roles and bindings.
-        Edit = "edit",
-        /// Reads, without secrets.
-        View = "view",
-    }
+/// A role that somebody of the workspace made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomRole {
+    /// Its name.
+    pub name: RoleName,
+    /// What the tenant accepted from whoever made it; `None` while it has accepted nothing yet: such a role is not made
+    /// here, because here it would be made with the platform's rights, and one that is there already is left alone.
+    pub accepted: Option<Vec<Rule>>,
 }

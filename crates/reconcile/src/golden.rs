@@ -6,16 +6,29 @@ use std::path::PathBuf;
 
 use hexabase_core::plans;
 use hexabase_core::quantity::{Bytes, Cpu};
-use hexabase_core::roles::PresetClusterRole;
-use serde_json::Value;
+use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
+use serde_json::{Value, json};
 
-use crate::desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
+use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
 use crate::host::network::{self, HostApi};
 use crate::host::{authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
 use crate::settings::{EndpointMode, HostSettings, Peer};
 use crate::tenant::{access, projects};
+
+/// One that was accepted, and one that was not yet, of which nothing is to be seen.
+fn custom_roles() -> Vec<CustomRole> {
+    let rules: Vec<Rule> = serde_json::from_value(json!([
+        { "api_groups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": ["get", "patch"] },
+        { "api_groups": [""], "resources": ["configmaps"], "verbs": ["get", "update"], "resource_names": ["settings"] },
+    ]))
+    .unwrap();
+    vec![
+        CustomRole { name: "deployer".parse().unwrap(), accepted: Some(rules) },
+        CustomRole { name: "pending".parse().unwrap(), accepted: None },
+    ]
+}
 
 fn desired() -> DesiredWorkspace {
     let id = "ws-0123456789abcdefghjk";
@@ -30,11 +43,14 @@ fn desired() -> DesiredWorkspace {
             audience: id.to_owned(),
             ca_pem: Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned()),
         },
+        proof: None,
         cluster_roles: vec![
-            ("WSAdmins".parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
-            ("WorkspaceMembers".parse().unwrap(), PresetClusterRole::WorkspaceViewer),
-            ("WSAdmins".parse().unwrap(), PresetClusterRole::WorkspaceAdmin),
+            ("WSAdmins".parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),
+            ("WorkspaceMembers".parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceViewer)),
+            ("WSAdmins".parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),
+            ("operators".parse().unwrap(), ClusterRoleRef::Custom("deployer".parse().unwrap())),
         ],
+        custom_roles: custom_roles(),
         projects: vec![DesiredProject {
             id: "prj-0123456789abcdefghjk".parse().unwrap(),
             name: "shop".parse().unwrap(),
@@ -46,9 +62,14 @@ fn desired() -> DesiredWorkspace {
                 pods: 20,
             },
             grants: vec![
-                ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRole::Edit },
-                ProjectGrant { group: "auditors".parse().unwrap(), role: ProjectRole::View },
+                ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) },
+                ProjectGrant { group: "auditors".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::View) },
+                ProjectGrant {
+                    group: "operators".parse().unwrap(),
+                    role: ProjectRoleRef::Custom("deployer".parse().unwrap()),
+                },
             ],
+            custom_roles: custom_roles(),
         }],
     }
 }
@@ -76,8 +97,8 @@ fn files() -> Vec<(&'static str, String)> {
 
     let project = projects::build(&desired.projects[0]);
     let project: Vec<Manifest> =
-        [vec![project.namespace], project.limits, project.bindings].into_iter().flatten().collect();
-    let (roles, bindings) = access::build(&desired.cluster_roles);
+        [vec![project.namespace], project.limits, project.roles, project.bindings].into_iter().flatten().collect();
+    let (roles, bindings) = access::build(&desired.cluster_roles, &desired.custom_roles);
     let secret = authentication::build(&desired, "v1.35.4", &names, &own);
     let mut described = secret.clone();
     described.json["data"][authentication::KEY] = Value::String("(see authentication.yaml)".to_owned());

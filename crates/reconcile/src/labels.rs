@@ -38,6 +38,11 @@ impl Names {
     }
 }
 
+/// The workspace whose namespace on the host is called so.
+pub(crate) fn workspace_of(namespace: &str) -> Option<WorkspaceId> {
+    namespace.strip_prefix("hxb-")?.parse().ok()
+}
+
 /// The labels of every host object of a workspace.
 pub(crate) fn of_workspace(id: &WorkspaceId, organization: &OrganizationId) -> Map<String, Value> {
     let mut labels = Map::new();

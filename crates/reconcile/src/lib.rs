@@ -5,6 +5,7 @@
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
+//! a person's token ─► TenantUser      ─► tenant: what that person may do, and roles made with that person's rights
 //! ```
 //!
 //! Invariants: every call reads state and may be repeated at any time by any worker that holds the newest fence; no call
@@ -31,12 +32,14 @@ mod settings;
 mod status;
 mod steps;
 mod tenant;
+mod tenant_user;
 
 pub use connection::Host;
-pub use desired::{Authentication, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits, ProjectRole};
+pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
 pub use error::ReconcileError;
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
 pub use tenant::present_token;
+pub use tenant_user::{Question, RolePlace, TenantUser, Verdict};

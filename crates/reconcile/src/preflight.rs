@@ -35,7 +35,7 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
         finding(
             "rights on the host",
             rights(host).await,
-            "give the worker's account the cluster role in the chart (hexabase-worker)",
+            "give the worker's account that right in the whole host cluster; the role cluster-admin has all that are needed",
         ),
         finding(
             "storage class",

@@ -54,7 +54,7 @@ impl Host {
         ledger: &mut Ledger,
     ) -> Result<Option<Option<String>>, ReconcileError> {
         let wait = match settle(namespace::ensure(&self.cluster, names, desired).await)? {
-            Ok(Claim::Ours { ending: None, rendering }) => {
+            Ok(Claim::Ours { ending: None, rendering, .. }) => {
                 ledger.record(WorkspaceStep::Namespace, Progress::Done);
                 return Ok(Some(rendering));
             }
@@ -147,10 +147,15 @@ impl Host {
 
 /// The steps inside the tenant.
 async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, ledger: &mut Ledger) {
-    let access = tolerate(access::progress(tenant, &desired.cluster_roles).await);
-    if !ledger.record(WorkspaceStep::Access, access.unwrap_or_else(|wait| wait)) {
+    let bindings = access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await;
+    let bindings = tolerate(bindings).unwrap_or_else(|wait| wait);
+    if bindings != Progress::Done {
+        ledger.record(WorkspaceStep::Access, bindings);
         return;
     }
+    // Projects do not wait for the proof: what was taken away goes although nobody can sign in.
+    let proof = tolerate(access::proof(tenant, desired.proof.as_ref()).await).unwrap_or_else(|wait| wait);
+    ledger.record(WorkspaceStep::Access, proof);
     let projects = match tolerate(projects::progress(tenant, &desired.projects).await) {
         Ok((progress, phases)) => {
             ledger.projects = phases;

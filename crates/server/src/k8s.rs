@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexabase_app::{App, Error, gateway};
-use hexabase_core::ids::{SessionId, UserId};
+use hexabase_app::gateway::{self, Basis};
+use hexabase_app::{App, Error};
+use hexabase_core::ids::UserId;
 
-use crate::gateway::{Admission, Authority, Refusal, Upstream};
+use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
 
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
@@ -35,26 +36,31 @@ impl Authority for TokenAuthority {
                 server_name: SERVER_NAME.to_owned(),
                 ca_pem: Arc::from(admitted.ca_pem),
             },
-            principal: principal(&admitted.user, &admitted.session),
+            principal: principal(&admitted.user, &admitted.basis),
             expires_at: admitted.expires_at,
+            groups: admitted.groups,
+            renewed: admitted.renewed.map(Bearer::new),
         })
     }
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
-            Some((user, session)) => gateway::still_admitted(&self.app, &admission.workspace, &user, &session).await,
+            Some((user, basis)) => {
+                let Admission { workspace, groups, .. } = admission;
+                gateway::still_admitted(&self.app, workspace, &user, &basis, groups).await
+            }
             None => false,
         }
     }
 }
 
-fn principal(user: &UserId, session: &SessionId) -> String {
-    format!("{user}/{session}")
+fn principal(user: &UserId, basis: &Basis) -> String {
+    format!("{user}/{basis}")
 }
 
-fn parse(principal: &str) -> Option<(UserId, SessionId)> {
-    let (user, session) = principal.split_once('/')?;
-    Some((user.parse().ok()?, session.parse().ok()?))
+fn parse(principal: &str) -> Option<(UserId, Basis)> {
+    let (user, basis) = principal.split_once('/')?;
+    Some((user.parse().ok()?, basis.parse().ok()?))
 }
 
 fn refusal(error: Error) -> Refusal {

@@ -8,7 +8,10 @@ use serde_json::json;
 
 /// The kubeconfig, as YAML (JSON is YAML).
 pub(crate) fn render(settings: &Settings, workspace: &Workspace) -> String {
-    let name = format!("hexabase-{}", workspace.name);
+    // Workspaces of several organisations may have the same name. A merged file keeps the first cluster and user of a name,
+    // so that a context would lead to another workspace than it says.
+    let name = format!("hexabase-{}", workspace.id);
+    let context = format!("hexabase-{}", workspace.name);
     let mut cluster = json!({ "server": settings.gateway_url(&workspace.id) });
     if let Some(authority) = &settings.authority_pem {
         cluster["certificate-authority-data"] = STANDARD.encode(authority).into();
@@ -17,9 +20,9 @@ pub(crate) fn render(settings: &Settings, workspace: &Workspace) -> String {
     let document = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": name,
+        "current-context": context,
         "clusters": [{ "name": name, "cluster": cluster }],
-        "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
+        "contexts": [{ "name": context, "context": { "cluster": name, "user": name } }],
         "users": [{ "name": name, "user": { "exec": {
             "apiVersion": "client.authentication.k8s.io/v1",
             "command": "hxb",

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hexabase_server::config::Config;
-use hexabase_server::http;
 use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::run::{self, Role};
+use hexabase_server::{break_glass, http};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +44,8 @@ enum Command {
     Keys(KeysCommand),
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
+    /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
+    BreakGlass(break_glass::Arguments),
     /// Print the OpenAPI document of the API.
     Openapi,
 }
@@ -64,8 +66,10 @@ fn start(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     let config = Config::load(arguments.config.as_deref())?;
+    hexabase_server::run::install_crypto();
     if matches!(arguments.command, Command::CheckConfig) {
-        println!("the settings are fine");
+        run::check(&config)?;
+        println!("{}", verdict(&config));
         return Ok(());
     }
     let filter = EnvFilter::try_new(&arguments.log)?;
@@ -75,8 +79,15 @@ fn start(arguments: Arguments) -> Result<()> {
     } else {
         log.with_ansi(false).init()
     }
-    hexabase_server::run::install_crypto();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(execute(config, arguments.command))
+}
+
+/// What the settings are fit for: the role is not one of them.
+fn verdict(config: &Config) -> &'static str {
+    match config.host.vcluster_chart {
+        Some(_) => "the settings are fine",
+        None => "the settings are fine for `serve`; `all` and `work` need host.vcluster_chart as well",
+    }
 }
 
 async fn execute(config: Config, command: Command) -> Result<()> {
@@ -88,6 +99,10 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Work => run::run(config, Role::Work, stop).await,
         Command::Migrate => run::migrate(&config).await.map(drop),
         Command::Keys(command) => keys::execute(&config, command).await.map(|said| print!("{said}")),
+        Command::BreakGlass(arguments) => {
+            println!("{}", break_glass::execute(&config, arguments).await?);
+            Ok(())
+        }
         Command::CheckConfig | Command::Openapi => Ok(()),
     }
 }

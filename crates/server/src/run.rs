@@ -18,13 +18,12 @@ use hexabase_backends::bell::{Bell, Ring};
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
 use hexabase_reconcile::{EndpointMode, Host, HostSettings};
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config::{Config, EndpointKind, secret};
+use crate::config::{Config, EndpointKind, parse_key};
 use crate::cookies::Cookies;
 use crate::dev_issuer::DevIssuer;
 use crate::gateway::{GatewaySettings, Revocations};
@@ -34,6 +33,8 @@ use crate::{http, listen, tls};
 
 /// How often what is over is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
+/// How long requests that go on without their client get when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,18 +53,36 @@ pub fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// What [`Config::load`] does not see: whether the certificates that are given can be used.
+///
+/// # Errors
+/// Unreadable or unusable files, named.
+pub fn check(config: &Config) -> Result<()> {
+    match config.server.tls.certificate {
+        Some(_) => tls::load(config).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Opens the database.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn open(config: &Config) -> Result<Store> {
+    private_folder(&config.data_dir)?;
+    let url = match config.store.address()? {
+        Some(url) => url,
+        None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()).parse()?,
+    };
+    Store::connect(&url).await.context("the database cannot be opened")
+}
+
 /// Opens the database and brings its schema up to date.
 ///
 /// # Errors
 /// It cannot be reached, or is of a newer version.
 pub async fn migrate(config: &Config) -> Result<Store> {
-    private_folder(&config.data_dir)?;
-    let url = secret("store.url", config.store.url.as_ref(), config.store.url_file.as_deref())?;
-    let url = match &url {
-        Some(url) => url.expose_secret().to_owned(),
-        None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()),
-    };
-    let store = Store::connect(&url.parse()?).await.context("the database cannot be opened")?;
+    let store = open(config).await?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
 }
@@ -158,19 +177,29 @@ pub async fn run_on(
         authority_pem: tls.authority_pem.clone(),
         oidc_clients: config.oidc.registered()?.into(),
     };
-    let app = App { store, bell: Bell::new(), clock, settings, keys };
+    let mailer = config.mail.mailer(&config.server.public_url)?;
+    let app = App { store, bell: Bell::new(), clock, settings, keys, sealer: sealer.clone(), mailer };
     let parts = TaskTracker::new();
     // Whatever ends this function also ends the parts.
     let _guard = stop.clone().drop_guard();
     parts.spawn(tend_keys(app.clone(), stop.clone()));
     start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
-    if role != Role::Serve {
-        let host = Arc::new(Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?);
-        parts.spawn(report_host(Arc::clone(&host)));
+    let host = match role {
+        Role::Serve => None,
+        Role::Work | Role::All => {
+            let host = Host::connect(host_settings(&config)?).await.context("the host cluster cannot be used")?;
+            Some(Arc::new(host))
+        }
+    };
+    if let Some(host) = &host {
+        parts.spawn(report_host(Arc::clone(host)));
+        parts.spawn(keep_house(app.clone(), stop.clone()));
+    }
+    // Mail needs no host cluster: where the API is, it is sent as well.
+    if host.is_some() || app.mailer.sends() {
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
         let worker = Worker::new(app.clone(), host, WorkerSettings::new(owner));
         parts.spawn(worker.run(stop.clone()));
-        parts.spawn(keep_house(app.clone(), stop.clone()));
         tracing::info!("worker started");
     }
     stop.cancelled().await;
@@ -205,7 +234,9 @@ fn start_server(
         }
     };
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
-    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)) };
+    let requests = TaskTracker::new();
+    parts.spawn(drain(requests.clone(), stop.clone()));
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), requests };
     if let Some(listener) = cluster {
         parts.spawn(listen::serve(
             listener,
@@ -219,6 +250,15 @@ fn start_server(
     parts.spawn(listen::serve(main, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
     tracing::info!(address = %public_url, listen = %config.server.listen, "server started");
     Ok(())
+}
+
+/// When the server stops, waits a few seconds for requests that go on without their client.
+async fn drain(requests: TaskTracker, stop: CancellationToken) {
+    stop.cancelled().await;
+    requests.close();
+    if tokio::time::timeout(DRAIN, requests.wait()).await.is_err() {
+        tracing::warn!("requests were cut off; what they had not committed has not happened");
+    }
 }
 
 /// Has open streams checked at once when this process takes rights away. What other processes take away is found by the
@@ -296,13 +336,10 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
 
 /// The key under which secrets are sealed: configured, or a file of the server's own.
 fn master_key(config: &Config) -> Result<[u8; 32]> {
-    let given = secret("store.master_key", config.store.master_key.as_ref(), config.store.master_key_file.as_deref())?;
-    let text = match given {
-        Some(text) => text.expose_secret().to_owned(),
-        None => own_master_key(&config.data_dir.join("master.key"))?,
-    };
-    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.context("setting store.master_key: must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+    match config.store.key()? {
+        Some(key) => Ok(key),
+        None => Ok(parse_key(&own_master_key(&config.data_dir.join("master.key"))?)?),
+    }
 }
 
 fn own_master_key(path: &Path) -> Result<String> {

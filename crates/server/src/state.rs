@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use hexabase_app::App;
+use tokio_util::task::TaskTracker;
 
 use crate::cookies::Cookies;
 use crate::providers::Providers;
@@ -17,6 +18,8 @@ pub struct ServerState {
     pub providers: Providers,
     /// Seals what a browser carries for us.
     pub cookies: Arc<Cookies>,
+    /// Requests that are carried out to their end, whether their client waits or not.
+    pub requests: TaskTracker,
 }
 
 impl FromRef<ServerState> for App {

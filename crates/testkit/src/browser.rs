@@ -116,7 +116,8 @@ impl Browser {
                 ensure!(has("secure") && has("path=/") && !scoped, "a browser refuses the cookie {line}");
             }
             let key = (host.to_owned(), name.to_owned());
-            if has("max-age=0") {
+            let past = attributes.iter().any(|attribute| attribute.starts_with("expires=thu, 01 jan 1970"));
+            if has("max-age=0") || past {
                 cookies.remove(&key);
             } else {
                 cookies.insert(key, Cookie { value: value.to_owned(), secure: has("secure") });

@@ -122,6 +122,16 @@ impl Http {
         self.send(self.request(Method::POST, path).form(form)).await
     }
 
+    /// PATCH with a JSON body.
+    pub async fn patch(&self, path: &str, body: &(impl Serialize + ?Sized)) -> anyhow::Result<Answer> {
+        self.send(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    /// PUT without a body.
+    pub async fn put(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(self.request(Method::PUT, path)).await
+    }
+
     /// DELETE.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.request(Method::DELETE, path)).await

@@ -9,14 +9,24 @@
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod clock;
+#[cfg(feature = "providers")]
+pub mod github;
 #[cfg(feature = "browser")]
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+#[cfg(feature = "providers")]
+pub mod oidc_provider;
 #[cfg(feature = "platform")]
 pub mod node_client;
 #[cfg(feature = "platform")]
 pub mod platform;
+#[cfg(any(feature = "platform", feature = "store"))]
+mod ports;
 #[cfg(feature = "store")]
 pub mod postgres;
+#[cfg(feature = "smtp")]
+pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "tokens")]

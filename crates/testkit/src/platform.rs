@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,13 +12,12 @@ use tempfile::TempDir;
 
 use crate::browser::Said;
 use crate::http::Http;
+use crate::ports::free_port;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 const ATTEMPTS: u16 = 20;
-/// Below the ports that Linux gives out by itself, so that nobody is given ours between a kill and a start.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Says the server's process id, and ends with it. Told `keep`, it kills the server. When its own standard input ends
 /// without a word, which the kernel sees to when the test process is gone, it removes the files as well. In a process
@@ -45,16 +43,16 @@ pub struct PlatformSpec {
     pub program: PathBuf,
     /// `serve`, `all` or `work`.
     pub role: String,
+    /// An address of this machine that pods reach: the second listener, for the host cluster, is there.
+    pub cluster_address: Option<String>,
     /// TOML to add at the end of the settings, such as a section `[host]`.
     pub more: String,
-    /// Keys to add to the section `[server]`, such as `cluster_listen`.
-    pub server: String,
 }
 
 impl PlatformSpec {
     /// A server without a host cluster.
     pub fn serve(program: &Path) -> Self {
-        Self { program: program.to_owned(), role: "serve".to_owned(), more: String::new(), server: String::new() }
+        Self { program: program.to_owned(), role: "serve".to_owned(), cluster_address: None, more: String::new() }
     }
 }
 
@@ -80,26 +78,38 @@ impl Platform {
         let folder = tempfile::Builder::new().prefix("hexabase-platform-").tempdir()?;
         let mut platform = Self { spec, folder, url: String::new(), running: None };
         let mut last = None;
-        for attempt in 0..ATTEMPTS {
-            let (port, issuer) = (free_port(attempt * 2)?, free_port(attempt * 2 + 1)?);
+        for _ in 0..ATTEMPTS {
+            let (port, issuer) = (free_port("127.0.0.1")?, free_port("127.0.0.1")?);
             platform.url = format!("https://localhost:{port}");
             let data = format!("{:?}", platform.folder.path().join("data").display().to_string());
-            let PlatformSpec { server, more, .. } = &platform.spec;
+            let cluster = match &platform.spec.cluster_address {
+                Some(address) => {
+                    let port = free_port(address)?;
+                    format!("cluster_listen = \"{address}:{port}\"\ncluster_url = \"https://{address}:{port}\"\n")
+                }
+                None => String::new(),
+            };
             let settings = format!(
-                "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{}\"\n{server}\n\
-                 [sign_in.development]\nlisten = \"127.0.0.1:{issuer}\"\n{more}\n",
-                platform.url
+                "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{}\"\n{cluster}\
+                 [sign_in.development]\nlisten = \"127.0.0.1:{issuer}\"\n{}\n",
+                platform.url, platform.spec.more
             );
             fs::write(platform.settings(), settings)?;
             match platform.start_again().await {
                 Ok(()) => return Ok(platform),
-                // Another test chose the same port at the same time.
+                // Somebody took a port after it was chosen.
                 Err(error) if platform.log().contains("another program listens there") => last = Some(error),
                 Err(error) => return Err(error),
             }
             fs::remove_file(platform.log_file())?;
         }
         Err(last.context("no attempt was made")?)
+    }
+
+    /// Starts it again on the same data in another role, `serve` or `all`, and waits until it answers.
+    pub async fn start_again_as(&mut self, role: &str) -> anyhow::Result<()> {
+        role.clone_into(&mut self.spec.role);
+        self.start_again().await
     }
 
     /// Starts it again on the same data, after [`Self::kill`] or [`Self::stop`], and waits until it answers.
@@ -221,19 +231,6 @@ impl Drop for Platform {
         // Whatever it answers, the process is gone.
         let _ = self.kill();
     }
-}
-
-/// A port that is free now. Every process and every attempt begins elsewhere.
-fn free_port(attempt: u16) -> anyhow::Result<u16> {
-    let width = u32::from(PORTS.end - PORTS.start);
-    let begin = std::process::id().wrapping_mul(131).wrapping_add(u32::from(attempt) * 977) % width;
-    for step in 0..width {
-        let offset = u16::try_from((begin + step) % width)?;
-        if TcpListener::bind(("127.0.0.1", PORTS.start + offset)).is_ok() {
-            return Ok(PORTS.start + offset);
-        }
-    }
-    bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
 }
 
 /// Builds a program of this workspace as `cargo build` does, and returns where it is.

@@ -1,6 +1,5 @@
 //! A real PostgreSQL, from Debian's package, on a free loopback port.
 
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-const INSTALL: &str = "this test needs PostgreSQL: apt-get install -y postgresql-15";
+use crate::ports::free_port;
+
+const INSTALL: &str = "this test needs PostgreSQL: apt-get install -y postgresql";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 const ATTEMPTS: u32 = 3;
@@ -70,7 +71,7 @@ impl PostgresServer {
     }
 
     fn try_start(bin: &Path) -> anyhow::Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port("127.0.0.1")?;
         let dir = tempfile::Builder::new().prefix("hexabase-postgres-").tempdir()?;
         let account = Account::current()?;
         account.give(dir.path())?;

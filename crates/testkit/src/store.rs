@@ -108,7 +108,7 @@ async fn migrated_template() -> anyhow::Result<&'static str> {
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL.
 ///
-/// ```ignore
+/// ```text
 /// on_both_engines! {
 ///     async fn nobody_is_there_at_first(store: TestStore) { assert_eq!(..); }
 /// }

@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
+use crate::host;
+use crate::lock::{self, Lock};
+
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 #[group(id = "bench")]
@@ -20,6 +23,8 @@ pub(crate) struct Options {
     /// Also write them to a file, as an array of {name, value, unit, target, holds, detail}.
     #[arg(long)]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    host: host::Options,
 }
 
 /// One measured figure.
@@ -52,9 +57,9 @@ impl Figure {
     }
 }
 
-type Bench = fn() -> Result<Vec<Figure>>;
+type Bench = fn(&host::Options) -> Result<Vec<Figure>>;
 
-const BENCHES: [(&str, Bench); 1] = [("workspace", workspace::run)];
+const BENCHES: &[(&str, Bench)] = &[("workspace", workspace::run)];
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -64,9 +69,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let names: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
         bail!("there is no such bench; there are: {}", names.join(", "));
     }
+    let Some(_alone) = Lock::try_exclusive(&lock::path("bench")?)? else {
+        bail!("another bench is running on this machine: wait for its end, or end it");
+    };
     let mut figures = Vec::new();
     for (_, bench) in chosen {
-        figures.extend(bench()?);
+        figures.extend(bench(&options.host.or_devhost())?);
     }
     println!("{:<36} {:>12} {:<8} {:>10} {:<5} detail", "figure", "value", "unit", "target", "holds");
     for Figure { name, value, unit, target, holds, detail } in &figures {

@@ -3,11 +3,12 @@
 
 mod story;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::check;
-use crate::host;
+use crate::cargo;
+use crate::host::{self, HostKind};
+use crate::lock::{self, Lock};
 use crate::platform::{self, Which};
 use crate::progress::{Progress, seconds};
 
@@ -24,17 +25,28 @@ pub(crate) struct Options {
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let host_options = options.host.or_devhost();
+    let which = Which { process: "hexabase", folder: "demo", port: options.port };
+    let Some(_alone) = Lock::try_exclusive(&lock::path("demo")?)? else {
+        bail!("another demonstration is running on this machine: wait for its end, or end it");
+    };
+    let kind = host::chosen(&host_options)?;
+    if kind != HostKind::Devhost {
+        bail!(
+            "the demonstration does not know under which address pods of a {} host reach this machine: leave out --host",
+            kind.name()
+        );
+    }
+    host::preflight(&host_options)?;
+    platform::preflight(which, host::known_node()?)?;
+
+    let _hold = host::hold()?;
     let progress = Progress::new();
     eprintln!("The host cluster");
-    let host = host::ensure(&options.host)?;
+    let host = host::ensure(&host_options)?;
     eprintln!("The platform");
-    let programs = progress.long_step("build hexabase and hxb", check::build_programs)?;
-    let platform = platform::start(
-        &host,
-        &programs,
-        Which { process: "hexabase", folder: "demo", port: options.port },
-        &progress,
-    )?;
+    let programs = progress.long_step("build hexabase and hxb", cargo::build_programs)?;
+    let platform = platform::start(&host, &programs, which, &progress)?;
     let story = story::Story::new(&host, &platform, &progress)?;
     story.tell()?;
     platform.print_summary(&host);

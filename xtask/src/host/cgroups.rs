@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use super::layout::NETWORK;
 
+/// The file that tells, and is told, which controllers a cgroup hands on.
+const SUBTREE: &str = "cgroup.subtree_control";
+
 /// The generation of cgroups that carries the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -51,6 +54,19 @@ pub(crate) fn ensure() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Controllers that the root cgroup of the second generation has and does not hand on; none with the first.
+pub(crate) fn not_handed_on() -> Vec<String> {
+    root().and_then(|root| missing_controllers(&root).ok()).unwrap_or_default()
+}
+
+/// Lets the root cgroup no longer hand on these controllers. The kernel refuses that for one that another cgroup hands
+/// on by now; it stays.
+pub(crate) fn take_back(controllers: &[String]) {
+    for (root, controller) in root().iter().flat_map(|root| controllers.iter().map(move |name| (root, name))) {
+        let _ = fs::write(root.join(SUBTREE), format!("-{controller}"));
+    }
 }
 
 /// Puts one of our processes into our cgroup, where its children stay too.
@@ -140,13 +156,25 @@ fn is_tracker(mount: &Mount, version: Version) -> bool {
     }
 }
 
+/// The root cgroup, if the second generation carries the controllers.
+fn root() -> Option<PathBuf> {
+    let is_second = version() == Some(Version::V2);
+    mounts().into_iter().find(|mount| is_second && mount.kind == "cgroup2").map(|mount| mount.path)
+}
+
+/// Controllers that a cgroup of the second generation has and does not hand on to its children.
+fn missing_controllers(folder: &Path) -> Result<Vec<String>> {
+    let controllers = fs::read_to_string(folder.join("cgroup.controllers"))?;
+    let active = fs::read_to_string(folder.join(SUBTREE))?;
+    let is_active = |name: &str| active.split_whitespace().any(|had| had == name);
+    Ok(controllers.split_whitespace().filter(|name| !is_active(name)).map(str::to_owned).collect())
+}
+
 /// Hands all controllers on to the children of a cgroup of the second generation.
 fn delegate(folder: &Path) -> Result<()> {
-    let controllers = fs::read_to_string(folder.join("cgroup.controllers"))?;
-    let active = fs::read_to_string(folder.join("cgroup.subtree_control"))?;
-    for controller in controllers.split_whitespace().filter(|name| !active.split_whitespace().any(|had| had == *name)) {
-        let result = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
-        if result.is_err() && ["cpu", "memory", "pids"].contains(&controller) {
+    for controller in missing_controllers(folder)? {
+        let result = fs::write(folder.join(SUBTREE), format!("+{controller}"));
+        if result.is_err() && ["cpu", "memory", "pids"].contains(&controller.as_str()) {
             bail!(
                 "the cgroup controller {controller} cannot be handed on from {}: in a container, start it with its own \
                  cgroup namespace and move its processes out of the root cgroup",
@@ -189,5 +217,13 @@ mod tests {
         assert_eq!(paths, ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"]);
         let trackers: Vec<bool> = mounts.iter().map(|mount| is_tracker(mount, Version::V1)).collect();
         assert_eq!(trackers, [false, true, false]);
+    }
+
+    #[test]
+    fn controllers_that_are_handed_on_already_are_not_ours_to_take_back() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
+        fs::write(folder.path().join(SUBTREE), "cpu memory pids\n").unwrap();
+        assert_eq!(missing_controllers(folder.path()).unwrap(), ["cpuset", "io"]);
     }
 }

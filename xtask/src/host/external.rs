@@ -1,7 +1,6 @@
 //! Host clusters that somebody else runs, or that k3d or kind make for us.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -14,38 +13,61 @@ use crate::{cmd, settings};
 const CLUSTER: &str = "hexabase";
 const K3S_KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 
+/// The kinds that make clusters.
+const MAKERS: [HostKind; 2] = [HostKind::K3d, HostKind::Kind];
+
 /// Finds or makes the cluster, and checks that it answers.
 pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
-    let name = kind.name();
-    if matches!(kind, HostKind::K3s | HostKind::K3d | HostKind::Kind) && !is_installed(kind) {
-        bail!("{name} is not installed: install it, or let `--host devhost` build a cluster on this machine");
-    }
-    let kubeconfig = match kind {
-        HostKind::Kubeconfig => own_kubeconfig()?,
-        HostKind::K3s => k3s(progress)?,
-        HostKind::K3d | HostKind::Kind => made(kind, progress)?,
-        HostKind::Devhost => bail!("the devhost is no external cluster"),
+    preflight(kind)?;
+    let (kubeconfig, kubeconfig_for_people) = match kind {
+        HostKind::K3d | HostKind::Kind => made_by(kind, progress)?,
+        HostKind::K3s => k3s(progress).map(|path| (path.clone(), path))?,
+        _ => own_kubeconfig().map(|path| (path.clone(), path))?,
     };
     let tools = tools::ensure(CLIENT, progress)?;
     progress.step("reach the API server", || reach(&tools, &kubeconfig))?;
-    Ok(Host { kind, kubeconfig, node_ip: None, tools })
+    Ok(Host { kind, kubeconfig, kubeconfig_for_people, node_ip: None, tools })
 }
 
-/// Removes a cluster that we made; others are left alone.
-pub(crate) fn down(kind: HostKind, progress: &Progress) -> Result<()> {
+/// Refuses a kind that is not there.
+pub(crate) fn preflight(kind: HostKind) -> Result<()> {
     match kind {
-        HostKind::K3d => {
-            progress.step("delete the k3d cluster", || {
-                cmd::output(cmd::system("k3d").args(["cluster", "delete", CLUSTER]))
-            })?;
-        }
-        HostKind::Kind => {
-            let arguments = ["delete", "cluster", "--name", CLUSTER];
-            progress.step("delete the kind cluster", || cmd::output(cmd::system("kind").args(arguments)))?;
-        }
-        _ => progress.say("this host cluster is not ours: it stays as it is"),
+        HostKind::Devhost => bail!("the devhost is no external cluster"),
+        HostKind::Kubeconfig => own_kubeconfig().map(drop),
+        HostKind::K3s | HostKind::K3d | HostKind::Kind if is_installed(kind) => Ok(()),
+        HostKind::K3s | HostKind::K3d | HostKind::Kind => bail!(
+            "{} is not installed: install it, or let `--host devhost` build a cluster on this machine",
+            kind.name()
+        ),
     }
+}
+
+/// The kinds of which there is a cluster that we made.
+pub(crate) fn made() -> Result<Vec<HostKind>> {
+    let mut found = Vec::new();
+    for kind in MAKERS {
+        if mark(kind)?.exists() {
+            found.push(kind);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a cluster that we made.
+pub(crate) fn down(kind: HostKind, progress: &Progress) -> Result<()> {
+    let tool = kind.name();
+    let delete: &[&str] = match kind {
+        HostKind::K3d => &["cluster", "delete", CLUSTER],
+        _ => &["delete", "cluster", "--name", CLUSTER],
+    };
+    progress.step(&format!("delete the {tool} cluster"), || cmd::output(cmd::system(tool).args(delete)))?;
+    std::fs::remove_file(mark(kind)?)?;
     Ok(())
+}
+
+/// The file that says that the cluster of this kind was made by us: only such a one is ours to delete.
+fn mark(kind: HostKind) -> Result<PathBuf> {
+    Ok(settings::cache_root()?.join(kind.name()).join("made-by-xtask"))
 }
 
 /// True if `k3s`, `k3d` or `kind` is installed.
@@ -81,7 +103,8 @@ fn k3s(progress: &Progress) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn made(kind: HostKind, progress: &Progress) -> Result<PathBuf> {
+/// The kubeconfigs of a cluster that k3d or kind makes: ours, and the one for people.
+fn made_by(kind: HostKind, progress: &Progress) -> Result<(PathBuf, PathBuf)> {
     let tool = kind.name();
     let run = |arguments: &[&str]| cmd::output(cmd::system(tool).args(arguments));
     let (list, create, show): (&[&str], &[&str], &[&str]) = match kind {
@@ -94,21 +117,28 @@ fn made(kind: HostKind, progress: &Progress) -> Result<PathBuf> {
             (&["get", "clusters"], &["create", "cluster", "--name", CLUSTER], &["get", "kubeconfig", "--name", CLUSTER])
         }
     };
-    let path = made_kubeconfig(kind)?;
-    std::fs::create_dir_all(path.parent().context("the cache has no folder")?)?;
+    let for_people = made_kubeconfig(kind)?;
+    let ours = for_people.with_extension("admin");
+    std::fs::create_dir_all(for_people.parent().context("the cache has no folder")?)?;
     let exists = run(list)?.lines().any(|line| line.split_whitespace().next() == Some(CLUSTER));
     if !exists {
         // kind writes a kubeconfig when it creates; ours, not the user's.
-        let create = || cmd::output(cmd::system(tool).args(create).env("KUBECONFIG", &path));
+        let create = || cmd::output(cmd::system(tool).args(create).env("KUBECONFIG", &ours));
         progress.long_step(&format!("create the {tool} cluster"), create)?;
+        std::fs::write(mark(kind)?, "")?;
     }
-    std::fs::write(&path, run(show)?)?;
-    Ok(path)
+    let text = run(show)?;
+    let changed = std::fs::read_to_string(&ours).ok().as_deref() != Some(text.as_str());
+    std::fs::write(&ours, &text)?;
+    if changed || !exists || !for_people.is_file() {
+        std::fs::write(&for_people, &text)?;
+    }
+    Ok((ours, for_people))
 }
 
 fn reach(tools: &Tools, kubeconfig: &Path) -> Result<()> {
-    let mut kubectl = Command::new(&tools.kubectl);
-    kubectl.arg("--kubeconfig").arg(kubeconfig).args(["get", "--raw", "/readyz", "--request-timeout=15s"]);
+    let mut kubectl = super::kubectl(tools, kubeconfig)?;
+    kubectl.args(["get", "--raw", "/readyz", "--request-timeout=15s"]);
     cmd::output(&mut kubectl)
         .map(drop)
         .with_context(|| format!("the cluster of {} does not answer", kubeconfig.display()))

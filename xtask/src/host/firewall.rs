@@ -25,12 +25,12 @@ pub(crate) fn clean(state: Option<&State>) -> Result<()> {
         while cmd::succeeds(cmd::system("iptables").arg("-D").args(&rule)) {}
     }
     let saved = cmd::output(cmd::system("iptables-save").args(["-t", "nat"])).unwrap_or_default();
-    for script in removal(&saved).into_iter().flatten() {
+    for script in removal(&saved, state.map(|state| state.port_chains)).into_iter().flatten() {
         cmd::output_with_input(cmd::system("iptables-restore").arg("--noflush"), script.as_bytes())?;
     }
     for table in network::tables()? {
         let Some((family, name)) = table.split_once(' ') else { continue };
-        if COMPATIBLE.contains(&name) && was_not_there(state, &table) && !has_rules(family, name)? {
+        if COMPATIBLE.contains(&name) && was_not_there(state, &table) && is_bare(family, name)? {
             cmd::output(cmd::system("nft").args(["delete", "table", family, name]))?;
         }
     }
@@ -47,39 +47,61 @@ fn was_not_there(state: Option<&State>, table: &str) -> bool {
     state.is_some_and(|state| !state.nft_tables.iter().any(|had| had == table))
 }
 
-fn has_rules(family: &str, name: &str) -> Result<bool> {
+/// True if the port plugin's shared chains are there.
+pub(crate) fn has_port_chains() -> bool {
+    let saved = cmd::output(cmd::system("iptables-save").args(["-t", "nat"])).unwrap_or_default();
+    !shared_chains(&saved).is_empty()
+}
+
+fn is_bare(family: &str, name: &str) -> Result<bool> {
     let text = cmd::output(cmd::system("nft").args(["-j", "list", "table", family, name]))?;
-    let parsed: Value = serde_json::from_str(&text)?;
-    Ok(parsed["nftables"].as_array().is_some_and(|objects| objects.iter().any(|object| object.get("rule").is_some())))
+    Ok(holds_nothing(&serde_json::from_str(&text)?))
+}
+
+/// True for a table as the iptables commands create it: no rule, no chain of anybody's own, no policy but to accept.
+fn holds_nothing(listed: &Value) -> bool {
+    let is_empty = |object: &Value| {
+        let chain = &object["chain"];
+        object.get("metainfo").is_some() || object.get("table").is_some() || chain["policy"] == "accept"
+    };
+    listed["nftables"].as_array().is_some_and(|objects| objects.iter().all(is_empty))
 }
 
 /// Scripts for `iptables-restore` that take the host ports of our pods away: their rules and chains, and the shared
-/// chains of the port plugin if nobody else's rule is left in them. Chains go in a second run, when nothing refers to
-/// them any more.
-fn removal(saved: &str) -> Option<[String; 2]> {
+/// chains of the port plugin if it made them for us and nobody else's rule is left in them. Chains go in a second run,
+/// when nothing refers to them any more. `had_chains` tells whether they were there before us, if that is known.
+fn removal(saved: &str, had_chains: Option<bool>) -> Option<[String; 2]> {
     let own = own_rules(saved);
-    if own.is_empty() {
-        return None;
-    }
     let (mut rules, mut chains) = (Vec::new(), Vec::new());
     for rule in &own {
         rules.push(format!("-D {}", &rule[3..]));
         chains.extend(rule.rsplit_once(" -j ").map(|(_, chain)| chain).filter(|chain| chain.starts_with("CNI-DN-")));
     }
     let others = |line: &str| line.starts_with("-A CNI-HOSTPORT-DNAT ") && !own.iter().any(|rule| rule == line);
-    if !saved.lines().any(others) {
+    let are_ours = had_chains.map_or(!own.is_empty(), |had| !had);
+    if are_ours && !saved.lines().any(others) {
         let jumps = saved.lines().filter(|line| line.starts_with("-A ") && line.contains(" -j CNI-HOSTPORT-"));
         rules.extend(jumps.filter(|line| !line.starts_with("-A CNI-")).map(|line| format!("-D {}", &line[3..])));
-        let names = saved.lines().filter_map(|line| line.strip_prefix(':')?.split(' ').next());
-        chains.extend(names.filter(|name| name.starts_with("CNI-HOSTPORT-")));
+        chains.extend(shared_chains(saved));
+    }
+    if rules.is_empty() && chains.is_empty() {
+        return None;
     }
     rules.extend(chains.iter().map(|chain| format!("-F {chain}")));
     let deletions: Vec<String> = chains.iter().map(|chain| format!("-X {chain}")).collect();
     Some([rules, deletions].map(|lines| format!("*nat\n{}\nCOMMIT\n", lines.join("\n"))))
 }
 
+/// Chains that the port plugin makes once for all pods.
+fn shared_chains(saved: &str) -> Vec<&str> {
+    let names = saved.lines().filter_map(|line| line.strip_prefix(':')?.split(' ').next());
+    names.filter(|name| name.starts_with("CNI-HOSTPORT-")).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const OURS: &str =
@@ -96,16 +118,38 @@ mod tests {
 
     #[test]
     fn another_ones_rules_and_shared_chains_stay() {
-        let [rules, chains] = removal(&saved(&[OURS, THEIRS])).unwrap();
+        let [rules, chains] = removal(&saved(&[OURS, THEIRS]), Some(false)).unwrap();
         assert!(rules.contains("-F CNI-DN-1\n") && chains == "*nat\n-X CNI-DN-1\nCOMMIT\n");
         assert!(!rules.contains("CNI-DN-2") && !rules.contains("PREROUTING"));
-        assert_eq!(removal(&saved(&[THEIRS])), None);
+        assert_eq!(removal(&saved(&[THEIRS]), Some(false)), None);
     }
 
     #[test]
     fn the_last_rule_takes_the_shared_chains_along() {
-        let [rules, chains] = removal(&saved(&[OURS])).unwrap();
+        let [rules, chains] = removal(&saved(&[OURS]), None).unwrap();
         assert!(rules.contains("-D PREROUTING -m addrtype"));
         assert!(chains.contains("-X CNI-HOSTPORT-DNAT\n-X CNI-HOSTPORT-MASQ\nCOMMIT\n"));
+    }
+
+    #[test]
+    fn shared_chains_go_after_the_last_pod_of_ours_but_not_if_they_were_there_before() {
+        let [rules, chains] = removal(&saved(&[]), Some(false)).unwrap();
+        assert!(rules.contains("-D PREROUTING -m addrtype") && chains.contains("-X CNI-HOSTPORT-DNAT\n"));
+        assert_eq!(removal(&saved(&[]), Some(true)), None);
+        assert_eq!(removal(&saved(&[]), None), None);
+        let [rules, _] = removal(&saved(&[OURS]), Some(true)).unwrap();
+        assert!(rules.contains("-F CNI-DN-1\n") && !rules.contains("PREROUTING"));
+    }
+
+    #[test]
+    fn a_table_with_a_policy_a_rule_or_a_chain_of_its_own_is_somebodys() {
+        let table = |object: Value| {
+            let base = json!({ "chain": { "name": "FORWARD", "hook": "forward", "policy": "accept" } });
+            json!({ "nftables": [{ "metainfo": {} }, { "table": { "name": "filter" } }, base, object] })
+        };
+        assert!(holds_nothing(&table(json!({ "chain": { "name": "INPUT", "hook": "input", "policy": "accept" } }))));
+        assert!(!holds_nothing(&table(json!({ "chain": { "name": "INPUT", "hook": "input", "policy": "drop" } }))));
+        assert!(!holds_nothing(&table(json!({ "chain": { "name": "DOCKER-USER" } }))));
+        assert!(!holds_nothing(&table(json!({ "rule": { "chain": "INPUT" } }))));
     }
 }

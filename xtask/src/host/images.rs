@@ -182,6 +182,19 @@ pub(crate) fn are_imported(state: &State) -> Result<bool> {
     Ok(true)
 }
 
+/// True if containerd still holds all of them.
+pub(crate) fn are_present(layout: &Layout) -> bool {
+    let mut names = recipes().into_iter().flat_map(|recipe| recipe.names);
+    containerd::images(layout).is_ok_and(|present| names.all(|name| present.iter().any(|had| had == name)))
+}
+
+/// The archives in the cache that are in use.
+pub(crate) fn archives() -> Result<Vec<PathBuf>> {
+    let base = Base::find()?;
+    let archives: Vec<PathBuf> = recipes().iter().map(|recipe| recipe.archive(&base)).collect::<Result<_>>()?;
+    Ok(archives.into_iter().filter(|archive| archive.is_file()).collect())
+}
+
 /// Imports what containerd lacks or has in another version, and remembers it in the state.
 pub(crate) fn import(layout: &Layout, state: &mut State, progress: &Progress) -> Result<()> {
     let base = Base::find()?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::kernel::Settings;
 use crate::settings;
 
 /// Name of the one node.
@@ -51,8 +52,13 @@ impl Layout {
         self.path(name).display().to_string()
     }
 
-    /// The administrator's kubeconfig.
+    /// The administrator's kubeconfig, for xtask and what it runs.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.path("pki/admin.kubeconfig")
+    }
+
+    /// A copy of it for people, who may add to it and choose contexts in it.
+    pub(crate) fn kubeconfig_for_people(&self) -> PathBuf {
         self.path("kubeconfig")
     }
 
@@ -114,14 +120,29 @@ pub(crate) struct State {
     pub(crate) dns_ip: Ipv4Addr,
     pub(crate) api_service_ip: Ipv4Addr,
     pub(crate) ports: Ports,
-    /// The kernel's boot that the next three belong to.
-    pub(crate) boot: String,
-    /// Kernel settings as they were before us.
-    pub(crate) sysctls: BTreeMap<String, String>,
-    /// nft tables that were there before us.
-    pub(crate) nft_tables: Vec<String>,
     /// Folders outside the cache that were there before us.
     pub(crate) folders: Vec<String>,
+    /// The kernel's boot that the rest of what was there belongs to.
+    pub(crate) boot: String,
+    /// Kernel settings as they were before us.
+    pub(crate) sysctls: Settings,
+    /// The same as `up` left them when it was done; empty until then.
+    #[serde(default)]
+    pub(crate) sysctls_left: Settings,
+    /// nft tables that were there before us.
+    pub(crate) nft_tables: Vec<String>,
+    /// Whether the port plugin's shared chains were there before us.
+    #[serde(default)]
+    pub(crate) port_chains: bool,
+    /// Whether the kernel did not filter bridges before us.
+    #[serde(default)]
+    pub(crate) loads_bridge_filter: bool,
+    /// Controllers that the root cgroup (of the second generation) did not hand on before us.
+    #[serde(default)]
+    pub(crate) controllers: Vec<String>,
+    /// Key of our nft table as it was loaded last.
+    #[serde(default)]
+    pub(crate) table: String,
     /// Image archive by image name, as imported into our containerd.
     pub(crate) imported: BTreeMap<String, String>,
     /// Key of the addon manifests that were applied last.
@@ -129,6 +150,29 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// A new one: pods in 10.`pods`.0.0/16, services in 10.`services`.0.0/16, and nothing noted about the machine.
+    pub(crate) fn on(pods: u8, services: u8, ports: Ports) -> Self {
+        Self {
+            pod_cidr: format!("10.{pods}.0.0/16"),
+            service_cidr: format!("10.{services}.0.0/16"),
+            node_ip: Ipv4Addr::new(10, pods, 0, 1),
+            dns_ip: Ipv4Addr::new(10, services, 0, 10),
+            api_service_ip: Ipv4Addr::new(10, services, 0, 1),
+            ports,
+            folders: vec![],
+            boot: String::new(),
+            sysctls: Settings::new(),
+            sysctls_left: Settings::new(),
+            nft_tables: vec![],
+            port_chains: false,
+            loads_bridge_filter: false,
+            controllers: vec![],
+            table: String::new(),
+            imported: BTreeMap::new(),
+            addons: String::new(),
+        }
+    }
+
     /// The state of a devhost that was set up before, if any.
     pub(crate) fn load(layout: &Layout) -> Result<Option<Self>> {
         let path = layout.path("state.json");

@@ -11,24 +11,34 @@ mod firewall;
 mod health;
 mod image_tar;
 mod images;
+mod kernel;
 mod kube;
 mod layout;
 mod network;
 mod node;
+mod owner;
 pub(crate) mod packages;
 mod pki;
+mod ports;
 mod preflight;
+mod proc;
 pub(crate) mod process;
+mod space;
+mod strays;
 mod teardown;
-pub(crate) mod traces;
+mod traces;
+#[cfg(test)]
+mod whole_tests;
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::lock::{self, Lock};
 use crate::progress::Progress;
 use crate::settings;
 use crate::tools::Tools;
@@ -62,22 +72,23 @@ pub(crate) enum Choice {
 }
 
 /// How to find or make the host cluster.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Options {
-    /// Which cluster to use.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) host: Choice,
+    /// Which cluster to use; without it `up` takes what `auto` finds, and what runs tests, demos and benches takes devhost.
+    #[arg(long, value_enum)]
+    pub(crate) host: Option<Choice>,
     /// Install missing Debian packages without asking.
     #[arg(long)]
     pub(crate) yes: bool,
-    /// First of the devhost's ports: 16000 puts the API server at 16443.
-    #[arg(long, default_value_t = 16000, value_parser = clap::value_parser!(u16).range(1024..65000))]
-    pub(crate) port_base: u16,
+    /// First of the devhost's ports: 16000, the default, puts the API server at 16443.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65000))]
+    pub(crate) port_base: Option<u16>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { host: Choice::Auto, yes: false, port_base: 16000 }
+impl Options {
+    /// The devhost unless another host was asked for: KUBECONFIG may name a cluster that is nobody's to try things on.
+    pub(crate) fn or_devhost(&self) -> Self {
+        Self { host: self.host.or(Some(Choice::Devhost)), ..self.clone() }
     }
 }
 
@@ -85,10 +96,32 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) kind: HostKind,
+    /// The administrator's, for xtask and what it runs.
     pub(crate) kubeconfig: PathBuf,
+    /// The one to tell people of.
+    pub(crate) kubeconfig_for_people: PathBuf,
     /// The node's own address, which pods reach (devhost only).
-    pub(crate) node_ip: Option<IpAddr>,
+    pub(crate) node_ip: Option<Ipv4Addr>,
     pub(crate) tools: Tools,
+}
+
+impl Host {
+    /// kubectl as its administrator.
+    pub(crate) fn kubectl(&self) -> Result<Command> {
+        kubectl(&self.tools, &self.kubeconfig)
+    }
+}
+
+/// kubectl without the preferences of whoever runs xtask, and without a trace in their home.
+fn kubectl(tools: &Tools, kubeconfig: &Path) -> Result<Command> {
+    let mut command = Command::new(&tools.kubectl);
+    command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(kubectl_cache()?).env("KUBERC", "off");
+    Ok(command)
+}
+
+/// Where every kubectl that xtask runs keeps what it learns.
+pub(crate) fn kubectl_cache() -> Result<PathBuf> {
+    Ok(settings::cache_root()?.join("kubectl-cache"))
 }
 
 impl HostKind {
@@ -111,10 +144,16 @@ impl HostKind {
 /// Finds the host cluster or makes it; does nothing if it is there.
 pub(crate) fn ensure(options: &Options) -> Result<Host> {
     let progress = Progress::new();
-    let kind = resolve(options.host, kubeconfig_kind()?, external::is_installed);
+    let kind = chosen(options)?;
     let host = if kind == HostKind::Devhost {
         let (layout, state) = devhost::up(options, &progress)?;
-        Host { kind, kubeconfig: layout.kubeconfig(), node_ip: Some(state.node_ip.into()), tools: Tools::locate()? }
+        Host {
+            kind,
+            kubeconfig: layout.kubeconfig(),
+            kubeconfig_for_people: layout.kubeconfig_for_people(),
+            node_ip: Some(state.node_ip),
+            tools: Tools::locate()?,
+        }
     } else {
         external::up(kind, &progress)?
     };
@@ -122,10 +161,37 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     Ok(host)
 }
 
-/// Whether a devhost is running on this machine.
-pub(crate) fn is_up() -> Result<bool> {
-    let layout = layout()?;
-    Ok(process::recorded(&layout).iter().any(|name| process::running(&layout, name).is_some()))
+/// Which kind of cluster `ensure` will give.
+pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
+    Ok(resolve(options.host.unwrap_or_default(), kubeconfig_kind()?, external::is_installed))
+}
+
+/// Refuses what `ensure` would refuse after a look at this machine; changes nothing.
+pub(crate) fn preflight(options: &Options) -> Result<()> {
+    match chosen(options)? {
+        HostKind::Devhost => devhost::preflight(options),
+        kind => external::preflight(kind),
+    }
+}
+
+/// Debian packages that `ensure` would install.
+pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
+    if chosen(options)? == HostKind::Devhost { devhost::missing_packages() } else { Ok(Vec::new()) }
+}
+
+/// Whether there is a devhost on this machine, in whatever state.
+pub(crate) fn devhost_exists() -> Result<bool> {
+    devhost::exists()
+}
+
+/// The node's address, if there is a devhost.
+pub(crate) fn known_node() -> Result<Option<Ipv4Addr>> {
+    Ok(layout::State::load(&layout()?)?.map(|state| state.node_ip))
+}
+
+/// Keeps `down` away from the host cluster as long as it is held.
+pub(crate) fn hold() -> Result<Lock> {
+    Lock::shared(&lock::path("use")?, || eprintln!("  waiting: the host cluster is being taken down"))
 }
 
 /// Where the records and logs of our processes lie.
@@ -133,17 +199,25 @@ pub(crate) fn layout() -> Result<layout::Layout> {
     layout::Layout::locate()
 }
 
-/// Takes down what the last `ensure` made.
+/// Takes down what earlier runs of `ensure` made.
 pub(crate) fn down() -> Result<()> {
     let progress = Progress::new();
+    let Some(_alone) = Lock::try_exclusive(&lock::path("use")?)? else {
+        bail!("a demo, a check or a bench is running on the host cluster: wait for its end, or end it");
+    };
+    for name in ["demo", "bench"] {
+        // One that was broken off has left its file.
+        drop(Lock::try_exclusive(&lock::path(name)?)?);
+    }
     let noted = fs::read_to_string(record()?).ok();
-    match noted.as_deref().and_then(HostKind::from_name) {
-        None | Some(HostKind::Devhost) => devhost::down(&progress)?,
-        Some(kind) => {
-            external::down(kind, &progress)?;
-            // Another kind may have been chosen while a devhost was up.
-            devhost::down(&progress)?;
-        }
+    let made = external::made()?;
+    for kind in &made {
+        external::down(*kind, &progress)?;
+    }
+    devhost::down(&progress)?;
+    let is_theirs = |kind: &HostKind| *kind != HostKind::Devhost && !made.contains(kind);
+    if let Some(kind) = noted.as_deref().and_then(HostKind::from_name).filter(is_theirs) {
+        progress.say(&format!("the {} cluster is not of xtask's making: it stays as it is", kind.name()));
     }
     if noted.is_some() {
         fs::remove_file(record()?)?;
@@ -182,12 +256,15 @@ fn resolve(choice: Choice, kubeconfig: Option<HostKind>, is_installed: impl Fn(H
 /// Whose cluster KUBECONFIG names: it may be set to one that an earlier `up` made.
 fn kubeconfig_kind() -> Result<Option<HostKind>> {
     let Some(named) = settings::var("KUBECONFIG") else { return Ok(None) };
+    let named = settings::resolve(Path::new(&named))?;
+    let layout = layout()?;
     let ours = [
-        (HostKind::Devhost, layout::Layout::locate()?.kubeconfig()),
+        (HostKind::Devhost, layout.kubeconfig_for_people()),
+        (HostKind::Devhost, layout.kubeconfig()),
         (HostKind::K3d, external::made_kubeconfig(HostKind::K3d)?),
         (HostKind::Kind, external::made_kubeconfig(HostKind::Kind)?),
     ];
-    let found = ours.into_iter().find(|(_, path)| path.as_os_str() == named.as_str());
+    let found = ours.into_iter().find(|(_, path)| *path == named);
     Ok(Some(found.map_or(HostKind::Kubeconfig, |(kind, _)| kind)))
 }
 
@@ -200,23 +277,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[ignore = "takes this machine's devhost up and down: minutes, as root, with nothing else using it"]
-    fn down_leaves_no_trace_of_up() {
-        let progress = Progress::new();
-        let options = Options { host: Choice::Devhost, yes: true, ..Options::default() };
-        devhost::down(&progress).unwrap();
-        let layout = layout::Layout::locate().unwrap();
-        // The packet filter's tools may leave traces of their own when asked for the first time.
-        traces::Snapshot::take(&layout);
-        let before = traces::Snapshot::take(&layout);
-        devhost::up(&options, &progress).unwrap();
-        let during = traces::Snapshot::take(&layout);
-        assert!(before.changes(&during).iter().any(|line| line.starts_with("+ process")));
-        devhost::down(&progress).unwrap();
-        assert_eq!(before.changes(&traces::Snapshot::take(&layout)), Vec::<String>::new());
-    }
-
-    #[test]
     fn auto_prefers_what_is_already_there() {
         let named = Some(HostKind::Kubeconfig);
         assert_eq!(resolve(Choice::Auto, named, |_| true), HostKind::Kubeconfig);
@@ -225,5 +285,12 @@ mod tests {
         assert_eq!(resolve(Choice::Auto, None, |_| true), HostKind::K3s);
         assert_eq!(resolve(Choice::Auto, None, |_| false), HostKind::Devhost);
         assert_eq!(resolve(Choice::Devhost, named, |_| true), HostKind::Devhost);
+    }
+
+    #[test]
+    fn only_what_is_asked_for_keeps_tests_away_from_the_devhost() {
+        assert_eq!(Options::default().or_devhost().host, Some(Choice::Devhost));
+        let asked = Options { host: Some(Choice::Kubeconfig), ..Options::default() };
+        assert_eq!(asked.or_devhost().host, Some(Choice::Kubeconfig));
     }
 }

@@ -1,39 +1,16 @@
 //! The devhost's own network: a bridge with the node's address, kernel settings (remembered), and an nft table that
 //! fails closed: nothing leaves the machine from a pod, and no service address is ever answered by somebody else.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
+use super::kernel;
 use super::layout::{BRIDGE, Layout, NETWORK, State};
-use crate::cmd;
-
-/// Kernel settings that we, the kubelet or the bridge plugin change. All are put back by `down`.
-pub(crate) const SYSCTLS: &[(&str, Option<&str>)] = &[
-    ("net/ipv4/ip_forward", Some("1")),
-    ("net/bridge/bridge-nf-call-iptables", Some("1")),
-    ("fs/inotify/max_user_instances", Some("8192")),
-    ("fs/inotify/max_user_watches", Some("524288")),
-    // The kernel sets this one along with ip_forward.
-    ("net/ipv4/conf/all/accept_redirects", None),
-    // Set by the kubelet itself.
-    ("vm/overcommit_memory", None),
-    ("vm/panic_on_oom", None),
-    ("kernel/panic", None),
-    ("kernel/panic_on_oops", None),
-    ("kernel/keys/root_maxkeys", None),
-    ("kernel/keys/root_maxbytes", None),
-    // kube-proxy's wish.
-    ("net/ipv4/vs/conntrack", None),
-    ("net/netfilter/nf_conntrack_max", None),
-    ("net/netfilter/nf_conntrack_tcp_be_liberal", None),
-    ("net/netfilter/nf_conntrack_tcp_timeout_established", None),
-    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", None),
-];
+use crate::{cmd, hash};
 
 /// Second octets of 10.x.0.0/16 to try: pods take the first free one, services the next.
 const CANDIDATES: &[u8] = &[143, 144, 147, 148, 153, 154, 167, 168, 211, 212];
@@ -75,18 +52,33 @@ pub(crate) fn choose(taken: &[Cidr]) -> Result<(u8, u8)> {
     }
 }
 
-/// Networks of all addresses, routes (but the default one) and name servers of this machine.
+/// Networks of all addresses, routes (but the default one) and name servers of this machine, without our own bridge's.
 pub(crate) fn taken() -> Result<Vec<Cidr>> {
-    let mut texts = Vec::new();
-    for line in cmd::output(cmd::system("ip").args(["-4", "route", "show", "table", "all"]))?.lines() {
-        let words = line.split_whitespace();
-        texts.extend(words.take(2).filter(|word| !matches!(*word, "default" | "0.0.0.0/0")).map(str::to_owned));
-    }
+    let mut networks = routed(&cmd::output(cmd::system("ip").args(["-4", "route", "show", "table", "all"]))?);
     let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    texts.extend(
-        resolvers.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(|text| text.trim().to_owned()),
-    );
-    Ok(texts.iter().filter_map(|text| Cidr::parse(text)).collect())
+    let resolvers = resolvers.lines().filter_map(|line| line.strip_prefix("nameserver "));
+    networks.extend(resolvers.filter_map(|text| Cidr::parse(text.trim())));
+    Ok(networks)
+}
+
+fn routed(routes: &str) -> Vec<Cidr> {
+    let mut networks = Vec::new();
+    for line in routes.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.windows(2).any(|pair| pair == ["dev", BRIDGE]) {
+            continue;
+        }
+        // The first word may be the kind of route.
+        let texts = words.iter().take(2).filter(|word| !matches!(**word, "default" | "0.0.0.0/0"));
+        networks.extend(texts.filter_map(|text| Cidr::parse(text)));
+    }
+    networks
+}
+
+/// The first of our own networks that something else on this machine uses by now.
+pub(crate) fn lost<'a>(own: &[&'a str], taken: &[Cidr]) -> Option<&'a str> {
+    let is_taken = |own: Cidr| taken.iter().any(|other| own.overlaps(*other));
+    own.iter().copied().find(|text| Cidr::parse(text).is_some_and(is_taken))
 }
 
 /// True if our bridge exists.
@@ -94,42 +86,25 @@ pub(crate) fn bridge_exists() -> bool {
     Path::new("/sys/class/net").join(BRIDGE).exists()
 }
 
-/// The folder of the devhost that a bridge of our name belongs to.
-pub(crate) fn bridge_owner() -> Option<String> {
+/// What a bridge of our name is labelled with: the folder of the devhost that it belongs to.
+pub(crate) fn bridge_label() -> Option<String> {
     let alias = fs::read_to_string(format!("/sys/class/net/{BRIDGE}/ifalias")).ok()?;
     Some(alias.trim().to_owned())
-}
-
-/// Values of the kernel settings that exist now.
-pub(crate) fn read_sysctls() -> BTreeMap<String, String> {
-    let read = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).ok();
-    SYSCTLS.iter().filter_map(|(name, _)| Some(((*name).to_owned(), read(name)?.trim().to_owned()))).collect()
-}
-
-/// Loads what the bridge needs from the kernel, so that its settings can be read.
-pub(crate) fn load_bridge_module() -> Result<()> {
-    if !Path::new("/proc/sys/net/bridge").exists() && !cmd::succeeds(cmd::system("modprobe").arg("br_netfilter")) {
-        bail!("the kernel has no bridge netfilter: load it with `modprobe br_netfilter` (package kmod)");
-    }
-    Ok(())
 }
 
 /// True if bridge, route and table are as wanted.
 pub(crate) fn is_ready(layout: &Layout, state: &State) -> bool {
     let route = || cmd::output(cmd::system("ip").args(["-4", "route", "show", &state.service_cidr]));
-    bridge_owner().is_some_and(|owner| owner == layout.root().display().to_string())
+    bridge_label().is_some_and(|label| label == layout.root().display().to_string())
         && route().is_ok_and(|text| text.contains(BRIDGE))
-        && has_table("ip", NETWORK)
+        && table_key(state).is_ok_and(|key| key == state.table)
         && has_address(state)
+        && missing_rules().is_empty()
 }
 
-/// Makes bridge, route, table and settings; each is left as it is if it is right.
-pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
-    for (name, value) in SYSCTLS {
-        if let Some(value) = value {
-            set_sysctl(name, value)?;
-        }
-    }
+/// Makes bridge, route, table and settings; each is left as it is if it is right. Gives the key of the table.
+pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<String> {
+    kernel::apply()?;
     let ip = |arguments: &[&str]| cmd::output(cmd::system("ip").args(arguments));
     if !bridge_exists() {
         ip(&["link", "add", BRIDGE, "type", "bridge"])?;
@@ -144,7 +119,16 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
     ip(&["link", "set", BRIDGE, "up"])?;
     ip(&["route", "replace", &state.service_cidr, "dev", BRIDGE, "src", &state.node_ip.to_string()])?;
     cmd::output_with_input(cmd::system("nft").args(["-f", "-"]), table(state).as_bytes())?;
-    accept_forwarding()
+    for rule in missing_rules() {
+        cmd::output(cmd::system("iptables").arg("-I").args(&rule))?;
+    }
+    table_key(state)
+}
+
+/// Changes when our table is to be another one, and when somebody changed the one that is loaded.
+fn table_key(state: &State) -> Result<String> {
+    let loaded = cmd::output(cmd::system("nft").args(["list", "table", "ip", NETWORK]))?;
+    Ok(hash::of([table(state).as_bytes(), loaded.as_bytes()]))
 }
 
 /// Tables of nft as `family name`.
@@ -156,20 +140,6 @@ pub(crate) fn tables() -> Result<Vec<String>> {
 /// True if an nft table exists.
 pub(crate) fn has_table(family: &str, name: &str) -> bool {
     cmd::succeeds(cmd::system("nft").args(["list", "table", family, name]))
-}
-
-/// Sets a kernel setting unless it has (or, for a limit, exceeds) the value.
-pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<()> {
-    let path = Path::new("/proc/sys").join(name);
-    let now = fs::read_to_string(&path).with_context(|| format!("the kernel has no setting {name}"))?;
-    let enough = match (now.trim().parse::<u64>(), value.parse::<u64>()) {
-        (Ok(now), Ok(wanted)) if name.starts_with("fs/") => now >= wanted,
-        _ => now.trim() == value,
-    };
-    if !enough {
-        fs::write(&path, value).with_context(|| format!("cannot set {name} to {value}"))?;
-    }
-    Ok(())
 }
 
 /// Rules in the machine's own FORWARD chain that are ours, as arguments after `-A`.
@@ -185,18 +155,15 @@ fn has_address(state: &State) -> bool {
     addresses.is_some_and(|list| list.iter().any(|entry| entry["local"] == state.node_ip.to_string()))
 }
 
-/// Only where the machine's firewall drops what it forwards (Docker sets that): our bridge is let through.
-fn accept_forwarding() -> Result<()> {
-    let Ok(rules) = cmd::output(cmd::system("iptables").args(["-S", "FORWARD"])) else { return Ok(()) };
-    if rules.lines().next() != Some("-P FORWARD DROP") {
-        return Ok(());
+/// The rules that let our bridge through and are not there. Only where the machine's firewall drops what it forwards
+/// (Docker sets that).
+fn missing_rules() -> Vec<Vec<&'static str>> {
+    let chain = cmd::output(cmd::system("iptables").args(["-S", "FORWARD"])).unwrap_or_default();
+    if chain.lines().next() != Some("-P FORWARD DROP") {
+        return Vec::new();
     }
-    for rule in forward_rules() {
-        if !cmd::succeeds(cmd::system("iptables").arg("-C").args(&rule)) {
-            cmd::output(cmd::system("iptables").arg("-I").args(&rule))?;
-        }
-    }
-    Ok(())
+    let is_there = |rule: &Vec<&str>| cmd::succeeds(cmd::system("iptables").arg("-C").args(rule));
+    forward_rules().into_iter().filter(|rule| !is_there(rule)).collect()
 }
 
 fn table(state: &State) -> String {
@@ -234,6 +201,22 @@ mod tests {
         assert_eq!(choose(&taken).unwrap(), (144, 147));
         assert_eq!(choose(&[]).unwrap(), (143, 144));
         assert!(choose(&[Cidr::parse("10.0.0.0/8").unwrap()]).is_err());
+    }
+
+    #[test]
+    fn routes_of_our_own_bridge_take_nothing() {
+        let routes = "default via 172.16.0.1 dev eth0\n10.143.0.0/16 dev hxb0 proto kernel scope link src 10.143.0.1\n\
+                      local 10.143.0.1 dev hxb0 table local\n10.144.0.0/20 via 172.16.0.9 dev eth0\n\
+                      broadcast 172.16.0.255 dev eth0 table local\n";
+        let expected = ["10.144.0.0/20", "172.16.0.255"].map(|text| Cidr::parse(text).unwrap());
+        assert_eq!(routed(routes), expected);
+    }
+
+    #[test]
+    fn a_network_is_lost_when_a_route_into_it_appears() {
+        let taken = [Cidr::parse("10.144.7.0/24").unwrap()];
+        assert_eq!(lost(&["10.143.0.0/16", "10.144.0.0/16"], &taken), Some("10.144.0.0/16"));
+        assert_eq!(lost(&["10.143.0.0/16"], &taken), None);
     }
 
     #[test]

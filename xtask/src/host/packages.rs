@@ -1,10 +1,11 @@
 //! Debian packages that the devhost needs: which are missing, and how they get installed.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::containerd;
 use crate::progress::Progress;
@@ -44,8 +45,9 @@ pub(crate) fn command(missing: &[&str]) -> String {
     format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "))
 }
 
-/// Installs what is missing: with consent given before, in a pipeline, or after a yes.
+/// Installs what is missing: with consent given before, in a pipeline, or after a yes. No service is started.
 pub(crate) fn ensure(missing: &[&str], yes: bool, progress: &Progress) -> Result<()> {
+    allow_services()?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -58,15 +60,59 @@ pub(crate) fn ensure(missing: &[&str], yes: bool, progress: &Progress) -> Result
     }
     let agreed = yes || settings::is_ci() || (settings::is_interactive() && ask(&command)?);
     if !agreed {
-        bail!("packages are missing. Install them with\n  {command}\nor let `cargo xtask up --yes` do it");
+        bail!("packages are missing. Install them with\n  {command}\nor add --yes, and xtask does it");
     }
     progress.long_step(&format!("install {}", missing.join(" ")), || {
         cmd::output(cmd::system("apt-get").arg("update"))?;
+        let _guard = NoServices::begin(Path::new(POLICY))?;
         let mut install = cmd::system("apt-get");
         install.env("DEBIAN_FRONTEND", "noninteractive");
         cmd::output(install.args(["install", "-y", "--no-install-recommends"]).args(missing))?;
         Ok(())
     })
+}
+
+/// What Debian's packages ask before they start a service.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// 101: it is forbidden.
+const REFUSAL: &str =
+    "#!/bin/sh\n# Written by `cargo xtask` while it installs packages: none shall start a service.\nexit 101\n";
+
+/// As long as it lives, a package that is installed starts nothing, unless the machine has a policy of its own.
+struct NoServices<'a> {
+    policy: &'a Path,
+}
+
+impl<'a> NoServices<'a> {
+    fn begin(policy: &'a Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o755).open(policy) {
+            Ok(mut file) => file.write_all(REFUSAL.as_bytes())?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot write {}", policy.display())),
+        }
+        Ok(Self { policy })
+    }
+}
+
+impl Drop for NoServices<'_> {
+    fn drop(&mut self) {
+        // The next run tries again.
+        let _ = forget(self.policy);
+    }
+}
+
+/// Lets packages start services again, if a run of ours was interrupted while it installed some.
+pub(crate) fn allow_services() -> Result<()> {
+    forget(Path::new(POLICY))
+}
+
+/// Removes the policy if we wrote it.
+fn forget(policy: &Path) -> Result<()> {
+    if fs::read_to_string(policy).is_ok_and(|text| text == REFUSAL) {
+        fs::remove_file(policy).with_context(|| format!("cannot remove {}", policy.display()))?;
+    }
+    Ok(())
 }
 
 fn ask(command: &str) -> Result<bool> {
@@ -86,10 +132,37 @@ fn is_static(program: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
     fn the_command_names_exactly_what_is_missing() {
         assert!(command(&["runc", "nftables"]).ends_with("install -y --no-install-recommends runc nftables"));
+    }
+
+    #[test]
+    fn services_are_refused_for_a_while_and_by_our_own_policy_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy-rc.d");
+        let guard = NoServices::begin(&policy).unwrap();
+        assert_eq!(fs::metadata(&policy).unwrap().permissions().mode() & 0o777, 0o755);
+        let asked = std::process::Command::new("/bin/sh").arg(&policy).status().unwrap();
+        assert_eq!(asked.code(), Some(101));
+        drop(guard);
+        assert!(!policy.exists());
+        fs::write(&policy, "theirs").unwrap();
+        drop(NoServices::begin(&policy).unwrap());
+        forget(&policy).unwrap();
+        assert_eq!(fs::read_to_string(&policy).unwrap(), "theirs");
+    }
+
+    #[test]
+    fn the_policy_of_an_interrupted_run_is_removed_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy-rc.d");
+        std::mem::forget(NoServices::begin(&policy).unwrap());
+        forget(&policy).unwrap();
+        assert!(!policy.exists());
     }
 }

@@ -18,9 +18,20 @@ const YEARS: i32 = 10;
 /// Makes everything below `pki/` and all kubeconfigs, unless that was done for these addresses.
 pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
     let mark = format!("{} {} {}\n", state.api_url(), state.node_ip, state.api_service_ip);
-    if fs::read_to_string(layout.path("pki/made-for")).is_ok_and(|made| made == mark) {
-        return Ok(());
+    let is_made = fs::read_to_string(layout.path("pki/made-for")).is_ok_and(|made| made == mark);
+    if !is_made || !layout.kubeconfig().is_file() {
+        make(layout, state)?;
+        layout.write("pki/made-for", &mark)?;
+        // It would name an authority that is no more.
+        let _ = fs::remove_file(layout.kubeconfig_for_people());
     }
+    if !layout.kubeconfig_for_people().is_file() {
+        layout.write("kubeconfig", &fs::read_to_string(layout.kubeconfig())?)?;
+    }
+    Ok(())
+}
+
+fn make(layout: &Layout, state: &State) -> Result<()> {
     let cluster = Authority::new("hexabase-devhost")?;
     let front = Authority::new("hexabase-devhost-front-proxy")?;
     layout.write("pki/ca.crt", &cluster.pem)?;
@@ -56,7 +67,7 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
     front.write_client(layout, "front-proxy-client", "front-proxy-client", None)?;
 
     for (file, user, group) in [
-        ("kubeconfig", "hexabase-admin", Some("system:masters")),
+        ("pki/admin.kubeconfig", "hexabase-admin", Some("system:masters")),
         ("pki/controller-manager.kubeconfig", "system:kube-controller-manager", None),
         ("pki/scheduler.kubeconfig", "system:kube-scheduler", None),
         ("pki/kube-proxy.kubeconfig", "system:kube-proxy", None),
@@ -65,7 +76,6 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
         let (certificate, key) = cluster.leaf(user, group, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
         layout.write(file, &kubeconfig(&state.api_url(), &cluster.pem, user, &certificate, &key))?;
     }
-    layout.write("pki/made-for", &mark)?;
     Ok(())
 }
 
@@ -150,7 +160,25 @@ fn kubeconfig(server: &str, authority: &str, user: &str, certificate: &str, key:
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Ports;
     use super::*;
+
+    #[test]
+    fn what_people_do_to_their_kubeconfig_does_not_reach_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::at(folder.path());
+        let state = State::on(10, 11, Ports::from_base(16000));
+        ensure(&layout, &state).unwrap();
+        let ours = fs::read_to_string(layout.kubeconfig()).unwrap();
+        assert_eq!(fs::read_to_string(layout.kubeconfig_for_people()).unwrap(), ours);
+        fs::write(layout.kubeconfig_for_people(), "current-context: shop\n").unwrap();
+        ensure(&layout, &state).unwrap();
+        assert_eq!(fs::read_to_string(layout.kubeconfig()).unwrap(), ours);
+        assert_eq!(fs::read_to_string(layout.kubeconfig_for_people()).unwrap(), "current-context: shop\n");
+        fs::remove_file(layout.kubeconfig_for_people()).unwrap();
+        ensure(&layout, &state).unwrap();
+        assert_eq!(fs::read_to_string(layout.kubeconfig_for_people()).unwrap(), ours);
+    }
 
     #[test]
     fn a_leaf_names_its_user_and_is_signed_by_the_authority() {

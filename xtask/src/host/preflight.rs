@@ -1,20 +1,16 @@
 //! Looks at the machine before anything is changed, and says in one sentence each what stands in the way.
 
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::cgroups;
 use super::layout::{BRIDGE, Layout, Ports, State};
-use super::{network, process, traces};
+use super::ports::Taken;
+use super::space::{self, Space};
+use super::{cgroups, network, owner, ports, traces};
+use crate::settings;
 use crate::tools::{self, Tool};
 
-const FREE_GIB: u64 = 10;
 /// Unix sockets have short paths; the longest of ours adds this much to the devhost's folder.
 const LONGEST_ROOT: usize = 70;
 
@@ -24,35 +20,47 @@ pub(crate) struct Facts {
     pub(crate) linux: bool,
     pub(crate) root: bool,
     pub(crate) cgroups: bool,
-    pub(crate) free_gib: u64,
+    pub(crate) spaces: Vec<Space>,
     pub(crate) root_length: usize,
     /// Needed Go version, if something must be built, and the installed one.
     pub(crate) go_needed: Option<(u32, u32, u32)>,
     pub(crate) go_installed: Option<(u32, u32, u32)>,
     /// Ports that somebody else listens on, with what we want them for.
-    pub(crate) ports_taken: Vec<(u16, &'static str)>,
-    /// The folder of another devhost that holds our bridge; empty if unknown.
-    pub(crate) other_bridge: Option<String>,
+    pub(crate) ports_taken: Vec<Taken>,
+    /// The folder of another devhost on this machine; empty if unknown.
+    pub(crate) other_devhost: Option<String>,
+    /// A network of ours that something else uses by now.
+    pub(crate) network_lost: Option<String>,
     pub(crate) other_kube_proxy: bool,
     pub(crate) other_kubelet: bool,
 }
 
 impl Facts {
-    /// Looks. `missing` are the tools that must be built.
-    pub(crate) fn gather(layout: &Layout, state: Option<&State>, ports: Ports, missing: &[Tool]) -> Result<Self> {
-        let owner = network::bridge_owner();
-        let ours = owner.as_deref() == Some(&layout.root().display().to_string());
-        let building = !missing.is_empty();
+    /// Looks. `missing` are the tools that must be built. Ports are not looked at while strays of ours may hold them.
+    pub(crate) fn gather(
+        layout: &Layout,
+        state: Option<&State>,
+        ports: Ports,
+        missing: &[Tool],
+        has_strays: bool,
+    ) -> Result<Self> {
+        let other_devhost = owner::other(layout);
+        let skip_ports = has_strays || other_devhost.is_some();
+        let network_lost = state.and_then(|state| {
+            let taken = network::taken().unwrap_or_default();
+            network::lost(&[&state.pod_cidr, &state.service_cidr], &taken).map(str::to_owned)
+        });
         Ok(Self {
             linux: cfg!(target_os = "linux"),
-            root: rustix::process::geteuid().is_root(),
+            root: settings::is_root(),
             cgroups: cgroups::version().is_some(),
-            free_gib: free_gib(layout.root()),
+            spaces: space::wanted(state, missing)?,
             root_length: layout.root().as_os_str().len(),
             go_needed: tools::go_needed(missing)?,
-            go_installed: if building { tools::go_installed() } else { None },
-            ports_taken: if owner.is_some() && !ours { Vec::new() } else { ports_still_taken(layout, ports) },
-            other_bridge: owner.filter(|_| !ours),
+            go_installed: if missing.is_empty() { None } else { tools::go_installed() },
+            ports_taken: if skip_ports { Vec::new() } else { ports::taken(layout, ports) },
+            other_devhost,
+            network_lost,
             other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),
             other_kubelet: state.is_none() && UnixStream::connect(traces::DEVICE_SOCKET).is_ok(),
         })
@@ -60,31 +68,27 @@ impl Facts {
 
     /// One sentence for each thing in the way.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        if !self.linux {
+            return vec![
+                "The devhost runs on Linux only: use another cluster with --host kubeconfig, k3d or kind.".into(),
+            ];
+        }
+        if !self.root {
+            // Most of the rest cannot be seen.
+            let why = "it makes mounts, interfaces and cgroups";
+            let how = "run it as root, or use another cluster with --host kubeconfig";
+            return vec![format!("The devhost needs root ({why}): {how}.")];
+        }
+        let mut found: Vec<String> = self.spaces.iter().filter_map(Space::problem).collect();
         let mut say = |wrong: bool, sentence: String| {
             if wrong {
                 found.push(sentence);
             }
         };
-        say(!self.linux, "The devhost runs on Linux only: set KUBECONFIG to a cluster, or install kind or k3d.".into());
         say(
-            self.linux && !self.root,
-            "The devhost needs root (it makes mounts, interfaces and cgroups): run it as root, or set KUBECONFIG to a \
-             cluster that you may use."
-                .into(),
-        );
-        say(
-            self.linux && !self.cgroups,
+            !self.cgroups,
             "There are no writable cgroups at /sys/fs/cgroup: mount them, or start this container as privileged."
                 .into(),
-        );
-        say(
-            self.free_gib < FREE_GIB,
-            format!(
-                "Only {} GiB are free where the cache lies and {FREE_GIB} GiB are needed: make room, or set \
-                 HEXABASE_CACHE to a folder on a larger disk.",
-                self.free_gib
-            ),
         );
         say(
             self.root_length > LONGEST_ROOT,
@@ -108,25 +112,32 @@ impl Facts {
                 ),
             }
         }
-        if let Some(other) = &self.other_bridge {
+        if let Some(other) = &self.other_devhost {
             // It has our ports, kubelet and kube-proxy too; one sentence is enough.
-            let whose = if other.is_empty() { "somebody else".to_owned() } else { format!("the devhost in {other}") };
-            let how = "take that one down first (HEXABASE_CACHE tells xtask which)";
-            say(true, format!("The interface {BRIDGE} belongs to {whose}: {how}."));
+            say(true, belongs_to(other));
             return found;
         }
         for (port, what) in &self.ports_taken {
             let how = "end what listens there, or choose others with --port-base";
             say(true, format!("Port {port} is taken and {what} needs it: {how}."));
         }
+        if let Some(network) = &self.network_lost {
+            say(
+                true,
+                format!(
+                    "This devhost's network {network} is used by another route of this machine now: remove the route, or \
+                     let the devhost choose again with `cargo xtask down` and `up`."
+                ),
+            );
+        }
         say(
             self.other_kube_proxy,
-            "Another kube-proxy manages this machine's nft table `kube-proxy`: set KUBECONFIG to use that cluster."
+            "Another kube-proxy manages this machine's nft table `kube-proxy`: use that cluster with --host kubeconfig."
                 .into(),
         );
         say(
             self.other_kubelet,
-            "Another kubelet runs on this machine: set KUBECONFIG to use the cluster that it belongs to.".into(),
+            "Another kubelet runs on this machine: use the cluster that it belongs to with --host kubeconfig.".into(),
         );
         found
     }
@@ -141,55 +152,40 @@ impl Facts {
     }
 }
 
-/// Looks again for a moment: one of ours that was just ended may not have let go yet.
-fn ports_still_taken(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
-    for _ in 0..15 {
-        if taken_ports(layout, ports).is_empty() {
-            return Vec::new();
-        }
-        sleep(Duration::from_millis(200));
+/// Whose devhost this machine has, and how to get rid of it.
+pub(crate) fn belongs_to(other: &str) -> String {
+    match other.strip_suffix("/devhost") {
+        Some(cache) => format!(
+            "This machine runs the devhost in {other}, and there is room for one: take it down first with \
+             `HEXABASE_CACHE={cache} cargo xtask down`."
+        ),
+        None => format!(
+            "The interface {BRIDGE} is not ours and nobody can tell whose it is: if nothing needs it, remove it with \
+             `ip link delete {BRIDGE}`."
+        ),
     }
-    taken_ports(layout, ports)
-}
-
-fn taken_ports(layout: &Layout, ports: Ports) -> Vec<(u16, &'static str)> {
-    let wanted = [
-        (ports.api, "kube-apiserver", "the API server"),
-        (ports.kubelet, "kubelet", "the kubelet"),
-        (ports.kubelet_health, "kubelet", "the kubelet's health check"),
-        (ports.controller_manager, "kube-controller-manager", "the controller manager"),
-        (ports.scheduler, "kube-scheduler", "the scheduler"),
-        (ports.proxy_health, "kube-proxy", "kube-proxy's health check"),
-        (ports.proxy_metrics, "kube-proxy", "kube-proxy's metrics"),
-    ];
-    let foreign = |(port, process, what): (u16, &str, &'static str)| {
-        let ours = process::running(layout, process).is_some();
-        (!ours && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err()).then_some((port, what))
-    };
-    wanted.into_iter().filter_map(foreign).collect()
-}
-
-/// Free space where the folder lies or will lie.
-fn free_gib(folder: &Path) -> u64 {
-    let existing = folder.ancestors().find(|path| fs::exists(path).unwrap_or(false)).unwrap_or(Path::new("/"));
-    rustix::fs::statvfs(existing).map_or(0, |found| (found.f_bavail * found.f_frsize) >> 30)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn space(free_gib: u64) -> Space {
+        Space { folders: vec![("/cache".into(), "HEXABASE_CACHE")], free_gib, needed_gib: 4 }
+    }
+
     fn fine() -> Facts {
         Facts {
             linux: true,
             root: true,
             cgroups: true,
-            free_gib: 50,
+            spaces: vec![space(50)],
             root_length: 30,
             go_needed: None,
             go_installed: None,
             ports_taken: vec![],
-            other_bridge: None,
+            other_devhost: None,
+            network_lost: None,
             other_kube_proxy: false,
             other_kubelet: false,
         }
@@ -213,10 +209,13 @@ mod tests {
     fn each_obstacle_is_one_sentence() {
         assert!(only(Facts { root: false, ..fine() }).contains("needs root"));
         assert!(only(Facts { cgroups: false, ..fine() }).contains("cgroups"));
-        assert!(only(Facts { free_gib: 3, ..fine() }).contains("Only 3 GiB"));
+        assert!(only(Facts { spaces: vec![space(50), space(3)], ..fine() }).contains("Only 3 GiB"));
         assert!(only(Facts { root_length: 90, ..fine() }).contains("HEXABASE_CACHE"));
         assert!(only(Facts { ports_taken: vec![(16443, "the API server")], ..fine() }).contains("Port 16443"));
-        assert!(only(Facts { other_bridge: Some("elsewhere".into()), ..fine() }).contains("elsewhere"));
+        let other = only(Facts { other_devhost: Some("/elsewhere/devhost".into()), ..fine() });
+        assert!(other.contains("`HEXABASE_CACHE=/elsewhere cargo xtask down`"), "{other}");
+        assert!(only(Facts { other_devhost: Some(String::new()), ..fine() }).contains("ip link delete hxb0"));
+        assert!(only(Facts { network_lost: Some("10.143.0.0/16".into()), ..fine() }).contains("10.143.0.0/16"));
         assert!(only(Facts { other_kube_proxy: true, ..fine() }).contains("kube-proxy"));
         assert!(only(Facts { other_kubelet: true, ..fine() }).contains("kubelet"));
         let old = Facts { go_needed: Some((1, 26, 5)), go_installed: Some((1, 19, 8)), ..fine() };

@@ -2,7 +2,7 @@
 //! so that a pid that was given to somebody else is never taken for ours.
 
 use std::fs::{self, File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::cgroups;
 use super::layout::{Layout, boot_id};
+use super::{cgroups, proc};
 use crate::{cmd, hash};
 
 const LOG_LIMIT: u64 = 32 << 20;
@@ -30,15 +30,23 @@ pub(crate) struct Spec {
 /// What is kept about a running process.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
+    /// Zero from before it is started until its pid is known.
     pid: u32,
     /// Clock ticks from boot to the process's start.
     start: u64,
     boot: String,
     /// Key of program, arguments and configuration.
     key: String,
+    /// Program and arguments; they name files of ours.
+    #[serde(default)]
+    command: Vec<String>,
 }
 
 impl Spec {
+    fn command(&self) -> Vec<String> {
+        [self.program.display().to_string()].into_iter().chain(self.args.iter().cloned()).collect()
+    }
+
     fn key(&self) -> String {
         let program = self.program.display().to_string();
         let env = self.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
@@ -64,10 +72,13 @@ pub(crate) fn ensure(layout: &Layout, spec: &Spec) -> Result<bool> {
     }
     stop(layout, spec.name, Duration::from_secs(10))?;
     let log = open_log(layout, spec.name)?;
+    // Written before it is started: if we are interrupted, it is found by its command line.
+    let mut record = Record { pid: 0, start: 0, boot: boot_id(), key: spec.key(), command: spec.command() };
+    record.write(layout, spec.name)?;
     // setsid(1) replaces itself with the program, so the pid stays the child's.
-    let child = cmd::system("setsid")
-        .arg(&spec.program)
-        .args(&spec.args)
+    let mut command = cmd::system("setsid");
+    command
+        .args(&record.command)
         .current_dir(layout.root())
         .env_clear()
         .env("PATH", cmd::SYSTEM_PATH)
@@ -75,21 +86,31 @@ pub(crate) fn ensure(layout: &Layout, spec: &Spec) -> Result<bool> {
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("cannot start {}", spec.name))?;
-    let pid = child.id();
-    cgroups::adopt(pid).with_context(|| format!("cannot move {} to its cgroup", spec.name))?;
-    let start =
-        start_time(pid).with_context(|| format!("{} ended at once: see {}", spec.name, log_path(layout, spec.name)))?;
-    let record = Record { pid, start, boot: boot_id(), key: spec.key() };
-    layout.write(&record_path(spec.name), &serde_json::to_string(&record)?)?;
-    Ok(true)
+        .stderr(log);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
+    let noted = note(layout, spec.name, &mut record, child.id());
+    if noted.is_err() {
+        // It may have ended by itself already.
+        let _ = child.kill();
+        child.wait()?;
+        fs::remove_file(layout.path(&record_path(spec.name)))?;
+    }
+    noted.map(|()| true)
+}
+
+/// Puts a process that was just started where it belongs, and completes its record.
+fn note(layout: &Layout, name: &str, record: &mut Record, pid: u32) -> Result<()> {
+    cgroups::adopt(pid).with_context(|| format!("cannot move {name} to its cgroup"))?;
+    record.pid = pid;
+    record.start =
+        proc::start_time(pid).with_context(|| format!("{name} ended at once: see {}", log_path(layout, name)))?;
+    record.write(layout, name)
 }
 
 /// Ends the process, if it runs, and forgets it.
 pub(crate) fn stop(layout: &Layout, name: &str, patience: Duration) -> Result<()> {
     if let Some(record) = read(layout, name) {
+        record.started().into_iter().for_each(kill);
         record.signal(Signal::TERM);
         let begun = Instant::now();
         while record.is_alive() && begun.elapsed() < patience {
@@ -133,15 +154,9 @@ pub(crate) fn recorded(layout: &Layout) -> Vec<String> {
     names
 }
 
-/// Ends processes of ours that no record tells of: an xtask was interrupted between starting and recording one.
-pub(crate) fn end_strays(layout: &Layout, tools: &Path) {
-    let known: Vec<u32> = recorded(layout).iter().filter_map(|name| running(layout, name)).collect();
-    for pid in cgroups::system_members().into_iter().filter(|pid| !known.contains(pid)) {
-        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        if program.starts_with(tools) || program.ends_with("containerd") {
-            kill(pid);
-        }
-    }
+/// Pids of a process that was started, or may have been, by an xtask that was interrupted before it noted the pid.
+pub(crate) fn pending(layout: &Layout, name: &str) -> Vec<u32> {
+    read(layout, name).map(|record| record.started()).unwrap_or_default()
 }
 
 /// Ends a process at once that is known by its pid and, from our cgroup, to be ours.
@@ -154,7 +169,20 @@ pub(crate) fn kill(pid: u32) {
 
 impl Record {
     fn is_alive(&self) -> bool {
-        self.boot == boot_id() && start_time(self.pid) == Some(self.start)
+        self.boot == boot_id() && proc::start_time(self.pid) == Some(self.start)
+    }
+
+    /// For a record without a pid: the processes with its command line, as long as setsid(1) is in front of it too.
+    fn started(&self) -> Vec<u32> {
+        if self.pid != 0 || self.command.is_empty() {
+            return Vec::new();
+        }
+        proc::pids().into_iter().filter(|pid| proc::command_line(*pid).ends_with(&self.command)).collect()
+    }
+
+    fn write(&self, layout: &Layout, name: &str) -> Result<()> {
+        layout.write(&record_path(name), &serde_json::to_string(self)?)?;
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) {
@@ -199,46 +227,44 @@ fn open_log(layout: &Layout, name: &str) -> Result<File> {
     options.create(true).open(&path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// When a process started, in ticks after boot; none if it is gone or only waits to be reaped.
-fn start_time(pid: u32) -> Option<u64> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-fn parse_stat(text: &str) -> Option<u64> {
-    // The name in brackets may hold anything, also blanks and brackets.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::process::Command;
 
-    #[test]
-    fn start_time_is_field_22_whatever_the_name() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_stat(&format!("12 (a b) c) {rest}")), Some(4711));
-        assert_eq!(parse_stat(&format!("12 (a) {}", rest.replace('S', "Z"))), None);
-        assert!(start_time(std::process::id()).is_some());
-    }
+    use super::*;
 
     #[test]
     fn a_reused_pid_is_not_ours() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::at(folder.path());
         let own = std::process::id();
-        let mut record = Record { pid: own, start: start_time(own).unwrap(), boot: boot_id(), key: "k".into() };
-        layout.write(&record_path("x"), &serde_json::to_string(&record).unwrap()).unwrap();
+        let start = proc::start_time(own).unwrap();
+        let mut record = Record { pid: own, start, boot: boot_id(), key: "k".into(), command: vec![] };
+        record.write(&layout, "x").unwrap();
         assert_eq!(running(&layout, "x"), Some(own));
         assert_eq!(recorded(&layout), ["x"]);
         record.start += 1;
-        layout.write(&record_path("x"), &serde_json::to_string(&record).unwrap()).unwrap();
+        record.write(&layout, "x").unwrap();
         assert_eq!(running(&layout, "x"), None);
         // Must not signal this very test.
         stop(&layout, "x", Duration::ZERO).unwrap();
+        assert!(recorded(&layout).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_was_started_but_not_noted_is_found_and_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::at(folder.path());
+        // Nobody else's arguments: they hold the folder's name.
+        let told = folder.path().display().to_string();
+        let command = vec!["/bin/sh".to_owned(), "-c".into(), "read line".into(), told];
+        let mut child = Command::new(&command[0]).args(&command[1..]).stdin(Stdio::piped()).spawn().unwrap();
+        let record = Record { pid: 0, start: 0, boot: boot_id(), key: "k".into(), command };
+        record.write(&layout, "x").unwrap();
+        assert_eq!(running(&layout, "x"), None);
+        assert_eq!(pending(&layout, "x"), [child.id()]);
+        stop(&layout, "x", Duration::ZERO).unwrap();
+        assert!(!child.wait().unwrap().success());
         assert!(recorded(&layout).is_empty());
     }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::layout::{BRIDGE, Layout, State};
+use super::layout::{BRIDGE, Layout, State, boot_id};
 use super::traces::{self, DEVICE_SOCKET};
-use super::{cgroups, firewall, network, process};
+use super::{cgroups, firewall, kernel, owner, packages, process};
 use crate::cmd;
 use crate::progress::Progress;
 
@@ -33,11 +33,15 @@ pub(crate) fn run(layout: &Layout, progress: &Progress) -> Result<()> {
         if !stuck.is_empty() {
             bail!("cgroups cannot be removed: {stuck:?}");
         }
+        if let Some(state) = of_this_boot(state.as_ref()) {
+            cgroups::take_back(&state.controllers);
+        }
         Ok(())
     })?;
     progress.step("remove files, restore kernel settings", || {
         remove_files(layout, state.as_ref(), &sockets)?;
-        restore_sysctls(state.as_ref())?;
+        packages::allow_services()?;
+        restore_kernel(state.as_ref())?;
         remove_folder(layout)
     })?;
     let left = traces::left_behind(layout);
@@ -78,8 +82,7 @@ fn unmount_all(layout: &Layout) -> Result<()> {
 }
 
 fn remove_interfaces(layout: &Layout) -> Result<()> {
-    let ours = network::bridge_owner().is_some_and(|owner| owner == layout.root().display().to_string());
-    if !ours {
+    if !owner::has_bridge(layout) {
         return Ok(());
     }
     for name in traces::ports_of_bridge() {
@@ -120,18 +123,17 @@ fn remove_files(layout: &Layout, state: Option<&State>, sockets: &[PathBuf]) -> 
     Ok(())
 }
 
-fn restore_sysctls(state: Option<&State>) -> Result<()> {
-    let Some(state) = state.filter(|state| state.boot == super::layout::boot_id()) else { return Ok(()) };
-    // Twice: ip_forward changes others when it is set.
-    for _ in 0..2 {
-        for (name, now) in network::read_sysctls() {
-            if let Some(before) = state.sysctls.get(&name).filter(|before| **before != now) {
-                let path = format!("/proc/sys/{name}");
-                fs::write(&path, before).with_context(|| format!("cannot set {name} back to {before}"))?;
-            }
-        }
+fn restore_kernel(state: Option<&State>) -> Result<()> {
+    let Some(state) = of_this_boot(state) else { return Ok(()) };
+    if state.loads_bridge_filter {
+        kernel::unload_bridge_filter();
     }
-    Ok(())
+    kernel::restore(&state.sysctls, &state.sysctls_left)
+}
+
+/// What was noted about the kernel holds until the machine is started again.
+fn of_this_boot(state: Option<&State>) -> Option<&State> {
+    state.filter(|state| state.boot == boot_id())
 }
 
 fn remove_folder(layout: &Layout) -> Result<()> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::{BRIDGE, Layout, NETWORK};
-use super::{cgroups, firewall, network};
+use super::{cgroups, firewall, kernel, network, proc};
 use crate::cmd;
 
 /// Folders outside the cache in which containerd, the kubelet and network plugins leave files.
@@ -36,6 +36,9 @@ const RESULTS: &str = "/var/lib/cni/results";
 /// The kubelet's place for this socket is fixed.
 pub(crate) const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 
+/// Begins a line that stands for what could not be found out.
+const UNKNOWN: &str = "unknown";
+
 /// One look at the machine. Every line begins with what it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -53,20 +56,27 @@ impl Snapshot {
         add("interface", names_in("/sys/class/net"));
         add("route", lines_of("ip", &["-4", "route", "show", "table", "all"]));
         add("netns", names_in("/run/netns"));
-        add("nft", network::tables().unwrap_or_default());
+        add("nft", lines_of("nft", &["list", "tables"]));
         add("iptables", iptables());
         add("cgroup", cgroups::existing().iter().map(|path| path.display().to_string()).collect());
-        add("sysctl", network::read_sysctls().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
+        add("sysctl", kernel::read().into_iter().map(|(name, value)| format!("{name} = {value}")).collect());
         add("file", FOLDERS.iter().flat_map(|folder| files(Path::new(folder))).collect());
         Self { lines }
     }
 
-    #[cfg(test)]
     /// What is in `later` and not here (`+`), and the other way round (`-`).
+    #[cfg(test)]
     pub(crate) fn changes(&self, later: &Self) -> Vec<String> {
         let added = later.lines.difference(&self.lines).map(|line| format!("+ {line}"));
         let removed = self.lines.difference(&later.lines).map(|line| format!("- {line}"));
         added.chain(removed).collect()
+    }
+
+    /// What could not be looked at.
+    #[cfg(test)]
+    pub(crate) fn unknown(&self) -> Vec<&str> {
+        let stands_for_it = |line: &&str| line.split(' ').nth(1).is_some_and(|word| word.starts_with(UNKNOWN));
+        self.lines.iter().map(String::as_str).filter(stands_for_it).collect()
     }
 }
 
@@ -121,16 +131,12 @@ pub(crate) fn processes(layout: &Layout) -> Vec<(u32, String)> {
     let root = layout.root().display().to_string();
     let members = cgroups::members();
     let mut found = Vec::new();
-    for name in names_in("/proc") {
-        let Ok(pid) = name.parse::<u32>() else { continue };
-        let folder = Path::new("/proc").join(&name);
-        let command = fs::read(folder.join("cmdline")).unwrap_or_default();
-        let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
-        let program = String::from_utf8_lossy(program).into_owned();
-        let text = String::from_utf8_lossy(&command);
-        let shim = program.contains("containerd-shim") && text.contains(&root);
-        let daemon = program.ends_with("/containerd") && text.contains(&root);
-        if members.contains(&pid) || shim || daemon {
+    for pid in proc::pids() {
+        let command = proc::command_line(pid);
+        let program = command.first().cloned().unwrap_or_default();
+        let on_our_files = || command.iter().any(|argument| argument.contains(&root));
+        let daemon = program.contains("containerd-shim") || program.ends_with("/containerd");
+        if members.contains(&pid) || (daemon && on_our_files()) {
             found.push((pid, if program.is_empty() { "ended".into() } else { program }));
         }
     }
@@ -138,15 +144,26 @@ pub(crate) fn processes(layout: &Layout) -> Vec<(u32, String)> {
 }
 
 fn iptables() -> Vec<String> {
-    let keep = |line: &String| line.starts_with("-A ") || line.starts_with("-P ");
-    let mut rules = lines_of("iptables-save", &[]);
-    rules.extend(lines_of("ip6tables-save", &[]));
-    rules.into_iter().filter(keep).collect()
+    let saved = lines_of("iptables-save", &[]).into_iter().chain(lines_of("ip6tables-save", &[]));
+    saved.filter_map(|line| without_counters(&line)).collect()
 }
 
+/// A rule, a chain that somebody made, or a policy that somebody set; nothing else that `iptables-save` prints.
+fn without_counters(line: &str) -> Option<String> {
+    if line.starts_with("-A ") || line.starts_with(UNKNOWN) {
+        return Some(line.to_owned());
+    }
+    let (chain, policy) = line.strip_prefix(':')?.split_once(' ')?;
+    let policy = policy.split(' ').next().filter(|policy| *policy != "ACCEPT")?;
+    Some(format!("{chain} {policy}"))
+}
+
+/// What a program prints. If it cannot tell, that is said: it must not look as if there were nothing.
 fn lines_of(program: &str, arguments: &[&str]) -> Vec<String> {
-    let text = cmd::output(cmd::system(program).args(arguments)).unwrap_or_default();
-    text.lines().map(|line| line.trim().to_owned()).collect()
+    match cmd::output(cmd::system(program).args(arguments)) {
+        Ok(text) => text.lines().map(|line| line.trim().to_owned()).collect(),
+        Err(error) => vec![format!("{UNKNOWN}: {error:#}")],
+    }
 }
 
 fn names_in(folder: &str) -> Vec<String> {
@@ -193,6 +210,21 @@ mod tests {
         let snapshot = |lines: &[&str]| Snapshot { lines: lines.iter().map(|&line| line.to_owned()).collect() };
         let changes = snapshot(&["mount /a", "mount /b"]).changes(&snapshot(&["mount /b", "netns x"]));
         assert_eq!(changes, ["+ netns x", "- mount /a"]);
+    }
+
+    #[test]
+    fn counters_of_the_packet_filter_are_no_change() {
+        assert_eq!(without_counters(":FORWARD DROP [3:180]").unwrap(), "FORWARD DROP");
+        assert_eq!(without_counters(":CNI-DN-1 - [0:0]").unwrap(), "CNI-DN-1 -");
+        assert_eq!(without_counters("-A INPUT -j ACCEPT").unwrap(), "-A INPUT -j ACCEPT");
+        assert_eq!(without_counters(":INPUT ACCEPT [7:1]"), None);
+        assert_eq!(without_counters("# Generated at noon"), None);
+    }
+
+    #[test]
+    fn a_tool_that_is_missing_does_not_look_like_nothing() {
+        let lines = lines_of("hexabase-no-such-tool", &[]);
+        assert!(lines.len() == 1 && lines[0].starts_with(UNKNOWN), "{lines:?}");
     }
 
     #[test]

@@ -3,10 +3,17 @@
 //! A job is a row (kind, subject); it is given nothing but that and reads the rest. It never waits: it returns when it
 //! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
 
+mod custom_roles;
+mod desired;
+mod expiry;
+mod lease;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
+mod send_invitation_mail;
+mod sweep_host;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
 pub use refresh_tenant_keys::KIND as REFRESH_TENANT_KEYS;
+pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;
 pub use worker::{Worker, WorkerSettings};

@@ -6,24 +6,21 @@
 use std::time::Duration;
 
 use hexabase_backends::store::jobs::{self, Claim};
-use hexabase_backends::store::projects::{self, Project};
+use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Desired, Workspace};
-use hexabase_backends::store::{MAX_PAGE, Tx, groups, plans, role_assignments};
+use hexabase_backends::store::{MAX_PAGE, Tx};
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
-use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, Observed, Progress, ProjectLimits, Receipt, Removal,
-    Removed,
-};
+use hexabase_reconcile::{Host, Observed, Progress, Receipt, Removal, Removed};
 use serde_json::json;
 
+use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
+use super::{custom_roles, expiry};
 use crate::context::{App, Happening};
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "reconcile-workspace";
@@ -31,74 +28,43 @@ pub const KIND: &str = "reconcile-workspace";
 const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
+/// How often a removal that does not end is looked at in the end.
+const SLOWEST: Duration = Duration::from_secs(60);
+/// How often what came back after a deletion is looked at until it is gone.
+const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
     let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
     match row.desired {
-        _ if row.phase == WorkspacePhase::Deleted => Ok(Outcome::Done),
+        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row.id).await,
         Desired::Present => bring_up(app, host, claim, row).await,
         Desired::Absent => take_down(app, host, claim, row).await,
     }
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
-    let desired = desired(app, claim, &row).await?;
+    let Wanted { desired, at, expired, next_expiry, pending } = wanted(app, claim, &row).await?;
     match host.reconcile(&desired).await {
         Ok(observed) => {
             store_progress(app, claim, &row, &observed).await?;
-            let waiting = observed.waiting().map(|(_, _, after)| after);
-            Ok(Outcome::Again(waiting.unwrap_or(DRIFT)))
+            let settled = match &observed.tenant {
+                Some(tenant) if !pending.is_empty() => custom_roles::settle(app, claim, &row, tenant, &pending).await?,
+                _ => false,
+            };
+            if expired {
+                expiry::forget(app, claim, &row, at).await?;
+            }
+            // What was accepted just now is to be bound; what ends next is to end on time.
+            let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
+            let after = if settled { Duration::ZERO } else { expiry::until(next_expiry, app.clock.now()).min(waiting) };
+            Ok(Outcome::Again(after))
         }
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
             Err(Error::internal(cause))
         }
-    }
-}
-
-/// Everything the row and its neighbours say about the workspace, in types that need no more checking.
-async fn desired(app: &App, claim: &Claim, row: &Workspace) -> Result<DesiredWorkspace> {
-    let plan =
-        plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
-    let realm = Realm::Workspace(row.id.clone());
-    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-    let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
-    let mut cluster_roles = Vec::new();
-    for assignment in role_assignments::list_for_job(&app.store, &row.id, None, MAX_PAGE).await? {
-        let group = nodes.iter().find(|node| node.id == assignment.group_id);
-        if let (Some(group), None, Ok(role)) =
-            (group, &assignment.project_id, assignment.role.parse::<PresetClusterRole>())
-        {
-            cluster_roles.push((group.name.clone(), role));
-        }
-    }
-    let rows = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
-    Ok(DesiredWorkspace {
-        id: row.id.clone(),
-        organization: row.organization_id.clone(),
-        fence: claim.epoch,
-        limits: plan.limits,
-        authentication: Authentication {
-            issuer_url: realm.issuer(&app.settings),
-            discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
-            audience: row.id.to_string(),
-            ca_pem: app.settings.authority_pem.clone(),
-        },
-        cluster_roles,
-        projects: rows.iter().map(desired_project).collect(),
-    })
-}
-
-fn desired_project(row: &Project) -> DesiredProject {
-    let limits = &row.limits;
-    DesiredProject {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        present: matches!(row.phase, ProjectPhase::Creating | ProjectPhase::Ready),
-        limits: ProjectLimits { cpu: limits.cpu, memory: limits.memory, storage: limits.storage, pods: limits.pods },
-        grants: Vec::new(),
     }
 }
 
@@ -137,24 +103,29 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     }
     store_projects(app, &tx, row, observed, now).await?;
     // Projects come and go while a workspace is in use, so that they do not make it less ready.
-    let usable = observed.is_done(WorkspaceStep::Access);
-    match (&observed.tenant, observed.waiting()) {
-        (Some(tenant), _) if usable => {
+    let trouble = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
+    match (&observed.tenant, trouble) {
+        (Some(tenant), None) => {
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
-            if row.phase != WorkspacePhase::Ready || moved {
+            let first = row.phase != WorkspacePhase::Ready;
+            // A message that is left tells of trouble that is over.
+            if first || moved || row.message.is_some() {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
+            }
+            if first {
                 tracing::info!(workspace.id = %row.id, duration_ms = now.millis_since(row.created_at), "workspace is ready");
             }
         }
-        (_, Some((step, reason, _))) if row.phase != WorkspacePhase::Ready => {
-            let phase = unready_phase(row, now);
-            if changed || row.phase != phase {
-                workspaces::set_progress(&tx, &row.id, phase, Some(step), Some(reason), now).await?;
+        (_, Some((step, reason, _))) => {
+            let phase = troubled_phase(row, now);
+            if changed || row.phase != phase || row.message.as_deref() != Some(reason) {
+                let step = (phase != WorkspacePhase::Ready).then_some(step);
+                workspaces::set_progress(&tx, &row.id, phase, step, Some(reason), now).await?;
             }
         }
-        _ => {}
+        (None, None) => {}
     }
     tx.commit().await?;
     Ok(())
@@ -171,18 +142,25 @@ async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed
     Ok(())
 }
 
-fn unready_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
+/// What a workspace is called while something stands in its way. One that was ready stays so, with a message beside it:
+/// whoever uses it may notice nothing.
+fn troubled_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
     let late = now.millis_since(row.created_at) > PATIENCE_SECONDS * 1_000;
-    if late { WorkspacePhase::Failed } else { WorkspacePhase::Creating }
+    match (row.desired, row.phase) {
+        (Desired::Absent, _) => WorkspacePhase::Deleting,
+        (Desired::Present, WorkspacePhase::Ready) => WorkspacePhase::Ready,
+        (Desired::Present, _) if late => WorkspacePhase::Failed,
+        (Desired::Present, _) => WorkspacePhase::Creating,
+    }
 }
 
 /// Shows a fault in the workspace's message, so that people need no access to logs to see why it does not go on.
 async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
-    if row.phase == WorkspacePhase::Ready || row.message.as_deref() == Some(sentence) {
+    if row.message.as_deref() == Some(sentence) {
         return Ok(());
     }
     let now = app.clock.now();
-    let phase = unready_phase(row, now);
+    let phase = troubled_phase(row, now);
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     workspaces::set_progress(&tx, &row.id, phase, row.step, Some(sentence), now).await?;
@@ -198,7 +176,13 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     let now = app.clock.now();
     let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, seen: seen.remaining };
-    let removed = host.remove(&removal).await.map_err(Error::internal)?;
+    let removed = match host.remove(&removal).await {
+        Ok(removed) => removed,
+        Err(cause) => {
+            store_failure(app, claim, &row, &sentence(&cause)).await?;
+            return Err(Error::internal(cause));
+        }
+    };
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
@@ -227,11 +211,28 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(after)
+            Outcome::Again(pace(after, now.millis_since(row.deleting_at.unwrap_or(now))))
         }
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with
+/// somebody else's finalizer, is looked at less and less often.
+fn pace(after: Duration, age_millis: i64) -> Duration {
+    let age = Duration::from_millis(u64::try_from(age_millis).unwrap_or(0));
+    after.max((age / 40).min(SLOWEST))
+}
+
+/// Removes what came back after the deletion was over, if anything did. The record stays as it is.
+async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> Result<Outcome> {
+    let removal = Removal { id, fence: claim.epoch, now: app.clock.now(), seen: Vec::new() };
+    match host.remove(&removal).await.map_err(Error::internal)? {
+        Removed::Gone(_) => Ok(Outcome::Done),
+        // Nobody waits for it.
+        Removed::Waiting { after, .. } => Ok(Outcome::Again(after.max(UNHURRIED))),
+    }
 }
 
 fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
@@ -250,3 +251,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,17 +9,15 @@ use hexabase_backends::store::jobs::Claim;
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn};
+use hexabase_oidc::claims::WorkspaceClaims;
 use hexabase_oidc::jwt::{self, Typ};
 use hexabase_oidc::keys::{Algorithm, SigningKey};
-use hexabase_oidc::random::random_id;
 use hexabase_reconcile::present_token;
 
 use super::worker::Outcome;
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
+use crate::issuer::{grant_for_nobody, issuer_of};
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "refresh-tenant-keys";
@@ -52,23 +50,8 @@ pub(super) async fn run(app: &App, claim: &Claim) -> Result<Outcome> {
 
 /// A token of the workspace's issuer in every respect but its key, which nobody holds.
 fn unknown(app: &App, workspace: &WorkspaceId) -> Result<String> {
-    let issuer = Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)?;
-    let claims = WorkspaceClaims::new(WorkspaceGrant {
-        issuer: &issuer,
-        subject: "nobody",
-        audience: workspace.as_str(),
-        workspace: workspace.as_str(),
-        session: "none",
-        groups: Vec::new(),
-        email: None,
-        name: None,
-        client: None,
-        sign_in: WorkspaceSignIn::default(),
-        now: app.clock.now().as_seconds(),
-        life: 60,
-        jti: random_id().map_err(Error::internal)?,
-    })
-    .map_err(Error::internal)?;
+    let issuer = issuer_of(app, workspace)?;
+    let claims = WorkspaceClaims::new(grant_for_nobody(app, &issuer, workspace)?).map_err(Error::internal)?;
     let key = SigningKey::generate(Algorithm::Es256).map_err(Error::internal)?;
     jwt::sign(&key, &claims, Typ::Jwt).map_err(Error::internal)
 }

@@ -10,12 +10,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{reconcile_workspace, refresh_tenant_keys};
+use super::lease::renewed;
+use super::{reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
 /// How long running jobs get to come to their end when the worker stops; the next worker takes up what they leave.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// What needs the host cluster, or what stands on it.
+const HOST_KINDS: [&str; 3] = [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -57,7 +61,7 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub struct Worker {
     app: App,
-    host: Arc<Host>,
+    host: Option<Arc<Host>>,
     settings: WorkerSettings,
 }
 
@@ -68,9 +72,16 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// A worker on `app` that may change `host`.
-    pub fn new(app: App, host: Arc<Host>, settings: WorkerSettings) -> Self {
+    /// A worker on `app` that may change `host`; without one it takes only jobs that need none.
+    pub fn new(app: App, host: Option<Arc<Host>>, settings: WorkerSettings) -> Self {
         Self { app, host, settings }
+    }
+
+    /// What this worker can do; the rest waits for one that can. Only a worker with a host is known to reach what is on it.
+    fn kinds(&self) -> Vec<&'static str> {
+        let on_host = self.host.iter().flat_map(|_| HOST_KINDS);
+        let mails = self.app.mailer.sends().then_some(send_invitation_mail::KIND);
+        on_host.chain(mails).collect()
     }
 
     /// Works until `stop`; then gives running jobs a few seconds to come to their end.
@@ -83,7 +94,11 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let running = TaskTracker::new();
         let mut bell = self.app.bell.subscribe();
+        let mut sweeps = self.host.is_none();
         while !stop.is_cancelled() {
+            if !sweeps {
+                sweeps = self.begin_sweeps().await;
+            }
             let permit = stop.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
             let Some(Ok(permit)) = permit else { break };
             match self.claim().await {
@@ -112,18 +127,27 @@ impl Worker {
     /// An embedded database has no other worker: whatever is leased now was left by a process that died.
     async fn release_all(&self) -> Result<(), StoreError> {
         let tx = self.app.store.begin().await?;
-        jobs::release_all(&tx).await?;
+        jobs::release_all(&tx, &self.kinds()).await?;
         tx.commit().await
+    }
+
+    async fn begin_sweeps(&self) -> bool {
+        let begun = sweep_host::begin(&self.app).await;
+        if let Err(error) = &begun {
+            tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
+        }
+        begun.is_ok()
     }
 
     async fn claim(&self) -> Result<Option<Claim>> {
         let lease = seconds(self.settings.lease);
-        Ok(jobs::claim(&self.app.store, self.app.clock.now(), &self.settings.owner, lease).await?)
+        let (now, owner) = (self.app.clock.now(), &self.settings.owner);
+        Ok(jobs::claim(&self.app.store, &self.kinds(), now, owner, lease).await?)
     }
 
     /// Until the next job is due, but no longer than one poll.
     async fn pause(&self) -> Duration {
-        match jobs::next_due(&self.app.store).await {
+        match jobs::next_due(&self.app.store, &self.kinds()).await {
             Ok(Some(due)) => {
                 let millis = due.millis_since(self.app.clock.now()).max(5);
                 Duration::from_millis(millis.unsigned_abs()).min(self.settings.poll)
@@ -153,30 +177,19 @@ impl Worker {
         self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
     }
 
-    /// Runs the job while its lease is renewed. A lease that is lost ends the run: the epoch in the store and the fence on
-    /// the host namespace refuse what it might still have done.
     async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
-        let run = self.dispatch(claim);
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                outcome = &mut run => return outcome,
-                () = tokio::time::sleep(self.settings.lease / 3) => {
-                    match jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(self.settings.lease)).await {
-                        Ok(()) => {}
-                        Err(StoreError::Stale) => return Err(Error::Unavailable("another worker took the job over".to_owned())),
-                        Err(error) => tracing::warn!(%error, "a lease could not be renewed; tried again soon"),
-                    }
-                }
-            }
-        }
+        let lease = self.settings.lease;
+        let renew = || jobs::renew(&self.app.store, claim, self.app.clock.now(), seconds(lease));
+        renewed(self.dispatch(claim), lease / 3, renew).await
     }
 
     async fn dispatch(&self, claim: &Claim) -> Result<Outcome> {
-        match claim.kind.as_str() {
-            reconcile_workspace::KIND => reconcile_workspace::run(&self.app, &self.host, claim).await,
-            refresh_tenant_keys::KIND => refresh_tenant_keys::run(&self.app, claim).await,
-            unknown => Err(Error::internal(format!("no job is called {unknown}"))),
+        match (claim.kind.as_str(), &self.host) {
+            (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
+            (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
+            (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
+            (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
+            (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),
         }
     }
 

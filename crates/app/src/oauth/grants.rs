@@ -4,7 +4,9 @@ use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Red
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
 use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
 use hexabase_backends::store::{Digest, device_codes};
-use hexabase_core::ids::SessionId;
+use hexabase_core::ids::{SessionId, WorkspaceId};
+use hexabase_core::tokens::{TokenAccess, TokenScope};
+use hexabase_oidc::claims::WorkspaceSignIn;
 use hexabase_oidc::provider::{
     Client, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, Scopes, TokenExchange, TokenRequest,
     TokenResponse, token_types,
@@ -15,8 +17,10 @@ use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
 use crate::context::{App, Credential, OpContext, Origin};
 use crate::error::Error;
-use crate::issuer::Realm;
+use crate::gateway::Basis;
+use crate::issuer::{Realm, WorkspaceBearer, workspace_token};
 use crate::sessions::{self, DEVICE_SECONDS, announce_end, from_access_token, new_session};
+use crate::tokens::{from_secret, is_api_token};
 
 /// Seconds after its use in which a refresh token is answered once more: the client lost our answer, or two of its
 /// processes refreshed at once.
@@ -48,8 +52,10 @@ pub async fn token(
         Grant::RefreshToken { refresh_token, scopes } => {
             redeem_refresh(app, realm, client, refresh_token.expose_secret(), &scopes, origin).await
         }
-        Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
-        Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
+        Grant::DeviceCode { device_code } => {
+            redeem_device(app, realm, client, device_code.expose_secret(), origin).await
+        }
+        Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange, origin).await,
     }
 }
 
@@ -172,7 +178,8 @@ async fn redeem_refresh(
     if !asked.is_within(&granted) {
         return Err(OAuthError::new(OAuthErrorCode::InvalidScope, "a refresh cannot ask for more than was granted"));
     }
-    let session = session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
+    let session =
+        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
     let holder = Holder {
         realm,
         user: &session.user_id,
@@ -204,13 +211,19 @@ async fn redeem_refresh(
         }
         Rotation::Unknown => return Err(unknown()),
     }
-    session_rows::touch(&tx, &session.id, now, now.plus_seconds(DEVICE_SECONDS)).await.map_err(store)?;
+    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
     tx.commit().await.map_err(store)?;
     response.refresh_token = Some(refresh);
     Ok(response)
 }
 
-async fn redeem_device(app: &App, realm: &Realm, client: &Client, code: &str) -> Result<TokenResponse, OAuthError> {
+async fn redeem_device(
+    app: &App,
+    realm: &Realm,
+    client: &Client,
+    code: &str,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
     use device_codes::Poll;
     let now = app.clock.now();
     let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
@@ -246,23 +259,28 @@ async fn redeem_device(app: &App, realm: &Realm, client: &Client, code: &str) ->
     if let Some((_, row)) = &refresh {
         refresh_tokens::insert(&tx, row).await.map_err(store)?;
     }
+    // The person confirmed it somewhere else; from here on the device is where it is.
+    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
     tx.commit().await.map_err(store)?;
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
     response.refresh_token = refresh.map(|(token, _)| token);
     Ok(response)
 }
 
-/// A workspace's token for an access token of the platform (RFC 8693): what kubectl's plugin asks for.
+/// A workspace's token for an access token of the platform or an API token (RFC 8693): what kubectl's plugin asks for.
 async fn redeem_exchange(
     app: &App,
     realm: &Realm,
     client: &Client,
     exchange: &TokenExchange,
+    origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    let Realm::Workspace(workspace) = realm else { return Err(nothing_else()) };
-    if exchange.subject_token_type != token_types::ACCESS_TOKEN {
-        return Err(nothing_else());
-    }
+    let (Realm::Workspace(workspace), token_types::ACCESS_TOKEN) = (realm, exchange.subject_token_type.as_str()) else {
+        return Err(OAuthError::new(
+            OAuthErrorCode::InvalidRequest,
+            "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
+        ));
+    };
     if !client.acts_for_people() {
         let sentence = "this client may learn who people are, and not act for them";
         return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, sentence));
@@ -273,27 +291,42 @@ async fn redeem_exchange(
         let sentence = "this issuer gives tokens for its own workspace and for no other target";
         return Err(OAuthError::new(OAuthErrorCode::InvalidTarget, sentence));
     }
-    let live = from_access_token(app, exchange.subject_token.expose_secret()).await.map_err(|error| match error {
+    let not_accepted = |error: Error| match error {
         Error::Unauthenticated(sentence) => OAuthError::new(OAuthErrorCode::InvalidGrant, sentence),
         error => refusal(error),
-    })?;
-    let holder = Holder {
-        realm,
-        user: &live.user,
-        session: &live.session,
-        client,
-        scopes: Scopes::default(),
-        auth_time: None,
-        claims: None,
     };
-    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
+    let (token, source) = (exchange.subject_token.expose_secret(), origin.source.as_deref());
+    let (user, basis) = if is_api_token(token) {
+        let row = from_secret(app, token, source).await.map_err(not_accepted)?;
+        check_scope(&row.scope, workspace)?;
+        (row.user_id, Basis::Token(row.id))
+    } else {
+        let live = from_access_token(app, token, source).await.map_err(not_accepted)?;
+        (live.user, Basis::Session(live.session))
+    };
+    let bearer = WorkspaceBearer {
+        workspace,
+        user: &user,
+        sid: &basis.to_string(),
+        client: Some(client.id()),
+        sign_in: WorkspaceSignIn::default(),
+    };
+    let (token, seconds) = workspace_token(app, bearer).await.map_err(refusal)?;
+    let mut response = TokenResponse::bearer(token, seconds);
     response.issued_token_type = Some(token_types::JWT.to_owned());
     Ok(response)
 }
 
-fn nothing_else() -> OAuthError {
-    OAuthError::new(
-        OAuthErrorCode::InvalidRequest,
-        "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
-    )
+/// What a workspace's token lets do is decided by groups, which know no reading tokens: only one that may change things there
+/// is exchanged.
+fn check_scope(scope: &TokenScope, workspace: &WorkspaceId) -> Result<(), OAuthError> {
+    if scope.workspace.as_ref().is_some_and(|only| only != workspace) {
+        let sentence = "this token is good for another workspace only";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidTarget, sentence));
+    }
+    if scope.access == TokenAccess::Read {
+        let sentence = "this token may only read, and kubectl could change things; use one with the access write";
+        return Err(OAuthError::new(OAuthErrorCode::AccessDenied, sentence));
+    }
+    Ok(())
 }

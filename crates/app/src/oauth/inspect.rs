@@ -3,7 +3,7 @@
 use hexabase_backends::store::refresh_tokens;
 use hexabase_backends::store::sessions as session_rows;
 use hexabase_backends::store::Digest;
-use hexabase_core::ids::{SessionId, UserId};
+use hexabase_core::ids::UserId;
 use hexabase_oidc::claims::AccessClaims;
 use hexabase_oidc::provider::{
     Inquirer, IntrospectionRequest, IntrospectionResponse, OAuthError, OAuthErrorCode, RevocationRequest,
@@ -13,13 +13,15 @@ use secrecy::ExposeSecret as _;
 use super::{clients, refusal};
 use crate::context::{App, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
-use crate::gateway::{self, Identified};
+use crate::gateway::{self, Basis, Identified};
 use crate::issuer::{API_AUDIENCE, Realm, check_member};
-use crate::sessions::{self, Live, announce_end, bearer_of};
+use crate::sessions::{self, announce_end, bearer_of};
 
 /// A good token of a realm, of whatever kind.
 pub(super) struct Inspected {
-    pub(super) live: Live,
+    pub(super) user: UserId,
+    /// What ends it when it ends.
+    basis: Basis,
     /// The client it was given to.
     pub(super) client: String,
     /// What is told about it.
@@ -36,7 +38,7 @@ impl Inspected {
     }
 }
 
-/// The token, if it is good in this realm at this moment: its session lives, and the person is a member.
+/// The token, if it is good in this realm at this moment: what it was given for lives, and the person is a member.
 pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Option<Inspected>> {
     if token.starts_with("hxr_") {
         return refresh_token(app, realm, token).await;
@@ -48,7 +50,7 @@ pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Opt
     };
     let Realm::Workspace(workspace) = realm else { return Ok(found) };
     if let Some(found) = found {
-        return match check_member(app, workspace, &found.live.user).await {
+        return match check_member(app, workspace, &found.user).await {
             Ok(()) => Ok(Some(found)),
             Err(Error::Forbidden(_)) => Ok(None),
             Err(error) => Err(error),
@@ -59,7 +61,7 @@ pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Opt
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Identified { user, session, expires_at, claims } = found;
+    let Identified { user, basis, expires_at, claims } = found;
     let client = claims.client_id().unwrap_or_default().to_owned();
     let response = IntrospectionResponse {
         aud: Some(workspace.to_string()),
@@ -67,32 +69,32 @@ pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Opt
         iat: Some(claims.issued_at()),
         jti: Some(claims.jti().to_owned()),
         groups: Some(claims.groups().to_vec()),
-        ..about(app, realm, &user, &session, &client)
+        ..about(app, realm, &user, &basis, &client)
     };
-    let live = Live { user, session };
-    Ok(Some(Inspected { live, client, response, access: None, is_bearer: true }))
+    Ok(Some(Inspected { user, basis, client, response, access: None, is_bearer: true }))
 }
 
 async fn access_token(app: &App, realm: &Realm, token: &str) -> Result<Inspected> {
     let issuer = realm.issuer(&app.settings);
     let mut found = match realm {
-        Realm::Platform => bearer_of(app, realm, API_AUDIENCE, token).await,
-        Realm::Workspace(_) => bearer_of(app, realm, &issuer, token).await,
+        Realm::Platform => bearer_of(app, realm, API_AUDIENCE, token, None).await,
+        Realm::Workspace(_) => bearer_of(app, realm, &issuer, token, None).await,
     };
     if let (Err(Error::Unauthenticated(_)), Realm::Platform) = (&found, realm) {
-        found = bearer_of(app, realm, &issuer, token).await;
+        found = bearer_of(app, realm, &issuer, token, None).await;
     }
     let (live, claims) = found?;
+    let (user, basis) = (live.user, Basis::Session(live.session));
     let response = IntrospectionResponse {
         aud: Some(claims.audience().to_owned()),
         scope: Some(claims.scopes().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty()),
         exp: Some(claims.expires_at()),
         iat: Some(claims.issued_at()),
         jti: Some(claims.jti().to_owned()),
-        ..about(app, realm, &live.user, &live.session, claims.client_id())
+        ..about(app, realm, &user, &basis, claims.client_id())
     };
     let client = claims.client_id().to_owned();
-    Ok(Inspected { live, client, response, access: Some(claims), is_bearer: true })
+    Ok(Inspected { user, basis, client, response, access: Some(claims), is_bearer: true })
 }
 
 async fn refresh_token(app: &App, realm: &Realm, token: &str) -> Result<Option<Inspected>> {
@@ -105,25 +107,26 @@ async fn refresh_token(app: &App, realm: &Realm, token: &str) -> Result<Option<I
     if session_rows::find_live(&app.store, &row.session_id, now).await?.is_none() {
         return Ok(None);
     }
+    let basis = Basis::Session(row.session_id);
     let response = IntrospectionResponse {
         scope: Some(row.scope).filter(|scope| !scope.is_empty()),
         exp: Some(row.expires_at.as_seconds()),
         iat: Some(row.created_at.as_seconds()),
         token_type: None,
-        ..about(app, realm, &row.user_id, &row.session_id, &row.client_id)
+        ..about(app, realm, &row.user_id, &basis, &row.client_id)
     };
-    let live = Live { user: row.user_id, session: row.session_id };
-    Ok(Some(Inspected { live, client: row.client_id, response, access: None, is_bearer: false }))
+    let (user, client) = (row.user_id, row.client_id);
+    Ok(Some(Inspected { user, basis, client, response, access: None, is_bearer: false }))
 }
 
-fn about(app: &App, realm: &Realm, user: &UserId, session: &SessionId, client: &str) -> IntrospectionResponse {
+fn about(app: &App, realm: &Realm, user: &UserId, basis: &Basis, client: &str) -> IntrospectionResponse {
     IntrospectionResponse {
         active: true,
         iss: Some(realm.issuer(&app.settings)),
         sub: Some(user.to_string()),
         client_id: Some(client.to_owned()).filter(|client| !client.is_empty()),
         token_type: Some("Bearer".to_owned()),
-        sid: Some(session.to_string()),
+        sid: Some(basis.to_string()),
         ..IntrospectionResponse::default()
     }
 }
@@ -165,7 +168,8 @@ pub async fn introspect(
 /// Ends the session behind a token, and with it every token of the same sign-in. Unknown tokens are no error.
 ///
 /// # Errors
-/// [`OAuthErrorCode::InvalidClient`], and [`OAuthErrorCode::UnauthorizedClient`] for a token of another client.
+/// [`OAuthErrorCode::InvalidClient`], [`OAuthErrorCode::UnauthorizedClient`] for a token of another client, and
+/// [`OAuthErrorCode::UnsupportedTokenType`] for one that came of an API token: only its owner ends that.
 pub async fn revoke(app: &App, realm: &Realm, request: &RevocationRequest, origin: &Origin) -> Result<(), OAuthError> {
     let known = clients(app, realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?;
@@ -174,14 +178,17 @@ pub async fn revoke(app: &App, realm: &Realm, request: &RevocationRequest, origi
     if found.client != client.id() {
         return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, "this token was given to another client"));
     }
+    let Basis::Session(session) = found.basis else {
+        let sentence = "this token came of an API token and ends with it; its owner can revoke that one";
+        return Err(OAuthError::new(OAuthErrorCode::UnsupportedTokenType, sentence));
+    };
     let ended = async {
         let tx = app.store.begin().await?;
-        let credential = Credential::Session(found.live.session.clone());
-        let ctx = OpContext::of(found.live.user.clone(), credential, app.clock.now(), origin);
-        sessions::revoke(app, &tx, &found.live.session, &ctx).await?;
+        let ctx = OpContext::of(found.user, Credential::Session(session.clone()), app.clock.now(), origin);
+        sessions::revoke(app, &tx, &session, &ctx).await?;
         Ok(tx.commit().await?)
     };
     ended.await.map_err(refusal)?;
-    announce_end(app, &found.live.session);
+    announce_end(app, &session);
     Ok(())
 }

@@ -142,7 +142,8 @@ async fn of_workspace(
     sign_in: WorkspaceSignIn,
 ) -> Result<(String, i64)> {
     let Holder { user, session, client, .. } = holder;
-    workspace_token(app, WorkspaceBearer { workspace, user, session, client: client.id(), sign_in }).await
+    workspace_token(app, WorkspaceBearer { workspace, user, sid: session.as_str(), client: Some(client.id()), sign_in })
+        .await
 }
 
 /// An ID token. What userinfo tells it does not repeat, except for what was asked for by name and, for programs that know
@@ -155,7 +156,7 @@ async fn id_token(app: &App, holder: &Holder<'_>, wanted: &Wanted, sign_in: Work
             return Ok(of_workspace(app, holder, workspace, sign_in).await?.0);
         }
         if scopes.contains("groups") || wanted.id_token.iter().any(|name| name == "groups") {
-            groups = Some(groups_of(app, workspace, user).await?.into_iter().map(String::from).collect());
+            groups = Some(groups_of(app, workspace, user).await?);
         }
     }
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;

@@ -38,18 +38,18 @@ pub struct UserInfo {
 pub async fn user_info(app: &App, realm: &Realm, token: &str) -> Result<UserInfo, OAuthError> {
     let invalid = || OAuthError::new(OAuthErrorCode::InvalidToken, "the access token is not valid, or no longer");
     let found = inspect(app, realm, token).await.map_err(refusal)?;
-    let Some(Inspected { live, access, .. }) = found.filter(|found| found.is_bearer()) else { return Err(invalid()) };
+    let Some(Inspected { user, access, .. }) = found.filter(|found| found.is_bearer()) else { return Err(invalid()) };
     if access.as_ref().is_some_and(|claims| !claims.scopes().any(|scope| scope == "openid")) {
         return Err(OAuthError::new(OAuthErrorCode::InsufficientScope, "the scope openid is needed"));
     }
     let may = |scope: &str, claim: &str| may_tell(access.as_ref(), scope, claim);
-    let person = users::get(app, &live.user).await.map_err(|error| match error {
+    let person = users::get(app, &user).await.map_err(|error| match error {
         Error::Unauthenticated(_) => invalid(),
         error => refusal(error),
     })?;
     let groups = match realm {
         Realm::Workspace(workspace) if may("groups", "groups") => {
-            Some(groups_of(app, workspace, &live.user).await.map_err(refusal)?)
+            Some(groups_of(app, workspace, &user).await.map_err(refusal)?)
         }
         _ => None,
     };
@@ -58,7 +58,7 @@ pub async fn user_info(app: &App, realm: &Realm, token: &str) -> Result<UserInfo
         name: may("profile", "name").then(|| person.display_name.into()),
         email_verified: may("email", "email_verified").then_some(person.email_verified),
         email: person.email.filter(|_| may("email", "email")),
-        groups: groups.map(|groups| groups.into_iter().map(String::from).collect()),
+        groups,
     })
 }
 

@@ -57,6 +57,7 @@ pub(crate) mod role_assignment {
         pub target: String,
         pub role: String,
         pub created_at: i64,
+        pub expires_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -17,6 +17,7 @@ pub(crate) mod project {
         pub created_by: String,
         pub created_at: i64,
         pub deleted_at: Option<i64>,
+        pub parent_id: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

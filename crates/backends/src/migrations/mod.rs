@@ -5,6 +5,10 @@
 
 mod m0001;
 mod m0002_audit;
+mod m0003_access;
+mod m0004_identities;
+mod m0005_tokens;
+mod m0006_invitations;
 mod m0007_issuer;
 
 use sea_orm_migration::prelude::*;
@@ -14,7 +18,15 @@ pub(crate) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001::M0001), Box::new(m0002_audit::Migration), Box::new(m0007_issuer::Migration)]
+        vec![
+            Box::new(m0001::M0001),
+            Box::new(m0002_audit::Migration),
+            Box::new(m0003_access::Migration),
+            Box::new(m0004_identities::Migration),
+            Box::new(m0005_tokens::Migration),
+            Box::new(m0006_invitations::Migration),
+            Box::new(m0007_issuer::Migration),
+        ]
     }
 }
 

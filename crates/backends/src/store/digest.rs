@@ -20,6 +20,11 @@ impl Digest {
         value.copy_from_slice(digest.as_ref());
         Self(value)
     }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Digest {

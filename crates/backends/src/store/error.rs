@@ -72,6 +72,8 @@ uniques! {
     PersonalOrganization = "organizations_personal_of", "organizations.personal_of";
     /// The person belongs to the organisation already.
     OrganizationMember = "organization_members_pkey", "organization_members.organization_id, organization_members.user_id";
+    /// An invitation of the organisation waits for this address already.
+    PendingInvitation = "invitations_pending_key", "invitations.organization_id, invitations.pending_key";
     /// Two sessions with the same token.
     SessionToken = "sessions_token_hash", "sessions.token_hash";
     /// Two living sign-ins with the same user code: draw another one.
@@ -86,6 +88,8 @@ uniques! {
     GroupName = "groups_name", "groups.workspace_id, groups.name";
     /// The person is in the group already.
     GroupMember = "group_members_pkey", "group_members.group_id, group_members.user_id";
+    /// The workspace, or the project, has a custom role of this name.
+    RoleName = "roles_name", "roles.workspace_id, roles.target, roles.name";
     /// The group has this role there already.
     RoleAssignment = "role_assignments_target", "role_assignments.group_id, role_assignments.target, role_assignments.role";
 }

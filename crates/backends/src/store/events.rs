@@ -18,6 +18,8 @@ use crate::entities::workspaces::workspace_member;
 
 const TABLE: Table = Table("events");
 const COUNTER: i64 = 1;
+/// Events that are looked at together when old ones are forgotten.
+const PURGED: u64 = 1_000;
 
 /// Something that happened, before it has its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,8 +136,15 @@ pub async fn last_seq(db: &impl Db) -> Result<i64, StoreError> {
 }
 
 /// What happened after number `seq` that `user` may know of at this moment: as admin everything in the organisation, as
-/// member what concerns the organisation itself, and everything in the workspaces that `user` has access to.
-pub async fn list_for_user(db: &impl Db, user: &UserId, seq: i64, limit: u64) -> Result<Vec<Event>, StoreError> {
+/// member what concerns the organisation itself, and everything in the workspaces that `user` has access to. With `only`,
+/// what of that concerns this workspace.
+pub async fn list_for_user(
+    db: &impl Db,
+    user: &UserId,
+    only: Option<&WorkspaceId>,
+    seq: i64,
+    limit: u64,
+) -> Result<Vec<Event>, StoreError> {
     let organizations = |role: OrganizationRole| {
         Query::select()
             .column(organization_member::Column::OrganizationId)
@@ -154,10 +163,32 @@ pub async fn list_for_user(db: &impl Db, user: &UserId, seq: i64, limit: u64) ->
         .add(event::Column::OrganizationId.in_subquery(organizations(OrganizationRole::Admin)))
         .add(Condition::all().add(own).add(event::Column::WorkspaceId.is_null()))
         .add(event::Column::WorkspaceId.in_subquery(workspaces));
-    let query = event::Entity::find()
-        .filter(visible)
-        .filter(event::Column::Seq.gt(seq))
-        .order_by_asc(event::Column::Seq)
-        .limit(capped(limit));
+    let mut query = event::Entity::find().filter(visible).filter(event::Column::Seq.gt(seq));
+    if let Some(only) = only {
+        query = query.filter(event::Column::WorkspaceId.eq(only.as_str()));
+    }
+    let query = query.order_by_asc(event::Column::Seq).limit(capped(limit));
     query.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// Forgets what happened before `before`, from the oldest event on; says how many.
+pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    loop {
+        // Numbers grow with time, near enough: reading by number needs no index on the moment, and ends at the first event
+        // that is young enough.
+        let oldest: Vec<(i64, i64)> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Seq)
+            .column(event::Column::CreatedAt)
+            .order_by_asc(event::Column::Seq)
+            .limit(PURGED)
+            .into_tuple()
+            .all(tx.conn())
+            .await?;
+        let over = oldest.iter().take_while(|(_, created_at)| *created_at < before.as_micros());
+        let Some((last, _)) = over.last() else { return Ok(removed) };
+        let deleted = event::Entity::delete_many().filter(event::Column::Seq.lte(*last)).exec(tx.conn()).await?;
+        removed += deleted.rows_affected;
+    }
 }

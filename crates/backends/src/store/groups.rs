@@ -1,16 +1,15 @@
 //! Groups of a workspace, and who is in them.
 
-use std::collections::HashMap;
-
-use hexabase_core::groups::GroupNode;
+use hexabase_core::groups::{Forest, GroupNode, MAX_DEPTH};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::{DisplayName, GroupName};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
+};
 
 use super::column::Table;
 use super::db::{self, Connection, Db};
-use super::users::{self, User};
 use super::workspaces::{self, WorkspaceScope};
 use super::{StoreError, Tx, capped};
 use crate::entities::groups::{group, group_member};
@@ -40,6 +39,8 @@ pub enum Move {
     Moved,
     /// The other one stands below it, or is the group itself.
     Cycle,
+    /// The tree would become deeper than a tree may be.
+    TooDeep,
     /// One of them is no group of the workspace.
     NoSuchGroup,
 }
@@ -103,22 +104,38 @@ pub async fn nodes_for_issuer(db: &impl Db, workspace: &WorkspaceId) -> Result<V
     models.into_iter().map(node).collect()
 }
 
-/// The groups that `user` was put into; not their ancestors.
-pub async fn direct(db: &impl Db, scope: &WorkspaceScope, user: &UserId) -> Result<Vec<GroupId>, StoreError> {
-    direct_for_issuer(db, scope.workspace(), user).await
+/// The names of the groups that `user` was put into and of all above them, sorted: what the person's token says.
+///
+/// The same as [`Forest::effective`], worked out by the database for one person, because the gateway asks it of every
+/// request.
+pub async fn effective(db: &impl Db, scope: &WorkspaceScope, user: &UserId) -> Result<Vec<GroupName>, StoreError> {
+    effective_for_issuer(db, scope.workspace(), user).await
 }
 
-/// The same, for the workspace's token issuer.
-pub async fn direct_for_issuer(
+/// The same, for the workspace's token issuer and the gateway.
+pub async fn effective_for_issuer(
     db: &impl Db,
     workspace: &WorkspaceId,
     user: &UserId,
-) -> Result<Vec<GroupId>, StoreError> {
-    let query = group_member::Entity::find()
-        .filter(group_member::Column::WorkspaceId.eq(workspace.as_str()))
-        .filter(group_member::Column::UserId.eq(user.as_str()))
-        .order_by_asc(group_member::Column::GroupId);
-    query.all(db.conn()).await?.iter().map(|member| MEMBERS.parse("group_id", &member.group_id)).collect()
+) -> Result<Vec<GroupName>, StoreError> {
+    // UNION, not UNION ALL: a group that was met before is not walked again, so this ends even on a cycle.
+    let query = Statement::from_sql_and_values(
+        db.conn().get_database_backend(),
+        "WITH RECURSIVE above (id, name, parent_id) AS (\
+         SELECT g.id, g.name, g.parent_id FROM \"groups\" g JOIN group_members m ON m.group_id = g.id \
+         WHERE m.workspace_id = $1 AND m.user_id = $2 \
+         UNION SELECT g.id, g.name, g.parent_id FROM \"groups\" g JOIN above a ON g.id = a.parent_id) \
+         SELECT name FROM above",
+        [workspace.as_str().into(), user.as_str().into()],
+    );
+    let mut names = Vec::new();
+    for row in db.conn().query_all_raw(query).await? {
+        let name: String = row.try_get_by_index(0)?;
+        names.push(TABLE.parse("name", &name)?);
+    }
+    // Not sorted by the database, whose idea of order depends on its language.
+    names.sort();
+    Ok(names)
 }
 
 /// Adds a group; [`StoreError::MissingReference`] when its parent is no group of the workspace.
@@ -159,19 +176,15 @@ pub async fn set_parent(
 ) -> Result<Move, StoreError> {
     workspaces::lock(tx, scope).await?;
     let nodes = nodes(tx, scope).await?;
-    let parents: HashMap<&GroupId, Option<&GroupId>> =
-        nodes.iter().map(|node| (&node.id, node.parent.as_ref())).collect();
-    if !parents.contains_key(id) || parent.is_some_and(|parent| !parents.contains_key(parent)) {
+    let forest = Forest::new(&nodes);
+    if forest.get(id).is_none() || parent.is_some_and(|parent| forest.get(parent).is_none()) {
         return Ok(Move::NoSuchGroup);
     }
-    // Bounded by the number of groups, should the forest not be one after all.
-    let mut next = parent;
-    for _ in 0..=nodes.len() {
-        let Some(above) = next else { break };
-        if above == id {
-            return Ok(Move::Cycle);
-        }
-        next = parents.get(above).copied().flatten();
+    if parent.is_some_and(|parent| forest.path(parent, id).is_some()) {
+        return Ok(Move::Cycle);
+    }
+    if parent.map_or(0, |parent| forest.depth(parent)) + forest.height(id) > MAX_DEPTH {
+        return Ok(Move::TooDeep);
     }
     group::Entity::update_many()
         .col_expr(group::Column::ParentId, Expr::value(parent.map(ToString::to_string)))
@@ -219,32 +232,35 @@ pub async fn remove_member(tx: &Tx, scope: &WorkspaceScope, id: &GroupId, user: 
     Ok(removed.rows_affected > 0)
 }
 
-/// The people who were put into the group, by id.
-pub async fn list_members(
+/// Who was put into one of these groups, by person and group. Not cut off at a page: what is worked out from a part would be
+/// fewer rights than were given.
+pub async fn memberships_in<'g>(
     db: &impl Db,
     scope: &WorkspaceScope,
-    id: &GroupId,
-    after: Option<&UserId>,
-    limit: u64,
-) -> Result<Vec<User>, StoreError> {
-    let mut query = group_member::Entity::find()
-        .filter(group_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .filter(group_member::Column::GroupId.eq(id.as_str()));
-    if let Some(after) = after {
-        query = query.filter(group_member::Column::UserId.gt(after.as_str()));
-    }
-    let query = query.order_by_asc(group_member::Column::UserId).limit(capped(limit));
-    let members = query.all(db.conn()).await?;
-    users::load(db, members.into_iter().map(|member| member.user_id)).await
+    groups: impl IntoIterator<Item = &'g GroupId>,
+) -> Result<Vec<(GroupId, UserId)>, StoreError> {
+    let groups = groups.into_iter().map(GroupId::as_str);
+    pairs(db, of_members(scope).filter(group_member::Column::GroupId.is_in(groups))).await
 }
 
-/// Who was put into which group, over the whole workspace, by group and person; at most 100,000 pairs.
-pub async fn memberships(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<(GroupId, UserId)>, StoreError> {
-    let query = group_member::Entity::find()
+/// Which groups these people were put into, by person and group.
+pub async fn memberships_of<'u>(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    users: impl IntoIterator<Item = &'u UserId>,
+) -> Result<Vec<(GroupId, UserId)>, StoreError> {
+    let users = users.into_iter().map(UserId::as_str);
+    pairs(db, of_members(scope).filter(group_member::Column::UserId.is_in(users))).await
+}
+
+fn of_members(scope: &WorkspaceScope) -> Select<group_member::Entity> {
+    group_member::Entity::find()
         .filter(group_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .order_by_asc(group_member::Column::GroupId)
         .order_by_asc(group_member::Column::UserId)
-        .limit(100_000);
+        .order_by_asc(group_member::Column::GroupId)
+}
+
+async fn pairs(db: &impl Db, query: Select<group_member::Entity>) -> Result<Vec<(GroupId, UserId)>, StoreError> {
     let pair = |row: group_member::Model| {
         Ok((MEMBERS.parse("group_id", &row.group_id)?, MEMBERS.parse("user_id", &row.user_id)?))
     };

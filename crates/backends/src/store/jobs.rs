@@ -6,7 +6,9 @@
 
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, LockType};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement, UpdateMany};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement, UpdateMany, Value,
+};
 
 use super::column::{Table, time};
 use super::db::{Connection, Db};
@@ -75,9 +77,20 @@ pub async fn enqueue(tx: &Tx, kind: &str, subject: &str, run_at: Timestamp, now:
     Ok(())
 }
 
-/// Claims the job that has been due longest, for `lease_seconds`; `None` when none is.
+/// `kind IN (…)` for these kinds, as parameters from number `first` on.
+fn of_kinds(kinds: &[&str], first: usize) -> String {
+    let places: Vec<String> = (first..first + kinds.len()).map(|place| format!("${place}")).collect();
+    if places.is_empty() { "1 = 0".to_owned() } else { format!("kind IN ({})", places.join(", ")) }
+}
+
+fn values(first: impl IntoIterator<Item = Value>, kinds: &[&str]) -> Vec<Value> {
+    first.into_iter().chain(kinds.iter().map(|kind| Value::from(*kind))).collect()
+}
+
+/// Claims the job of one of these kinds that has been due longest, for `lease_seconds`; `None` when none is.
 pub async fn claim(
     store: &Store,
+    kinds: &[&str],
     now: Timestamp,
     owner: &str,
     lease_seconds: i64,
@@ -91,11 +104,12 @@ pub async fn claim(
             "UPDATE jobs SET lease_owner = $1, lease_expires_at = $2, lease_epoch = lease_epoch + 1, \
              attempts = attempts + 1 \
              WHERE (kind, subject) = (SELECT kind, subject FROM jobs \
-             WHERE run_at <= $3 AND (lease_expires_at IS NULL OR lease_expires_at <= $3) \
+             WHERE run_at <= $3 AND (lease_expires_at IS NULL OR lease_expires_at <= $3) AND {} \
              ORDER BY run_at, kind, subject LIMIT 1 {skip_locked}) \
-             RETURNING kind, subject, lease_epoch, generation, attempts"
+             RETURNING kind, subject, lease_epoch, generation, attempts",
+            of_kinds(kinds, 4)
         ),
-        [owner.into(), now.plus_seconds(lease_seconds).as_micros().into(), now.as_micros().into()],
+        values([owner.into(), now.plus_seconds(lease_seconds).as_micros().into(), now.as_micros().into()], kinds),
     );
     let Some(row) = tx.conn().query_one_raw(claim).await? else { return Ok(None) };
     let attempts: i64 = row.try_get_by_index(4)?;
@@ -132,12 +146,13 @@ pub async fn renew(store: &Store, claim: &Claim, now: Timestamp, lease_seconds: 
     tx.commit().await
 }
 
-/// Takes every lease away: whoever held one is known to be gone, because the database belongs to one process at a time
-/// and this one has just started. A worker that lives all the same is fenced by the next claim.
-pub async fn release_all(tx: &Tx) -> Result<u64, StoreError> {
+/// Takes every lease of jobs of these kinds away: whoever held one is known to be gone, because the database belongs to one
+/// process at a time and this one has just started. A worker that lives all the same is fenced by the next claim.
+pub async fn release_all(tx: &Tx, kinds: &[&str]) -> Result<u64, StoreError> {
     let update = job::Entity::update_many()
         .col_expr(job::Column::LeaseOwner, Expr::value(None::<String>))
         .col_expr(job::Column::LeaseExpiresAt, Expr::value(None::<i64>))
+        .filter(job::Column::Kind.is_in(kinds.iter().copied()))
         .filter(job::Column::LeaseOwner.is_not_null());
     Ok(update.exec(tx.conn()).await?.rows_affected)
 }
@@ -186,12 +201,16 @@ fn key(claim: &Claim) -> (String, String) {
     (claim.kind.clone(), claim.subject.clone())
 }
 
-/// The earliest moment at which there may be something to claim; in the past when there is now.
-pub async fn next_due(db: &impl Db) -> Result<Option<Timestamp>, StoreError> {
-    let query = Statement::from_string(
+/// The earliest moment at which there may be something of these kinds to claim; in the past when there is now.
+pub async fn next_due(db: &impl Db, kinds: &[&str]) -> Result<Option<Timestamp>, StoreError> {
+    let query = Statement::from_sql_and_values(
         db.conn().get_database_backend(),
-        "SELECT MIN(CASE WHEN lease_expires_at > run_at THEN lease_expires_at ELSE run_at END) \
-         FROM jobs WHERE run_at IS NOT NULL",
+        format!(
+            "SELECT MIN(CASE WHEN lease_expires_at > run_at THEN lease_expires_at ELSE run_at END) \
+             FROM jobs WHERE run_at IS NOT NULL AND {}",
+            of_kinds(kinds, 1)
+        ),
+        values([], kinds),
     );
     let Some(row) = db.conn().query_one_raw(query).await? else { return Ok(None) };
     let at: Option<i64> = row.try_get_by_index(0)?;

@@ -3,8 +3,10 @@
 //! Reads take `&impl Db`, which is the [`Store`] itself or a transaction; writes take a [`Tx`]. Lists are ordered by
 //! id, hold at most [`MAX_PAGE`] rows, and go on after the last id seen.
 
+pub mod api_tokens;
 pub mod audit;
 pub mod authorization_codes;
+pub mod break_glass;
 pub mod client_confirmations;
 mod column;
 mod connect;
@@ -15,6 +17,8 @@ mod error;
 pub mod events;
 pub mod groups;
 pub mod idempotency;
+pub mod identities;
+pub mod invitations;
 pub mod jobs;
 mod lock;
 pub mod organizations;
@@ -22,6 +26,8 @@ pub mod plans;
 pub mod projects;
 pub mod refresh_tokens;
 pub mod role_assignments;
+pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
 pub mod settings;
 pub mod signing_keys;

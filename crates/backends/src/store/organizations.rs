@@ -1,6 +1,6 @@
 //! Organisations, who belongs to them, and the scope through which their rows are read.
 
-use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
@@ -9,10 +9,12 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
-use super::users::{self, User};
+use super::users::{self, User, UserKind};
 use super::workspaces::WorkspaceScope;
-use super::{StoreError, Tx, capped};
+use super::{StoreError, Tx, break_glass, capped};
+use crate::entities::groups::group_member;
 use crate::entities::organizations::{organization, organization_member};
+use crate::entities::users::user;
 use crate::entities::workspaces::{workspace, workspace_member};
 
 const TABLE: Table = Table("organizations");
@@ -52,6 +54,7 @@ pub struct OrganizationScope {
     id: OrganizationId,
     user: UserId,
     role: OrganizationRole,
+    break_glass: Option<BreakGlassId>,
 }
 
 impl OrganizationScope {
@@ -68,6 +71,11 @@ impl OrganizationScope {
     /// What the person may do in it.
     pub fn role(&self) -> OrganizationRole {
         self.role
+    }
+
+    /// The break-glass by which the person, who is no admin, is treated as one.
+    pub fn break_glass(&self) -> Option<&BreakGlassId> {
+        self.break_glass.as_ref()
     }
 }
 
@@ -89,11 +97,40 @@ pub async fn scope_for(
     organization: &OrganizationId,
 ) -> Result<Option<OrganizationScope>, StoreError> {
     let Some(role) = role_of(db, user, organization).await? else { return Ok(None) };
+    let scope = OrganizationScope { id: organization.clone(), user: user.clone(), role, break_glass: None };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+/// The scope of `user` as an admin by break-glass, while that lasts; `None` for everybody else, and when the organisation does
+/// not exist or is deleted.
+pub async fn scope_by_break_glass(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Option<OrganizationScope>, StoreError> {
+    let Some(given) = break_glass::find(db, organization, user, now).await? else { return Ok(None) };
+    let scope = OrganizationScope {
+        id: organization.clone(),
+        user: user.clone(),
+        role: OrganizationRole::Admin,
+        break_glass: Some(given.id),
+    };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+async fn is_living(db: &impl Db, organization: &OrganizationId) -> Result<bool, StoreError> {
     let living = organization::Entity::find_by_id(organization.as_str())
         .filter(organization::Column::DeletedAt.is_null())
         .one(db.conn())
         .await?;
-    Ok(living.map(|_| OrganizationScope { id: organization.clone(), user: user.clone(), role }))
+    Ok(living.is_some())
+}
+
+/// Locks a living organisation for an operator, who belongs to none; `false` when there is no such organisation.
+pub async fn lock_for_operator(tx: &Tx, organization: &OrganizationId) -> Result<bool, StoreError> {
+    organization::Entity::find_by_id(organization.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    is_living(tx, organization).await
 }
 
 pub(super) async fn role_of(
@@ -154,15 +191,65 @@ pub async fn insert(tx: &Tx, organization: &Organization, founder: &UserId) -> R
     };
     db::insert(tx.conn(), model).await?;
     let role = OrganizationRole::Admin;
-    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role };
+    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role, break_glass: None };
     add_member(tx, &scope, founder, role, organization.created_at).await?;
     Ok(scope)
 }
 
 /// Lets nobody else change what belongs to the organisation until the transaction ends: take it before counting
-/// against a limit.
+/// against a limit, and before the lock of any of its workspaces.
 pub async fn lock(tx: &Tx, scope: &OrganizationScope) -> Result<(), StoreError> {
-    organization::Entity::find_by_id(scope.id.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    lock_id(tx, &scope.id).await
+}
+
+/// The same for the organisation of a workspace: take it before somebody gets or loses access to one, because that is what
+/// makes and ends memberships of the organisation.
+pub async fn lock_of(tx: &Tx, scope: &WorkspaceScope) -> Result<(), StoreError> {
+    lock_id(tx, scope.organization()).await
+}
+
+async fn lock_id(tx: &Tx, id: &OrganizationId) -> Result<(), StoreError> {
+    organization::Entity::find_by_id(id.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    Ok(())
+}
+
+/// Gives the organisation another name.
+pub async fn rename(tx: &Tx, scope: &OrganizationScope, name: &DisplayName) -> Result<(), StoreError> {
+    organization::Entity::update_many()
+        .col_expr(organization::Column::Name, Expr::value(name.as_str()))
+        .filter(organization::Column::Id.eq(scope.id.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces. Its row stays as a record.
+/// Take [`lock`] first and make sure that no workspace lives.
+pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Result<(), StoreError> {
+    let workspaces = || {
+        Query::select()
+            .column(workspace::Column::Id)
+            .from(workspace::Entity)
+            .and_where(workspace::Column::OrganizationId.eq(scope.id.as_str()))
+            .to_owned()
+    };
+    group_member::Entity::delete_many()
+        .filter(group_member::Column::WorkspaceId.in_subquery(workspaces()))
+        .exec(tx.conn())
+        .await?;
+    workspace_member::Entity::delete_many()
+        .filter(workspace_member::Column::WorkspaceId.in_subquery(workspaces()))
+        .exec(tx.conn())
+        .await?;
+    organization_member::Entity::delete_many()
+        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
+        .exec(tx.conn())
+        .await?;
+    organization::Entity::update_many()
+        .col_expr(organization::Column::DeletedAt, Expr::value(now.as_micros()))
+        .filter(organization::Column::Id.eq(scope.id.as_str()))
+        .exec(tx.conn())
+        .await?;
     Ok(())
 }
 
@@ -184,7 +271,7 @@ pub async fn add_member(
     db::insert(tx.conn(), model).await
 }
 
-/// Gives a member another role; `false` when the person is no member.
+/// Gives a member another role, from then on as a member on their own account; `false` when the person is no member.
 pub async fn set_member_role(
     tx: &Tx,
     scope: &OrganizationScope,
@@ -193,11 +280,34 @@ pub async fn set_member_role(
 ) -> Result<bool, StoreError> {
     let updated = organization_member::Entity::update_many()
         .col_expr(organization_member::Column::Role, Expr::value(role.as_str()))
+        .col_expr(organization_member::Column::ThroughWorkspace, Expr::value(false))
         .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
         .filter(organization_member::Column::UserId.eq(user.as_str()))
         .exec(tx.conn())
         .await?;
     Ok(updated.rows_affected > 0)
+}
+
+/// Takes a person out of the organisation, not out of its workspaces; `false` when the person is no member.
+pub async fn remove_member(tx: &Tx, scope: &OrganizationScope, user: &UserId) -> Result<bool, StoreError> {
+    let key = (scope.id.to_string(), user.to_string());
+    let removed = organization_member::Entity::delete_by_id(key).exec(tx.conn()).await?;
+    Ok(removed.rows_affected > 0)
+}
+
+/// How many people administer the organisation; service accounts, which answer nobody, do not count. To keep one, take [`lock`]
+/// first.
+pub async fn count_admins(db: &impl Db, scope: &OrganizationScope) -> Result<u64, StoreError> {
+    let people = Query::select()
+        .column(user::Column::Id)
+        .from(user::Entity)
+        .and_where(user::Column::Kind.eq(UserKind::Person.as_str()))
+        .to_owned();
+    let query = organization_member::Entity::find()
+        .filter(organization_member::Column::UserId.in_subquery(people))
+        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
+        .filter(organization_member::Column::Role.eq(OrganizationRole::Admin.as_str()));
+    Ok(query.count(db.conn()).await?)
 }
 
 /// What `user` may do in the organisation; `None` when no member.
@@ -207,6 +317,22 @@ pub async fn member_role(
     user: &UserId,
 ) -> Result<Option<OrganizationRole>, StoreError> {
     role_of(db, user, &scope.id).await
+}
+
+/// A person of the organisation.
+pub async fn get_member(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    user: &UserId,
+) -> Result<Option<OrganizationMember>, StoreError> {
+    let key = (scope.id.to_string(), user.to_string());
+    let Some(member) = organization_member::Entity::find_by_id(key).one(db.conn()).await? else { return Ok(None) };
+    let Some(user) = users::get(db, user).await? else { return Ok(None) };
+    read_member(user, &member).map(Some)
+}
+
+fn read_member(user: User, member: &organization_member::Model) -> Result<OrganizationMember, StoreError> {
+    Ok(OrganizationMember { user, role: MEMBERS.parse("role", &member.role)?, created_at: time(member.created_at) })
 }
 
 /// The people of the organisation, by id.
@@ -225,20 +351,11 @@ pub async fn list_members(
     let members = query.all(db.conn()).await?;
     let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
     // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.
-    let pairs = people.into_iter().zip(members);
-    pairs
-        .map(|(user, member)| {
-            Ok(OrganizationMember {
-                user,
-                role: MEMBERS.parse("role", &member.role)?,
-                created_at: time(member.created_at),
-            })
-        })
-        .collect()
+    people.into_iter().zip(&members).map(|(user, member)| read_member(user, member)).collect()
 }
 
 /// Makes a person who is given access to a workspace a member of its organisation, unless the person belongs to it
-/// already.
+/// already. The membership stays until the transaction ends, whoever leaves another workspace at the time.
 pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: Timestamp) -> Result<(), StoreError> {
     let model = organization_member::Model {
         organization_id: scope.organization().to_string(),
@@ -247,30 +364,59 @@ pub async fn join_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId, now: T
         through_workspace: true,
         created_at: now.as_micros(),
     };
-    db::insert_if_absent(tx.conn(), model).await?;
+    // A membership that is there may be on its way out: whoever takes it away holds its row.
+    while !db::insert_if_absent(tx.conn(), model.clone()).await? {
+        if lock_member(tx, scope.organization(), user.as_str()).await?.is_some() {
+            break;
+        }
+    }
     Ok(())
 }
 
 /// The reverse of [`join_through`]: whoever belongs to the organisation only because of workspaces leaves it with the last
 /// of them. Call it after the person lost the workspace; says whether the person left.
 pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bool, StoreError> {
+    leave(tx, scope.organization(), user.as_str()).await
+}
+
+/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
+/// for each other.
+pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+    for user in users {
+        leave(tx, organization, user).await?;
+    }
+    Ok(())
+}
+
+async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {
+    // Before looking for other workspaces: two of them that are lost at once would each count the other.
+    let member = lock_member(tx, organization, user).await?;
+    if member.is_none_or(|member| !member.through_workspace) {
+        return Ok(false);
+    }
     let of_organization = Query::select()
         .column(workspace::Column::Id)
         .from(workspace::Entity)
-        .and_where(workspace::Column::OrganizationId.eq(scope.organization().as_str()))
+        .and_where(workspace::Column::OrganizationId.eq(organization.as_str()))
         .and_where(workspace::Column::LivingName.is_not_null())
         .to_owned();
     let others = workspace_member::Entity::find()
-        .filter(workspace_member::Column::UserId.eq(user.as_str()))
+        .filter(workspace_member::Column::UserId.eq(user))
         .filter(workspace_member::Column::WorkspaceId.in_subquery(of_organization));
     if others.count(tx.conn()).await? > 0 {
         return Ok(false);
     }
-    let deleted = organization_member::Entity::delete_many()
-        .filter(organization_member::Column::OrganizationId.eq(scope.organization().as_str()))
-        .filter(organization_member::Column::UserId.eq(user.as_str()))
-        .filter(organization_member::Column::ThroughWorkspace.eq(true))
-        .exec(tx.conn())
-        .await?;
+    let key = (organization.to_string(), user.to_owned());
+    let deleted = organization_member::Entity::delete_by_id(key).exec(tx.conn()).await?;
     Ok(deleted.rows_affected > 0)
+}
+
+async fn lock_member(
+    tx: &Tx,
+    organization: &OrganizationId,
+    user: &str,
+) -> Result<Option<organization_member::Model>, StoreError> {
+    let key = (organization.to_string(), user.to_owned());
+    let row = organization_member::Entity::find_by_id(key).lock(LockType::Update).one(tx.conn()).await?;
+    Ok(row)
 }

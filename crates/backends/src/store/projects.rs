@@ -35,6 +35,8 @@ pub struct Project {
     pub created_at: Timestamp,
     /// When its namespace was gone.
     pub deleted_at: Option<Timestamp>,
+    /// The project it stands below, whose roles hold in it too.
+    pub parent_id: Option<ProjectId>,
 }
 
 /// A project to be made.
@@ -46,6 +48,8 @@ pub struct NewProject {
     pub name: ProjectName,
     /// What it may use of the workspace's plan.
     pub limits: ProjectLimits,
+    /// The project it is to stand below: one of the same workspace, which the caller has looked up there.
+    pub parent_id: Option<ProjectId>,
 }
 
 fn read(model: project::Model) -> Result<Project, StoreError> {
@@ -62,6 +66,7 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         created_by: TABLE.parse("created_by", &model.created_by)?,
         created_at: time(model.created_at),
         deleted_at: time_opt(model.deleted_at),
+        parent_id: TABLE.parse_opt("parent_id", model.parent_id.as_deref())?,
     })
 }
 
@@ -109,6 +114,12 @@ pub async fn count_living(db: &impl Db, scope: &WorkspaceScope) -> Result<u64, S
     Ok(living(scope.workspace()).count(db.conn()).await?)
 }
 
+/// How many living projects stand directly below this one. To rely on it, take
+/// [`workspaces::lock`](super::workspaces::lock) first.
+pub async fn count_below(db: &impl Db, scope: &WorkspaceScope, id: &ProjectId) -> Result<u64, StoreError> {
+    Ok(living(scope.workspace()).filter(project::Column::ParentId.eq(id.as_str())).count(db.conn()).await?)
+}
+
 /// Adds a project in phase `creating`, made by the scope's person.
 ///
 /// [`Unique::ProjectName`](super::Unique::ProjectName) when a living one has the name.
@@ -123,6 +134,7 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Time
         created_by: scope.user().to_string(),
         created_at: now.as_micros(),
         deleted_at: None,
+        parent_id: new.parent_id.as_ref().map(ToString::to_string),
     };
     db::insert(tx.conn(), model).await
 }
@@ -159,4 +171,17 @@ pub async fn set_phase(tx: &Tx, id: &ProjectId, phase: ProjectPhase, now: Timest
     }
     let updated = update.exec(tx.conn()).await?;
     if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
+}
+
+/// Notes that every project of the workspace went with it, and frees their names.
+pub(super) async fn set_all_deleted(tx: &Tx, workspace: &WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
+    project::Entity::update_many()
+        .col_expr(project::Column::Phase, Expr::value(ProjectPhase::Deleted.as_str()))
+        .col_expr(project::Column::LivingName, Expr::value(None::<String>))
+        .col_expr(project::Column::DeletedAt, Expr::value(now.as_micros()))
+        .filter(project::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(project::Column::LivingName.is_not_null())
+        .exec(tx.conn())
+        .await?;
+    Ok(())
 }

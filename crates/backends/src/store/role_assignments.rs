@@ -1,10 +1,10 @@
-//! Roles given to groups, in the whole workspace or in one project.
+//! Roles given to groups, in the whole workspace or in one project, for good or for a time.
 
 use hexabase_core::ids::{GroupId, ProjectId, RoleAssignmentId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::column::{Table, time};
+use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
@@ -19,12 +19,21 @@ pub struct RoleAssignment {
     pub id: RoleAssignmentId,
     /// The group.
     pub group_id: GroupId,
-    /// The project in which it holds; `None` for the whole workspace.
+    /// The project in which, and below which, it holds; `None` for the whole workspace.
     pub project_id: Option<ProjectId>,
     /// The role's name in the tenant.
     pub role: String,
     /// Since when.
     pub created_at: Timestamp,
+    /// The moment from which on it gives nothing any more.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl RoleAssignment {
+    /// Whether it gives anything at `now`.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
 }
 
 fn read(model: assignment::Model) -> Result<RoleAssignment, StoreError> {
@@ -34,7 +43,22 @@ fn read(model: assignment::Model) -> Result<RoleAssignment, StoreError> {
         project_id: TABLE.parse_opt("project_id", model.project_id.as_deref())?,
         role: model.role,
         created_at: time(model.created_at),
+        expires_at: time_opt(model.expires_at),
     })
+}
+
+fn of_workspace(workspace: &WorkspaceId) -> Select<assignment::Entity> {
+    assignment::Entity::find().filter(assignment::Column::WorkspaceId.eq(workspace.as_str()))
+}
+
+/// A role given in the workspace.
+pub async fn get(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    id: &RoleAssignmentId,
+) -> Result<Option<RoleAssignment>, StoreError> {
+    let query = of_workspace(scope.workspace()).filter(assignment::Column::Id.eq(id.as_str()));
+    query.one(db.conn()).await?.map(read).transpose()
 }
 
 /// Gives a role; [`Unique::RoleAssignment`](super::Unique::RoleAssignment) when it is given already,
@@ -50,6 +74,7 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, row: &RoleAssignment) -> Re
         project_id: project,
         role: row.role.clone(),
         created_at: row.created_at.as_micros(),
+        expires_at: micros_opt(row.expires_at),
     };
     db::insert(tx.conn(), model).await
 }
@@ -64,6 +89,30 @@ pub async fn delete(tx: &Tx, scope: &WorkspaceScope, id: &RoleAssignmentId) -> R
     Ok(removed.rows_affected > 0)
 }
 
+/// Takes away every role given in a project, which is going; says how many there were.
+pub async fn delete_of_project(tx: &Tx, scope: &WorkspaceScope, project: &ProjectId) -> Result<u64, StoreError> {
+    let removed = assignment::Entity::delete_many()
+        .filter(assignment::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(assignment::Column::ProjectId.eq(project.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(removed.rows_affected)
+}
+
+/// Removes what has given nothing since `now` or longer, and returns it.
+pub async fn take_expired(tx: &Tx, workspace: &WorkspaceId, now: Timestamp) -> Result<Vec<RoleAssignment>, StoreError> {
+    let over = assignment::Column::ExpiresAt.lte(now.as_micros());
+    let found = of_workspace(workspace).filter(over).order_by_asc(assignment::Column::Id).all(tx.conn()).await?;
+    let ids: Vec<&str> = found.iter().map(|row| row.id.as_str()).collect();
+    assignment::Entity::delete_many().filter(assignment::Column::Id.is_in(ids)).exec(tx.conn()).await?;
+    found.into_iter().map(read).collect()
+}
+
+/// How many roles are given in the workspace. To hold a limit, take [`workspaces::lock`](super::workspaces::lock) first.
+pub async fn count(db: &impl Db, scope: &WorkspaceScope) -> Result<u64, StoreError> {
+    Ok(of_workspace(scope.workspace()).count(db.conn()).await?)
+}
+
 /// The roles given in the workspace, by id.
 pub async fn list(
     db: &impl Db,
@@ -71,20 +120,22 @@ pub async fn list(
     after: Option<&RoleAssignmentId>,
     limit: u64,
 ) -> Result<Vec<RoleAssignment>, StoreError> {
-    list_for_job(db, scope.workspace(), after, limit).await
-}
-
-/// The same, for the job that makes the bindings in the tenant.
-pub async fn list_for_job(
-    db: &impl Db,
-    workspace: &WorkspaceId,
-    after: Option<&RoleAssignmentId>,
-    limit: u64,
-) -> Result<Vec<RoleAssignment>, StoreError> {
-    let mut query = assignment::Entity::find().filter(assignment::Column::WorkspaceId.eq(workspace.as_str()));
+    let mut query = of_workspace(scope.workspace());
     if let Some(after) = after {
         query = query.filter(assignment::Column::Id.gt(after.as_str()));
     }
     let query = query.order_by_asc(assignment::Column::Id).limit(capped(limit));
+    query.all(db.conn()).await?.into_iter().map(read).collect()
+}
+
+/// All roles given in the workspace, by id, to work out what they come to.
+pub async fn all(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<RoleAssignment>, StoreError> {
+    all_for_job(db, scope.workspace()).await
+}
+
+/// The same, for the job that makes the bindings in the tenant.
+pub async fn all_for_job(db: &impl Db, workspace: &WorkspaceId) -> Result<Vec<RoleAssignment>, StoreError> {
+    // Not cut off at a page: their number has a limit of its own, and the bindings of those left out would be removed.
+    let query = of_workspace(workspace).order_by_asc(assignment::Column::Id);
     query.all(db.conn()).await?.into_iter().map(read).collect()
 }

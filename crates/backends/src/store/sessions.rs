@@ -3,12 +3,13 @@
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::{Digest, StoreError, Tx, capped};
+use crate::entities::oauth::{authorization_code, device_code, refresh_token};
 use crate::entities::sessions::session;
 
 const TABLE: Table = Table("sessions");
@@ -44,6 +45,10 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
+    /// The address from which it signed in.
+    pub created_from: Option<String>,
+    /// The address from which it was last used, roughly.
+    pub last_seen_from: Option<String>,
 }
 
 fn read(model: session::Model) -> Result<Session, StoreError> {
@@ -57,6 +62,8 @@ fn read(model: session::Model) -> Result<Session, StoreError> {
         last_seen_at: time(model.last_seen_at),
         expires_at: time(model.expires_at),
         revoked_at: time_opt(model.revoked_at),
+        created_from: model.created_from,
+        last_seen_from: model.last_seen_from,
     })
 }
 
@@ -109,15 +116,27 @@ pub async fn insert(tx: &Tx, session: &Session) -> Result<(), StoreError> {
         last_seen_at: session.last_seen_at.as_micros(),
         expires_at: session.expires_at.as_micros(),
         revoked_at: micros_opt(session.revoked_at),
+        created_from: session.created_from.clone(),
+        last_seen_from: session.last_seen_from.clone(),
     };
     db::insert(tx.conn(), model).await
 }
 
-/// Notes that the session was used, and may move its end.
-pub async fn touch(tx: &Tx, id: &SessionId, now: Timestamp, expires_at: Timestamp) -> Result<(), StoreError> {
-    session::Entity::update_many()
+/// Notes that the session was used, from where if that is known, and may move its end.
+pub async fn touch(
+    tx: &Tx,
+    id: &SessionId,
+    now: Timestamp,
+    expires_at: Timestamp,
+    source: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut update = session::Entity::update_many()
         .col_expr(session::Column::LastSeenAt, Expr::value(now.as_micros()))
-        .col_expr(session::Column::ExpiresAt, Expr::value(expires_at.as_micros()))
+        .col_expr(session::Column::ExpiresAt, Expr::value(expires_at.as_micros()));
+    if let Some(source) = source {
+        update = update.col_expr(session::Column::LastSeenFrom, Expr::value(source));
+    }
+    update
         .filter(session::Column::Id.eq(id.as_str()))
         .filter(session::Column::RevokedAt.is_null())
         .exec(tx.conn())
@@ -135,4 +154,27 @@ pub async fn revoke(tx: &Tx, user: &UserId, id: &SessionId, now: Timestamp) -> R
         .exec(tx.conn())
         .await?;
     Ok(updated.rows_affected > 0)
+}
+
+/// Forgets sessions that were over before `before` and that no code or token refers to any more; says how many. Every table
+/// that refers to sessions has its place here, but what a browser's person has confirmed: that goes with its session, by the
+/// foreign key.
+pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
+    let codes =
+        Query::select().column(authorization_code::Column::SessionId).from(authorization_code::Entity).to_owned();
+    let device_codes = Query::select()
+        .column(device_code::Column::SessionId)
+        .from(device_code::Entity)
+        // A null among the values would make every answer to NOT IN unknown.
+        .and_where(device_code::Column::SessionId.is_not_null())
+        .to_owned();
+    let tokens = Query::select().column(refresh_token::Column::SessionId).from(refresh_token::Entity).to_owned();
+    let over = Condition::any()
+        .add(session::Column::ExpiresAt.lt(before.as_micros()))
+        .add(session::Column::RevokedAt.lt(before.as_micros()));
+    let mut over = session::Entity::delete_many().filter(over);
+    for referring in [codes, device_codes, tokens] {
+        over = over.filter(session::Column::Id.not_in_subquery(referring));
+    }
+    Ok(over.exec(tx.conn()).await?.rows_affected)
 }

@@ -21,6 +21,13 @@ pub(super) enum Place {
 #[error("the store's address starts with sqlite:///path/to/file or postgres://host/database")]
 pub struct InvalidStoreUrl;
 
+impl StoreUrl {
+    /// Whether it names a database server, which several processes can share, rather than a file.
+    pub fn is_server(&self) -> bool {
+        matches!(self.0, Place::Postgres(_))
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = InvalidStoreUrl;
 

@@ -1,19 +1,30 @@
-//! People, and the outside identities they sign in with.
+//! People, and service accounts, which are known like people but cannot sign in.
 
-use hexabase_core::ids::UserId;
+use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::time::Timestamp;
+use hexabase_core::words;
 use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
 use super::{MAX_PAGE, StoreError, Tx};
-use crate::entities::users::{identity, user};
+use crate::entities::users::user;
 
 const TABLE: Table = Table("users");
 
-/// A person.
+words! {
+    /// Who or what is known by the id of a user.
+    UserKind, "kind of user" {
+        /// Somebody who signs in.
+        Person = "person",
+        /// A program of an organisation, which has tokens only.
+        Service = "service",
+    }
+}
+
+/// A person, or a service account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Its id, the subject of every token.
@@ -26,28 +37,40 @@ pub struct User {
     pub email_verified: bool,
     /// When the person first signed in.
     pub created_at: Timestamp,
+    /// The organisation of a service account; none for a person.
+    pub service_of: Option<OrganizationId>,
 }
 
-fn read(model: user::Model) -> Result<User, StoreError> {
+impl User {
+    /// Whether it is a person or a service account.
+    pub fn kind(&self) -> UserKind {
+        if self.service_of.is_some() { UserKind::Service } else { UserKind::Person }
+    }
+
+    /// Whether it can be given access in `organization`: everybody can, but a service account only in its own.
+    pub fn may_join(&self, organization: &OrganizationId) -> bool {
+        self.service_of.as_ref().is_none_or(|own| own == organization)
+    }
+}
+
+pub(super) fn read(model: user::Model) -> Result<User, StoreError> {
     Ok(User {
         id: TABLE.parse("id", &model.id)?,
         display_name: TABLE.parse("display_name", &model.display_name)?,
         email: model.email,
         email_verified: model.email_verified,
         created_at: time(model.created_at),
+        service_of: match TABLE.parse("kind", &model.kind)? {
+            UserKind::Person => None,
+            UserKind::Service => Some(TABLE.parse("service_of", model.service_of.as_deref().unwrap_or_default())?),
+        },
     })
 }
 
-/// The person with this id.
+/// The person or service account with this id, unless it was deleted.
 pub async fn get(db: &impl Db, id: &UserId) -> Result<Option<User>, StoreError> {
-    user::Entity::find_by_id(id.as_str()).one(db.conn()).await?.map(read).transpose()
-}
-
-/// The person whom the identity provider `issuer` knows as `subject`.
-pub async fn find_by_identity(db: &impl Db, issuer: &str, subject: &str) -> Result<Option<User>, StoreError> {
-    let key = (issuer.to_owned(), subject.to_owned());
-    let Some(identity) = identity::Entity::find_by_id(key).one(db.conn()).await? else { return Ok(None) };
-    user::Entity::find_by_id(identity.user_id).one(db.conn()).await?.map(read).transpose()
+    let found = user::Entity::find_by_id(id.as_str()).filter(user::Column::DeletedAt.is_null());
+    found.one(db.conn()).await?.map(read).transpose()
 }
 
 /// People with this verified address, whatever its capitals, oldest first; more than one when several identity
@@ -76,7 +99,7 @@ fn email_key(email: Option<&str>, verified: bool) -> Option<String> {
     email.filter(|_| verified).map(str::to_lowercase)
 }
 
-/// Adds a person.
+/// Adds a person or a service account.
 pub async fn insert(tx: &Tx, user: &User) -> Result<(), StoreError> {
     let model = user::Model {
         id: user.id.to_string(),
@@ -85,26 +108,20 @@ pub async fn insert(tx: &Tx, user: &User) -> Result<(), StoreError> {
         email_verified: user.email_verified,
         email_key: email_key(user.email.as_deref(), user.email_verified),
         created_at: user.created_at.as_micros(),
+        kind: user.kind().to_string(),
+        service_of: user.service_of.as_ref().map(ToString::to_string),
+        deleted_at: None,
     };
     db::insert(tx.conn(), model).await
 }
 
-/// Notes that `issuer` knows the person as `subject`; [`Unique::Identity`](super::Unique::Identity) when it knows
-/// somebody by that name already, as when two first sign-ins race: read again in a new transaction.
-pub async fn add_identity(
-    tx: &Tx,
-    user: &UserId,
-    issuer: &str,
-    subject: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let model = identity::Model {
-        issuer: issuer.to_owned(),
-        subject: subject.to_owned(),
-        user_id: user.to_string(),
-        created_at: now.as_micros(),
-    };
-    db::insert(tx.conn(), model).await
+/// Which of these are people rather than service accounts.
+pub async fn people_among(db: &impl Db, ids: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+    let found = user::Entity::find()
+        .filter(user::Column::Id.is_in(ids.iter().map(UserId::as_str)))
+        .filter(user::Column::Kind.eq(UserKind::Person.as_str()));
+    let found = found.order_by_asc(user::Column::Id).all(db.conn()).await?;
+    found.iter().map(|model| TABLE.parse("id", &model.id)).collect()
 }
 
 /// Takes over what the identity provider says today; `false` when there is no such person.

@@ -2,7 +2,7 @@
 
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
@@ -48,6 +48,24 @@ pub async fn remove(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bo
     Ok(removed.rows_affected > 0)
 }
 
+/// Takes everybody out of the workspace and of all of its groups; says who it was, by id.
+pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<String>, StoreError> {
+    let members = workspace_member::Entity::find()
+        .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .order_by_asc(workspace_member::Column::UserId)
+        .all(tx.conn())
+        .await?;
+    group_member::Entity::delete_many()
+        .filter(group_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .exec(tx.conn())
+        .await?;
+    workspace_member::Entity::delete_many()
+        .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
+        .exec(tx.conn())
+        .await?;
+    Ok(members.into_iter().map(|member| member.user_id).collect())
+}
+
 /// The people with access, by id.
 pub async fn list(
     db: &impl Db,
@@ -60,7 +78,22 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(workspace_member::Column::UserId.gt(after.as_str()));
     }
-    let query = query.order_by_asc(workspace_member::Column::UserId).limit(capped(limit));
+    rows(db, query.order_by_asc(workspace_member::Column::UserId).limit(capped(limit))).await
+}
+
+/// Those of these people who have access, by id.
+pub async fn list_among<'u>(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    users: impl IntoIterator<Item = &'u UserId>,
+) -> Result<Vec<WorkspaceMember>, StoreError> {
+    let query = workspace_member::Entity::find()
+        .filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(workspace_member::Column::UserId.is_in(users.into_iter().map(UserId::as_str)));
+    rows(db, query.order_by_asc(workspace_member::Column::UserId)).await
+}
+
+async fn rows(db: &impl Db, query: Select<workspace_member::Entity>) -> Result<Vec<WorkspaceMember>, StoreError> {
     let members = query.all(db.conn()).await?;
     let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
     // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.

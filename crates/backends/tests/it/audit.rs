@@ -91,5 +91,9 @@ on_both_engines! {
         assert_eq!(found(AuditFilter { action: Some("workspace.created".to_owned()), ..AuditFilter::default() }).await?, 1);
         assert_eq!(found(AuditFilter { subject: Some("b".to_owned()), ..AuditFilter::default() }).await?, 1);
         assert_eq!(found(AuditFilter { actor: Some("nobody".to_owned()), ..AuditFilter::default() }).await?, 0);
+        let (now, later) = (Some(now()), Some(now().plus_seconds(1)));
+        assert_eq!(found(AuditFilter { since: now, until: later, ..AuditFilter::default() }).await?, 3);
+        assert_eq!(found(AuditFilter { since: later, ..AuditFilter::default() }).await?, 0);
+        assert_eq!(found(AuditFilter { until: now, ..AuditFilter::default() }).await?, 0);
     }
 }

@@ -68,8 +68,11 @@ on_both_engines! {
             (&dee, &["in her workspace"]),
             (&new_id(now()), &[]),
         ] {
-            assert_eq!(kinds(&events::list_for_user(&*store, user, 0, 10).await?), expected);
+            assert_eq!(kinds(&events::list_for_user(&*store, user, None, 0, 10).await?), expected);
         }
+        let only = |user| events::list_for_user(&*store, user, Some(shop.workspace()), 0, 10);
+        assert_eq!(kinds(&only(hers.user()).await?), ["in her workspace"]);
+        assert!(only(his.user()).await?.is_empty());
         assert_eq!(events::last_seq(&*store).await?, 3);
     }
 
@@ -105,5 +108,23 @@ on_both_engines! {
         for writer in writers {
             writer.await??;
         }
+    }
+
+    async fn what_happened_long_ago_is_forgotten_and_numbers_go_on(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let at = |seconds: i64| NewEvent { created_at: now().plus_seconds(seconds), ..event(&organization, None, "it") };
+        let tx = store.begin().await?;
+        for number in 0..1_100 {
+            events::append(&tx, at(number));
+        }
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        assert_eq!(events::purge(&tx, now()).await?, 0);
+        assert_eq!(events::purge(&tx, now().plus_seconds(1_050)).await?, 1_050);
+        tx.commit().await?;
+        let left = events::list_after(&*store, std::slice::from_ref(&organization), &[], 0, 100).await?;
+        assert_eq!(left.iter().map(|event| event.seq).collect::<Vec<_>>(), (1_051..=1_100).collect::<Vec<_>>());
+        append(&store, at(2_000)).await?;
+        assert_eq!(events::last_seq(&*store).await?, 1_101);
     }
 }

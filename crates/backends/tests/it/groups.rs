@@ -2,8 +2,9 @@ use hexabase_backends::store::groups::{self, Move};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Store, StoreError, Unique, workspace_members};
-use hexabase_core::groups::effective_groups;
+use hexabase_core::groups::{Forest, MAX_DEPTH};
 use hexabase_core::ids::{GroupId, UserId};
+use hexabase_core::time::Timestamp;
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
@@ -45,13 +46,41 @@ on_both_engines! {
         let bob = add_workspace_member(&store, &scope, "Bob").await?;
         assert!(put(&store, &scope, &users, &bob).await?);
         assert!(!put(&store, &scope, &users, &bob).await?, "he is in it already");
+        let names = groups::effective(&*store, &scope, &bob).await?;
+        assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["WSUsers", "WorkspaceMembers"]);
+        assert_eq!(groups::effective_for_issuer(&*store, scope.workspace(), &bob).await?, names);
         let nodes = groups::nodes(&*store, &scope).await?;
-        let direct = groups::direct(&*store, &scope, &bob).await?;
-        let names: Vec<String> = effective_groups(&nodes, &direct).into_iter().map(String::from).collect();
-        assert_eq!(names, ["WSUsers", "WorkspaceMembers"]);
-        assert_eq!(groups::list_members(&*store, &scope, &users, None, 10).await?[0].id, bob);
         assert_eq!(groups::nodes_for_issuer(&*store, scope.workspace()).await?, nodes);
-        assert_eq!(groups::memberships(&*store, &scope).await?, [(users.clone(), bob.clone())]);
+        let pair = [(users.clone(), bob.clone())];
+        assert_eq!(groups::memberships_of(&*store, &scope, [&bob]).await?, pair);
+        assert_eq!(groups::memberships_in(&*store, &scope, [&users, &everybody]).await?, pair);
+        assert_eq!(groups::memberships_in(&*store, &scope, [&everybody]).await?, []);
+    }
+
+    async fn the_database_resolves_as_the_forest_does(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let scope = add_workspace(&store, &organization, "shop").await?;
+        // A second workspace with groups of the same names: nothing of it may be seen.
+        let other = add_workspace(&store, &organization, "bank").await?;
+        let bob = add_workspace_member(&store, &scope, "Bob").await?;
+        let mut ids: Vec<GroupId> = Vec::new();
+        for number in 0..20_usize {
+            // Upper and lower case, which some languages sort otherwise than bytes do.
+            let name = if number % 2 == 0 { format!("G{number}") } else { format!("g{number}") };
+            let parent = ids.get(number * 7 % 20 / 2).filter(|_| number % 3 != 0).cloned();
+            ids.push(add_group(&store, &scope, &name, parent.as_ref()).await?);
+            add_group(&store, &other, &name, None).await?;
+        }
+        let nodes = groups::nodes(&*store, &scope).await?;
+        let forest = Forest::new(&nodes);
+        for number in [19, 4, 11, 0, 7, 16] {
+            put(&store, &scope, &ids[number], &bob).await?;
+            let pairs = groups::memberships_of(&*store, &scope, [&bob]).await?;
+            let expected: Vec<_> = forest.effective(pairs.iter().map(|(group, _)| group)).into_iter().cloned().collect();
+            assert!(expected.len() >= pairs.len());
+            assert_eq!(groups::effective(&*store, &scope, &bob).await?, expected);
+            assert_eq!(groups::effective(&*store, &other, &bob).await?, []);
+        }
     }
 
     async fn nothing_of_another_workspace_can_be_tied_to_a_group(store: TestStore) {
@@ -97,6 +126,31 @@ on_both_engines! {
         assert_eq!(set_parent(&store, &scope, &c, None).await?, Move::Moved);
     }
 
+    async fn no_interleaving_makes_a_tree_too_deep(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        // Two chains, each as deep as half a tree and one more: either may go below the other's last but one.
+        let mut chains: [Vec<GroupId>; 2] = Default::default();
+        for (side, chain) in chains.iter_mut().enumerate() {
+            for number in 0..=MAX_DEPTH / 2 {
+                let parent = chain.last().cloned();
+                chain.push(add_group(&store, &scope, &format!("g{side}-{number}"), parent.as_ref()).await?);
+            }
+        }
+        let [left, right] = chains;
+        let last = MAX_DEPTH / 2;
+        assert_eq!(set_parent(&store, &scope, &right[0], Some(&left[last])).await?, Move::TooDeep);
+        let lone = add_group(&store, &scope, "lone", None).await?;
+        // Each of these is fine alone; both together would be too deep.
+        let first = tokio::spawn({
+            let (store, scope, lone, right) = ((*store).clone(), scope.clone(), lone.clone(), right.clone());
+            async move { set_parent(&store, &scope, &lone, Some(&right[last])).await }
+        });
+        let second = set_parent(&store, &scope, &right[0], Some(&left[last - 2])).await?;
+        let mut moves = [first.await??, second];
+        moves.sort_by_key(|moved| *moved == Move::TooDeep);
+        assert_eq!(moves, [Move::Moved, Move::TooDeep]);
+    }
+
     async fn a_group_name_is_unique_in_its_workspace(store: TestStore) {
         let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
         let id = add_group(&store, &scope, "team", None).await?;
@@ -124,13 +178,13 @@ on_both_engines! {
         assert!(workspace_members::remove(&tx, &scope, &bob).await?);
         assert!(!workspace_members::remove(&tx, &scope, &bob).await?);
         tx.commit().await?;
-        assert!(groups::direct(&*store, &scope, &bob).await?.is_empty());
+        assert!(groups::effective(&*store, &scope, &bob).await?.is_empty());
         assert!(!workspace_members::is_member(&*store, &scope, &bob).await?);
         // Back in the workspace is not back in the group.
         let tx = store.begin().await?;
         workspace_members::add(&tx, &scope, &bob, now()).await?;
         tx.commit().await?;
-        assert!(groups::direct_for_issuer(&*store, scope.workspace(), &bob).await?.is_empty());
+        assert!(groups::effective_for_issuer(&*store, scope.workspace(), &bob).await?.is_empty());
     }
 
     async fn a_group_is_deleted_only_when_nothing_hangs_on_it(store: TestStore) {
@@ -159,6 +213,7 @@ on_both_engines! {
             project_id: None,
             role: role.to_owned(),
             created_at: now(),
+            expires_at: None,
         };
         let given = assignment("hexabase:workspace-viewer");
         let tx = store.begin().await?;
@@ -174,10 +229,46 @@ on_both_engines! {
         assert!(matches!(refused, Err(StoreError::MissingReference)), "{refused:?}");
         drop(tx);
         assert_eq!(role_assignments::list(&*store, &scope, None, 10).await?, std::slice::from_ref(&given));
-        assert_eq!(role_assignments::list_for_job(&*store, scope.workspace(), Some(&given.id), 10).await?, []);
+        assert_eq!(role_assignments::list(&*store, &scope, Some(&given.id), 10).await?, []);
+        assert_eq!(role_assignments::all_for_job(&*store, scope.workspace()).await?, std::slice::from_ref(&given));
+        assert_eq!(role_assignments::get(&*store, &scope, &given.id).await?, Some(given.clone()));
         let tx = store.begin().await?;
         assert!(role_assignments::delete(&tx, &scope, &given.id).await?);
         assert!(!role_assignments::delete(&tx, &scope, &given.id).await?);
         tx.commit().await?;
+    }
+
+    async fn a_role_given_for_a_time_is_over_to_the_moment(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let (scope, other) =
+            (add_workspace(&store, &organization, "shop").await?, add_workspace(&store, &organization, "bank").await?);
+        let team = add_group(&store, &scope, "team", None).await?;
+        let of_other = add_group(&store, &other, "team", None).await?;
+        let end = now().plus_seconds(60);
+        let given = |group: &GroupId, role: &str, expires_at| RoleAssignment {
+            id: new_id(now()),
+            group_id: group.clone(),
+            project_id: None,
+            role: role.to_owned(),
+            created_at: now(),
+            expires_at,
+        };
+        let (for_a_time, for_good) = (given(&team, "a", Some(end)), given(&team, "b", None));
+        let tx = store.begin().await?;
+        role_assignments::insert(&tx, &scope, &for_a_time).await?;
+        role_assignments::insert(&tx, &scope, &for_good).await?;
+        role_assignments::insert(&tx, &other, &given(&of_other, "a", Some(end))).await?;
+        tx.commit().await?;
+        assert!(for_a_time.holds(Timestamp::from_micros(end.as_micros() - 1)) && !for_a_time.holds(end));
+        assert!(for_good.holds(end));
+
+        let tx = store.begin().await?;
+        let early = Timestamp::from_micros(end.as_micros() - 1);
+        assert_eq!(role_assignments::take_expired(&tx, scope.workspace(), early).await?, []);
+        assert_eq!(role_assignments::take_expired(&tx, scope.workspace(), end).await?, [for_a_time]);
+        assert_eq!(role_assignments::take_expired(&tx, scope.workspace(), end).await?, []);
+        tx.commit().await?;
+        assert_eq!(role_assignments::all(&*store, &scope).await?, [for_good]);
+        assert_eq!(role_assignments::count(&*store, &other).await?, 1);
     }
 }

@@ -18,7 +18,7 @@ async fn enqueue(store: &Store, subject: &str, at: Timestamp) -> Result<(), Stor
 }
 
 async fn claim(store: &Store, at: Timestamp) -> Result<Option<Claim>, StoreError> {
-    jobs::claim(store, at, "worker", LEASE).await
+    jobs::claim(store, &[KIND], at, "worker", LEASE).await
 }
 
 async fn finish(store: &Store, claim: &Claim, finish: Finish) -> Result<(), StoreError> {
@@ -51,7 +51,7 @@ on_both_engines! {
             let store = if number % 2 == 0 { (*store).clone() } else { store.reconnect().await? };
             workers.push(tokio::spawn(async move {
                 let mut mine = Vec::new();
-                while let Some(claim) = jobs::claim(&store, now(), &format!("worker-{number}"), LEASE).await? {
+                while let Some(claim) = jobs::claim(&store, &[KIND], now(), &format!("worker-{number}"), LEASE).await? {
                     finish(&store, &claim, Finish::Done).await?;
                     mine.push(claim.subject);
                 }
@@ -65,7 +65,7 @@ on_both_engines! {
         assert_eq!(done.len(), 400);
         assert_eq!(done.into_iter().collect::<BTreeSet<_>>().len(), 400);
         assert_eq!(jobs::backlog(&*store, now()).await?, Backlog::default());
-        assert_eq!(jobs::next_due(&*store).await?, None);
+        assert_eq!(jobs::next_due(&*store, &[KIND]).await?, None);
     }
 
     async fn a_worker_whose_lease_ran_out_cannot_write_its_result(store: TestStore) {
@@ -85,7 +85,7 @@ on_both_engines! {
         let dead = claim(&store, now()).await?.context("due")?;
         assert_eq!(claim(&store, now()).await?, None);
         let tx = store.begin().await?;
-        assert_eq!(jobs::release_all(&tx).await?, 1);
+        assert_eq!(jobs::release_all(&tx, &[KIND]).await?, 1);
         tx.commit().await?;
         let next = claim(&store, now()).await?.context("released")?;
         assert!(next.epoch > dead.epoch);
@@ -148,10 +148,10 @@ on_both_engines! {
         enqueue(&store, "ws-1", now().plus_seconds(20)).await?;
         enqueue(&store, "ws-1", now().plus_seconds(10)).await?;
         enqueue(&store, "ws-1", now().plus_seconds(30)).await?;
-        assert_eq!(jobs::next_due(&*store).await?, Some(now().plus_seconds(10)));
+        assert_eq!(jobs::next_due(&*store, &[KIND]).await?, Some(now().plus_seconds(10)));
         assert_eq!(claim(&store, now().plus_seconds(9)).await?, None);
         assert!(claim(&store, now().plus_seconds(10)).await?.is_some());
-        assert_eq!(jobs::next_due(&*store).await?, Some(now().plus_seconds(10 + LEASE)));
+        assert_eq!(jobs::next_due(&*store, &[KIND]).await?, Some(now().plus_seconds(10 + LEASE)));
     }
 
     async fn a_failed_attempt_is_counted_and_a_successful_one_forgets_it(store: TestStore) {
@@ -186,5 +186,25 @@ on_both_engines! {
             order.push(claim.subject);
         }
         assert_eq!(order, ["ws-a", "ws-b", "ws-c"]);
+    }
+
+    async fn a_worker_claims_and_releases_only_what_it_can_do(store: TestStore) {
+        let tx = store.begin().await?;
+        for kind in ["mail", KIND] {
+            jobs::enqueue(&tx, kind, "x", now(), now()).await?;
+        }
+        tx.commit().await?;
+        let claim = |kinds: &'static [&'static str]| jobs::claim(&store, kinds, now(), "worker", LEASE);
+        assert_eq!(claim(&[]).await?, None);
+        assert_eq!(jobs::next_due(&*store, &[]).await?, None);
+        assert_eq!(claim(&["mail"]).await?.context("due")?.kind, "mail");
+        assert_eq!(claim(&["mail"]).await?, None);
+        assert_eq!(jobs::next_due(&*store, &["mail"]).await?, Some(now().plus_seconds(LEASE)));
+        assert_eq!(jobs::next_due(&*store, &["mail", KIND]).await?, Some(now()));
+        assert_eq!(claim(&["mail", KIND]).await?.context("due")?.kind, KIND);
+        let tx = store.begin().await?;
+        assert_eq!(jobs::release_all(&tx, &["mail"]).await?, 1);
+        tx.commit().await?;
+        assert_eq!(claim(&["mail", KIND]).await?.context("due again")?.kind, "mail");
     }
 }

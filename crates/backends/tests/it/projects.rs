@@ -11,7 +11,7 @@ use hexabase_testkit::on_both_engines;
 
 use crate::scenery::{add_organization, add_workspace, is_stale, now};
 
-fn limits() -> ProjectLimits {
+pub(crate) fn limits() -> ProjectLimits {
     ProjectLimits {
         cpu: Cpu::from_millis(500),
         memory: Bytes::from_gibibytes(1),
@@ -21,8 +21,17 @@ fn limits() -> ProjectLimits {
 }
 
 async fn add(store: &Store, scope: &WorkspaceScope, name: &str) -> anyhow::Result<ProjectId> {
+    add_below(store, scope, name, None).await
+}
+
+pub(crate) async fn add_below(
+    store: &Store,
+    scope: &WorkspaceScope,
+    name: &str,
+    parent: Option<&ProjectId>,
+) -> anyhow::Result<ProjectId> {
     let limits = limits();
-    let new = NewProject { id: new_id(now()), name: name.parse()?, limits };
+    let new = NewProject { id: new_id(now()), name: name.parse()?, limits, parent_id: parent.cloned() };
     let tx = store.begin().await?;
     projects::insert(&tx, scope, &new, now()).await?;
     tx.commit().await?;
@@ -57,6 +66,30 @@ on_both_engines! {
         add(&store, &scope, "web").await?;
     }
 
+    async fn a_project_knows_what_it_stands_below(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let web = add(&store, &scope, "web").await?;
+        let api = add_below(&store, &scope, "api", Some(&web)).await?;
+        assert_eq!(projects::get(&*store, &scope, &api).await?.context("the project")?.parent_id, Some(web.clone()));
+        assert_eq!(projects::count_below(&*store, &scope, &web).await?, 1);
+        assert_eq!(projects::count_below(&*store, &scope, &api).await?, 0);
+        let tx = store.begin().await?;
+        projects::request_deletion(&tx, &scope, &api).await?;
+        assert_eq!(projects::count_below(&tx, &scope, &web).await?, 1, "its namespace is still there");
+        projects::set_phase(&tx, &api, ProjectPhase::Deleted, now()).await?;
+        assert_eq!(projects::count_below(&tx, &scope, &web).await?, 0);
+        tx.commit().await?;
+        let nowhere = NewProject {
+            id: new_id(now()),
+            name: "lost".parse()?,
+            limits: limits(),
+            parent_id: Some(new_id(now())),
+        };
+        let tx = store.begin().await?;
+        let refused = projects::insert(&tx, &scope, &nowhere, now()).await;
+        assert!(matches!(refused, Err(StoreError::MissingReference)), "{refused:?}");
+    }
+
     async fn a_project_of_another_workspace_is_not_found(store: TestStore) {
         let organization = add_organization(&store, "Ada").await?;
         let shop = add_workspace(&store, &organization, "shop").await?;
@@ -68,7 +101,7 @@ on_both_engines! {
         assert!(!projects::request_deletion(&tx, &bank, &id).await?);
         drop(tx);
         assert_eq!(projects::list(&*store, &shop, None, 10).await?.len(), 1);
-        let again = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits() };
+        let again = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits(), parent_id: None };
         let tx = store.begin().await?;
         let refused = projects::insert(&tx, &shop, &again, now()).await;
         assert!(matches!(refused, Err(StoreError::NotUnique(Unique::ProjectName))), "{refused:?}");

@@ -1,14 +1,16 @@
 use anyhow::Context;
+use hexabase_backends::store::projects::NewProject;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Desired, NewWorkspace};
-use hexabase_backends::store::{Store, StoreError, Unique, organizations, workspace_members};
+use hexabase_backends::store::{Store, StoreError, Unique, groups, organizations, projects, workspace_members};
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
+use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::{add_organization, add_person, add_workspace, insert_workspace, is_stale, load, now};
+use crate::projects::limits;
+use crate::scenery::{add_group, add_organization, add_person, add_workspace, insert_workspace, is_stale, load, now};
 
 /// What a use case does that holds a limit of `most` workspaces.
 async fn create_within(
@@ -119,6 +121,43 @@ on_both_engines! {
         assert_eq!(workspaces::list(&*store, &organization, None, 10).await?.len(), 1);
         assert_eq!(workspaces::list_ids_for_sweep(&*store, None, 10).await?, [second.workspace().clone()]);
         assert_eq!(workspaces::count_living(&*store, &organization, "standard").await?, 1);
+    }
+
+    async fn nobody_keeps_a_right_through_a_workspace_that_is_deleted(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let bank = add_workspace(&store, &organization, "bank").await?;
+        let (bob, cem, dee) =
+            (add_person(&store, "Bob").await?, add_person(&store, "Cem").await?, add_person(&store, "Dee").await?);
+        let group = add_group(&store, &shop, "staff", None).await?;
+        let tx = store.begin().await?;
+        organizations::add_member(&tx, &organization, &dee, OrganizationRole::Member, now()).await?;
+        for (user, scope) in [(&bob, &shop), (&cem, &shop), (&cem, &bank), (&dee, &shop)] {
+            organizations::join_through(&tx, scope, user, now()).await?;
+            workspace_members::add(&tx, scope, user, now()).await?;
+        }
+        groups::add_member(&tx, &shop, &group, &bob).await?;
+        let web = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits(), parent_id: None };
+        projects::insert(&tx, &shop, &web, now()).await?;
+        workspaces::request_deletion(&tx, &shop, now()).await?;
+        tx.commit().await?;
+        assert!(workspaces::scope_for(&*store, &bob, shop.workspace()).await?.is_some(), "until it is gone");
+
+        let tx = store.begin().await?;
+        workspaces::set_deleted(&tx, shop.workspace(), &serde_json::json!({}), now().plus_seconds(9)).await?;
+        tx.commit().await?;
+        for user in [&bob, &cem, &dee] {
+            assert_eq!(workspaces::scope_for(&*store, user, shop.workspace()).await?, None);
+        }
+        assert!(workspaces::scope_for(&*store, organization.user(), shop.workspace()).await?.is_some());
+        assert_eq!(groups::memberships_of(&*store, &shop, [&bob]).await?, []);
+        let role = |user| organizations::member_role(&*store, &organization, user);
+        assert_eq!(role(&bob).await?, None, "he was in the organisation through the shop only");
+        assert_eq!(role(&cem).await?, Some(OrganizationRole::Member), "the bank is left");
+        assert_eq!(role(&dee).await?, Some(OrganizationRole::Member), "a member on their own account");
+        let project = projects::get(&*store, &shop, &web.id).await?.context("kept as a record")?;
+        assert_eq!((project.phase, project.deleted_at), (ProjectPhase::Deleted, Some(now().plus_seconds(9))));
+        assert_eq!(projects::count_living(&*store, &shop).await?, 0);
     }
 
     async fn progress_towards_what_is_no_longer_wanted_is_refused(store: TestStore) {

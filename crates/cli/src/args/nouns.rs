@@ -23,6 +23,148 @@ pub(crate) enum Org {
         /// Name or id; the only one or your own when absent.
         org: Option<String>,
     },
+    /// Give one another name.
+    Rename {
+        /// Name or id.
+        org: String,
+        /// The new name.
+        name: String,
+    },
+    /// Delete one that has no workspaces.
+    Delete {
+        /// Name or id.
+        org: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Hand one over: the other becomes an admin, you become a member.
+    Transfer {
+        /// Name or id.
+        org: String,
+        /// E-mail address or user id of a member.
+        #[arg(value_name = "EMAIL|USER")]
+        person: String,
+    },
+    /// Leave one, and every workspace of it.
+    Leave {
+        /// Name or id.
+        org: String,
+    },
+    /// Its people: list them, give them roles, take them out.
+    #[command(subcommand)]
+    Member(OrgMember),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrgMember {
+    /// List people.
+    List {
+        #[command(flatten)]
+        of: Of,
+        /// Only those in whose name or address this text is.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+    },
+    /// Give a person another role.
+    Role {
+        /// E-mail address or user id.
+        #[arg(value_name = "EMAIL|USER")]
+        person: String,
+        /// What the person may do.
+        #[arg(value_enum)]
+        role: Role,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Take a person out of the organisation and all of its workspaces.
+    Remove {
+        /// E-mail address or user id.
+        #[arg(value_name = "EMAIL|USER")]
+        person: String,
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Of {
+    /// Name or id of the organisation; the only one or your own when absent.
+    #[arg(long, value_name = "ORG")]
+    pub(crate) org: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Settings, people, billing, and every workspace.
+    Admin,
+    /// May be put into workspaces.
+    #[default]
+    Member,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MailLanguage {
+    /// English.
+    #[default]
+    En,
+    /// Japanese.
+    Ja,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invitation {
+    /// Invite a person by address, whether or not they have ever signed in.
+    Create {
+        /// E-mail address.
+        email: String,
+        #[command(flatten)]
+        of: Of,
+        /// What the person will be able to do in the organisation.
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
+        /// A workspace that the person will have access to, and the groups of it; may be repeated [default group: WSUsers].
+        #[arg(long = "workspace", short, value_name = "WORKSPACE[:GROUP,…]")]
+        workspaces: Vec<String>,
+        /// Language of the mail.
+        #[arg(long, value_enum, default_value_t)]
+        language: MailLanguage,
+    },
+    /// List invitations.
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Send one again, with a new link.
+    Resend {
+        /// E-mail address or id of the invitation.
+        #[arg(value_name = "EMAIL|ID")]
+        invitation: String,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Take one back.
+    Revoke {
+        /// E-mail address or id of the invitation.
+        #[arg(value_name = "EMAIL|ID")]
+        invitation: String,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Accept one; its code is asked for, or read from standard input.
+    Accept,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Identity {
+    /// List them; the first one gives your name and address. Others are linked on the server's page, in a browser.
+    List,
+    /// Take one away; the last one stays.
+    Unlink {
+        /// Its id, or the id of its provider if you have one identity there.
+        #[arg(value_name = "ID|PROVIDER")]
+        identity: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,7 +246,7 @@ pub(crate) struct Timeout {
     pub(crate) timeout: Duration,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     parsed.ok_or_else(|| "write a time such as 90s, 5m or 1h".to_owned())
 }
@@ -136,6 +278,9 @@ pub(crate) enum Project {
         /// Pods.
         #[arg(long)]
         pods: Option<u32>,
+        /// The project to stand below (name or id): the roles given there hold in this one too.
+        #[arg(long, value_name = "PROJECT")]
+        below: Option<String>,
     },
     /// List projects.
     List {
@@ -184,15 +329,6 @@ pub(crate) enum Member {
         /// E-mail address or user id.
         #[arg(value_name = "EMAIL|USER")]
         person: String,
-        #[command(flatten)]
-        place: In,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Group {
-    /// List groups, with the one each stands below.
-    List {
         #[command(flatten)]
         place: In,
     },

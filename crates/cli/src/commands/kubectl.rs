@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use hexabase_api::workspaces::Workspace;
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::WorkspacePhase;
 
+use crate::args::Plugin;
+use crate::client::Api;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, KubeconfigLock};
-use crate::args::Plugin;
-use crate::kubeconfig::{Entry, Login, merge, standalone};
+use crate::kubeconfig::{Entry, Login, holder, merge, standalone};
 use crate::output::{self, say};
 use crate::{credential, resolve};
 
@@ -47,11 +50,13 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
             (path, only, false)
         }
     };
+    // Asked before the file is locked: kubectl does not wait for the lock.
+    let gone = gone(&api, holder(&files::read(&path)?.unwrap_or_default(), &entry)?).await?;
     let lock = KubeconfigLock::take(&path).await?;
     let existing = files::read(&path)?.unwrap_or_default();
     // kubectl with a file of one context and no current one would talk to localhost.
     let set_current = target.set_current || (only && existing.trim().is_empty());
-    files::replace(&path, &merge(&existing, &entry, set_current)?)?;
+    files::replace(&path, &merge(&existing, &entry, gone.as_ref(), set_current)?)?;
     drop(lock);
     let file = if elsewhere { format!(" --kubeconfig {}", path.display()) } else { String::new() };
     let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
@@ -63,8 +68,25 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
 fn own_login(context: &Context, server: &str, workspace: &WorkspaceId) -> Result<Login> {
     let program = std::env::current_exe()
         .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
-    let more = (!context.default_file).then(|| context.file.path().display().to_string());
-    Ok(Login::own(context.environment.command_name(&program), server, workspace.as_str(), more))
+    let mut options = Vec::new();
+    if !context.default_file {
+        options.extend(["--config".to_owned(), context.file.path().display().to_string()]);
+    }
+    for (option, path) in [("--token-file", &context.token_file), ("--certificate-authority", &context.authority_file)]
+    {
+        options.extend(path.iter().flat_map(|path| [option.to_owned(), path.display().to_string()]));
+    }
+    Ok(Login::own(context.environment.command_name(&program), server, workspace.as_str(), options))
+}
+
+/// The workspace, if it is deleted or cannot be seen any more.
+async fn gone(api: &Api, workspace: Option<WorkspaceId>) -> Result<Option<WorkspaceId>> {
+    let Some(id) = workspace else { return Ok(None) };
+    match api.get::<Workspace>(&["workspaces", id.as_str()]).await {
+        Ok(found) => Ok((found.value.phase == WorkspacePhase::Deleted).then_some(id)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(Some(id)),
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) async fn credential(context: &Context, workspace: &str) -> Result<()> {

@@ -1,12 +1,21 @@
 //! The commands, one file per noun.
 
+mod access;
+mod audit;
 mod groups;
+mod identities;
+mod invitations;
 mod kubectl;
 mod members;
+mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
+mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
+mod tokens;
 mod workspaces;
 
 use std::io::{IsTerminal as _, stderr, stdin};
@@ -35,17 +44,25 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     let context = Context::new(args.global, Environment::of_process())?;
     match args.command {
-        Command::Login { address, device, no_browser, certificate_authority } => {
-            sign_in::login(&context, address, sign_in::way(&context, device, no_browser), certificate_authority).await
+        Command::Login { address, device, no_browser } => {
+            sign_in::login(&context, address, sign_in::way(&context, device, no_browser)).await
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
+        Command::Identity(command) => identities::run(&context, command).await,
+        Command::Session(command) => sessions::run(&context, command).await,
+        Command::Token(command) => tokens::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
+        Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,
         Command::Workspace(command) => workspaces::run(&context, command).await,
         Command::Project(command) => projects::run(&context, command).await,
         Command::Member(command) => members::run(&context, command).await,
         Command::Group(command) => groups::run(&context, command).await,
+        Command::Role(command) => roles::run(&context, command).await,
+        Command::Access(command) => access::run(&context, command).await,
+        Command::ServiceAccount(command) => service_accounts::run(&context, command).await,
+        Command::Audit(command) => audit::run(&context, command).await,
         Command::Kubeconfig { workspace, file, print, context: name, set_current, plugin } => {
             kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current, plugin }).await
         }

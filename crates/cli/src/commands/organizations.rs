@@ -1,12 +1,14 @@
 //! `hxb org`.
 
-use hexabase_api::organizations::{Organization, OrganizationCreate, OrganizationMember};
+use hexabase_api::organizations::{Organization, OrganizationCreate, OrganizationTransfer, OrganizationUpdate};
+use hexabase_api::users::Me;
 
+use super::{confirm, organization_members};
 use crate::args::Org;
 use crate::clock;
 use crate::context::Context;
 use crate::error::Result;
-use crate::output::{age, fields, table};
+use crate::output::{age, fields, say, table};
 use crate::resolve;
 
 pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
@@ -32,20 +34,36 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
             let one = api.post::<Organization>(&["organizations"], &OrganizationCreate { name }).await?;
             context.format.show(&one.raw, || format!("Organisation {} ({}) was made.", one.value.name, one.value.id))
         }
-        Org::Members { org } => {
-            let id = resolve::organization(&api, org.as_deref()).await?.id;
-            let all = api.list::<OrganizationMember>(&["organizations", id.as_str(), "members"], &[]).await?;
-            context.format.show(&all.raw, || {
-                let rows = all.value.into_iter().map(|member| {
-                    [
-                        member.display_name,
-                        member.email.unwrap_or_default(),
-                        member.role.to_string(),
-                        member.user.to_string(),
-                    ]
-                });
-                table(["NAME", "E-MAIL", "ROLE", "ID"], "Nobody is in this organisation.", rows)
+        Org::Members { org } => organization_members::list(context, &api, org.as_deref(), None).await,
+        Org::Member(command) => organization_members::run(context, &api, command).await,
+        Org::Rename { org, name } => {
+            let id = resolve::organization(&api, Some(&org)).await?.id;
+            let body = OrganizationUpdate { name };
+            let one = api.patch::<Organization>(&["organizations", id.as_str()], &body).await?;
+            context.format.show(&one.raw, || format!("Organisation {org} is now called {}.", one.value.name))
+        }
+        Org::Delete { org, yes } => {
+            let one = resolve::organization(&api, Some(&org)).await?;
+            confirm(yes, "organisation", &one.name).await?;
+            api.delete(&["organizations", one.id.as_str()]).await?;
+            say(&format!("Organisation {} ({}) is deleted.", one.name, one.id));
+            Ok(())
+        }
+        Org::Transfer { org, person } => {
+            let one = resolve::organization(&api, Some(&org)).await?;
+            let user = resolve::organization_member_id(&api, &one.id, &person).await?.to_string();
+            let path = ["organizations", one.id.as_str(), "transfer"];
+            let after = api.post::<Organization>(&path, &OrganizationTransfer { user }).await?;
+            context.format.show(&after.raw, || {
+                format!("Organisation {} is handed over to {person}; you are a {} now.", one.name, after.value.role)
             })
+        }
+        Org::Leave { org } => {
+            let one = resolve::organization(&api, Some(&org)).await?;
+            let me = api.get::<Me>(&["me"]).await?.value.id;
+            api.delete(&["organizations", one.id.as_str(), "members", me.as_str()]).await?;
+            say(&format!("You have left {} and its workspaces.", one.name));
+            Ok(())
         }
     }
 }

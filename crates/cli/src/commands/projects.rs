@@ -13,13 +13,16 @@ use crate::resolve;
 pub(crate) async fn run(context: &Context, command: args::Project) -> Result<()> {
     let api = context.api()?;
     match command {
-        args::Project::Create { name, place, cpu, memory, storage, pods } => {
+        args::Project::Create { name, place, cpu, memory, storage, pods, below } => {
             let workspace = resolve::workspace_id(&api, &place.workspace).await?;
             let given = cpu.is_some() || memory.is_some() || storage.is_some() || pods.is_some();
             let quota = given.then_some(ProjectQuotaCreate { cpu, memory, storage, pods });
-            let project = api
-                .post::<Project>(&["workspaces", workspace.as_str(), "projects"], &ProjectCreate { name, quota })
-                .await?;
+            let parent = match below {
+                Some(below) => Some(resolve::project_id(&api, &workspace, &below).await?.to_string()),
+                None => None,
+            };
+            let body = ProjectCreate { name, quota, parent };
+            let project = api.post::<Project>(&["workspaces", workspace.as_str(), "projects"], &body).await?;
             context.format.show(&project.raw, || {
                 format!("Project {} in workspace {} is {}.", project.value.name, place.workspace, project.value.phase)
             })
@@ -68,6 +71,7 @@ fn details(project: Project) -> String {
         ("Id", project.id.to_string()),
         ("Workspace", project.workspace.to_string()),
         ("Phase", project.phase.to_string()),
+        ("Below", project.parent.map(|parent| parent.to_string()).unwrap_or_default()),
         ("CPU", project.quota.cpu),
         ("Memory", project.quota.memory),
         ("Storage", project.quota.storage),

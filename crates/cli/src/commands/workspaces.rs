@@ -12,6 +12,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output::{Format, age, fields, say, table};
+use crate::receipt::Receipt;
 use crate::resolve;
 use crate::wait::wait;
 
@@ -74,9 +75,16 @@ fn show_ready(context: &Context, workspace: Option<Fetched<Workspace>>) -> Resul
 
 fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspace>>) -> Result<()> {
     match workspace {
-        Some(workspace) => {
-            context.format.show(&workspace.raw, || format!("Workspace {} is deleted.", workspace.value.name))
-        }
+        Some(workspace) => context.format.show(&workspace.raw, || {
+            let deleted = format!("Workspace {} is deleted.", workspace.value.name);
+            match Receipt::of(&workspace.value) {
+                Some(receipt) => {
+                    let (removed, remaining) = (receipt.removed(), receipt.remaining());
+                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{}", receipt.list())
+                }
+                None => deleted,
+            }
+        }),
         None => {
             say(&format!("Workspace {name} is deleted."));
             Ok(())
@@ -111,6 +119,7 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
 
 fn details(workspace: Workspace) -> String {
     let moment = |at: Option<hexabase_core::time::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let receipt = Receipt::of(&workspace);
     let mut text = fields([
         ("Name", workspace.name),
         ("Id", workspace.id.to_string()),
@@ -123,7 +132,10 @@ fn details(workspace: Workspace) -> String {
         ("Asked for", workspace.created_at.to_string()),
         ("Ready", moment(workspace.ready_at)),
         ("Deleted", moment(workspace.deleted_at)),
+        ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
+        ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
     ]);
+    text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {
         let rows = workspace
             .steps

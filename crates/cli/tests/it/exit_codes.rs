@@ -60,16 +60,16 @@ async fn waiting_too_long_is_6_and_says_how_far_it_got() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
     stub.world().states.push_back(workspace("creating", &[("namespace", "done"), ("limits", "waiting")]));
-    let ended = home.hxb(&["workspace", "wait", "shop", "--timeout", "300ms"]).await;
+    let ended = home.hxb(&["workspace", "wait", "shop", "--timeout", "5s"]).await;
     assert_eq!(ended.code, 6);
     assert!(ended.err.contains("it is creating, at the step limits"), "{ended:?}");
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_named() {
+    // Held at one loopback address, so that nobody else is given the port at another.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let address = format!("http://127.0.0.2:{}", listener.local_addr().unwrap().port());
     let ended = Home::new().hxb(&["login", &address]).await;
     assert_eq!(ended.code, 1);
     assert!(ended.err.starts_with(&format!("error: nothing answers at {address}: connection refused\n")), "{ended:?}");

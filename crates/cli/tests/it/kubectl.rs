@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{Home, WORKSPACE, mode};
-use crate::stub::Stub;
+use crate::stub::{Stub, problem, workspace};
 
 fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap()
@@ -82,6 +82,44 @@ async fn a_malformed_kubeconfig_is_refused_and_left_alone() {
     assert!(ended.err.contains("malformed"), "{ended:?}");
     assert_eq!(home.read("broken"), "clusters: [");
     assert!(!home.path("broken.lock").exists());
+}
+
+#[tokio::test]
+async fn a_context_of_another_workspace_is_taken_over_only_when_that_is_gone() {
+    const OTHER: &str = "ws-00000000000000000002";
+    let other = |phase: &str| {
+        let mut other = workspace(phase, &[]);
+        other["id"] = json!(OTHER);
+        other["server"] = json!(format!("https://hexabase.example/k8s/{OTHER}"));
+        other
+    };
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let request = format!("GET /workspaces/{OTHER}");
+    stub.answer(&request, 200, other("ready"));
+    assert_eq!(home.hxb(&["kubeconfig", OTHER]).await.code, 0);
+    let before = home.read(".kube/config");
+    let unavailable = problem(503, "unavailable", "The database does not answer.");
+    for (status, body) in [(200, other("ready")), (200, other("deleting")), unavailable] {
+        stub.answer(&request, status, body);
+        let ended = home.hxb(&["kubeconfig", "shop", "--set-current"]).await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(status == 503 || ended.err.contains(OTHER) && ended.err.contains("--context NAME"), "{ended:?}");
+        assert_eq!(home.read(".kube/config"), before);
+    }
+    assert_eq!(home.hxb(&["kubeconfig", "shop", "--context", "mine"]).await.code, 0);
+    for (status, body) in [(200, other("deleted")), problem(404, "not_found", "There is no such thing.")] {
+        home.write(".kube/config", &before);
+        stub.answer(&request, status, body);
+        assert_eq!(home.hxb(&["kubeconfig", "shop"]).await.code, 0);
+        let config = yaml(&home.read(".kube/config"));
+        let name = format!("hexabase-{WORKSPACE}");
+        assert_eq!(
+            config["contexts"],
+            json!([{ "name": "hexabase-shop", "context": { "cluster": name, "user": name } }])
+        );
+        assert_eq!((&config["clusters"][1], &config["users"][1]), (&Value::Null, &Value::Null));
+    }
 }
 
 #[tokio::test]

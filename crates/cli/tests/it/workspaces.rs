@@ -67,6 +67,36 @@ async fn deletion_can_be_waited_for_whether_or_not_a_record_stays() {
 }
 
 #[tokio::test]
+async fn the_receipt_says_how_much_is_gone_and_names_what_is_left() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let object = |kind: &str, name: &str| json!({ "kind": kind, "name": name });
+    let mut pod = object("Pod", "web");
+    pod["namespace"] = json!("hxb-x");
+    let mut deleted = workspace("deleted", &[]);
+    deleted["receipt"] = json!({ "removed": [object("Namespace", "hxb-x"), pod.clone()], "remaining": [] });
+    stub.world().states.extend([workspace("ready", &[]), deleted.clone()]);
+    let ended = home.hxb(&["workspace", "delete", "shop", "--yes", "--wait"]).await;
+    assert_eq!(ended.out, "Workspace shop is deleted. Removed: 2 objects. Remaining: 0 objects.\n");
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.ends_with("Removed:        2 objects\nRemaining:      0 objects\n"), "{ended:?}");
+
+    deleted["receipt"] = json!({ "removed": [], "remaining": [object("PersistentVolume", "pv-1"), pod] });
+    stub.world().states = [deleted.clone()].into();
+    let list = "\n\nREMAINING          NAMESPACE   NAME\nPersistentVolume               pv-1\nPod                hxb-x       web\n";
+    for arguments in [&["workspace", "get", WORKSPACE][..], &["workspace", "wait", WORKSPACE, "--for", "deleted"]] {
+        let ended = home.hxb(arguments).await;
+        assert!(ended.out.ends_with(list) && ended.out.contains("0 objects"), "{ended:?}");
+    }
+    // Before the end it is no receipt yet, but what was there.
+    let mut deleting = deleted;
+    deleting["phase"] = json!("deleting");
+    stub.world().states = [deleting].into();
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(!ended.out.contains("emaining"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_name_that_two_organisations_use_needs_the_organisation() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);

@@ -29,6 +29,20 @@ pub enum ClientError {
         /// What came back.
         status: u16,
     },
+    /// The host leads to a private, loopback or otherwise reserved address.
+    #[error("{url} leads to an address that is not public")]
+    OutOfReach {
+        /// What was to be asked.
+        url: String,
+    },
+    /// It answers no more for a while.
+    #[error("{url} has had too many requests")]
+    RateLimited {
+        /// What was asked.
+        url: String,
+        /// When to try again, seconds since 1970.
+        until: i64,
+    },
     /// The answer is larger than 1 MB.
     #[error("the answer of {url} is larger than 1 MB")]
     TooLarge {
@@ -44,7 +58,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The configuration names another issuer than the one it was fetched from (Discovery section 4.3).
-    #[error("the provider's configuration is for the issuer {found}, not for {expected}")]
+    #[error("the provider's configuration names another issuer: {found} instead of {expected}")]
     IssuerMismatch {
         /// The configured issuer.
         expected: String,
@@ -109,4 +123,63 @@ pub enum ClientError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+/// Whose turn it is to do something about a [`ClientError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator's, here or at the provider: trying again does not help.
+    Configuration,
+    /// Nobody's: the provider does not answer at the moment.
+    Outage,
+    /// Nobody's until then, seconds since 1970: the provider answers no more.
+    RateLimit(i64),
+    /// The person's: this sign-in was refused, another one may succeed.
+    Refusal,
+}
+
+/// Codes of RFC 6749 and OpenID Connect Core 1.0, and of GitHub, that say that we are not registered as we think.
+const MISCONFIGURED: [&str; 8] = [
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "incorrect_client_credentials",
+    "redirect_uri_mismatch",
+    "application_suspended",
+];
+
+impl ClientError {
+    /// Whose turn it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::RateLimited { until, .. } => Fault::RateLimit(*until),
+            Self::Unreachable { .. } | Self::KeysUnavailable(_) | Self::Random(_) => Fault::Outage,
+            Self::Status { status: 408 | 429 | 500.., .. } => Fault::Outage,
+            Self::Status { .. }
+            | Self::Redirected { .. }
+            | Self::OutOfReach { .. }
+            | Self::TooLarge { .. }
+            | Self::NotUnderstood { .. }
+            | Self::IssuerMismatch { .. }
+            | Self::InsecureEndpoint(_)
+            | Self::Unsupported(_) => Fault::Configuration,
+            Self::Refused { code, .. } | Self::CodeRefused { code, .. } if MISCONFIGURED.contains(&code.as_str()) => {
+                Fault::Configuration
+            }
+            Self::Refused { .. }
+            | Self::CodeRefused { .. }
+            | Self::BadCallback(_)
+            | Self::StateMismatch
+            | Self::CallbackIssuer
+            | Self::TokenAnswer(_)
+            | Self::IdToken(_)
+            | Self::AuthorizedParty
+            | Self::NonceMismatch
+            | Self::AccessTokenHash
+            | Self::Subject
+            | Self::UserInfoSubject => Fault::Refusal,
+        }
+    }
 }

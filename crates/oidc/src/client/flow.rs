@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
-use super::{ClientError, IdTokenExpectation, JwksCache, ProviderMetadata, UserInfo, http::send, validate_id_token};
+use super::{ClientError, IdTokenExpectation, JwksCache, Outbound, ProviderMetadata, UserInfo, validate_id_token};
 use crate::{
     claims::IdTokenClaims,
     jwt,
@@ -60,13 +60,24 @@ impl Callback {
 
     /// The code, once `state` and `iss` have been found to belong to this attempt and this provider.
     pub fn code(&self, attempt: &LoginAttempt, metadata: &ProviderMetadata) -> Result<&str, ClientError> {
+        let announced = metadata.authorization_response_iss_parameter_supported;
+        self.code_from(&[metadata.issuer.as_str()], announced, attempt)
+    }
+
+    /// The same for a provider that calls itself one of `issuers`, and has `announced` that it always says so.
+    pub(super) fn code_from(
+        &self,
+        issuers: &[&str],
+        announced: bool,
+        attempt: &LoginAttempt,
+    ) -> Result<&str, ClientError> {
         let state = self.one("state")?.unwrap_or_default();
         if attempt.state.is_empty() || !bool::from(state.as_bytes().ct_eq(attempt.state.as_bytes())) {
             return Err(ClientError::StateMismatch);
         }
         match self.one("iss")? {
-            Some(iss) if iss != metadata.issuer.as_str() => return Err(ClientError::CallbackIssuer),
-            None if metadata.authorization_response_iss_parameter_supported => return Err(ClientError::CallbackIssuer),
+            Some(iss) if !issuers.contains(&iss) => return Err(ClientError::CallbackIssuer),
+            None if announced => return Err(ClientError::CallbackIssuer),
             _ => {}
         }
         if let Some(code) = self.one("error")? {
@@ -103,7 +114,7 @@ pub struct RelyingParty {
     pub client_secret: Option<SecretString>,
     /// Our callback: one per provider, so that answers cannot be mixed up.
     pub redirect_uri: String,
-    /// Usually `openid email profile`.
+    /// Usually `openid email profile`; for GitHub `user:email`.
     pub scopes: String,
 }
 
@@ -133,7 +144,7 @@ impl RelyingParty {
     /// Redeems the code.
     pub async fn exchange_code(
         &self,
-        http: &reqwest::Client,
+        http: &Outbound,
         metadata: &ProviderMetadata,
         code: &str,
         attempt: &LoginAttempt,
@@ -151,8 +162,7 @@ impl RelyingParty {
             ("redirect_uri", &self.redirect_uri),
             ("code_verifier", verifier.expose()),
         ];
-        let url = metadata.token_endpoint.as_str();
-        let mut request = http.post(url);
+        let mut request = http.post(metadata.token_endpoint.as_str());
         match &self.client_secret {
             Some(secret) if !metadata.wants_secret_in_form() => {
                 let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
@@ -164,7 +174,7 @@ impl RelyingParty {
                 form.extend(secret.as_ref().map(|secret| ("client_secret", secret.expose_secret())));
             }
         }
-        let answer = send(url, request.form(&form)).await?;
+        let answer = http.send(request.form(&form)).await?;
         if answer.status.is_client_error()
             && let Ok(Refusal { error, error_description }) = answer.json()
         {
@@ -181,7 +191,7 @@ impl RelyingParty {
     /// userinfo when the ID token has no address.
     pub async fn finish(
         &self,
-        http: &reqwest::Client,
+        http: &Outbound,
         cache: &JwksCache,
         metadata: &ProviderMetadata,
         callback: &Callback,
@@ -191,7 +201,7 @@ impl RelyingParty {
         let code = callback.code(attempt, metadata)?;
         let tokens = self.exchange_code(http, metadata, code, attempt).await?;
         let id_token = tokens.id_token.as_deref().ok_or(ClientError::TokenAnswer("an ID token"))?;
-        let keys = cache.get(http, metadata, &jwt::key_id(id_token)?, now).await?;
+        let keys = cache.get(http, metadata, jwt::key_id(id_token)?.as_deref(), now).await?;
         let claims = validate_id_token(
             id_token,
             &keys,
@@ -230,6 +240,6 @@ fn identity(claims: IdTokenClaims) -> Identity {
     }
 }
 
-fn verifier(attempt: &LoginAttempt) -> Result<CodeVerifier, ClientError> {
+pub(super) fn verifier(attempt: &LoginAttempt) -> Result<CodeVerifier, ClientError> {
     CodeVerifier::parse(&attempt.code_verifier).map_err(|error| ClientError::BadCallback(error.to_string()))
 }

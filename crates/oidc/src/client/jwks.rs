@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::Mutex;
 
-use super::{ClientError, ProviderMetadata, http::send};
+use super::{ClientError, Outbound, ProviderMetadata};
 use crate::{Issuer, keys::JwkSet};
 
 /// Fetch again after this long, whatever happens: a withdrawn key must not be believed for ever.
@@ -39,14 +39,15 @@ impl JwksCache {
         Self::default()
     }
 
-    /// The key set of a provider, fetched if it is old, or if it lacks `kid` and the last attempt is 30 s ago.
+    /// The key set of a provider, fetched if it is old, or if it lacks `kid` and the last attempt is 30 s ago. For a token
+    /// that names no key a set is old after 30 s: that it was signed with another key than before cannot be seen.
     ///
     /// When the provider cannot be reached, a set of up to six hours is returned instead of an error.
     pub async fn get(
         &self,
-        http: &reqwest::Client,
+        http: &Outbound,
         metadata: &ProviderMetadata,
-        kid: &str,
+        kid: Option<&str>,
         now: i64,
     ) -> Result<Arc<JwkSet>, ClientError> {
         let slot = self.slot(&metadata.issuer).await;
@@ -54,7 +55,9 @@ impl JwksCache {
         let age = now.saturating_sub(slot.fetched_at);
         let rested = |pause| slot.tried_at.is_none_or(|tried| now.saturating_sub(tried) >= pause);
         match slot.keys.as_ref().filter(|_| age < USABLE_FOR) {
-            Some(keys) if age < FRESH_FOR && keys.with_kid(kid).next().is_some() => return Ok(Arc::clone(keys)),
+            Some(keys) if age < FRESH_FOR && kid.is_some_and(|kid| keys.with_kid(kid).next().is_some()) => {
+                return Ok(Arc::clone(keys));
+            }
             Some(keys) if !rested(REFETCH_EVERY) => return Ok(Arc::clone(keys)),
             None if !rested(RETRY_EVERY) => return Err(ClientError::KeysUnavailable(metadata.issuer.to_string())),
             _ => {}
@@ -88,9 +91,9 @@ impl JwksCache {
     }
 }
 
-async fn fetch(http: &reqwest::Client, metadata: &ProviderMetadata) -> Result<JwkSet, ClientError> {
+async fn fetch(http: &Outbound, metadata: &ProviderMetadata) -> Result<JwkSet, ClientError> {
     let url = metadata.jwks_uri.as_str();
-    let answer = send(url, http.get(url)).await?.ok()?;
-    JwkSet::from_json(&answer.body)
+    let answer = http.send(http.get(url)).await?.ok()?;
+    JwkSet::from_json(answer.body())
         .map_err(|error| ClientError::NotUnderstood { url: url.to_owned(), reason: error.to_string() })
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::{ClientError, http::send};
+use super::{ClientError, Outbound};
 use crate::{Issuer, issuer::is_secure_or_loopback, keys::Algorithm};
 
 /// A provider's published configuration (OpenID Connect Discovery 1.0 section 3), checked.
@@ -26,6 +26,8 @@ pub struct ProviderMetadata {
     id_token_signing_alg_values_supported: Vec<String>,
     #[serde(default)]
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    code_challenge_methods_supported: Option<Vec<String>>,
     /// Whether the callback must carry `iss` (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
@@ -33,14 +35,13 @@ pub struct ProviderMetadata {
 
 impl ProviderMetadata {
     /// Fetches and checks the configuration. Keep it for an hour or so; it changes rarely.
-    pub async fn discover(http: &reqwest::Client, issuer: &Issuer) -> Result<Self, ClientError> {
-        let url = issuer.discovery_url();
-        let answer = send(&url, http.get(&url)).await?.ok()?;
-        Self::from_json(&answer.body, issuer)
+    pub async fn discover(http: &Outbound, issuer: &Issuer) -> Result<Self, ClientError> {
+        let answer = http.send(http.get(&issuer.discovery_url())).await?.ok()?;
+        Self::from_json(answer.body(), issuer)
     }
 
     /// Reads and checks a configuration that was fetched for `issuer`: issuer equality, endpoints https or loopback,
-    /// code flow, and an ID token algorithm of ours.
+    /// code flow, PKCE with S256 unless it says nothing of PKCE at all, and an ID token algorithm of ours.
     pub fn from_json(json: &[u8], issuer: &Issuer) -> Result<Self, ClientError> {
         let metadata: Self = serde_json::from_slice(json)
             .map_err(|error| ClientError::NotUnderstood { url: issuer.discovery_url(), reason: error.to_string() })?;
@@ -66,6 +67,15 @@ impl ProviderMetadata {
         }
         if !metadata.response_types_supported.iter().any(|kind| kind == "code") {
             return Err(ClientError::Unsupported("the code flow"));
+        }
+        // Many providers know S256 and do not say so; with one that ignores it the nonce still binds the code to us. One that
+        // lists methods without S256 would refuse our challenge, or read it as another.
+        if metadata
+            .code_challenge_methods_supported
+            .as_ref()
+            .is_some_and(|known| !known.iter().any(|one| one == "S256"))
+        {
+            return Err(ClientError::Unsupported("PKCE with S256"));
         }
         if metadata.algorithms().is_empty() {
             return Err(ClientError::Unsupported("ID tokens signed with ES256 or RS256"));

@@ -1,22 +1,22 @@
-//! The relying party's side: signing people in with somebody else's provider.
+//! The relying party's side: signing people in with somebody else's provider, by OpenID Connect or as GitHub has it.
 //!
-//! HTTP goes through the [`reqwest::Client`] handed in: build it with [`http_client`], or with
-//! [`http_client_builder`] where the platform's own rules for outgoing requests must be added. Whatever it is, answers
-//! are capped at 1 MB, every request has a timeout, and an answer that arrives from another URL than the one asked is
-//! refused, so a client that follows redirects does not weaken anything.
+//! HTTP goes through [`Outbound`]: it connects to public addresses only, unless the operator says otherwise, follows no
+//! redirect, and caps answers at 1 MB and 10 s.
 
 mod error;
 mod flow;
-mod http;
+mod github;
 mod id_token;
 mod jwks;
 mod metadata;
+mod outbound;
 mod userinfo;
 
-pub use error::ClientError;
+pub use error::{ClientError, Fault};
 pub use flow::{Callback, Identity, LoginAttempt, RelyingParty};
-pub use http::{http_client, http_client_builder};
+pub use github::GitHub;
 pub use id_token::{IdTokenExpectation, validate_id_token};
 pub use jwks::JwksCache;
 pub use metadata::ProviderMetadata;
+pub use outbound::{Outbound, Reach, is_public};
 pub use userinfo::UserInfo;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ClientError, ProviderMetadata, http::send};
+use super::{ClientError, Outbound, ProviderMetadata};
 use crate::claims::lenient_bool;
 
 /// What userinfo says about the person. Only ever used next to a valid ID token of the same subject.
@@ -27,13 +27,13 @@ pub struct UserInfo {
 impl UserInfo {
     /// Asks the provider; refuses an answer about anybody but `subject`.
     pub async fn fetch(
-        http: &reqwest::Client,
+        http: &Outbound,
         metadata: &ProviderMetadata,
         access_token: &str,
         subject: &str,
     ) -> Result<Self, ClientError> {
         let url = metadata.userinfo_endpoint.as_ref().ok_or(ClientError::Unsupported("userinfo"))?.as_str();
-        let answer = send(url, http.get(url).bearer_auth(access_token)).await?.ok()?;
+        let answer = http.send(http.get(url).bearer_auth(access_token)).await?.ok()?;
         let info: Self = answer.json()?;
         if info.sub == subject { Ok(info) } else { Err(ClientError::UserInfoSubject) }
     }

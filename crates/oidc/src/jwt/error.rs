@@ -17,7 +17,7 @@ pub enum TokenError {
     /// `alg` is `none`, unknown, or not among those expected here.
     #[error("the token's algorithm is not allowed")]
     AlgorithmNotAllowed,
-    /// No `kid`: the key would have to be guessed.
+    /// No `kid`, and more than one key that it could have been: the key would have to be guessed.
     #[error("the token does not name its key")]
     MissingKeyId,
     /// No key of that id. A relying party refetches the set once and tries again.

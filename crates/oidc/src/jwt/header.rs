@@ -35,7 +35,7 @@ impl Typ {
 
 pub(super) struct Header {
     pub(super) alg: Algorithm,
-    pub(super) kid: String,
+    pub(super) kid: Option<String>,
     pub(super) typ: Option<String>,
 }
 
@@ -54,8 +54,9 @@ impl Header {
             _ => return Err(TokenError::Malformed("alg")),
         };
         let kid = match object.get("kid") {
-            Some(Value::String(kid)) if !kid.is_empty() => kid.clone(),
-            Some(Value::String(_)) | None => return Err(TokenError::MissingKeyId),
+            Some(Value::String(kid)) if !kid.is_empty() => Some(kid.clone()),
+            Some(Value::String(_)) => return Err(TokenError::MissingKeyId),
+            None => None,
             Some(_) => return Err(TokenError::Malformed("kid")),
         };
         let typ = match object.get("typ") {

@@ -18,7 +18,7 @@ pub enum ExpectedTyp {
     /// Exactly this one. For every token of ours.
     Exactly(Typ),
     /// `JWT` or none at all. For ID tokens of external providers, which need not say (OpenID Connect Core 1.0
-    /// section 2).
+    /// section 2). They need not name their key either, where the set holds one key of their algorithm (section 10.1).
     JwtOrAbsent,
 }
 
@@ -48,8 +48,8 @@ pub fn verify<C: DeserializeOwned>(token: &str, keys: &JwkSet, expected: &Expect
     verify_among(token, keys.keys.iter(), expected)
 }
 
-/// The `kid` of a token, unverified: to find out which key set is needed, for nothing else.
-pub fn key_id(token: &str) -> Result<String, TokenError> {
+/// The `kid` of a token, if it has one, unverified: to find out which key set is needed, for nothing else.
+pub fn key_id(token: &str) -> Result<Option<String>, TokenError> {
     Ok(Parts::split(token)?.header.kid)
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn verify_among<'k, C: DeserializeOwned>(
     }
     let mut refusal = TokenError::UnknownKey;
     let mut verified = false;
-    for key in keys.filter(|key| key.kid.as_deref() == Some(&header.kid)) {
+    for key in candidates(&header, keys, expected.typ)? {
         if key.algorithm() != Some(header.alg) {
             refusal = TokenError::KeyMismatch;
         } else if key.verifies(signed.as_bytes(), &signature) {
@@ -128,6 +128,23 @@ pub(crate) fn verify_among<'k, C: DeserializeOwned>(
         serde_json::from_slice(&decode(payload, "payload")?).map_err(|_| TokenError::Malformed("payload"))?;
     check_registered_claims(&claims, expected)?;
     serde_json::from_value(Value::Object(claims)).map_err(|error| TokenError::Claims(error.to_string()))
+}
+
+/// The keys that the token may have been signed with.
+fn candidates<'k>(
+    header: &Header,
+    keys: impl Iterator<Item = &'k Jwk>,
+    typ: ExpectedTyp,
+) -> Result<Vec<&'k Jwk>, TokenError> {
+    if let Some(kid) = &header.kid {
+        return Ok(keys.filter(|key| key.kid.as_ref() == Some(kid)).collect());
+    }
+    let fitting: Vec<_> = keys.filter(|key| key.algorithm() == Some(header.alg)).collect();
+    match (typ, fitting.len()) {
+        (ExpectedTyp::JwtOrAbsent, 0) => Err(TokenError::UnknownKey),
+        (ExpectedTyp::JwtOrAbsent, 1) => Ok(fitting),
+        _ => Err(TokenError::MissingKeyId),
+    }
 }
 
 fn check_registered_claims(claims: &Map<String, Value>, expected: &Expectation<'_>) -> Result<(), TokenError> {

@@ -5,11 +5,14 @@
 mod authorize;
 mod claims;
 mod discovery;
+mod github;
+mod hostile_provider;
 mod id_token;
 mod interop;
 mod jwt_refusals;
 mod keys;
 mod pkce_and_codes;
+mod provider_double;
 mod relying_party;
 mod rotation;
 mod support;

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use futures::FutureExt;
+use hexabase_core::ids::WorkspaceId;
+use k8s_openapi::api::core::v1::PersistentVolume;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
-use crate::labels::{Names, SYNCED_BY, WORKSPACE};
-use crate::manifest::Kind;
+use crate::labels::{self, MANAGED_BY, MANAGER, Names, SYNCED_BY, WORKSPACE};
+use crate::manifest::{Kind, label};
 use crate::receipt::ObjectRef;
 
 /// Kinds without a namespace that the platform or vCluster makes for a workspace.
@@ -45,6 +47,32 @@ pub(crate) async fn cluster_scoped(host: &Cluster, names: &Names) -> Result<BTre
     Ok(objects)
 }
 
+/// The workspaces of which something stands on the host: a namespace, an object without one, or a volume. Whose they are
+/// the host cannot say: another installation on it uses the same labels.
+pub(crate) async fn workspaces(host: &Cluster) -> Result<BTreeSet<WorkspaceId>, ReconcileError> {
+    let owned = format!("{MANAGED_BY}={MANAGER},{WORKSPACE}");
+    let mut found = BTreeSet::new();
+    for namespace in host.list(Kind::Namespace, None, &owned).await? {
+        let named = namespace.metadata.name.as_deref().and_then(labels::workspace_of);
+        found.extend(named.filter(|id| label(&namespace, WORKSPACE) == Some(id.as_str())));
+    }
+    for kind in CLUSTER_SCOPED {
+        for object in host.list(kind, None, &owned).await? {
+            found.extend(label(&object, WORKSPACE).and_then(|id| id.parse().ok()));
+        }
+        for object in host.list(kind, None, SYNCED_BY).await? {
+            let (namespace, _) =
+                label(&object, SYNCED_BY).and_then(|marker| marker.split_once("-x-")).unwrap_or_default();
+            found.extend(labels::workspace_of(namespace));
+        }
+    }
+    for volume in host.list_as::<PersistentVolume>(Kind::PersistentVolume, None, "").await? {
+        let claim = volume.spec.and_then(|spec| spec.claim_ref).and_then(|claim| claim.namespace);
+        found.extend(claim.as_deref().and_then(labels::workspace_of));
+    }
+    Ok(found)
+}
+
 async fn list(
     host: &Cluster,
     kind: Kind,
@@ -53,4 +81,42 @@ async fn list(
 ) -> Result<Vec<(Kind, String)>, ReconcileError> {
     let names = host.list_names(kind, namespace, selector).await?;
     Ok(names.into_iter().map(|name| (kind, name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::connection::Host;
+    use crate::settings::HostSettings;
+
+    #[tokio::test]
+    async fn whatever_stands_on_the_host_tells_its_workspace_and_what_only_looks_so_does_not() {
+        let id = |digit: char| -> WorkspaceId { format!("ws-0000000000000000000{digit}").parse().unwrap() };
+        let ours = |id: &WorkspaceId| json!({ MANAGED_BY: MANAGER, WORKSPACE: id.as_str() });
+        let named = |name: &str, labels: Value| json!({ "metadata": { "name": name, "labels": labels } });
+        let server = FakeKubernetes::start().await.unwrap();
+        let put = |collection: &str, object: Value| {
+            server.put(&format!("{collection}/{}", object["metadata"]["name"].as_str().unwrap()), object);
+        };
+        let (namespaces, roles) = ("/api/v1/namespaces", "/apis/rbac.authorization.k8s.io/v1/clusterroles");
+        put(namespaces, named(&Names::of(&id('1')).namespace, ours(&id('1'))));
+        put(roles, named("of-the-chart", ours(&id('2'))));
+        put(roles, named("synced", json!({ SYNCED_BY: Names::of(&id('3')).cluster_marker() })));
+        put(
+            "/api/v1/persistentvolumes",
+            json!({ "metadata": { "name": "disk" },
+            "spec": { "claimRef": { "namespace": Names::of(&id('4')).namespace, "name": "data" } } }),
+        );
+        // A name alone, labels alone, somebody else's vCluster.
+        put(namespaces, named(&Names::of(&id('5')).namespace, json!({})));
+        put(namespaces, named("elsewhere", ours(&id('6'))));
+        put(roles, named("foreign", json!({ SYNCED_BY: "team-x-prod" })));
+
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let found = Host::connect(settings).await.unwrap().workspaces().await.unwrap();
+        assert_eq!(found, [id('1'), id('2'), id('3'), id('4')]);
+    }
 }

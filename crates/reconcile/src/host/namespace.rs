@@ -26,6 +26,8 @@ pub(crate) enum Claim {
     Absent,
     /// The namespace is ours, and no newer attempt has written.
     Ours {
+        /// Which of all that ever had this name.
+        uid: String,
         /// What holds up its end, when it is being deleted.
         ending: Option<String>,
         /// The rendering that was applied and pruned last.
@@ -51,6 +53,9 @@ pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence:
 }
 
 /// Creates the namespace under `fence`, unless somebody was faster, and makes its labels true.
+///
+/// The fence goes with the namespace. Whoever was overtaken between looking and creating makes it anew after a removal;
+/// the sweep of the host takes such a one away.
 pub(crate) async fn ensure(host: &Cluster, names: &Names, desired: &DesiredWorkspace) -> Result<Claim, ReconcileError> {
     let wanted = build(desired, names);
     let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
@@ -63,8 +68,19 @@ pub(crate) async fn ensure(host: &Cluster, names: &Names, desired: &DesiredWorks
             Err(error) => return Err(error),
         };
     }
-    if let Claim::Ours { ending: None, .. } = claimed {
-        host.apply(&wanted).await?;
+    mend(host, wanted, claimed).await
+}
+
+/// Applies the namespace to the very one that was claimed: an apply without a uid would make a namespace that was removed
+/// meanwhile anew, without a fence.
+async fn mend(host: &Cluster, mut wanted: Manifest, claimed: Claim) -> Result<Claim, ReconcileError> {
+    if let Claim::Ours { uid, ending: None, .. } = &claimed {
+        wanted.json["metadata"]["uid"] = json!(uid);
+        match host.apply(&wanted).await {
+            Ok(_) => {}
+            Err(error) if error.is(409) => return Ok(Claim::Absent),
+            Err(error) => return Err(error),
+        }
     }
     Ok(claimed)
 }
@@ -88,7 +104,8 @@ fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> R
 }
 
 fn ours(found: &DynamicObject) -> Claim {
-    Claim::Ours { ending: ending(found), rendering: annotation(found, RENDERING).map(ToOwned::to_owned) }
+    let rendering = annotation(found, RENDERING).map(ToOwned::to_owned);
+    Claim::Ours { uid: found.metadata.uid.clone().unwrap_or_default(), ending: ending(found), rendering }
 }
 
 fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
@@ -97,7 +114,11 @@ fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+
     use super::*;
+    use crate::connection::Host;
+    use crate::settings::HostSettings;
 
     const ID: &str = "ws-0123456789abcdefghjk";
 
@@ -136,5 +157,27 @@ mod tests {
         for object in [plain, found("ws-0123456789abcdefghj0", None)] {
             assert!(matches!(checked(&object, 9), Err(ReconcileError::NotOurs { .. })));
         }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_was_removed_meanwhile_is_not_made_anew_by_an_apply() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap().cluster;
+        let names = Names::of(&ID.parse().unwrap());
+        let path = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&path, serde_json::to_value(found(ID, Some("8"))).unwrap());
+        let wanted = Manifest::new(Kind::Namespace, None, &names.namespace, &serde_json::Map::new(), Value::Null);
+
+        let claimed = claim(&host, &names, ID, 9).await.unwrap();
+        server.remove(&path);
+        assert!(matches!(mend(&host, wanted.clone(), claimed).await.unwrap(), Claim::Absent));
+        assert_eq!(server.get(&path), None);
+
+        // As long as it is the one that was claimed, its labels are made true.
+        server.put(&path, serde_json::to_value(found(ID, Some("8"))).unwrap());
+        let claimed = claim(&host, &names, ID, 9).await.unwrap();
+        assert!(matches!(mend(&host, wanted, claimed).await.unwrap(), Claim::Ours { ending: None, .. }));
+        assert_eq!(server.get(&path).unwrap()["metadata"]["annotations"][FENCE], "9");
     }
 }

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 
 use hexabase_core::time::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
@@ -68,46 +67,56 @@ async fn empty(
     seen.insert(Kind::Namespace.object(None, &names.namespace));
     if ending.is_none() {
         seen.extend(inventory::namespaced(host, names).await?);
-        for volume in volumes::of_workspace(host, names).await? {
-            seen.extend(volume.metadata.name.map(|name| Kind::PersistentVolume.object(None, &name)));
-        }
+        seen.extend(volumes::objects(host, names).await?);
     }
     // Without its rights the control plane makes no new pods while it ends.
     host.delete(Kind::RoleBinding, namespace, &format!("vc-{}", names.name), None).await?;
-    stop(host, names).await?;
+    let stopping = stop(host, names).await?;
     let pods: Vec<Pod> = host.list_as(Kind::Pod, namespace, "").await?;
     if let Some(pod) = end_pods(host, names, &pods, now).await? {
         return Ok((format!("pod {pod}: Terminating"), 250));
     }
+    if let Some(workload) = stopping {
+        return Ok((format!("{workload}: is being stopped"), 100));
+    }
     strip_finalizers(host, names).await?;
     if ending.is_none() {
+        if let Some(claim) = volumes::being_made(host, names, now).await? {
+            return Ok((format!("PersistentVolumeClaim {claim}: its volume is being made"), 500));
+        }
+        seen.extend(volumes::objects(host, names).await?);
         unprotect(host, names).await?;
         host.delete(Kind::Namespace, None, &names.namespace, None).await?;
     }
     Ok((format!("namespace {}: {}", names.namespace, ending.as_deref().unwrap_or("Terminating")), 500))
 }
 
-/// Scales the control plane to nothing.
-async fn stop(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
+/// Scales the control plane to nothing; gives the name of a part for which Kubernetes may still make pods and claims,
+/// because it has not taken notice yet.
+async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
     let namespace = Some(names.namespace.as_str());
-    let sets: Vec<StatefulSet> = host.list_as(Kind::StatefulSet, namespace, "").await?;
-    let sets =
-        sets.into_iter().map(|set| (Kind::StatefulSet, set.metadata.name, set.spec.and_then(|spec| spec.replicas)));
-    let deployments: Vec<Deployment> = host.list_as(Kind::Deployment, namespace, "").await?;
-    let deployments = deployments
-        .into_iter()
-        .map(|set| (Kind::Deployment, set.metadata.name, set.spec.and_then(|spec| spec.replicas)));
-    for (kind, name, replicas) in sets.chain(deployments) {
-        if replicas == Some(0) {
-            continue;
-        }
-        let name = name.unwrap_or_default();
-        match host.merge(kind, namespace, &name, &json!({ "spec": { "replicas": 0 } })).await {
-            Err(error) if error.is(404) => {}
-            other => other?,
+    let mut stopping = None;
+    for kind in [Kind::StatefulSet, Kind::Deployment] {
+        for object in host.list(kind, namespace, "").await? {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            if is_stopped(&object) {
+                continue;
+            }
+            stopping = Some(format!("{} {name}", kind.as_str()));
+            match host.merge(kind, namespace, name, &json!({ "spec": { "replicas": 0 } })).await {
+                Err(error) if error.is(404) => {}
+                other => other?,
+            }
         }
     }
-    Ok(())
+    Ok(stopping)
+}
+
+/// Whether Kubernetes knows that no pod is wanted.
+fn is_stopped(workload: &DynamicObject) -> bool {
+    let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let replicas = workload.data.pointer("/spec/replicas").and_then(Value::as_i64);
+    replicas == Some(0) && observed >= workload.metadata.generation
 }
 
 /// Ends all pods; gives the name of one that is still there.
@@ -205,8 +214,6 @@ async fn release(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn now() -> Timestamp {
@@ -225,6 +232,17 @@ mod tests {
         assert_eq!(grace(deleted("2026-01-01T00:00:59Z", 1)), None);
         assert_eq!(grace(deleted("2026-01-01T00:01:20Z", 30)), Some(GRACE));
         assert_eq!(grace(deleted("2026-01-01T00:00:29Z", 1)), Some(0));
+    }
+
+    #[test]
+    fn a_workload_is_stopped_once_kubernetes_took_notice() {
+        let stopped = |replicas: i64, observed: Value| {
+            let workload = json!({ "metadata": { "generation": 2 }, "spec": { "replicas": replicas },
+                "status": { "observedGeneration": observed } });
+            is_stopped(&serde_json::from_value(workload).unwrap())
+        };
+        assert!(stopped(0, json!(2)));
+        assert!(!stopped(0, json!(1)) && !stopped(0, Value::Null) && !stopped(1, json!(2)));
     }
 
     #[test]

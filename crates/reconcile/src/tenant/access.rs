@@ -1,34 +1,58 @@
-//! Step 6: the preset ClusterRoles and who holds them. The platform owns these: edits are undone, extras deleted.
+//! Step 6: the ClusterRoles of the platform, preset and custom, and who holds them. The platform owns these: edits are
+//! undone, extras deleted. And the proof that the API server believes the tokens that say who somebody is.
 
 use std::collections::BTreeSet;
 
 use hexabase_core::names::GroupName;
-use hexabase_core::roles::{self, PresetClusterRole};
+use hexabase_core::roles::{self, ClusterRoleRef, PresetClusterRole, Rule};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::Api;
+use kube::api::PostParams;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::apply::Cluster;
+use crate::desired::CustomRole;
 use crate::error::ReconcileError;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
 use crate::tenant::{labels, owned, subject};
 
-/// Every preset ClusterRole, and one binding per group and role.
-pub(crate) fn build(cluster_roles: &[(GroupName, PresetClusterRole)]) -> (Vec<Manifest>, Vec<Manifest>) {
-    let labels = labels();
-    let roles = PresetClusterRole::ALL.iter().map(|role| {
-        let rules: Vec<Value> = roles::rules(*role)
-            .into_iter()
-            .map(|rule| json!({ "apiGroups": rule.api_groups, "resources": rule.resources, "verbs": rule.verbs }))
-            .collect();
-        Manifest::new(Kind::ClusterRole, None, role.as_str(), &labels, json!({ "rules": rules }))
+/// Every preset ClusterRole, the custom ones that were accepted, and one binding per group and role.
+pub(crate) fn build(
+    cluster_roles: &[(GroupName, ClusterRoleRef)],
+    custom_roles: &[CustomRole],
+) -> (Vec<Manifest>, Vec<Manifest>) {
+    let presets = PresetClusterRole::ALL.iter().map(|preset| cluster_role(preset.as_str(), &roles::rules(*preset)));
+    let custom = custom_roles.iter().filter_map(|role| {
+        let name = ClusterRoleRef::Custom(role.name.clone()).to_string();
+        role.accepted.as_ref().map(|rules| cluster_role(&name, rules))
     });
-    let once: BTreeSet<&(GroupName, PresetClusterRole)> = cluster_roles.iter().collect();
+    let once: BTreeSet<&(GroupName, ClusterRoleRef)> = cluster_roles.iter().collect();
     let bindings = once.into_iter().map(|(group, role)| {
         // The role's name already starts with the platform's.
-        let name = format!("{role}:{group}");
-        binding(Kind::ClusterRoleBinding, None, &name, "ClusterRole", role.as_str(), group.as_str())
+        let (name, role) = (format!("{role}:{group}"), role.to_string());
+        binding(Kind::ClusterRoleBinding, None, &name, "ClusterRole", &role, group.as_str())
     });
-    (roles.collect(), bindings.collect())
+    (presets.chain(custom).collect(), bindings.collect())
+}
+
+/// A ClusterRole of the platform.
+pub(crate) fn cluster_role(name: &str, rules: &[Rule]) -> Manifest {
+    Manifest::new(Kind::ClusterRole, None, name, &labels(), json!({ "rules": policy_rules(rules) }))
+}
+
+/// Rules as `rbac.authorization.k8s.io/v1` writes them.
+pub(crate) fn policy_rules(rules: &[Rule]) -> Vec<Value> {
+    let policy_rule = |rule: &Rule| {
+        let Rule { api_groups, resources, verbs, resource_names } = rule;
+        let mut value = json!({ "apiGroups": api_groups, "resources": resources, "verbs": verbs });
+        if !resource_names.is_empty() {
+            value["resourceNames"] = json!(resource_names);
+        }
+        value
+    };
+    rules.iter().map(policy_rule).collect()
 }
 
 /// A binding of one role to one group.
@@ -50,21 +74,42 @@ pub(crate) fn binding(
 /// Makes roles and bindings true.
 pub(crate) async fn progress(
     tenant: &Cluster,
-    cluster_roles: &[(GroupName, PresetClusterRole)],
+    cluster_roles: &[(GroupName, ClusterRoleRef)],
+    custom_roles: &[CustomRole],
 ) -> Result<Progress, ReconcileError> {
-    let (roles, bindings) = build(cluster_roles);
+    let (roles, bindings) = build(cluster_roles, custom_roles);
     for role in &roles {
         restore_role(tenant, role).await?;
     }
     restore_bindings(tenant, Kind::ClusterRoleBinding, None, &bindings).await?;
+    let mut wanted: Vec<String> = roles.into_iter().map(|role| role.name).collect();
+    wanted.extend(custom_roles.iter().map(|role| ClusterRoleRef::Custom(role.name.clone()).to_string()));
+    prune(tenant, Kind::ClusterRole, None, &wanted).await?;
     Ok(Progress::Done)
 }
 
-async fn restore_role(tenant: &Cluster, role: &Manifest) -> Result<(), ReconcileError> {
+/// Whether the API server believes the token. One that started while the issuer was out of reach asks for its keys again
+/// after ten seconds only.
+pub(crate) async fn proof(tenant: &Cluster, token: Option<&SecretString>) -> Result<Progress, ReconcileError> {
+    let Some(token) = token else { return Ok(Progress::Done) };
+    let spec = TokenReviewSpec { token: Some(token.expose_secret().to_owned()), ..TokenReviewSpec::default() };
+    let review = TokenReview { spec, ..TokenReview::default() };
+    let reviews: Api<TokenReview> = Api::all(tenant.client.clone());
+    let answer = reviews.create(&PostParams::default(), &review).await;
+    let unreachable = |error| ReconcileError::Unreachable { api: tenant.title, source: Box::new(error) };
+    let status = answer.map_err(unreachable)?.status.unwrap_or_default();
+    if status.authenticated == Some(true) {
+        return Ok(Progress::Done);
+    }
+    let why = status.error.map(|error| format!(": {error}")).unwrap_or_default();
+    Ok(Progress::wait(1_000, format!("the API server does not believe the platform's tokens yet{why}")))
+}
+
+pub(crate) async fn restore_role(tenant: &Cluster, role: &Manifest) -> Result<(), ReconcileError> {
     let applied = tenant.apply(role).await?;
     // With an aggregation rule Kubernetes itself would write other rules over ours.
     if applied.data.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
-        tenant.delete(role.kind, None, &role.name, None).await?;
+        tenant.delete(role.kind, role.namespace.as_deref(), &role.name, None).await?;
         tenant.apply(role).await?;
     }
     Ok(())
@@ -87,11 +132,21 @@ pub(crate) async fn restore_bindings(
             other => drop(other?),
         }
     }
-    for found in tenant.list(kind, namespace, &owned()).await? {
-        let name = found.metadata.name.as_deref().unwrap_or_default();
-        if !bindings.iter().any(|binding| binding.name == name) {
-            tracing::info!(object.kind = kind.as_str(), object.name = name, "deleted a binding that nobody wants");
-            tenant.delete(kind, namespace, name, None).await?;
+    let wanted: Vec<String> = bindings.iter().map(|binding| binding.name.clone()).collect();
+    prune(tenant, kind, namespace, &wanted).await
+}
+
+/// Deletes the platform's objects of a kind that are not among those wanted. What is somebody else's has no such label.
+pub(crate) async fn prune(
+    tenant: &Cluster,
+    kind: Kind,
+    namespace: Option<&str>,
+    wanted: &[String],
+) -> Result<(), ReconcileError> {
+    for name in tenant.list_names(kind, namespace, &owned()).await? {
+        if !wanted.contains(&name) {
+            tracing::info!(object.kind = kind.as_str(), object.name = name, "deleted what nobody wants");
+            tenant.delete(kind, namespace, &name, None).await?;
         }
     }
     Ok(())

@@ -24,19 +24,25 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// A client of the tenant's API server as its administrator.
 pub(crate) async fn connect(endpoint: &TenantEndpoint, credentials: &Credentials) -> Result<Cluster, String> {
-    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
-    let data = |bytes: &[u8]| ByteString(bytes.to_vec());
+    let user = json!({
+        "client-certificate-data": ByteString(credentials.certificate.clone()),
+        "client-key-data": ByteString(credentials.key.clone()),
+    });
+    client(&format!("{}:{}", endpoint.host, endpoint.port), &endpoint.server_name, &credentials.ca, &user).await
+}
+
+/// A client of the tenant's API server at `address` (host and port) as `user`, as a kubeconfig describes one.
+pub(crate) async fn client(address: &str, server_name: &str, ca_pem: &str, user: &Value) -> Result<Cluster, String> {
+    let (host, port) = address.rsplit_once(':').ok_or("an address without a port")?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "clusters": [{ "name": "tenant", "cluster": {
-            "server": format!("https://{host}:{}", endpoint.port),
-            "certificate-authority-data": data(credentials.ca.as_bytes()),
-            "tls-server-name": endpoint.server_name,
+            "server": format!("https://{host}:{port}"),
+            "certificate-authority-data": ByteString(ca_pem.as_bytes().to_vec()),
+            "tls-server-name": server_name,
         } }],
-        "users": [{ "name": "platform", "user": {
-            "client-certificate-data": data(&credentials.certificate),
-            "client-key-data": data(&credentials.key),
-        } }],
-        "contexts": [{ "name": "tenant", "context": { "cluster": "tenant", "user": "platform" } }],
+        "users": [{ "name": "user", "user": user }],
+        "contexts": [{ "name": "tenant", "context": { "cluster": "tenant", "user": "user" } }],
         "current-context": "tenant",
     }))
     .map_err(|error| error.to_string())?;

@@ -1,15 +1,16 @@
-//! Step 7: the projects: a namespace each, with its quota, defaults and bindings.
+//! Step 7: the projects: a namespace each, with its quota, defaults, roles and bindings.
 
 use std::collections::BTreeSet;
 
 use futures::FutureExt;
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::ProjectPhase;
+use hexabase_core::roles::{ProjectRoleRef, Rule};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::apply::{Cluster, in_parallel};
-use crate::desired::{DesiredProject, ProjectGrant, ProjectLimits};
+use crate::desired::{CustomRole, DesiredProject, ProjectGrant, ProjectLimits};
 use crate::error::ReconcileError;
 use crate::host::limits::defaults;
 use crate::labels::{MANAGER, PROJECT};
@@ -24,10 +25,11 @@ const LIMITS: &str = "hexabase-limits";
 pub(crate) struct Objects {
     pub(crate) namespace: Manifest,
     pub(crate) limits: Vec<Manifest>,
+    pub(crate) roles: Vec<Manifest>,
     pub(crate) bindings: Vec<Manifest>,
 }
 
-/// Namespace, quota and defaults, bindings.
+/// Namespace, quota and defaults, the custom roles that were accepted, bindings.
 pub(crate) fn build(project: &DesiredProject) -> Objects {
     let name = project.name.as_str();
     let mut marked = labels();
@@ -48,8 +50,16 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
     } } });
     let grants: BTreeSet<&ProjectGrant> = project.grants.iter().collect();
     let bindings = grants.into_iter().map(|ProjectGrant { group, role }| {
-        let title = format!("hexabase:{role}:{group}");
-        access::binding(Kind::RoleBinding, Some(name), &title, "ClusterRole", role.as_str(), group.as_str())
+        let kind = match role {
+            ProjectRoleRef::Preset(_) => "ClusterRole",
+            ProjectRoleRef::Custom(_) => "Role",
+        };
+        let (title, role) = (format!("hexabase:{role}:{group}"), role.to_string());
+        access::binding(Kind::RoleBinding, Some(name), &title, kind, &role, group.as_str())
+    });
+    let roles = project.custom_roles.iter().filter_map(|custom| {
+        let title = ProjectRoleRef::Custom(custom.name.clone()).to_string();
+        custom.accepted.as_ref().map(|rules| role(name, &title, rules))
     });
     Objects {
         namespace: Manifest::new(Kind::Namespace, None, name, &namespace_labels, Value::Null),
@@ -57,8 +67,15 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
             Manifest::new(Kind::ResourceQuota, Some(name), QUOTA, &marked, quota),
             Manifest::new(Kind::LimitRange, Some(name), LIMITS, &marked, defaults(*cpu, *memory, *pods)),
         ],
+        roles: roles.collect(),
         bindings: bindings.collect(),
     }
+}
+
+/// A Role of the platform.
+pub(crate) fn role(namespace: &str, name: &str, rules: &[Rule]) -> Manifest {
+    let rules = json!({ "rules": access::policy_rules(rules) });
+    Manifest::new(Kind::Role, Some(namespace), name, &labels(), rules)
 }
 
 /// Makes the projects true; one that cannot be does not hold up the others.
@@ -147,7 +164,13 @@ async fn keep(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhas
     tenant.apply(&objects.namespace).await?;
     tenant.apply_all(&objects.limits).await?;
     let namespace = Some(project.name.as_str());
+    for role in &objects.roles {
+        access::restore_role(tenant, role).await?;
+    }
     access::restore_bindings(tenant, Kind::RoleBinding, namespace, &objects.bindings).await?;
+    let custom = |role: &CustomRole| ProjectRoleRef::Custom(role.name.clone()).to_string();
+    let wanted: Vec<String> = project.custom_roles.iter().map(custom).collect();
+    access::prune(tenant, Kind::Role, namespace, &wanted).await?;
     Ok((ProjectPhase::Ready, Progress::Done))
 }
 
@@ -179,6 +202,7 @@ mod tests {
             present: true,
             limits: ProjectLimits { cpu: Cpu::from_millis(1), memory: Bytes::new(1), storage: Bytes::new(1), pods: 1 },
             grants: Vec::new(),
+            custom_roles: Vec::new(),
         }
     }
 

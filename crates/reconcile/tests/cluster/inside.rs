@@ -54,7 +54,7 @@ pub(crate) async fn running_pod(tenant: &Client, namespace: &str, name: &str, cl
     })
     .await;
     eventually("the pod runs", || async {
-        let found = pods.get(name).await.unwrap();
+        let found = pods.get(name).await.ok()?;
         (found.data["status"]["phase"] == "Running").then_some(())
     })
     .await;

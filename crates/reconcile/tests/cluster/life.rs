@@ -2,7 +2,7 @@
 
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
-use hexabase_reconcile::{DesiredWorkspace, ReconcileError};
+use hexabase_reconcile::{DesiredWorkspace, Host, ReconcileError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -69,7 +69,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
             };
             let before = snapshot().await;
             assert!(before.len() > 25, "{before:?}");
-            assert!(runner.reconcile(&wanted).await.unwrap().waiting().is_none());
+            ready(&runner, &wanted).await;
             let after = snapshot().await;
             (before == after).then_some(())
         })
@@ -78,19 +78,19 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         as_designed(&client, &id, &organization).await;
 
         drift(&client, &inside, &place).await;
-        let calls = std::time::Instant::now();
-        let observed = runner.reconcile(&wanted).await.unwrap();
-        println!("one call on a workspace that is ready: {:.0?}", calls.elapsed());
-        assert_eq!(observed.waiting(), None);
+        ready(&runner, &wanted).await;
         repaired(&client, &inside, &place).await;
 
         // A lower fence is refused; a higher one locks the others out.
         wanted.fence = 5;
-        runner.reconcile(&wanted).await.unwrap();
+        ready(&runner, &wanted).await;
         wanted.fence = 4;
         let refused = runner.reconcile(&wanted).await;
         assert!(matches!(refused, Err(ReconcileError::Fenced { own: 4, found: 5, .. })), "{refused:?}");
         wanted.fence = 5;
+
+        ready(&runner, &wanted).await;
+        ready_only_once_tokens_are_believed(&runner, &wanted).await;
 
         rights_end_although_the_host_refuses(&inside, &mut wanted).await;
 
@@ -127,16 +127,29 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
     .await;
 }
 
+/// This workspace's issuer cannot be reached, so that no token is believed.
+async fn ready_only_once_tokens_are_believed(host: &Host, wanted: &DesiredWorkspace) {
+    let wanted = DesiredWorkspace { proof: Some("not.a.token".into()), ..wanted.clone() };
+    let observed = host.reconcile(&wanted).await.unwrap();
+    let (step, reason, _) = observed.waiting().unwrap();
+    assert_eq!(step, WorkspaceStep::Access);
+    assert!(reason.starts_with("the API server does not believe the platform's tokens yet"), "{reason}");
+    assert!(observed.projects.iter().all(|(_, phase)| *phase == ProjectPhase::Ready), "{:?}", observed.projects);
+}
+
 /// A host object that cannot be applied shows why, and does not keep a right alive.
 async fn rights_end_although_the_host_refuses(inside: &Client, wanted: &mut DesiredWorkspace) {
     let refused = host_with(|settings| settings.storage_class = Some("another".to_owned())).await;
     let (group, role) = wanted.cluster_roles.remove(0);
-    let observed = refused.reconcile(wanted).await.unwrap();
-    let (step, reason, _) = observed.waiting().unwrap();
-    assert_eq!(step, WorkspaceStep::VirtualCluster);
-    assert!(reason.contains("StatefulSet") && reason.contains("Forbidden"), "{reason}");
     let bindings = objects(inside, RBAC, "ClusterRoleBinding", None);
-    assert!(bindings.get_opt(&format!("{role}:{group}")).await.unwrap().is_none());
+    eventually("the right has ended", || async {
+        let observed = refused.reconcile(wanted).await.ok()?;
+        let (step, reason, _) = observed.waiting().unwrap();
+        assert_eq!(step, WorkspaceStep::VirtualCluster);
+        assert!(reason.contains("StatefulSet") && reason.contains("Forbidden"), "{reason}");
+        bindings.get_opt(&format!("{role}:{group}")).await.ok()?.is_none().then_some(())
+    })
+    .await;
     wanted.cluster_roles.push((group, role));
 }
 

@@ -1,6 +1,5 @@
 //! Workspaces beside each other, and what their people can do in them.
 
-use hexabase_reconcile::Progress;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, AttachParams, LogParams, PostParams};
@@ -38,8 +37,7 @@ async fn two_workspaces_live_and_die_apart() {
         let both = runner.workspaces().await.unwrap();
         assert!(both.contains(&one.id) && both.contains(&two.id));
         remove(&runner, &one.id, 2).await;
-        let observed = runner.reconcile(&two).await.unwrap();
-        assert!(observed.steps.iter().all(|status| status.progress == Progress::Done), "{observed:#?}");
+        ready(&runner, &two).await;
         let pod = Api::<Pod>::namespaced(second, "shop").get("web").await.unwrap();
         assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Running"));
         let left = runner.workspaces().await.unwrap();

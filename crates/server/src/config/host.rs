@@ -1,10 +1,11 @@
 //! The host cluster and how virtual clusters are made on it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, invalid};
+use super::{ConfigError, existing, invalid};
 
 /// The host cluster.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,10 +45,29 @@ impl HostConfig {
             return Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"));
         }
         for (key, path) in [("host.kubeconfig", &self.kubeconfig), ("host.vcluster_chart", &self.vcluster_chart)] {
-            if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
-                return Err(invalid(key, format!("names {}, which does not exist", path.display())));
-            }
+            existing(key, path.as_deref())?;
+        }
+        let no_address = self.node_address.as_deref().is_none_or(str::is_empty);
+        if self.endpoint == EndpointKind::NodePort && no_address {
+            return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
+        }
+        if let Some(network) = self.platform_networks.iter().find(|network| !is_network(network)) {
+            return Err(invalid(
+                "host.platform_networks",
+                format!("\"{network}\" must be a network such as 10.0.0.0/24"),
+            ));
         }
         Ok(())
     }
+}
+
+/// Whether it is an address and the length of a prefix (RFC 4632 section 3.1, RFC 4291 section 2.3).
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let most = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.bytes().all(|byte| byte.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= most)
 }

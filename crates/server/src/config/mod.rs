@@ -3,6 +3,7 @@
 //! One struct per section, each with `validate`. Every secret has a `_file` twin. The environment is read nowhere else.
 
 mod host;
+mod mail;
 mod oidc;
 mod server;
 mod sign_in;
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use host::{EndpointKind, HostConfig};
+pub use mail::MailConfig;
 pub use oidc::{ClientConfig, OidcConfig};
 pub use server::{ServerConfig, TlsConfig};
-pub use sign_in::{DevIssuerConfig, ProviderConfig, SignInConfig};
+pub use sign_in::{DevIssuerConfig, ProviderConfig, ProviderKind, SignInConfig};
 pub use store::StoreConfig;
+pub(crate) use store::parse_key;
 
 /// The commented defaults; also the reference of all keys.
 pub const DEFAULTS: &str = include_str!("default.toml");
@@ -35,6 +38,8 @@ pub struct Config {
     pub sign_in: SignInConfig,
     /// The platform as an issuer of tokens: keys and clients.
     pub oidc: OidcConfig,
+    /// The mail server that sends invitations.
+    pub mail: MailConfig,
     /// The host cluster and how virtual clusters are made on it.
     pub host: HostConfig,
 }
@@ -57,6 +62,14 @@ pub enum ConfigError {
 
 pub(crate) fn invalid(key: &'static str, sentence: impl Into<String>) -> ConfigError {
     ConfigError::Invalid { key, sentence: sentence.into() }
+}
+
+/// Refuses the name of a file or folder that does not exist.
+fn existing(key: &'static str, path: Option<&Path>) -> Result<(), ConfigError> {
+    match path.filter(|path| !path.exists()) {
+        Some(path) => Err(invalid(key, format!("names {}, which does not exist", path.display()))),
+        None => Ok(()),
+    }
 }
 
 impl Config {
@@ -82,10 +95,11 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        self.server.validate()?;
         self.store.validate()?;
+        self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
         self.oidc.validate()?;
+        self.mail.mailer(&self.server.public_url)?;
         self.host.validate()
     }
 }
@@ -108,3 +122,6 @@ pub(crate) fn secret(
         (None, None) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, invalid};
+use super::{ConfigError, StoreConfig, existing, invalid};
 
 /// Where the server listens and what it is called.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +29,8 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM chain. Without it the server makes a certificate authority of its own in `data_dir`.
+    /// PEM chain. Without it the server makes a certificate authority of its own in `data_dir`, which a production database
+    /// does not allow: every process would present, and tell to workspaces, another one.
     pub certificate: Option<PathBuf>,
     /// PEM key of that chain.
     pub private_key: Option<PathBuf>,
@@ -43,7 +44,7 @@ impl ServerConfig {
         self.listen.ip().is_loopback()
     }
 
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    pub(super) fn validate(&self, store: &StoreConfig) -> Result<(), ConfigError> {
         check_base_url("server.public_url", &self.public_url)?;
         if let Some(url) = &self.cluster_url {
             check_base_url("server.cluster_url", url)?;
@@ -55,6 +56,19 @@ impl ServerConfig {
             return Err(invalid(
                 "server.tls.certificate",
                 "and server.tls.private_key are given together or not at all",
+            ));
+        }
+        for (key, path) in [
+            ("server.tls.certificate", &self.tls.certificate),
+            ("server.tls.private_key", &self.tls.private_key),
+            ("server.tls.certificate_authority", &self.tls.certificate_authority),
+        ] {
+            existing(key, path.as_deref())?;
+        }
+        if store.is_external()? && self.tls.certificate.is_none() {
+            return Err(invalid(
+                "server.tls.certificate",
+                "is required with an external database, because every process must be known by the same authority",
             ));
         }
         Ok(())

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hexabase_backends::store::{InvalidStoreUrl, StoreUrl};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{ConfigError, invalid};
+use super::{ConfigError, invalid, secret};
 
 /// Where state is kept.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,19 +26,48 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
+    /// The database that is named; `None` means the SQLite file in `data_dir`.
+    ///
+    /// # Errors
+    /// It is given twice, cannot be read, or is no address of a database.
+    pub fn address(&self) -> Result<Option<StoreUrl>, ConfigError> {
+        let given = secret("store.url", self.url.as_ref(), self.url_file.as_deref())?;
+        let parse = |text: SecretString| text.expose_secret().parse();
+        given.map(parse).transpose().map_err(|cause: InvalidStoreUrl| invalid("store.url", cause.to_string()))
+    }
+
     /// Whether an external database is named, which makes this a production installation.
-    pub fn is_external(&self) -> bool {
-        use secrecy::ExposeSecret as _;
-        self.url_file.is_some() || self.url.as_ref().is_some_and(|url| url.expose_secret().starts_with("postgres"))
+    ///
+    /// # Errors
+    /// As for [`address`](Self::address).
+    pub fn is_external(&self) -> Result<bool, ConfigError> {
+        Ok(self.address()?.is_some_and(|address| address.is_server()))
+    }
+
+    /// The key that is given; `None` means the key file in `data_dir`.
+    ///
+    /// # Errors
+    /// It is given twice, cannot be read, or is no key.
+    pub fn key(&self) -> Result<Option<[u8; 32]>, ConfigError> {
+        let given = secret("store.master_key", self.master_key.as_ref(), self.master_key_file.as_deref())?;
+        given.map(|text| parse_key(text.expose_secret())).transpose()
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if self.is_external() && self.master_key.is_none() && self.master_key_file.is_none() {
+        if self.is_external()? && self.key()?.is_none() {
             return Err(invalid(
                 "store.master_key",
                 "is required with an external database, because every replica must hold the same one",
             ));
         }
-        Ok(())
+        self.key().map(drop)
     }
+}
+
+/// A master key from its text.
+pub(crate) fn parse_key(text: &str) -> Result<[u8; 32], ConfigError> {
+    let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        invalid("store.master_key", "must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
+    })
 }

@@ -8,7 +8,9 @@ use std::sync::{
 use axum::Router;
 use hexabase_oidc::{
     Issuer,
-    client::{Callback, ClientError, Identity, JwksCache, LoginAttempt, ProviderMetadata, RelyingParty, http_client},
+    client::{
+        Callback, ClientError, Identity, JwksCache, LoginAttempt, Outbound, ProviderMetadata, Reach, RelyingParty,
+    },
     provider::OAuthErrorCode,
 };
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 struct Site {
     http: reqwest::Client,
+    outbound: Outbound,
     metadata: ProviderMetadata,
     us: RelyingParty,
     now: Arc<AtomicI64>,
@@ -35,15 +38,16 @@ async fn site(change: impl FnOnce(DevIssuer) -> DevIssuer, secret: Option<&str>)
     let clock = Arc::new(move || own.load(Ordering::Relaxed));
     let dev = change(DevIssuer::new(&url, "hexabase", &[CALLBACK.to_owned()], clock).unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().nest("/dev", dev.router())).await });
-    let http = http_client().unwrap();
-    let metadata = ProviderMetadata::discover(&http, &Issuer::parse(&url).unwrap()).await.unwrap();
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let outbound = Outbound::new(Reach { loopback: true, ..Reach::default() }).unwrap();
+    let metadata = ProviderMetadata::discover(&outbound, &Issuer::parse(&url).unwrap()).await.unwrap();
     let us = RelyingParty {
         client_id: "hexabase".into(),
         client_secret: secret.map(|secret| secret.to_owned().into()),
         redirect_uri: CALLBACK.into(),
         scopes: "openid email profile".into(),
     };
-    Site { http, metadata, us, now }
+    Site { http, outbound, metadata, us, now }
 }
 
 impl Site {
@@ -63,7 +67,7 @@ impl Site {
     async fn finish(&self, attempt: &LoginAttempt, query: &str) -> Result<Identity, ClientError> {
         let (callback, cache) = (Callback::parse(query).unwrap(), JwksCache::new());
         let now = self.now.load(Ordering::Relaxed);
-        self.us.finish(&self.http, &cache, &self.metadata, &callback, attempt, now).await
+        self.us.finish(&self.outbound, &cache, &self.metadata, &callback, attempt, now).await
     }
 
     async fn sign_in(&self, form: &[(&str, &str)]) -> Identity {
@@ -240,7 +244,7 @@ async fn userinfo_answers_the_access_token_and_nothing_else() {
     let query = site.choose(&attempt, &[("email", "carol@example.test")]).await;
     let callback = Callback::parse(&query).unwrap();
     let code = callback.code(&attempt, &site.metadata).unwrap();
-    let tokens = site.us.exchange_code(&site.http, &site.metadata, code, &attempt).await.unwrap();
+    let tokens = site.us.exchange_code(&site.outbound, &site.metadata, code, &attempt).await.unwrap();
     let url = site.metadata.userinfo_endpoint.clone().unwrap();
     let get = async |token: &str| site.http.get(url.clone()).bearer_auth(token).send().await.unwrap();
     let info: serde_json::Value = get(&tokens.access_token).await.json().await.unwrap();

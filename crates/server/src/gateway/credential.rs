@@ -13,9 +13,9 @@ use super::status::Failure;
 const SUB_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 const MAX_TOKEN: usize = 32 << 10;
 
-/// A well-formed bearer token (RFC 6750 `b64token`), not yet judged. Never printed.
+/// A well-formed bearer token (RFC 6750 `b64token`). Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Bearer(String);
+pub struct Bearer(String);
 
 impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,6 +24,11 @@ impl fmt::Debug for Bearer {
 }
 
 impl Bearer {
+    /// A token that the platform made itself.
+    pub fn new(token: String) -> Self {
+        Self(token)
+    }
+
     /// The token.
     pub(super) fn token(&self) -> &str {
         &self.0

@@ -82,7 +82,8 @@ impl<A: Authority> Gateway<A> {
         span.record("principal", display(&admission.principal));
 
         let permit = self.limits.enter(&admission.workspace, target.long || upgrade.is_some(), Instant::now())?;
-        headers::clean_request(request.headers_mut(), bearer.header()?);
+        let sent = admission.renewed.as_ref().unwrap_or(&bearer);
+        headers::clean_request(request.headers_mut(), sent.header()?);
         let link = self.links.link(&admission).map_err(|error| {
             warn!(error = %error, "cannot use the upstream");
             Failure::unavailable(format!("the workspace's API server cannot be reached; {error}"))

@@ -9,8 +9,8 @@
 //! Invariants:
 //! - The gateway has no identity of its own. What reaches a tenant carries the caller's bearer token or does not leave.
 //! - Where a request goes is decided by [`Admission::upstream`] alone: the dialer never sees the request.
-//! - What the tenant reads is what was admitted: one token, rebuilt; path and query byte for byte; no header that claims
-//!   another identity.
+//! - What the tenant reads is what was admitted: one token, rebuilt, of the caller and of nobody else; path and query byte
+//!   for byte; no header that claims another identity.
 //! - Bodies are never buffered, and no token is ever logged.
 //!
 //! Wiring: [`Router::merge`] it (never `nest`, which rewrites the path) outside any layer that times out, compresses,
@@ -41,6 +41,7 @@ use axum::routing::any;
 use hexabase_core::ids::WorkspaceId;
 use tokio_util::sync::CancellationToken;
 
+pub use credential::Bearer;
 pub use streams::Revocations;
 
 /// Where the API server of a workspace answers, and how it proves that it is the one.
@@ -66,6 +67,10 @@ pub struct Admission {
     /// When the token expires, in seconds since the Unix epoch. The gateway does not end streams then (a watch outlives
     /// its token in Kubernetes); it is kept for [`Authority::still_admitted`].
     pub expires_at: i64,
+    /// The caller's groups then; kept for [`Authority::still_admitted`].
+    pub groups: Vec<String>,
+    /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
+    pub renewed: Option<Bearer>,
 }
 
 /// Why a caller may not pass. Messages are sentences for the person at the terminal.

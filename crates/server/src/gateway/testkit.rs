@@ -25,6 +25,8 @@ use super::*;
 
 /// The token the fake authority admits.
 pub(super) const TOKEN: &str = "good.token-canary";
+/// The token in whose place it has [`TOKEN`] sent on.
+pub(super) const STALE: &str = "stale.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -203,11 +205,13 @@ impl Authority for Orders {
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(TOKEN) => Ok(Admission {
+            Some(token @ (TOKEN | STALE)) => Ok(Admission {
                 workspace: workspace_id(),
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
                 expires_at: 0,
+                groups: Vec::new(),
+                renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),
             Some("stranger") => Err(Refusal::NotFound { message }),

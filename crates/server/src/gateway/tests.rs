@@ -66,6 +66,16 @@ async fn two_credentials_are_none() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_renewed_is_sent_on_in_place_of_the_one_shown() {
+    let world = World::start(GatewaySettings::default()).await;
+    let stale = Request::builder().uri("/api").header("authorization", format!("Bearer {STALE}"));
+    world.send(stale.body(Body::empty()).unwrap()).await;
+    let headers = world.tenant.last().headers;
+    let shown: Vec<_> = headers.get_all("authorization").iter().collect();
+    assert_eq!(shown, [&format!("Bearer {TOKEN}")]);
+}
+
+#[tokio::test]
 async fn a_request_arrives_byte_for_byte_with_the_callers_token_and_no_other_identity() {
     let world = World::start(GatewaySettings::default()).await;
     let path = "/api/v1/namespaces/n/configmaps/a%20b?x=%2f..%2F&y=%zz&z=a+b//";

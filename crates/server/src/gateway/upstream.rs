@@ -124,6 +124,8 @@ mod tests {
             upstream: upstream.clone(),
             principal: String::new(),
             expires_at: 0,
+            groups: Vec::new(),
+            renewed: None,
         };
         let links = Links::new(GatewaySettings { max_clients: 2, ..GatewaySettings::default() });
         let settled = links.link(&admission(0)).unwrap();

@@ -1,10 +1,10 @@
 //! `/device`: a person with a browser confirms a device without one (RFC 8628 section 3.3).
 
-use axum::{Extension, Router};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hexabase_app::{Origin, oauth};
 use serde::Deserialize;
 

@@ -24,7 +24,8 @@ impl ApiError {
         Self { status, code, detail: detail.into(), field: None }
     }
 
-    fn with_field(mut self, field: &str) -> Self {
+    /// Names the field at fault.
+    pub(super) fn with_field(mut self, field: &str) -> Self {
         self.field = Some(field.to_owned());
         self
     }

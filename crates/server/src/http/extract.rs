@@ -1,4 +1,4 @@
-//! Reading requests: strict JSON, and ids that are absent rather than malformed.
+//! Reading requests: strict JSON, texts that every database can hold, and ids that are absent rather than malformed.
 
 use std::str::FromStr;
 
@@ -7,10 +7,15 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use hexabase_app::Error;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::{ApiError, ApiResult};
 
-/// A JSON body of the expected shape; unknown fields, other media types and bodies over the limit are refused.
+const NUL: char = '\0';
+const NUL_IN_JSON: &[u8] = br"\u0000";
+
+/// A JSON body of the expected shape; unknown fields, other media types, bodies over the limit and texts with U+0000 are
+/// refused.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub T);
 
@@ -37,8 +42,35 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "the body must be a JSON object"));
         }
-        Ok(Self(body))
+        match field_with_nul(&bytes) {
+            Some(field) => Err(nul(&field)),
+            None => Ok(Self(body)),
+        }
     }
+}
+
+/// Which field of a JSON object holds the character that no PostgreSQL text can hold.
+fn field_with_nul(body: &[u8]) -> Option<String> {
+    // JSON has no other way to write it; where it is not written, which is nearly always, the body is not read again.
+    body.windows(NUL_IN_JSON.len()).find(|window| *window == NUL_IN_JSON)?;
+    place_of_nul(&serde_json::from_slice(body).ok()?)
+}
+
+fn place_of_nul(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains(NUL).then(String::new),
+        Value::Array(items) => items.iter().find_map(place_of_nul),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let inside = place_of_nul(value)?;
+            Some(if inside.is_empty() { name.clone() } else { format!("{name}.{inside}") })
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+fn nul(field: &str) -> ApiError {
+    let detail = format!("{field} must not contain the character U+0000");
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).with_field(field)
 }
 
 /// The query of the expected shape; unknown parameters are refused.
@@ -56,7 +88,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
                 format!("the query cannot be read: {}", cause.body_text()),
             )
         })?;
-        Ok(Self(query.0))
+        let mut given = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        match given.find(|(_, value)| value.contains(NUL)) {
+            Some((name, _)) => Err(nul(&name)),
+            None => Ok(Self(query.0)),
+        }
     }
 }
 

@@ -1,40 +1,63 @@
 //! `Idempotency-Key`: a POST that is sent again with the same key gets the first answer again.
 //!
-//! Kept for 24 hours per person. While the first is in flight: 409. The same key with another body or path: 422.
+//! Kept for 24 hours per person. While the first is in flight: 409. The same key with another body or path: 422. A request
+//! with a key is carried out to its end, whether its client waits for the answer or not.
+
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hexabase_app::{App, OpContext};
+use hexabase_app::{App, Error, OpContext};
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::idempotency::{self, Begin, Request as Keyed};
+use tokio::task::JoinError;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::too_large;
+use super::request_id;
+use crate::state::ServerState;
 
 /// Largest body of an API request.
 pub const MAX_BODY: usize = 1 << 20;
 const MAX_ANSWER: usize = 4 << 20;
 /// After this long a first request that never ended, because its server died, no longer blocks the key.
 const IN_FLIGHT_SECONDS: i64 = 60;
+/// A request that takes longer is given up: by the time its key is free again, it must be over.
+const LIMIT: Duration = Duration::from_secs(45);
 const KEEP_SECONDS: i64 = 24 * 3600;
 const HEADER: &str = "idempotency-key";
 
+/// Put into the extensions of an answer that holds a secret: what is kept and told to a repeated request in its place. The
+/// secret is in no database, and told once.
+#[derive(Debug, Clone)]
+pub(super) struct ToldOnce {
+    /// The body without the secret.
+    pub(super) kept: String,
+}
+
 /// Applies the key, where one is given with a POST.
-pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn layer(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let key = request.headers().get(HEADER).cloned();
     let context = request.extensions().get::<OpContext>().cloned();
     match (key, context) {
         (Some(key), Some(context)) if request.method() == Method::POST => {
-            once(&app, &context, &key, request, next).await.unwrap_or_else(IntoResponse::into_response)
+            once(&state, &context, &key, request, next).await.unwrap_or_else(IntoResponse::into_response)
         }
         _ => next.run(request).await,
     }
 }
 
-async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Request, next: Next) -> ApiResult<Response> {
+async fn once(
+    state: &ServerState,
+    context: &OpContext,
+    key: &HeaderValue,
+    request: Request,
+    next: Next,
+) -> ApiResult<Response> {
+    let app = state.app.clone();
     let text = key.to_str().unwrap_or_default();
     if text.is_empty() || text.len() > 255 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let detail = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces";
@@ -51,7 +74,7 @@ async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Reques
     };
     let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS))
         .await
-        .map_err(hexabase_app::Error::from)?;
+        .map_err(Error::from)?;
     match begun {
         Begin::Replay { status, body } => return Ok(replay(status, body)),
         Begin::InFlight => {
@@ -64,22 +87,38 @@ async fn once(app: &App, context: &OpContext, key: &HeaderValue, request: Reques
         }
         Begin::New => {}
     }
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    keep(app, &keyed, response).await
+    let request = Request::from_parts(parts, Body::from(bytes));
+    // In a task of its own: when a client hangs up, its handler is dropped wherever it stands, after the commit too.
+    let carried_out =
+        state.requests.spawn(request_id::kept(async move { carry_out(&app, &keyed, request, next).await }));
+    match carried_out.await.map_err(JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => Err(Error::Unavailable("the server is stopping; try again in a moment".to_owned()).into()),
+    }
+}
+
+async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> ApiResult<Response> {
+    let response = match tokio::time::timeout(LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::from(Error::Unavailable("the request took too long; try again".to_owned())).into_response(),
+    };
+    keep(app, keyed, response).await
 }
 
 /// Stores the answer, unless it is one that trying again may change.
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, MAX_ANSWER).await.map_err(hexabase_app::Error::internal)?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|_| !parts.status.is_server_error());
+    let bytes = to_bytes(body, MAX_ANSWER).await.map_err(Error::internal)?;
+    let told_once = parts.extensions.get::<ToldOnce>().map(|told| told.kept.as_str());
+    let text = told_once.or(std::str::from_utf8(&bytes).ok()).filter(|_| !parts.status.is_server_error());
     if let Err(error) = store(app, keyed, parts.status, text).await {
         tracing::warn!(%error, "an idempotent answer could not be kept");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
-async fn store(app: &App, keyed: &Keyed, status: StatusCode, text: Option<&str>) -> Result<(), hexabase_app::Error> {
+async fn store(app: &App, keyed: &Keyed, status: StatusCode, text: Option<&str>) -> Result<(), Error> {
     let tx = app.store.begin().await?;
     match text {
         Some(text) => {
@@ -97,4 +136,96 @@ fn replay(status: u16, body: String) -> Response {
     let headers =
         [(header::CONTENT_TYPE, media_type), (header::HeaderName::from_static("idempotent-replayed"), "true")];
     (status, headers, Bytes::from(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::post;
+    use axum::{Router, middleware};
+    use hexabase_app::clock::Clock;
+    use hexabase_app::keys::Keys;
+    use hexabase_app::{Credential, Settings};
+    use hexabase_backends::bell::Bell;
+    use hexabase_backends::mail::Mailer;
+    use hexabase_backends::seal::Sealer;
+    use hexabase_oidc::keys::RotationPolicy;
+    use hexabase_testkit::store::{Engine, TestStore};
+    use tokio::sync::Notify;
+    use tokio_util::task::TaskTracker;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::cookies::Cookies;
+    use crate::providers::Providers;
+
+    async fn state(store: &TestStore) -> anyhow::Result<ServerState> {
+        let sealer = Sealer::new(&[7; 32], "master")?;
+        let clock = Clock::System;
+        let keys = Keys::load(store, &sealer, RotationPolicy::DEFAULT, clock.now()).await?;
+        let settings = Settings {
+            public_url: "https://localhost".parse()?,
+            cluster_url: None,
+            authority_pem: None,
+            oidc_clients: Arc::new([]),
+        };
+        let cookies = Arc::new(Cookies::new(sealer.clone()));
+        let (store, bell) = ((**store).clone(), Bell::new());
+        let app = App { store, bell, clock, settings, keys, sealer, mailer: Mailer::None };
+        Ok(ServerState { app, providers: Providers::default(), cookies, requests: TaskTracker::new() })
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_finds_the_answer_when_it_asks_again() -> anyhow::Result<()> {
+        let store = TestStore::new(Engine::Sqlite).await?;
+        let state = state(&store).await?;
+        let (begun, go, times) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let signals = (begun.clone(), go.clone(), times.clone());
+        let make = async move || {
+            let (begun, go, times) = signals.clone();
+            times.fetch_add(1, Ordering::SeqCst);
+            begun.notify_one();
+            go.notified().await;
+            (StatusCode::CREATED, request_id::current())
+        };
+        let context = OpContext {
+            user: state.app.new_id()?,
+            credential: Credential::Session(state.app.new_id()?),
+            now: state.app.clock.now(),
+            request_id: state.app.new_id()?,
+            source: None,
+        };
+        let router = Router::new()
+            .route("/things", post(make))
+            .layer(middleware::from_fn_with_state(state.clone(), layer))
+            .layer(middleware::from_fn_with_state(state.app.clone(), request_id::layer));
+        let ask = || {
+            let request = Request::post("/things").header(HEADER, "k").extension(context.clone());
+            anyhow::Ok(router.clone().oneshot(request.body(Body::empty())?))
+        };
+
+        let first = tokio::spawn(ask()?);
+        begun.notified().await;
+        first.abort();
+        assert!(first.await.is_err(), "it was answered although nobody waited");
+        go.notify_one();
+        let until_answered = async {
+            loop {
+                let answer = ask()?.await?;
+                if answer.status() != StatusCode::CONFLICT {
+                    return anyhow::Ok(answer);
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let again = tokio::time::timeout(Duration::from_secs(30), until_answered).await??;
+        assert_eq!(again.status(), StatusCode::CREATED);
+        assert_eq!(again.headers()["idempotent-replayed"], "true");
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+        let id = to_bytes(again.into_body(), MAX_ANSWER).await?;
+        assert!(id.starts_with(b"req-"), "the first request's id was lost: {id:?}");
+        Ok(())
+    }
 }

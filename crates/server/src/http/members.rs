@@ -1,17 +1,18 @@
-//! `/workspaces/{workspace}/members` and `…/groups`.
+//! `/workspaces/{workspace}/members`.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use hexabase_api::groups::Group;
 use hexabase_api::members::{Member, MemberAdd};
-use hexabase_api::page::Page;
+use hexabase_api::page::{Page, PageQuery};
 use hexabase_app::members::{self, Invitee};
-use hexabase_app::{App, Error, groups};
+use hexabase_app::{App, Error};
+use hexabase_core::ids::UserId;
 
 use super::caller::Caller;
 use super::error::ApiResult;
-use super::extract::{JsonBody, id};
+use super::extract::{JsonBody, Query, id};
+use super::paging;
 
 fn view(member: members::Member) -> Member {
     Member {
@@ -25,15 +26,17 @@ fn view(member: members::Member) -> Member {
 
 /// Everybody with access.
 #[utoipa::path(get, path = "/workspaces/{workspace}/members", tag = "members",
-    params(("workspace" = String, Path)), responses((status = 200, body = Page<Member>)))]
+    params(("workspace" = String, Path), PageQuery), responses((status = 200, body = Page<Member>)))]
 pub(super) async fn list(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
+    Query(query): Query<PageQuery>,
 ) -> ApiResult<Json<Page<Member>>> {
     let workspace = id("workspace", &workspace)?;
-    let rows = members::list(&app, &ctx, &workspace).await?;
-    Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
+    let window = paging::window::<UserId>(&query)?;
+    let rows = members::list(&app, &ctx, &workspace, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+    Ok(Json(paging::page(rows, window.limit, |member| member.row.user.id.to_string(), view)))
 }
 
 /// Gives a person access.
@@ -57,7 +60,7 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(view(added))))
 }
 
-/// Takes a person's access away.
+/// Takes a person's access away, or gives one's own up.
 #[utoipa::path(delete, path = "/workspaces/{workspace}/members/{user}", tag = "members",
     params(("workspace" = String, Path), ("user" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
@@ -69,24 +72,4 @@ pub(super) async fn remove(
     let user = id("member", &user)?;
     members::remove(&app, &ctx, &workspace, &user).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The groups of a workspace and the ClusterRoles given to each.
-#[utoipa::path(get, path = "/workspaces/{workspace}/groups", tag = "members",
-    params(("workspace" = String, Path)), responses((status = 200, body = Page<Group>)))]
-pub(super) async fn list_groups(
-    State(app): State<App>,
-    Caller(ctx): Caller,
-    Path(workspace): Path<String>,
-) -> ApiResult<Json<Page<Group>>> {
-    let workspace = id("workspace", &workspace)?;
-    let rows = groups::list(&app, &ctx, &workspace).await?;
-    let view = |(group, cluster_roles): (hexabase_backends::store::groups::Group, Vec<String>)| Group {
-        id: group.id,
-        name: group.name.into(),
-        display_name: group.display_name.into(),
-        parent: group.parent_id,
-        cluster_roles,
-    };
-    Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
 }

@@ -2,24 +2,38 @@
 //!
 //! ```text
 //! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
-//!                                              ├─ /oidc, /auth, /sign-in, /device: pages and protocol endpoints
+//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
+mod access;
+mod account;
+mod audit;
 pub mod caller;
 mod device;
 mod error;
 mod events;
 mod extract;
+mod groups;
 pub mod idempotency;
+mod identities;
+mod invitation_pages;
+mod invitations;
 mod members;
 mod oidc;
+mod organization_members;
 mod organizations;
 mod paging;
 mod plans;
+mod project_roles;
 mod projects;
 pub mod request_id;
+mod role_assignments;
+mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
+mod tokens;
 mod users;
 mod workspaces;
 
@@ -54,19 +68,51 @@ struct Document;
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(users::me))
+        .routes(routes!(identities::list))
+        .routes(routes!(identities::unlink))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
-        .routes(routes!(organizations::get))
-        .routes(routes!(organizations::members))
+        .routes(routes!(organizations::get, organizations::update, organizations::delete))
+        .routes(routes!(organizations::transfer))
+        .routes(routes!(organization_members::list))
+        .routes(routes!(organization_members::update, organization_members::remove))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::revoke))
+        .routes(routes!(invitations::accept))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
         .routes(routes!(workspaces::kubeconfig))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
-        .routes(routes!(members::list_groups))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::get, groups::update, groups::delete))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::get, roles::update, roles::delete))
+        .routes(routes!(role_assignments::list, role_assignments::create))
+        .routes(routes!(role_assignments::get, role_assignments::delete))
+        .routes(routes!(access::explain))
+        .routes(routes!(access::who_can))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(project_roles::list, project_roles::create))
+        .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
+        .routes(routes!(service_accounts::list, service_accounts::create))
+        .routes(routes!(service_accounts::get, service_accounts::delete))
+        .routes(routes!(service_accounts::list_tokens, service_accounts::create_token))
+        .routes(routes!(service_accounts::revoke_token))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::head))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::list_own))
         .routes(routes!(events::stream))
 }
 
@@ -82,11 +128,16 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
     let api = api
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(middleware::from_fn_with_state(state.clone(), idempotency::layer))
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
         .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
         .layer(header("cache-control", "no-store"));
-    let pages = Router::new().merge(sign_in::router()).merge(device::router()).merge(oidc::router());
+    let pages = Router::new()
+        .merge(sign_in::router())
+        .merge(account::router())
+        .merge(device::router())
+        .merge(invitation_pages::router())
+        .merge(oidc::router());
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use hexabase_api::organizations::{Organization, OrganizationCreate, OrganizationMember};
+use hexabase_api::organizations::{Organization, OrganizationCreate, OrganizationTransfer, OrganizationUpdate};
 use hexabase_api::page::Page;
-use hexabase_app::{App, organizations};
+use hexabase_app::{App, Error, organizations};
 use hexabase_backends::store::organizations as rows;
 use hexabase_core::roles::OrganizationRole;
 
@@ -54,21 +54,45 @@ pub(super) async fn get(
     Ok(Json(view(organizations::get(&app, &ctx, &id).await?)))
 }
 
-/// The people of an organisation.
-#[utoipa::path(get, path = "/organizations/{organization}/members", tag = "organizations",
-    params(("organization" = String, Path)), responses((status = 200, body = Page<OrganizationMember>)))]
-pub(super) async fn members(
+/// Gives an organisation another name.
+#[utoipa::path(patch, path = "/organizations/{organization}", tag = "organizations",
+    params(("organization" = String, Path)), request_body = OrganizationUpdate,
+    responses((status = 200, body = Organization)))]
+pub(super) async fn update(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(organization): Path<String>,
-) -> ApiResult<Json<Page<OrganizationMember>>> {
+    JsonBody(body): JsonBody<OrganizationUpdate>,
+) -> ApiResult<Json<Organization>> {
     let id = id("organization", &organization)?;
-    let rows = organizations::members(&app, &ctx, &id).await?;
-    let view = |row: rows::OrganizationMember| OrganizationMember {
-        user: row.user.id,
-        display_name: row.user.display_name.into(),
-        email: row.user.email,
-        role: row.role,
-    };
-    Ok(Json(Page { items: rows.into_iter().map(view).collect(), next_cursor: None }))
+    Ok(Json(view(organizations::rename(&app, &ctx, &id, &body.name).await?)))
+}
+
+/// Deletes an organisation without workspaces. Its people and pending invitations leave with it.
+#[utoipa::path(delete, path = "/organizations/{organization}", tag = "organizations",
+    params(("organization" = String, Path)), responses((status = 204)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(organization): Path<String>,
+) -> ApiResult<StatusCode> {
+    let id = id("organization", &organization)?;
+    organizations::delete(&app, &ctx, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hands an organisation over: the other becomes an admin, the caller a member, in one step.
+#[utoipa::path(post, path = "/organizations/{organization}/transfer", tag = "organizations",
+    params(("organization" = String, Path)), request_body = OrganizationTransfer,
+    responses((status = 200, body = Organization)))]
+pub(super) async fn transfer(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(organization): Path<String>,
+    JsonBody(body): JsonBody<OrganizationTransfer>,
+) -> ApiResult<Json<Organization>> {
+    let id = id("organization", &organization)?;
+    let not_a_person = |_| Error::invalid("user", "this is not the id of a person; it starts with usr-");
+    let to = body.user.parse().map_err(not_a_person)?;
+    Ok(Json(view(organizations::transfer(&app, &ctx, &id, &to).await?)))
 }

@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use hexabase_api::page::{Page, PageQuery};
 use hexabase_api::projects::{Project, ProjectCreate, ProjectQuota};
-use hexabase_app::App;
 use hexabase_app::projects::{self, Project as Row, QuotaRequest};
+use hexabase_app::{App, Error};
 use hexabase_core::ids::ProjectId;
 
 use super::caller::Caller;
@@ -19,6 +19,7 @@ fn view(row: Row) -> Project {
         id: row.id,
         workspace: row.workspace_id,
         name: row.name.into(),
+        parent: row.parent_id,
         phase: row.phase,
         quota: ProjectQuota {
             cpu: row.limits.cpu.to_string(),
@@ -42,7 +43,9 @@ pub(super) async fn create(
     let workspace = id("workspace", &workspace)?;
     let quota = body.quota.unwrap_or_default();
     let quota = QuotaRequest { cpu: quota.cpu, memory: quota.memory, storage: quota.storage, pods: quota.pods };
-    let created = projects::create(&app, &ctx, &workspace, &body.name, &quota).await?;
+    let no_such = |_| Error::invalid("parent", "there is no such project in this workspace");
+    let parent = body.parent.map(|id| id.parse()).transpose().map_err(no_such)?;
+    let created = projects::create(&app, &ctx, &workspace, &body.name, &quota, parent.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(view(created))))
 }
 

@@ -22,6 +22,18 @@ pub fn current() -> String {
     CURRENT.try_with(ToString::to_string).unwrap_or_default()
 }
 
+/// Lets work that goes on in a task of its own keep the id and the span of the request being answered.
+pub(super) fn kept<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let id = CURRENT.try_with(Clone::clone).ok();
+    let work = work.in_current_span();
+    async move {
+        match id {
+            Some(id) => CURRENT.scope(id, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// Gives the request its id and a span, and notes where it came from.
 pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let Ok(id) = app.new_id::<RequestId>() else { return next.run(request).await };

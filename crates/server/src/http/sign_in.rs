@@ -2,19 +2,21 @@
 //!
 //! `/sign-in` → `/auth/{provider}/start` → the provider → `/auth/{provider}/callback` → where the person wanted to go. What
 //! has to be remembered meanwhile lies sealed in a cookie of this browser, so that nothing is stored for visitors who never
-//! come back, and a callback that belongs to another browser is refused.
+//! come back, and a callback that belongs to another browser is refused. An attempt may be one to link another identity to
+//! the signed-in person (`account.rs`); then it names the session that began it, and is good in no other.
 
-use axum::{Extension, Router};
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};
 use hexabase_app::users::{self, ExternalIdentity};
-use hexabase_app::{App, Error, Origin};
-use hexabase_oidc::client::{Callback, LoginAttempt};
+use hexabase_app::{App, Credential, Error, OpContext, Origin, identities};
+use hexabase_core::ids::SessionId;
+use hexabase_oidc::client::LoginAttempt;
 use hexabase_oidc::provider::append_query;
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +36,13 @@ struct Attempt {
     login: LoginAttempt,
     return_to: String,
     expires_at: i64,
+    /// The session of the person to link the identity to; without one, this is a sign-in.
+    link: Option<SessionId>,
 }
 
 /// Where to go once signed in.
-#[derive(Debug, Deserialize)]
-struct ReturnTo {
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ReturnTo {
     return_to: Option<String>,
     login_hint: Option<String>,
     /// What the provider is to be asked for: `login` or `select_account`.
@@ -48,7 +52,6 @@ struct ReturnTo {
 /// The routes.
 pub(super) fn router() -> Router<ServerState> {
     Router::new()
-        .route("/", get(home))
         .route("/sign-in", get(choose))
         .route("/auth/{provider}/start", get(start))
         .route("/auth/{provider}/callback", get(callback))
@@ -59,10 +62,19 @@ pub(super) fn router() -> Router<ServerState> {
 pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error> {
     let jar = CookieJar::from_headers(headers);
     let Some(cookie) = jar.get(SESSION_COOKIE) else { return Ok(None) };
-    match sessions::from_cookie(app, cookie.value()).await {
+    match sessions::from_cookie(app, cookie.value(), None).await {
         Ok(live) => Ok(Some(live)),
         Err(Error::Unauthenticated(_)) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The session's cookie once more, when this use has moved the session's end: the browser would drop it before.
+pub(super) fn renewed(live: &Live, headers: &HeaderMap) -> CookieJar {
+    let held = CookieJar::from_headers(headers);
+    match held.get(SESSION_COOKIE).filter(|_| live.extended) {
+        Some(held) => CookieJar::new().add(session_cookie(held.value().to_owned())),
+        None => CookieJar::new(),
     }
 }
 
@@ -97,29 +109,6 @@ fn local_path(wanted: Option<&str>) -> String {
     wanted.filter(fits).unwrap_or("/").to_owned()
 }
 
-async fn home(State(state): State<ServerState>, headers: HeaderMap) -> Response {
-    let app = &state.app;
-    let live = match live(app, &headers).await {
-        Ok(Some(live)) => live,
-        Ok(None) => return Redirect::to("/sign-in").into_response(),
-        Err(error) => return failure(&error),
-    };
-    match users::get(app, &live.user).await {
-        Err(error) => failure(&error),
-        Ok(user) => {
-            let body = format!(
-                "<dl><dt>Name</dt><dd>{}</dd><dt>Address</dt><dd>{}</dd></dl>\
-                 <p>Use the command line on this machine:</p><p><code>hxb login {}</code></p>\
-                 <form method=\"post\" action=\"/auth/logout\"><button class=\"quiet\">Sign out</button></form>",
-                pages::escape(user.display_name.as_str()),
-                pages::escape(user.email.as_deref().unwrap_or("none given")),
-                pages::escape(&app.settings.address("")),
-            );
-            pages::page(StatusCode::OK, "You are signed in", &body)
-        }
-    }
-}
-
 async fn choose(State(state): State<ServerState>, Query(query): Query<ReturnTo>) -> Response {
     let return_to = local_path(query.return_to.as_deref());
     let query = self::query(&return_to, query.login_hint.as_deref(), query.prompt.as_deref());
@@ -145,20 +134,28 @@ async fn start(
     jar: CookieJar,
 ) -> Response {
     let Some(provider) = state.providers.find(&provider) else { return unknown_provider() };
-    match begin(&state, provider, &query).await {
-        Ok((address, cookie)) => (jar.add(cookie), Redirect::to(&address)).into_response(),
+    match begin(&state, provider, &query, None).await {
+        Ok(away) => (jar.add(away.attempt), Redirect::to(&away.address)).into_response(),
         Err(error) => failure(&error),
     }
 }
 
-async fn begin(state: &ServerState, provider: &Provider, query: &ReturnTo) -> Result<(String, Cookie<'static>), Error> {
-    let metadata = provider.metadata().await.map_err(|cause| {
-        tracing::warn!(provider = %provider.id, error = %cause, "an identity provider cannot be reached");
-        Error::Unavailable(format!("{} does not answer; try again in a moment", provider.display_name))
-    })?;
-    let login = LoginAttempt::start().map_err(Error::internal)?;
-    let party = &provider.relying_party;
-    let address = party.authorization_url(&metadata, &login, query.login_hint.as_deref()).map_err(Error::internal)?;
+/// A browser on its way to a provider.
+pub(super) struct Away {
+    /// Where it goes.
+    pub(super) address: String,
+    /// What it carries until it is back.
+    pub(super) attempt: Cookie<'static>,
+}
+
+/// Begins a sign-in, or to `link` an identity to the person of that session.
+pub(super) async fn begin(
+    state: &ServerState,
+    provider: &Provider,
+    query: &ReturnTo,
+    link: Option<SessionId>,
+) -> Result<Away, Error> {
+    let (address, login) = provider.begin(query.login_hint.as_deref()).await?;
     let prompt = query.prompt.as_deref().filter(|prompt| ["login", "select_account"].contains(prompt));
     let address = append_query(&address, prompt.map(|prompt| ("prompt", prompt)));
     let attempt = Attempt {
@@ -166,10 +163,11 @@ async fn begin(state: &ServerState, provider: &Provider, query: &ReturnTo) -> Re
         login,
         return_to: local_path(query.return_to.as_deref()),
         expires_at: state.app.clock.now().as_seconds() + ATTEMPT_SECONDS,
+        link,
     };
     let plain = serde_json::to_vec(&attempt).map_err(Error::internal)?;
     let sealed = state.cookies.seal(ATTEMPT_PURPOSE, &plain).map_err(Error::internal)?;
-    Ok((address, cookie(ATTEMPT_COOKIE, sealed, ATTEMPT_SECONDS)))
+    Ok(Away { address, attempt: cookie(ATTEMPT_COOKIE, sealed, ATTEMPT_SECONDS) })
 }
 
 async fn callback(
@@ -183,7 +181,8 @@ async fn callback(
     let Some(provider) = state.providers.find(&provider) else { return unknown_provider() };
     let spent = expired(ATTEMPT_COOKIE);
     match finish(&state, provider, query.as_deref().unwrap_or_default(), &headers, &jar, &origin).await {
-        Ok((session, return_to)) => (jar.add(spent).add(session), Redirect::to(&return_to)).into_response(),
+        Ok((Some(session), return_to)) => (jar.add(spent).add(session), Redirect::to(&return_to)).into_response(),
+        Ok((None, return_to)) => (jar.add(spent), Redirect::to(&return_to)).into_response(),
         Err(error) => (jar.add(spent), failure(&error)).into_response(),
     }
 }
@@ -195,7 +194,7 @@ async fn finish(
     headers: &HeaderMap,
     jar: &CookieJar,
     origin: &Origin,
-) -> Result<(Cookie<'static>, String), Error> {
+) -> Result<(Option<Cookie<'static>>, String), Error> {
     let app = &state.app;
     let stale = || {
         Error::Unauthenticated("this sign-in was not begun in this browser, or too long ago; start again".to_owned())
@@ -207,17 +206,12 @@ async fn finish(
     if attempt.provider != provider.id || attempt.expires_at < now.as_seconds() {
         return Err(stale());
     }
-    let refused = |cause: hexabase_oidc::client::ClientError| {
-        tracing::warn!(provider = %provider.id, error = %cause, "a sign-in was refused");
-        Error::Unauthenticated(format!("{} did not confirm the sign-in: {cause}", provider.display_name))
-    };
-    let metadata = provider.metadata().await.map_err(refused)?;
-    let callback = Callback::parse(query).map_err(refused)?;
-    let identity = provider
-        .relying_party
-        .finish(&provider.http, &provider.keys, &metadata, &callback, &attempt.login, now.as_seconds())
-        .await
-        .map_err(refused)?;
+    let here = live(app, headers).await?;
+    // Who is signed in here must be who asked for it: else somebody could have another person's account opened to them.
+    if attempt.link.is_some() && attempt.link != here.as_ref().map(|live| live.session.clone()) {
+        return Err(stale());
+    }
+    let identity = provider.finish(query, &attempt.login, now.as_seconds()).await?;
     let identity = ExternalIdentity {
         issuer: identity.issuer,
         subject: identity.subject,
@@ -225,14 +219,19 @@ async fn finish(
         email: identity.email,
         email_verified: identity.email_verified,
     };
+    if let (Some(session), Some(live)) = (attempt.link, here.as_ref()) {
+        let ctx = OpContext::of(live.user.clone(), Credential::Session(session), app.clock.now(), origin);
+        identities::link(app, &ctx, &identity).await?;
+        return Ok((None, attempt.return_to));
+    }
     let user = users::sign_in(app, &identity, origin).await?;
     // A session that this browser already had ends: whoever planted it gains nothing (session fixation).
-    if let Some(old) = live(app, headers).await? {
+    if let Some(old) = here {
         sessions::end(app, &old, origin).await?;
     }
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("browser");
     let token = sessions::start_browser(app, &user, label, origin).await?;
-    Ok((cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS), attempt.return_to))
+    Ok((Some(session_cookie(token)), attempt.return_to))
 }
 
 async fn sign_out(
@@ -256,16 +255,22 @@ async fn sign_out(
     (jar.add(expired(SESSION_COOKIE)), Redirect::to("/sign-in")).into_response()
 }
 
-fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
+/// A cookie of this host alone, for no script.
+pub(super) fn cookie(name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
     let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     Cookie::parse(text).unwrap_or_else(|_| Cookie::new(name, ""))
 }
 
-fn expired(name: &'static str) -> Cookie<'static> {
+fn session_cookie(token: String) -> Cookie<'static> {
+    cookie(SESSION_COOKIE, token, sessions::BROWSER_SECONDS)
+}
+
+/// Takes a cookie away.
+pub(super) fn expired(name: &'static str) -> Cookie<'static> {
     cookie(name, String::new(), 0)
 }
 
-fn unknown_provider() -> Response {
+pub(super) fn unknown_provider() -> Response {
     pages::problem(StatusCode::NOT_FOUND, "Unknown provider", "There is no way to sign in by that name here.")
 }
 
@@ -273,7 +278,9 @@ fn unknown_provider() -> Response {
 pub(super) fn failure(error: &Error) -> Response {
     let status = match error {
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        Error::Forbidden(_) => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::Conflict { .. } | Error::LimitReached(_) => StatusCode::CONFLICT,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(cause) => {
             tracing::error!(error = %cause, "a page failed");

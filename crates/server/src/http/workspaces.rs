@@ -75,8 +75,7 @@ pub(super) async fn list(
 ) -> ApiResult<Json<Page<Workspace>>> {
     let organization = id("organization", &organization)?;
     let window = paging::window::<WorkspaceId>(&query)?;
-    let rows =
-        workspaces::list(&app, &ctx, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
+    let rows = workspaces::list(&app, &ctx, &organization, window.after.as_ref(), u64::from(window.limit) + 1).await?;
     Ok(page(&app, rows, window.limit))
 }
 

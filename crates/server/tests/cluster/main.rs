@@ -1,12 +1,15 @@
 //! The product on a real Kubernetes: what the demonstration shows, as assertions, and what must hold when things break.
 //!
-//! `cargo xtask check` names the host cluster and the programs in the environment (`support.rs`) and switches the feature
+//! `cargo xtask check` names the host cluster and the programs in the environment (`surroundings.rs`) and switches the feature
 //! `cluster-tests` on. Most tests share one platform with one workspace, and each works in a project of its own.
 
 mod access;
 mod faults;
+mod hold;
 mod isolation;
 mod removal;
+mod roles;
 mod support;
+mod surroundings;
 mod tokens;
 mod work;

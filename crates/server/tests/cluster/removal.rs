@@ -2,19 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use hexabase_testkit::browser::Said;
+use serde_json::{Value, json};
 
-use crate::support::{BUSYBOX, Person, shop, until};
+use crate::support::{BUSYBOX, Person, TIMEOUT, shop, until};
+use crate::surroundings::Surroundings;
 
 /// A deletion takes no longer than this, also with a dead tenant.
 const BOUND: Duration = Duration::from_secs(60);
 
+fn in_bound(begun: Instant) -> Result<()> {
+    println!("deleted in {:.1?}", begun.elapsed());
+    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    Ok(())
+}
+
 async fn delete(person: &Person, name: &str) -> Result<Value> {
     let id = person.id_of(name).await?;
     let begun = Instant::now();
-    person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"]).await?;
-    ensure!(begun.elapsed() < BOUND, "deletion took {:?}", begun.elapsed());
+    person.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "10m"]).await?;
+    in_bound(begun)?;
     person.json(&["workspace", "get", &id]).await
 }
 
@@ -37,11 +45,11 @@ async fn a_used_workspace_is_gone_from_the_host_with_a_receipt() -> Result<()> {
         ),
     )?;
     dora.kubectl(&["-n", "data", "apply", "-f", &manifest.display().to_string()]).await?;
-    dora.kubectl(&["-n", "data", "wait", "--for=condition=Ready", "pod/writer", "--timeout=150s"]).await?;
+    dora.kubectl(&["-n", "data", "wait", "--for=condition=Ready", "pod/writer", TIMEOUT]).await?;
     ensure!(!shop.at.leftovers(&id).await?.is_empty());
 
     let gone = delete(&dora, "used").await?;
-    ensure!(gone["phase"] == "deleted" && gone["receipt"]["remaining"] == serde_json::json!([]), "{gone}");
+    ensure!(gone["phase"] == "deleted" && gone["receipt"]["remaining"] == json!([]), "{gone}");
     ensure!(gone["receipt"]["removed"].as_array().is_some_and(|removed| removed.len() > 5), "{gone}");
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
@@ -56,7 +64,23 @@ async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
     let eve = shop.somebody("eve").await?;
     let id = eve.ask_for("early").await?;
     until("the first objects on the host", async || Ok(!shop.at.leftovers(&id).await?.is_empty())).await?;
-    delete(&eve, "early").await?;
+    let gone = delete(&eve, "early").await?;
+    ensure!(gone["ready_at"].is_null(), "it was made already: {gone}");
+    let left = shop.at.leftovers(&id).await?;
+    ensure!(left.is_empty(), "left on the host: {left:?}");
+
+    // A volume that is on its way comes although the claim goes, and so has to be waited for.
+    let id = eve.ask_for("later").await?;
+    let (namespace, claim) = (format!("hxb-{id}"), format!("data-{id}-0"));
+    let asked = "jsonpath={.metadata.annotations.volume\\.kubernetes\\.io/selected-node}";
+    let get = ["-n", &namespace, "get", "persistentvolumeclaim", &claim, "--ignore-not-found", "-o", asked];
+    until("a volume that is on its way", async || {
+        Ok(shop.at.host(&get).await.and_then(Said::good).is_ok_and(|node| !node.is_empty()))
+    })
+    .await?;
+    let gone = delete(&eve, "later").await?;
+    ensure!(gone["ready_at"].is_null(), "it was made already: {gone}");
+    ensure!(gone["receipt"]["removed"].to_string().contains("\"PersistentVolume\""), "the volume was not seen: {gone}");
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
@@ -64,19 +88,37 @@ async fn a_workspace_is_deleted_while_it_is_still_being_made() -> Result<()> {
 
 #[tokio::test]
 async fn a_workspace_whose_api_server_is_dead_is_deleted_all_the_same() -> Result<()> {
-    let shop = shop().await?;
-    let fay = shop.somebody("fay").await?;
-    let id = fay.workspace("dead").await?;
+    // A platform of its own: while it is to die, no worker may bring the workspace back to life.
+    let at = Surroundings::read()?;
+    let mut platform = at.platform().await?;
+    let fay = Person::sign_in(&at, &platform, "fay").await?;
+    let id = fay.workspace("dead").await.with_context(|| platform.log())?;
     fay.project("dead", "left", &[]).await?;
     fay.kubectl(&["-n", "left", "run", "pod", "--image", BUSYBOX, "--", "sleep", "3600"]).await?;
-    fay.kubectl(&["-n", "left", "wait", "--for=condition=Ready", "pod/pod", "--timeout=120s"]).await?;
-    // Its data goes bad: every new pod of the control plane fails from now on.
+    fay.kubectl(&["-n", "left", "wait", "--for=condition=Ready", "pod/pod", TIMEOUT]).await?;
+
+    platform.kill()?;
     let namespace = format!("hxb-{id}");
-    let spoil = "echo broken > /data/state.db; rm -rf /data/pki; kill -9 1";
-    shop.at.host(&["-n", &namespace, "exec", &format!("{id}-0"), "-c", "syncer", "--", "sh", "-c", spoil]).await?;
-    shop.at.host(&["-n", &namespace, "delete", "secret", &format!("{id}-certs")]).await?.good()?;
-    delete(&fay, "dead").await?;
-    let left = shop.at.leftovers(&id).await?;
+    at.host(&["-n", &namespace, "scale", "statefulset", &id, "--replicas=0"]).await?.good()?;
+    at.host(&["-n", &namespace, "wait", "--for=delete", &format!("pod/{id}-0"), TIMEOUT]).await?.good()?;
+    platform.start_again_as("serve").await?;
+    let dead = platform.nobody()?.with_token(fay.token(&id).await?).get(&format!("/k8s/{id}/readyz")).await?;
+    dead.expect(503)?;
+    let left = at.host(&["-n", &namespace, "get", "pods", "-o", "name"]).await?.good()?;
+    ensure!(left.contains("pod/pod-x-left-"), "the tenant's own pod has ended: {left}");
+
+    let begun = Instant::now();
+    fay.hxb(&["workspace", "delete", "dead", "--yes"]).await?;
+    platform.kill()?;
+    platform.start_again_as("all").await?;
+    fay.hxb(&["workspace", "wait", &id, "--for", "deleted", "--timeout", "10m"])
+        .await
+        .with_context(|| platform.log())?;
+    in_bound(begun)?;
+    let gone = fay.json(&["workspace", "get", &id]).await?;
+    ensure!(gone["receipt"]["remaining"] == json!([]), "{gone}");
+    ensure!(gone["receipt"]["removed"].to_string().contains("\"pod-x-left-"), "the pod is not on the receipt: {gone}");
+    let left = at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
 }

@@ -1,96 +1,23 @@
-//! The host cluster, a platform on it, and people at their terminals.
+//! People at their terminals, the workspace that they share, and waiting for what takes time.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hexabase_testkit::browser::{Hxb, Said};
-use hexabase_testkit::platform::{Platform, PlatformSpec};
+use hexabase_testkit::platform::Platform;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-/// Longer than anything here takes on a busy machine with two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+use crate::surroundings::Surroundings;
+
+/// Longer than anything here takes on a machine with two cores and far too much to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+/// The same for kubectl.
+pub(crate) const TIMEOUT: &str = "--timeout=600s";
 pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
-
-/// What the run was told about its surroundings.
-pub(crate) struct Surroundings {
-    pub kubeconfig: PathBuf,
-    pub kubectl: PathBuf,
-    helm: PathBuf,
-    chart: PathBuf,
-    programs: PathBuf,
-    node: String,
-    /// Where to note the namespaces of workspaces, for whoever removes what a broken test left.
-    made: PathBuf,
-}
-
-impl Surroundings {
-    #[expect(clippy::disallowed_methods, reason = "the one place of these tests that reads the environment")]
-    pub(crate) fn read() -> Result<Self> {
-        let given = |name: &str| {
-            std::env::var(name).with_context(|| format!("{name} is not set; run these tests with `cargo xtask check`"))
-        };
-        let path = |name: &str| given(name).map(PathBuf::from);
-        Ok(Self {
-            kubeconfig: path("HEXABASE_TEST_KUBECONFIG")?,
-            kubectl: path("HEXABASE_TEST_KUBECTL")?,
-            helm: path("HEXABASE_TEST_HELM")?,
-            chart: path("HEXABASE_TEST_CHART")?,
-            programs: path("HEXABASE_TEST_PROGRAMS")?,
-            node: given("HEXABASE_TEST_NODE_ADDRESS")?,
-            made: path("HEXABASE_TEST_MADE")?,
-        })
-    }
-
-    /// A platform with worker on this host cluster; its public keys are on an address that pods reach.
-    pub(crate) async fn platform(&self) -> Result<Platform> {
-        self.platform_with("").await
-    }
-
-    /// The same with more settings.
-    pub(crate) async fn platform_with(&self, more: &str) -> Result<Platform> {
-        // The port is free for as long as it takes to start: nobody else is given one of the node's address.
-        let port = std::net::TcpListener::bind((self.node.as_str(), 0))?.local_addr()?.port();
-        let text = |path: &Path| format!("{:?}", path.display().to_string());
-        Platform::start(PlatformSpec {
-            program: self.programs.join("hexabase"),
-            role: "all".to_owned(),
-            server: format!("cluster_listen = \"{0}:{port}\"\ncluster_url = \"https://{0}:{port}\"", self.node),
-            more: format!(
-                "{more}[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
-                text(&self.kubeconfig),
-                text(&self.helm),
-                text(&self.chart),
-                self.node
-            ),
-        })
-        .await
-    }
-
-    /// kubectl on the host cluster, as its administrator.
-    pub(crate) async fn host(&self, arguments: &[&str]) -> Result<Said> {
-        let mut command = Command::new(&self.kubectl);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
-        run(command).await
-    }
-
-    /// Objects of the host cluster whose names or namespaces have to do with this workspace.
-    pub(crate) async fn leftovers(&self, workspace: &str) -> Result<Vec<String>> {
-        let kinds = "namespaces,persistentvolumes,clusterroles,clusterrolebindings";
-        let names = self.host(&["get", kinds, "-o", "name"]).await?.good()?;
-        let volumes =
-            ["get", "persistentvolumes", "-o", "jsonpath={range .items[*]}{.spec.claimRef.namespace}{\"\\n\"}{end}"];
-        let claims = self.host(&volumes).await?.good()?;
-        Ok(names.lines().chain(claims.lines()).filter(|name| name.contains(workspace)).map(str::to_owned).collect())
-    }
-
-    fn hxb(&self) -> PathBuf {
-        self.programs.join("hxb")
-    }
-}
 
 /// Somebody signed in, with `hxb` and kubectl.
 pub(crate) struct Person {
@@ -103,7 +30,7 @@ pub(crate) struct Person {
 impl Person {
     /// Signs in `name`@example.test.
     pub(crate) async fn sign_in(at: &Surroundings, platform: &Platform, name: &str) -> Result<Self> {
-        let hxb = Hxb::new(&at.hxb(), &platform.home_of(name), platform.url(), &platform.authority())?;
+        let hxb = Hxb::new(&at.programs.join("hxb"), &platform.home_of(name), platform.url(), &platform.authority())?;
         hxb.sign_in(&format!("{name}@example.test")).await?.good()?;
         let path = format!("{}:/usr/bin:/bin", at.programs.display());
         Ok(Self { hxb, kubectl: at.kubectl.clone(), path, made: at.made.clone() })
@@ -133,9 +60,15 @@ impl Person {
     /// Makes a workspace and waits until it is ready; returns its id.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
         let id = self.ask_for(name).await?;
-        self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "4m"]).await?;
+        self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "10m"]).await?;
         self.hxb(&["kubeconfig", name, "--set-current"]).await?;
         Ok(id)
+    }
+
+    /// The person's token for the workspace with this id.
+    pub(crate) async fn token(&self, workspace: &str) -> Result<String> {
+        let credential: Value = serde_json::from_str(&self.hxb(&["credential", "--workspace", workspace]).await?)?;
+        text(&credential["status"], "token")
     }
 
     /// The id of a workspace.
@@ -166,6 +99,7 @@ impl Person {
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> std::process::Command {
         let like_hxb = self.hxb.command(&[]);
         let mut command = std::process::Command::new(&self.kubectl);
+        command.arg("--cache-dir").arg(self.hxb.kubeconfig().with_file_name("cache"));
         command.args(arguments).env("PATH", &self.path);
         for (name, value) in like_hxb.get_envs() {
             if let Some(value) = value {
@@ -175,13 +109,18 @@ impl Person {
         command
     }
 
-    /// Makes a project and waits until its namespace is there.
+    /// Makes a project and waits until pods can be made in its namespace.
     pub(crate) async fn project(&self, workspace: &str, name: &str, more: &[&str]) -> Result<()> {
         let mut arguments = vec!["project", "create", name, "--workspace", workspace];
         arguments.extend(more);
         self.hxb(&arguments).await?;
-        until("the project's quota", async || {
-            Ok(self.try_kubectl(&["-n", name, "get", "resourcequota", "hexabase-quota"]).await?.code == 0)
+        // A namespace without its ServiceAccount, or whose quota Kubernetes has not counted yet, refuses every pod.
+        let needed = ["limitrange/hexabase-limits", "serviceaccount/default", "resourcequota/hexabase-quota"];
+        let mut get = vec!["-n", name, "get", "-o", "jsonpath={.items[*].status.hard.pods}"];
+        get.extend(needed);
+        until("the project", async || {
+            let said = self.try_kubectl(&get).await?;
+            Ok(said.code == 0 && !said.stdout.is_empty())
         })
         .await
     }
@@ -224,9 +163,7 @@ impl Shop {
 
     /// A person's token for the workspace.
     pub(crate) async fn token_of(&self, person: &Person) -> Result<String> {
-        let printed = person.hxb(&["credential", "--server", self.platform.url(), "--workspace", &self.id]).await?;
-        let credential: Value = serde_json::from_str(&printed)?;
-        text(&credential["status"], "token")
+        person.token(&self.id).await
     }
 }
 
@@ -247,7 +184,14 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> Result<bool
     Ok(())
 }
 
-async fn run(mut command: Command) -> Result<Said> {
+/// What `future` gives, for which nobody waits longer than [`PATIENCE`].
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.with_context(|| format!("{what} did not come within {} s", PATIENCE.as_secs()))?
+}
+
+/// Runs a program to its end.
+pub(crate) async fn run(mut command: Command) -> Result<Said> {
     let output = command.stdin(std::process::Stdio::null()).output().await.context("a program cannot be started")?;
     Ok(Said {
         code: output.status.code().unwrap_or(-1),

@@ -16,7 +16,8 @@ use hexabase_testkit::tokens::{Key, Mould, bad, good};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Surroundings, shop, text, until};
+use crate::support::{Person, shop, text, until};
+use crate::surroundings::Surroundings;
 
 /// Seconds for which the public keys may be kept in the test that revokes one: the least that may be set.
 const MAX_AGE: u64 = 60;
@@ -138,7 +139,7 @@ async fn a_tenants_api_server_refuses_every_bad_token_that_it_can_tell_and_no_go
     for (what, token) in &good {
         let known = tenant.knows(&[format!("Bearer {token}")]).await?;
         ensure!(known.as_deref() == Some(&*name), "{what}: {known:?}");
-        let through = crate::access::with_token(&shop.at, &shop.platform, token, &shop.id).await?;
+        let through = shop.at.with_token(&shop.platform, token, &shop.id, "/api/v1/namespaces").await?;
         ensure!(!through.stderr.contains("must be logged in"), "{what}: {through:?}");
     }
     fresh(&mut mould, of_alice)?;

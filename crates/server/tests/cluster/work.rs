@@ -6,12 +6,25 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
 
-use crate::support::{BUSYBOX, shop, until};
+use crate::support::{BUSYBOX, PATIENCE, TIMEOUT, in_time, shop, until};
 
-const SERVE: &str = "echo started; mkdir -p /www; echo page > /www/index.html; exec httpd -f -p 8080 -h /www";
+const SERVE: &str = "mkdir -p /www; echo page > /www/index.html; echo started; exec httpd -f -p 8080 -h /www";
+
+/// The first line that fits.
+async fn line_of(lines: &mut Lines<BufReader<ChildStdout>>, fits: impl Fn(&str) -> bool) -> Result<String> {
+    in_time("a line of kubectl's", async {
+        loop {
+            let line = lines.next_line().await?.context("kubectl has ended")?;
+            if fits(&line) {
+                return Ok(line);
+            }
+        }
+    })
+    .await
+}
 
 #[tokio::test]
 async fn a_deployment_runs_and_kubectl_reaches_into_it() -> Result<()> {
@@ -19,20 +32,29 @@ async fn a_deployment_runs_and_kubectl_reaches_into_it() -> Result<()> {
     let alice = &shop.alice;
     alice.project("shop", "reach", &[]).await?;
     alice.kubectl(&["-n", "reach", "create", "deployment", "web", "--image", BUSYBOX, "--", "sh", "-c", SERVE]).await?;
-    alice.kubectl(&["-n", "reach", "rollout", "status", "deployment/web", "--timeout=120s"]).await?;
-    ensure!(alice.kubectl(&["-n", "reach", "logs", "deploy/web"]).await?.contains("started"));
-    let page = alice.kubectl(&["-n", "reach", "exec", "deploy/web", "--", "cat", "/www/index.html"]).await?;
-    ensure!(page == "page\n", "{page:?}");
+    alice.kubectl(&["-n", "reach", "rollout", "status", "deployment/web", TIMEOUT]).await?;
+    // A container runs before the program in it has done anything.
+    until("the first line of the logs", async || {
+        Ok(alice.kubectl(&["-n", "reach", "logs", "deploy/web"]).await?.contains("started"))
+    })
+    .await?;
+    until("an answer in the container", async || {
+        let get = ["-n", "reach", "exec", "deploy/web", "--", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"];
+        let said = alice.try_kubectl(&get).await?;
+        Ok(said.code == 0 && said.stdout == "page\n")
+    })
+    .await?;
     let pod = alice.kubectl(&["-n", "reach", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
     alice.kubectl(&["-n", "reach", "cp", &format!("{pod}:/www/index.html"), "/dev/null"]).await?;
 
     let mut forward = Command::from(alice.kubectl_command(&["-n", "reach", "port-forward", "deploy/web", ":8080"]));
     let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
     let mut lines = BufReader::new(forward.stdout.take().context("no output")?).lines();
-    let line = lines.next_line().await?.context("port-forward said nothing")?;
+    let line = line_of(&mut lines, |line| line.starts_with("Forwarding from 127.0.0.1:")).await?;
     let port: u16 = line.split(':').nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -56,16 +78,17 @@ async fn a_watch_and_following_logs_stream_as_it_happens() -> Result<()> {
         Command::from(alice.kubectl_command(&["-n", "watch", "get", "configmaps", "--watch", "-o", "name"]));
     let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
     let mut lines = BufReader::new(watch.stdout.take().context("no output")?).lines();
+    // What is there already is shown: from here on, what is shown was watched.
+    line_of(&mut lines, |line| line == "configmap/kube-root-ca.crt").await?;
     alice.kubectl(&["-n", "watch", "create", "configmap", "seen"]).await?;
-    while lines.next_line().await?.context("the watch ended")? != "configmap/seen" {}
+    line_of(&mut lines, |line| line == "configmap/seen").await?;
     let script = "i=0; while true; do echo line $i; i=$((i+1)); sleep 1; done";
     alice.kubectl(&["-n", "watch", "run", "talker", "--image", BUSYBOX, "--", "sh", "-c", script]).await?;
-    alice.kubectl(&["-n", "watch", "wait", "--for=condition=Ready", "pod/talker", "--timeout=120s"]).await?;
+    alice.kubectl(&["-n", "watch", "wait", "--for=condition=Ready", "pod/talker", TIMEOUT]).await?;
     let mut logs = Command::from(alice.kubectl_command(&["-n", "watch", "logs", "--follow", "talker"]));
     let mut logs = logs.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
     let mut lines = BufReader::new(logs.stdout.take().context("no output")?).lines();
-    while lines.next_line().await?.context("the logs ended")? != "line 3" {}
-    Ok(())
+    line_of(&mut lines, |line| line == "line 3").await.map(drop)
 }
 
 #[tokio::test]
@@ -81,13 +104,18 @@ async fn manifests_are_applied_on_the_server_and_names_resolve_in_the_workspace(
     )?;
     let manifest = manifest.display().to_string();
     alice.kubectl(&["-n", "apply", "apply", "--server-side", "-f", &manifest]).await?;
-    let script = "nslookup back.apply.svc.cluster.local && nslookup kubernetes.default.svc.cluster.local";
+    // A Service has its name a moment after it was made.
+    let script = "end=$(($(date +%s) + 500)); \
+                  until nslookup back.apply.svc.cluster.local && nslookup kubernetes.default.svc.cluster.local; \
+                  do [ $(date +%s) -lt $end ] || exit 1; sleep 1; done";
     let run = ["-n", "apply", "run", "ask", "--image", BUSYBOX, "--restart=Never", "--", "sh", "-c", script];
     alice.kubectl(&run).await?;
-    let done = ["-n", "apply", "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/ask", "--timeout=120s"];
-    let waited = alice.try_kubectl(&done).await?;
-    ensure!(waited.code == 0, "{}", alice.kubectl(&["-n", "apply", "logs", "ask"]).await?);
-    Ok(())
+    until("the answer of the name server", async || {
+        let phase = alice.kubectl(&["-n", "apply", "get", "pod", "ask", "-o", "jsonpath={.status.phase}"]).await?;
+        ensure!(phase != "Failed", "{}", alice.kubectl(&["-n", "apply", "logs", "ask"]).await?);
+        Ok(phase == "Succeeded")
+    })
+    .await
 }
 
 #[tokio::test]

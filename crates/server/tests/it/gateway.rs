@@ -13,13 +13,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::{Platform, body, changed, claims, pass, revoke, shop, soon, text};
 
-fn version(workspace: &str) -> String {
+pub(crate) fn version(workspace: &str) -> String {
     format!("/k8s/{workspace}/version")
 }
 
 /// Fails unless the answer is a Kubernetes `Status` of this code and reason; returns its message.
 #[track_caller]
-fn status(answer: &Answer, code: u16, reason: &str) -> String {
+pub(crate) fn status(answer: &Answer, code: u16, reason: &str) -> String {
     let body = body(answer);
     assert_eq!((answer.status, body["code"].as_u64()), (code, Some(code.into())), "{}", answer.text);
     assert_eq!((body["kind"].as_str(), body["apiVersion"].as_str()), (Some("Status"), Some("v1")));

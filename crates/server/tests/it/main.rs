@@ -5,18 +5,31 @@
 
 mod support;
 
+mod audit;
 mod bad_tokens;
+mod break_glass;
 mod events;
 mod gateway;
+mod groups;
 mod idempotency;
+mod invitation_mail;
+mod invitation_pages;
+mod invitations;
 mod members;
 mod oidc;
 mod oidcc;
 mod openapi;
+mod organization_members;
 mod organizations;
 mod problems;
 mod processes;
 mod projects;
+mod providers;
+mod role_assignments;
+mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
 mod strangers;
+mod tokens;
 mod workspaces;

@@ -33,6 +33,30 @@ async fn somebody_is_added_by_id_or_by_verified_address() -> Result<()> {
 }
 
 #[tokio::test]
+async fn addresses_are_told_to_those_only_who_give_and_take_access() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob, carol) =
+        (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+    let workspace = alice.workspace("shop").await?;
+    // Whoever knows an id only does not learn the address by it.
+    let by_id = alice.add(&workspace, &bob.id, &[]).await?.expect(201)?.json()?;
+    assert_eq!((&by_id["user"], &by_id["email"]), (&json!(bob.id), &Value::Null));
+    let by_address = json!({ "email": carol.email, "groups": ["WSAdmins"] });
+    let by_address = alice.api.post(&members(&workspace), &by_address).await?.expect(201)?.json()?;
+    assert_eq!(by_address["email"], carol.email);
+    let told = async |asker: &Person| -> Result<Vec<String>> {
+        let rows = items(&asker.api.get(&members(&workspace)).await?);
+        Ok(rows.iter().map(|row| text(&row["email"])).filter(|email| !email.is_empty()).collect())
+    };
+    assert_eq!(told(&bob).await?, std::slice::from_ref(&bob.email));
+    let all = [alice.email.clone(), bob.email.clone(), carol.email.clone()];
+    for admin in [&alice, &carol] {
+        assert_eq!(told(admin).await?, all);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn adding_somebody_again_adds_the_groups() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
@@ -126,6 +150,20 @@ async fn a_removed_member_sees_nothing_any_more() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_member_may_leave() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSUsers"]).await?.expect(201)?;
+    bob.remove(&workspace, &bob.id).await?.expect(204)?;
+    problem(&bob.api.get(&format!("/api/v1/workspaces/{workspace}")).await?, 404, "not_found");
+    problem(&bob.api.get(&format!("/api/v1/organizations/{}", alice.organization)).await?, 404, "not_found");
+    problem(&bob.remove(&workspace, &bob.id).await?, 404, "not_found");
+    assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_administrator_cannot_be_removed() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
@@ -151,6 +189,26 @@ async fn two_administrators_who_remove_each_other_at_once_leave_one() -> Result<
             assert_eq!(removed, 1, "{answers:?}");
             // She administers the organisation, so that she sees it in either case.
             assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 1);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_administrators_who_remove_each_other_at_once_one_succeeds_although_a_third_is_left() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob, carol) =
+            (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+        let workspace = alice.workspace("shop").await?;
+        for round in 0..10 {
+            for person in [&bob, &carol] {
+                alice.add(&workspace, &person.id, &["WSAdmins"]).await?.expect(201)?;
+            }
+            let (by_bob, by_carol) =
+                tokio::try_join!(bob.remove(&workspace, &carol.id), carol.remove(&workspace, &bob.id))?;
+            let statuses = [by_bob.status, by_carol.status];
+            assert!(statuses == [204, 404] || statuses == [404, 204], "round {round}: {by_bob:?} {by_carol:?}");
+            assert_eq!(items(&alice.api.get(&members(&workspace)).await?).len(), 2);
         }
     }
     Ok(())

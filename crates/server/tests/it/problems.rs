@@ -21,6 +21,37 @@ async fn a_problem_says_what_is_wrong_to_people_and_programs() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_text_that_a_database_cannot_hold_is_refused_with_its_field() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let workspace = alice.workspace("shop").await?;
+        let of_organization = format!("/api/v1/organizations/{}/workspaces", alice.organization);
+        let members = format!("/api/v1/workspaces/{workspace}/members");
+        let projects = format!("/api/v1/workspaces/{workspace}/projects");
+        for (path, body, field) in [
+            ("/api/v1/organizations", json!({ "name": "\0" }), "name"),
+            (&of_organization, json!({ "name": "a\0", "plan": "free" }), "name"),
+            (&of_organization, json!({ "name": "web", "plan": "\0" }), "plan"),
+            (&members, json!({ "email": "bob\0@example.test" }), "email"),
+            (&members, json!({ "user": "usr-\0" }), "user"),
+            (&members, json!({ "email": alice.email, "groups": ["WSUsers", "\0"] }), "groups"),
+            (&projects, json!({ "name": "\0web" }), "name"),
+            (&projects, json!({ "name": "web", "quota": { "cpu": "1\0" } }), "quota.cpu"),
+        ] {
+            let refused = problem(&alice.api.post(path, &body).await?, 422, "invalid");
+            assert_eq!(refused["field"], field, "{path} {body}");
+        }
+        let refused = problem(&alice.api.get("/api/v1/workspaces?limit=9&name=%00").await?, 422, "invalid");
+        assert_eq!(refused["field"], "name");
+        // What only looks like it is a text like any other.
+        let name = r"a \u0000 and %00";
+        let made = alice.api.post("/api/v1/organizations", &json!({ "name": name })).await?.expect(201)?;
+        assert_eq!(made.json()?["name"], name);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_id_of_a_request_is_in_the_header_and_in_the_problem() -> Result<()> {
     let platform = Platform::start().await?;

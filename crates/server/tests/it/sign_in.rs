@@ -390,6 +390,27 @@ async fn a_browser_that_is_not_used_for_a_week_is_signed_out() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_browser_that_is_used_keeps_its_cookie() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let browser = Browser::sign_in(&platform.authority, &platform.url, EMAIL).await?;
+    let token = browser.cookie(HOST, SESSION_COOKIE).context("no session")?;
+    let given_again = |answer: &Answer| -> Option<String> {
+        answer.set_cookies().find(|line| line.starts_with(SESSION_COOKIE)).map(str::to_owned)
+    };
+    assert_eq!(given_again(&me(&platform, &browser).await?.expect(200)?), None, "it is new");
+    for path in ["/api/v1/me", "/"] {
+        pass(&platform, 6 * 24 * 3600);
+        let line = given_again(&browser.get(&platform.at(path)).await?.expect(200)?).context("no cookie")?;
+        assert!(line.starts_with(&format!("{SESSION_COOKIE}={token};")), "{line}");
+        for wanted in ["Max-Age=604800", "Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
+            assert!(line.split("; ").any(|attribute| attribute == wanted), "{wanted} is missing in {line}");
+        }
+        assert_eq!(given_again(&me(&platform, &browser).await?.expect(200)?), None, "it was given just now");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_invented_session_is_nobody() -> Result<()> {
     let platform = Platform::start().await?;
     let browser = platform.browser();

@@ -1,5 +1,6 @@
 //! A whole platform in this process, and the people who use it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use hexabase_backends::store::Store;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::jwt::Typ;
 use hexabase_oidc::keys::{Algorithm, RotationPolicy};
-use hexabase_server::config::{ClientConfig, Config};
+use hexabase_server::config::{ClientConfig, Config, ProviderConfig};
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
+use hexabase_testkit::smtp::SmtpServer;
 use hexabase_testkit::store::{Engine, TestStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,6 +56,15 @@ pub(crate) struct Platform {
 struct Folder {
     dir: TempDir,
     database: Option<TestStore>,
+    /// The mail server it sends by, if it sends mail.
+    smtp: Option<SocketAddr>,
+}
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("hexabase-server-").tempdir()?;
+        Ok(Self { dir, database: None, smtp: None })
+    }
 }
 
 /// What is left of a platform that was stopped.
@@ -73,14 +84,21 @@ impl Platform {
 
     /// One with other settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), Clock::System, None, change).await
+        Self::launch(Arc::new(Folder::new()?), Clock::System, None, at_once(change)).await
+    }
+
+    /// One that sends its mail by this server.
+    pub(crate) async fn start_with_mail(smtp: &SmtpServer, clock: Clock) -> Result<Self> {
+        let folder = Folder { smtp: Some(smtp.address()), ..Folder::new()? };
+        Self::launch(Arc::new(folder), clock, None, at_once(|_| ())).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
     pub(crate) async fn start_on_each_engine() -> Result<[Self; 2]> {
         let database = TestStore::new(Engine::Postgres).await?;
-        let folder = Arc::new(Folder { dir: folder()?, database: Some(database) });
-        Ok([Self::start().await?, Self::launch(folder, Clock::System, None, |_| ()).await?])
+        let folder = Folder { database: Some(database), ..Folder::new()? };
+        let postgres = Self::launch(Arc::new(folder), Clock::System, None, at_once(|_| ()));
+        Ok([Self::start().await?, postgres.await?])
     }
 
     /// One whose clock stands until the test moves it.
@@ -91,7 +109,19 @@ impl Platform {
     /// The same with other settings.
     pub(crate) async fn start_standing_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
         let clock = Clock::standing_at(Clock::System.now());
-        Self::launch(Arc::new(Folder { dir: folder()?, database: None }), clock, None, change).await
+        Self::launch(Arc::new(Folder::new()?), clock, None, at_once(change)).await
+    }
+
+    /// One with these identity providers, which are told its address.
+    pub(crate) async fn start_with_providers(
+        clock: Clock,
+        providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
+    ) -> Result<Self> {
+        let change = async |config: &mut Config| {
+            config.sign_in.providers = providers(&address(&config.server.public_url)).await?;
+            Ok(())
+        };
+        Self::launch(Arc::new(Folder::new()?), clock, None, change).await
     }
 
     /// What a restart needs: the data and the name.
@@ -101,25 +131,32 @@ impl Platform {
 
     /// A server on the data that another one left.
     pub(crate) async fn start_on(kept: &Kept) -> Result<Self> {
-        Self::launch(kept.folder.clone(), Clock::System, Some(Url::parse(&kept.public_url)?), |_| ()).await
+        let called = Some(Url::parse(&kept.public_url)?);
+        Self::launch(kept.folder.clone(), Clock::System, called, at_once(|_| ())).await
     }
 
     /// A second server under the same address, on the same database and master key, as replicas behind a load balancer are.
     pub(crate) async fn replica(&self) -> Result<Self> {
-        Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?), |_| ()).await
+        let called = Some(Url::parse(&self.public_url)?);
+        Self::launch(self.folder.clone(), self.clock.clone(), called, at_once(|_| ())).await
     }
 
+    /// One whose settings are changed once its addresses are known.
     async fn launch(
         folder: Arc<Folder>,
         clock: Clock,
         called: Option<Url>,
-        change: impl FnOnce(&mut Config),
+        change: impl AsyncFnOnce(&mut Config) -> Result<()>,
     ) -> Result<Self> {
         run::install_crypto();
         let mut config = config(folder.dir.path())?;
-        change(&mut config);
         // Straight into the settings: a production database and the development issuer would not be allowed together.
         config.store.url = folder.database.as_ref().map(|database| database.address().into());
+        if let Some(smtp) = folder.smtp {
+            config.mail.smtp_url = Some(format!("smtp://{smtp}").into());
+            config.mail.starttls = false;
+            config.mail.from = Some("Hexabase <no-reply@hexabase.test>".to_owned());
+        }
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
         let url = address(&config.server.public_url);
         let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
@@ -127,6 +164,7 @@ impl Platform {
             config.server.public_url = called;
         }
         let public_url = address(&config.server.public_url);
+        change(&mut config).await?;
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let mut server = tokio::spawn(run::run_on(config, Role::Serve, listeners, clock.clone(), stop));
@@ -151,8 +189,15 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
-        let file = self.data().join("hexabase.db");
-        Ok(Store::connect(&format!("sqlite://{}", file.display()).parse()?).await?)
+        Ok(Store::connect(&self.database().parse()?).await?)
+    }
+
+    /// Where its database is, for who wants to change it behind the platform's back.
+    pub(crate) fn database(&self) -> String {
+        match &self.folder.database {
+            Some(database) => database.address().to_owned(),
+            None => format!("sqlite://{}", self.data().join("hexabase.db").display()),
+        }
     }
 
     /// Its signing keys, with which a test makes tokens that only a stolen key could.
@@ -238,6 +283,18 @@ impl Person {
     /// The id of a new workspace under the plan `standard`.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
         Ok(text(&self.create_workspace(name, "standard").await?.expect(201)?.json()?["id"]))
+    }
+
+    /// The id of a new organisation.
+    pub(crate) async fn make_organization(&self, name: &str) -> Result<String> {
+        Ok(text(&self.api.post("/api/v1/organizations", &json!({ "name": name })).await?.expect(201)?.json()?["id"]))
+    }
+
+    /// The id of a new workspace of an organisation, under the plan `standard`.
+    pub(crate) async fn workspace_in(&self, organization: &str, name: &str) -> Result<String> {
+        let path = format!("/api/v1/organizations/{organization}/workspaces");
+        let answer = self.api.post(&path, &json!({ "name": name, "plan": "standard" })).await?;
+        Ok(text(&answer.expect(201)?.json()?["id"]))
     }
 
     /// Gives somebody access to a workspace.
@@ -414,8 +471,12 @@ async fn until_ready(url: &str, folder: &Path) -> Result<String> {
     Ok(authority)
 }
 
-fn folder() -> Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("hexabase-server-").tempdir()?)
+/// A change of settings that waits for nothing.
+fn at_once(change: impl FnOnce(&mut Config)) -> impl AsyncFnOnce(&mut Config) -> Result<()> {
+    async move |config: &mut Config| {
+        change(config);
+        Ok(())
+    }
 }
 
 fn config(folder: &Path) -> Result<Config> {

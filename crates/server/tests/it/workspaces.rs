@@ -69,6 +69,11 @@ async fn a_kubeconfig_names_the_plugin_and_holds_no_secret() -> Result<()> {
     let exec = &kubeconfig["users"][0]["user"]["exec"];
     assert_eq!(exec["command"], "hxb");
     assert_eq!(kubeconfig["users"][0]["user"].as_object().map(serde_json::Map::len), Some(1));
+    // The context is called by the name, which a workspace of another organisation may have as well.
+    let name = format!("hexabase-{id}");
+    let context = json!({ "name": "hexabase-shop", "context": { "cluster": name, "user": name } });
+    assert_eq!((&kubeconfig["contexts"], &kubeconfig["current-context"]), (&json!([context]), &json!("hexabase-shop")));
+    assert_eq!([&kubeconfig["clusters"][0]["name"], &kubeconfig["users"][0]["name"]], [&name, &name]);
     for secret in [alice.api.token(), alice.tokens.refresh_token.as_deref().unwrap_or_default(), "PRIVATE KEY"] {
         assert!(!answer.text.contains(secret));
     }
@@ -169,7 +174,6 @@ async fn a_name_that_breaks_a_rule_is_refused_with_the_rule() -> Result<()> {
         "platform",
         "default",
         "new",
-        "a\u{0}b",
         " shop",
         "shop\n",
         "../shop",
@@ -406,11 +410,21 @@ async fn a_deleted_workspace_stays_as_a_record_for_admins_of_the_organization() 
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
     let id = alice.workspace("shop").await?;
     alice.add(&id, &bob.id, &["WSAdmins"]).await?.expect(201)?;
-    alice.api.delete(&workspace(&id)).await?.expect(202)?;
+    let project = alice.api.post(&format!("{}/projects", workspace(&id)), &json!({ "name": "web" })).await?;
+    let project = format!("{}/projects/{}", workspace(&id), text(&project.expect(201)?.json()?["id"]));
+    bob.api.delete(&workspace(&id)).await?.expect(202)?;
+    assert_eq!(bob.api.get(&workspace(&id)).await?.expect(200)?.json()?["phase"], "deleting");
     finish_deletion(&platform, &id).await?;
     let record = alice.api.get(&workspace(&id)).await?.expect(200)?.json()?;
     assert_eq!(record["phase"], "deleted");
     assert!(record["receipt"].is_object() && record["deleted_at"].is_string(), "{record}");
+    assert_eq!(alice.api.get(&project).await?.expect(200)?.json()?["phase"], "deleted");
+    // Bob was in the organisation through this workspace only.
+    for path in [&workspace(&id), &project, &format!("/api/v1/organizations/{}", alice.organization)] {
+        problem(&bob.api.get(path).await?, 404, "not_found");
+    }
+    problem(&bob.api.delete(&workspace(&id)).await?, 404, "not_found");
+    assert_eq!(items(&bob.api.get("/api/v1/organizations").await?).len(), 1);
     for path in [workspaces_of(&alice), "/api/v1/workspaces".to_owned()] {
         assert_eq!(items(&alice.api.get(&path).await?).len(), 0);
     }

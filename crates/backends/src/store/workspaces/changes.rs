@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{Desired, Workspace, WorkspaceScope, read};
 use crate::entities::workspaces::workspace;
 use crate::store::db::{self, Connection};
-use crate::store::organizations::OrganizationScope;
-use crate::store::{StoreError, Tx};
+use crate::store::organizations::{self, OrganizationScope};
+use crate::store::{StoreError, Tx, projects, workspace_members};
 
 /// A workspace to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,9 @@ pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -
     Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
-/// Notes that nothing of the workspace is left on the host, and frees its name. The row stays as a record.
+/// Notes that nothing of the workspace is left on the host: frees its name and those of its projects, and ends everybody's
+/// membership in it, and with the last workspace in its organisation. The row stays as a record for the organisation's
+/// admins.
 ///
 /// [`StoreError::Stale`] when the deletion was not asked for, or is over already.
 pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<(), StoreError> {
@@ -155,7 +157,11 @@ pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timest
         .col_expr(workspace::Column::DeletedAt, Expr::value(now.as_micros()))
         .filter(workspace::Column::Desired.eq(Desired::Absent.as_str()))
         .filter(workspace::Column::DeletedAt.is_null());
-    changed(tx, update).await
+    changed(tx, update).await?;
+    projects::set_all_deleted(tx, id, now).await?;
+    let row = super::load_for_job(tx, id).await?.ok_or(StoreError::Stale)?;
+    let members = workspace_members::remove_all(tx, id).await?;
+    organizations::leave_all(tx, &row.organization_id, &members).await
 }
 
 /// Notes what a deletion that is under way has found so far; [`StoreError::Stale`] when none is.

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::changes::{
     NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
 };
-pub use self::scope::{WorkspaceScope, scope_for, scope_for_name};
+pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 use super::column::{Table, time, time_opt};
 use super::db::Db;
 use super::organizations::OrganizationScope;
@@ -185,6 +185,22 @@ pub async fn list_for_user(
         query = query.filter(workspace::Column::LivingName.eq(name));
     }
     page(db, query, after, limit).await
+}
+
+/// Ids of the organisation's workspaces, deleted or not, of which `user` is a member, in order.
+pub async fn ids_of_member(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    user: &UserId,
+) -> Result<Vec<WorkspaceId>, StoreError> {
+    let query = workspace::Entity::find()
+        .filter(workspace::Column::OrganizationId.eq(scope.id().as_str()))
+        .filter(workspace::Column::Id.in_subquery(workspaces_of_member(user)))
+        .select_only()
+        .column(workspace::Column::Id)
+        .order_by_asc(workspace::Column::Id)
+        .into_tuple::<String>();
+    query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
 }
 
 /// How many living workspaces the organisation has under a plan. To hold a limit, take

@@ -1,8 +1,9 @@
 //! Proof that a person may know of a workspace.
 
-use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
+use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::roles::OrganizationRole;
+use hexabase_core::time::Timestamp;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::TABLE;
@@ -19,6 +20,7 @@ pub struct WorkspaceScope {
     user: UserId,
     organization_role: Option<OrganizationRole>,
     is_member: bool,
+    break_glass: Option<BreakGlassId>,
 }
 
 impl WorkspaceScope {
@@ -47,6 +49,11 @@ impl WorkspaceScope {
         self.is_member
     }
 
+    /// The break-glass by which the person, who is no admin of the organisation, is treated as one.
+    pub fn break_glass(&self) -> Option<&BreakGlassId> {
+        self.break_glass.as_ref()
+    }
+
     /// For the workspace that was made in this transaction, whose maker belongs to the organisation.
     pub(super) fn of_maker(scope: &OrganizationScope, workspace: WorkspaceId) -> Self {
         Self {
@@ -55,6 +62,7 @@ impl WorkspaceScope {
             user: scope.user().clone(),
             organization_role: Some(scope.role()),
             is_member: false,
+            break_glass: scope.break_glass().cloned(),
         }
     }
 }
@@ -67,6 +75,20 @@ pub async fn scope_for(
 ) -> Result<Option<WorkspaceScope>, StoreError> {
     let found = workspace::Entity::find_by_id(workspace.as_str()).one(db.conn()).await?;
     scope_of(db, user, found).await
+}
+
+/// The scope of `user` as an admin by break-glass of the organisation that owns the workspace, while that lasts.
+pub async fn scope_by_break_glass(
+    db: &impl Db,
+    user: &UserId,
+    workspace: &WorkspaceId,
+    now: Timestamp,
+) -> Result<Option<WorkspaceScope>, StoreError> {
+    let Some(model) = workspace::Entity::find_by_id(workspace.as_str()).one(db.conn()).await? else { return Ok(None) };
+    let organization: OrganizationId = TABLE.parse("organization_id", &model.organization_id)?;
+    let by = organizations::scope_by_break_glass(db, user, &organization, now).await?;
+    let is_member = is_member(db, user, &model).await?;
+    Ok(by.map(|by| WorkspaceScope { is_member, ..WorkspaceScope::of_maker(&by, workspace.clone()) }))
 }
 
 /// The scope of `user` in the organisation's living workspace with this name; `None` for a stranger, and when there is
@@ -93,11 +115,16 @@ async fn scope_of(
     let Some(model) = found else { return Ok(None) };
     let organization: OrganizationId = TABLE.parse("organization_id", &model.organization_id)?;
     let role = organizations::scope_for(db, user, &organization).await?.map(|scope| scope.role());
-    let key = (model.id.clone(), user.to_string());
-    let is_member = workspace_member::Entity::find_by_id(key).one(db.conn()).await?.is_some();
+    let is_member = is_member(db, user, &model).await?;
     if !is_member && role != Some(OrganizationRole::Admin) {
         return Ok(None);
     }
     let workspace = TABLE.parse("id", &model.id)?;
-    Ok(Some(WorkspaceScope { organization, workspace, user: user.clone(), organization_role: role, is_member }))
+    let (user, break_glass) = (user.clone(), None);
+    Ok(Some(WorkspaceScope { organization, workspace, user, organization_role: role, is_member, break_glass }))
+}
+
+async fn is_member(db: &impl Db, user: &UserId, workspace: &workspace::Model) -> Result<bool, StoreError> {
+    let key = (workspace.id.clone(), user.to_string());
+    Ok(workspace_member::Entity::find_by_id(key).one(db.conn()).await?.is_some())
 }

@@ -53,9 +53,10 @@ pub(super) async fn ask(
 ) -> Handled {
     let realm = realm(&name)?;
     let live = sign_in::live(&state.app, &headers).await?;
-    Visit { state: &state, realm: &realm, query: query.as_deref().unwrap_or_default(), live: live.as_ref() }
-        .answer(false, &origin)
-        .await
+    let query = query.as_deref().unwrap_or_default();
+    let visit = Visit { state: &state, realm: &realm, query, live: live.as_ref() };
+    let answer = visit.answer(false, &origin).await?;
+    Ok((live.as_ref().map(|live| sign_in::renewed(live, &headers)), answer).into_response())
 }
 
 /// OpenID Connect Core 1.0 section 3.1.2.1: the request may be a form.
@@ -77,14 +78,15 @@ pub(super) async fn decide(
     let live = sign_in::live(&state.app, &headers).await?;
     let visit = Visit { state: &state, realm: &realm, query: &decision.request, live: live.as_ref() };
     let still = live.as_ref().is_some_and(|live| live.user.as_str() == decision.person);
-    match decision.confirm.as_str() {
-        "continue" => visit.answer(still, &origin).await,
-        "other" => visit.sign_in_first(Some("select_account")),
+    let answer = match decision.confirm.as_str() {
+        "continue" => visit.answer(still, &origin).await?,
+        "other" => visit.sign_in_first(Some("select_account"))?,
         _ => {
             let request = visit.read()?;
-            visit.refuse(&request, OAuthErrorCode::AccessDenied, "the person did not let the program in".to_owned())
+            visit.refuse(&request, OAuthErrorCode::AccessDenied, "the person did not let the program in".to_owned())?
         }
-    }
+    };
+    Ok((live.as_ref().map(|live| sign_in::renewed(live, &headers)), answer).into_response())
 }
 
 /// A browser at the endpoint, with a request.

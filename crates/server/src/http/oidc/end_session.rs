@@ -73,7 +73,10 @@ async fn answer(
     let outcome = oauth::end_session(&state.app, realm, &request, live.as_ref(), confirmed, origin).await?;
     Ok(match outcome {
         SignOut::Refuse(sentence) => refuse(sentence),
-        SignOut::Ask { client } => page(realm, query, client.as_deref()),
+        SignOut::Ask { client } => {
+            let renewed = live.as_ref().map(|live| sign_in::renewed(live, headers));
+            (renewed, page(realm, query, client.as_deref())).into_response()
+        }
         SignOut::Done { location } => {
             let jar = CookieJar::from_headers(headers).add(sign_in::no_session());
             match location {

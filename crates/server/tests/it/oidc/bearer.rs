@@ -58,6 +58,25 @@ async fn an_access_token_is_over_after_ten_minutes() -> Result<()> {
 }
 
 #[tokio::test]
+async fn no_prefix_makes_a_bearer_somebody() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    let good = alice.api.token();
+    for prefix in ["dev_token_", "internal_", "ai_agent_", "dev_", "system_", "hxb_", "hxs_"] {
+        for token in
+            [format!("{prefix}x"), format!("{prefix}{}", alice.id), format!("{prefix}{good}"), prefix.to_owned()]
+        {
+            let bearer = platform.nobody().with_token(token.clone());
+            problem(&bearer.get("/api/v1/me").await?, 401, "unauthenticated");
+            bearer.get("/oidc/platform/userinfo").await?.expect(401)?;
+            bearer.get(&format!("/k8s/{workspace}/version")).await?.expect(401)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_bearer_of_an_access_token_can_ask_who_they_are() -> Result<()> {
     let platform = Platform::start().await?;
     let alice = platform.person("alice").await?;

@@ -12,6 +12,7 @@ use hexabase_app::keys::Keys;
 use hexabase_app::users::{self, ExternalIdentity};
 use hexabase_app::{App, Credential, OpContext, Origin, Settings, organizations, workspaces};
 use hexabase_backends::bell::Bell;
+use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::{Store, jobs, signing_keys};
 use hexabase_core::ids::{RequestId, SessionId, UserId, WorkspaceId};
@@ -190,8 +191,10 @@ async fn process(store: &Store, clock: &Clock, policy: RotationPolicy) -> Result
         authority_pem: None,
         oidc_clients: Arc::new([]),
     };
-    let keys = Keys::load(store, &Sealer::new(&[7; 32], "master")?, policy, clock.now()).await?;
-    Ok(App { store: store.clone(), bell: Bell::new(), clock: clock.clone(), settings, keys })
+    let sealer = Sealer::new(&[7; 32], "master")?;
+    let keys = Keys::load(store, &sealer, policy, clock.now()).await?;
+    let (store, clock) = (store.clone(), clock.clone());
+    Ok(App { store, bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None })
 }
 
 /// What a tenant's API server was measured to do: it keeps a key set, and asks again when a token names a key that is not in
@@ -210,7 +213,7 @@ impl ApiServer {
 
     fn accepts(&mut self, token: &str, workspace: &WorkspaceId, from: &App) -> Result<()> {
         let now = from.clock.now().as_seconds();
-        if self.keys.with_kid(&key_id(token)?).next().is_none() && now - self.fetched_at >= self.max_age - 30 {
+        if self.keys.with_kid(&key_id(token)?.context("no key id")?).next().is_none() && now - self.fetched_at >= self.max_age - 30 {
             *self = Self::fetch(from)?;
         }
         let expected = Expectation {
@@ -227,8 +230,8 @@ impl ApiServer {
 }
 
 async fn mint(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<String> {
-    let bearer =
-        WorkspaceBearer { workspace, user, session, client: "hxb", sign_in: WorkspaceSignIn::default() };
+    let (sid, client) = (session.as_str(), Some("hxb"));
+    let bearer = WorkspaceBearer { workspace, user, sid, client, sign_in: WorkspaceSignIn::default() };
     Ok(issuer::workspace_token(app, bearer).await?.0)
 }
 

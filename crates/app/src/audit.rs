@@ -1,0 +1,73 @@
+//! The audit log as people read it: an organisation's by its admins, the own account's by its person.
+
+use hexabase_backends::store::audit::{self, AuditFilter, AuditRow, ChainHead};
+use hexabase_backends::store::organizations::OrganizationScope;
+use hexabase_core::ids::OrganizationId;
+
+use crate::authz::{self, AccountAction, OrganizationAction};
+use crate::context::{App, OpContext};
+use crate::error::Result;
+
+/// Rows that an export reads at a time.
+const BATCH: u64 = 500;
+
+/// Entries of an organisation's log after the place `after`, oldest first.
+pub async fn list(
+    app: &App,
+    ctx: &OpContext,
+    organization: &OrganizationId,
+    filter: &AuditFilter,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<AuditRow>> {
+    let scope = authz::organization(&app.store, ctx, organization, OrganizationAction::ViewAudit).await?;
+    Ok(audit::list(&app.store, &scope, filter, after, limit).await?)
+}
+
+/// Entries about the caller's own account after the place `after`, oldest first.
+pub async fn list_own(app: &App, ctx: &OpContext, after: i64, limit: u64) -> Result<Vec<AuditRow>> {
+    authz::account(ctx, AccountAction::ViewAudit)?;
+    Ok(audit::list_of_user(&app.store, &ctx.user, after, limit).await?)
+}
+
+/// Where an organisation's log ends.
+pub async fn head(app: &App, ctx: &OpContext, organization: &OrganizationId) -> Result<ChainHead> {
+    let scope = authz::organization(&app.store, ctx, organization, OrganizationAction::ViewAudit).await?;
+    Ok(audit::head(&app.store, &scope).await?)
+}
+
+/// The whole log of an organisation, up to the end it has now.
+pub async fn export(app: &App, ctx: &OpContext, organization: &OrganizationId) -> Result<Export> {
+    let scope = authz::organization(&app.store, ctx, organization, OrganizationAction::ViewAudit).await?;
+    let head = audit::head(&app.store, &scope).await?;
+    Ok(Export { app: app.clone(), scope, head, after: 0 })
+}
+
+/// A log that is being read.
+#[derive(Debug)]
+pub struct Export {
+    app: App,
+    scope: OrganizationScope,
+    head: ChainHead,
+    after: i64,
+}
+
+impl Export {
+    /// The organisation.
+    pub fn organization(&self) -> &OrganizationId {
+        self.scope.id()
+    }
+
+    /// Where the log ended when the export began.
+    pub fn head(&self) -> &ChainHead {
+        &self.head
+    }
+
+    /// The next rows; none at the end. What has been written since is left to the next export.
+    pub async fn next(&mut self) -> Result<Vec<AuditRow>> {
+        let mut rows = audit::list(&self.app.store, &self.scope, &AuditFilter::default(), self.after, BATCH).await?;
+        rows.retain(|row| row.seq <= self.head.seq);
+        self.after = rows.last().map_or(self.after, |row| row.seq);
+        Ok(rows)
+    }
+}

@@ -1,0 +1,142 @@
+//! What a workspace is to look like, from its row and its neighbours.
+
+use hexabase_backends::store::jobs::Claim;
+use hexabase_backends::store::projects::{self, Project};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::roles::{self, Role};
+use hexabase_backends::store::workspaces::Workspace;
+use hexabase_backends::store::{MAX_PAGE, groups, plans};
+use hexabase_core::groups::GroupNode;
+use hexabase_core::ids::{GroupId, ProjectId};
+use hexabase_core::names::GroupName;
+use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
+use hexabase_core::time::Timestamp;
+use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
+
+use crate::context::App;
+use crate::error::{Error, Result};
+use crate::issuer::{self, Realm};
+use crate::projects::{chain, is_wanted};
+
+/// A workspace as its rows want it at one moment.
+pub(super) struct Wanted {
+    pub(super) desired: DesiredWorkspace,
+    /// The moment.
+    pub(super) at: Timestamp,
+    /// Whether roles are still noted whose time is over.
+    pub(super) expired: bool,
+    /// When a role that is given now ends next.
+    pub(super) next_expiry: Option<Timestamp>,
+    /// Custom roles that are still to be made, with the name of their project.
+    pub(super) pending: Vec<(Role, Option<Project>)>,
+}
+
+/// Everything the row and its neighbours say about the workspace, in types that need no more checking.
+pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<Wanted> {
+    let at = app.clock.now();
+    let plan =
+        plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+    let realm = Realm::Workspace(row.id.clone());
+    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
+    let mut given = role_assignments::all_for_job(&app.store, &row.id).await?;
+    let all = given.len();
+    given.retain(|given| given.holds(at));
+    let expired = given.len() < all;
+    let roles = roles::list_for_job(&app.store, &row.id).await?;
+    let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
+    let rights = Rights { nodes: &nodes, given: &given, roles: &roles, projects: &projects };
+    let desired = DesiredWorkspace {
+        id: row.id.clone(),
+        organization: row.organization_id.clone(),
+        fence: claim.epoch,
+        limits: plan.limits,
+        authentication: Authentication {
+            issuer_url: realm.issuer(&app.settings),
+            discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
+            audience: row.id.to_string(),
+            ca_pem: app.settings.authority_pem.clone(),
+        },
+        proof: Some(issuer::proof(app, &row.id)?),
+        cluster_roles: rights.cluster_roles(),
+        custom_roles: rights.custom_roles(None),
+        projects: projects.iter().map(|project| rights.project(project)).collect(),
+    };
+    let next_expiry = given.iter().filter_map(|given| given.expires_at).min();
+    let of = |id: &ProjectId| projects.iter().find(|project| project.id == *id).cloned();
+    let pending = roles.iter().filter(|role| role.phase == RolePhase::Pending);
+    let pending = pending.map(|role| (role.clone(), role.project_id.as_ref().and_then(of))).collect();
+    Ok(Wanted { desired, at, expired, next_expiry, pending })
+}
+
+/// Who has been given what.
+struct Rights<'a> {
+    nodes: &'a [GroupNode],
+    given: &'a [RoleAssignment],
+    roles: &'a [Role],
+    projects: &'a [Project],
+}
+
+impl Rights<'_> {
+    fn group(&self, id: &GroupId) -> Option<GroupName> {
+        self.nodes.iter().find(|node| node.id == *id).map(|node| node.name.clone())
+    }
+
+    fn cluster_roles(&self) -> Vec<(GroupName, ClusterRoleRef)> {
+        let whole = self.given.iter().filter(|given| given.project_id.is_none());
+        let known: Vec<CustomRole> = self.custom_roles(None);
+        whole
+            .filter_map(|given| Some((self.group(&given.group_id)?, given.role.parse().ok()?)))
+            .filter(|(_, role)| match role {
+                ClusterRoleRef::Preset(_) => true,
+                ClusterRoleRef::Custom(name) => is_accepted(&known, name),
+            })
+            .collect()
+    }
+
+    /// The custom roles of the whole workspace, or those that hold in a project: its own and those of the projects above.
+    fn custom_roles(&self, project: Option<&ProjectId>) -> Vec<CustomRole> {
+        let above = project.map(|project| chain(self.projects, project));
+        let here = |role: &&Role| match (&role.project_id, &above) {
+            (None, None) => true,
+            (Some(id), Some(above)) => above.iter().any(|project| project.id == *id),
+            _ => false,
+        };
+        let custom = |role: &Role| CustomRole { name: role.name.clone(), accepted: role.accepted.clone() };
+        self.roles.iter().filter(here).map(custom).collect()
+    }
+
+    fn project(&self, row: &Project) -> DesiredProject {
+        let custom_roles = self.custom_roles(Some(&row.id));
+        let above = chain(self.projects, &row.id);
+        let holds = |given: &&RoleAssignment| {
+            given.project_id.as_ref().is_some_and(|id| above.iter().any(|project| project.id == *id))
+        };
+        let grant = |given: &RoleAssignment| {
+            Some(ProjectGrant { group: self.group(&given.group_id)?, role: given.role.parse().ok()? })
+        };
+        let bound = |grant: &ProjectGrant| match &grant.role {
+            ProjectRoleRef::Preset(_) => true,
+            ProjectRoleRef::Custom(name) => is_accepted(&custom_roles, name),
+        };
+        let limits = &row.limits;
+        DesiredProject {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            present: is_wanted(row),
+            limits: ProjectLimits {
+                cpu: limits.cpu,
+                memory: limits.memory,
+                storage: limits.storage,
+                pods: limits.pods,
+            },
+            grants: self.given.iter().filter(holds).filter_map(grant).filter(bound).collect(),
+            custom_roles,
+        }
+    }
+}
+
+/// A role that nobody has accepted is bound to nobody: whatever bears its name meanwhile was not made by us.
+fn is_accepted(known: &[CustomRole], name: &hexabase_core::names::RoleName) -> bool {
+    known.iter().any(|role| role.name == *name && role.accepted.is_some())
+}

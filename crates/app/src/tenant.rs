@@ -1,0 +1,62 @@
+//! A workspace's own API server, asked as the person who asks us: with a token of that person, made for this and good for a
+//! minute. Nothing here may be called inside a transaction.
+
+use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_oidc::claims::WorkspaceSignIn;
+use hexabase_reconcile::{ReconcileError, TenantUser};
+
+use crate::context::App;
+use crate::error::{Error, Result};
+use crate::issuer::{WorkspaceBearer, mint};
+
+/// Seconds such a token lives.
+const LIFE_SECONDS: i64 = 60;
+/// What such a token names as its session: it is no session, so the gateway refuses it.
+const SID: &str = "platform";
+
+/// The workspace's API server as the scope's person sees it.
+///
+/// # Errors
+/// [`Error::Forbidden`] for somebody who is no member, whom the workspace does not know; [`Error::Unavailable`] while it is
+/// not ready.
+pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<TenantUser> {
+    if !scope.is_member() {
+        let detail = "this is judged by your own rights inside the workspace, and you are not a member of it; \
+                      add yourself to its members first";
+        return Err(Error::Forbidden(detail.to_owned()));
+    }
+    let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
+        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
+        return Err(Error::Unavailable(detail));
+    };
+    as_person(app, scope.workspace(), scope.user(), &endpoint, &ca_pem).await
+}
+
+/// The same for a person of whom a job knows, at an API server that answers.
+pub(crate) async fn as_person(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    endpoint: &str,
+    ca_pem: &str,
+) -> Result<TenantUser> {
+    let bearer = WorkspaceBearer { workspace, user, sid: SID, client: None, sign_in: WorkspaceSignIn::default() };
+    let token = mint(app, bearer, LIFE_SECONDS).await?;
+    TenantUser::connect(endpoint, ca_pem, &token).await.map_err(Error::internal)
+}
+
+/// What a refusal or silence of the workspace's API server is to the caller.
+pub(crate) fn refusal(error: ReconcileError) -> Error {
+    match error {
+        ReconcileError::Refused { code: 403, message, .. } => Error::Forbidden(message),
+        ReconcileError::Refused { code: 404, message, .. } => Error::conflict("not_ready", message),
+        ReconcileError::Refused { message, .. } => Error::invalid("rules", message),
+        ReconcileError::Unreachable { .. } => {
+            tracing::warn!(error = %error, "a workspace's API server does not answer");
+            Error::Unavailable("the workspace's API server does not answer; try again in a moment".to_owned())
+        }
+        error => Error::internal(error),
+    }
+}

@@ -1,0 +1,53 @@
+//! What the deletion of a workspace removed and what it left, for people.
+
+use hexabase_api::workspaces::Workspace;
+use hexabase_core::phases::WorkspacePhase;
+use serde::Deserialize;
+
+use crate::output::table;
+
+/// The receipt of a deletion.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Receipt {
+    removed: Vec<Object>,
+    remaining: Vec<Object>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Object {
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    name: String,
+}
+
+impl Receipt {
+    /// That of a workspace whose deletion is at its end.
+    pub(crate) fn of(workspace: &Workspace) -> Option<Self> {
+        let receipt = workspace.receipt.as_ref().filter(|_| workspace.phase == WorkspacePhase::Deleted)?;
+        Self::deserialize(receipt).ok()
+    }
+
+    /// How many objects are gone.
+    pub(crate) fn removed(&self) -> String {
+        count(self.removed.len())
+    }
+
+    /// How many are still there.
+    pub(crate) fn remaining(&self) -> String {
+        count(self.remaining.len())
+    }
+
+    /// Those that are still there, below a blank line; empty when there are none.
+    pub(crate) fn list(self) -> String {
+        if self.remaining.is_empty() {
+            return String::new();
+        }
+        let rows = self.remaining.into_iter().map(|object| [object.kind, object.namespace, object.name]);
+        format!("\n\n{}", table(["REMAINING", "NAMESPACE", "NAME"], "", rows))
+    }
+}
+
+fn count(objects: usize) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") }
+}

@@ -1,0 +1,78 @@
+use super::*;
+
+const KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+/// The settings of a file with this text, in which `{dir}` is a folder that holds the files `good` and `key`.
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good"), "sqlite:///tmp/x.db\n").unwrap();
+    std::fs::write(folder.path().join("key"), KEY).unwrap();
+    let file = folder.path().join("hexabase.toml");
+    std::fs::write(&file, text.replace("{dir}", &folder.path().display().to_string())).unwrap();
+    Config::load(Some(&file))
+}
+
+#[track_caller]
+fn refused(text: &str) -> &'static str {
+    match load(text) {
+        Err(ConfigError::Invalid { key, .. }) => key,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_defaults_are_fine() {
+    assert!(load("").is_ok());
+}
+
+#[test]
+fn what_a_server_could_not_start_with_is_refused_by_its_key() {
+    for (text, key) in [
+        ("[store]\nurl = \"mysql://h/d\"", "store.url"),
+        ("[store]\nurl = \"sqlite:///x.db\"\nurl_file = \"{dir}/good\"", "store.url"),
+        ("[store]\nurl_file = \"{dir}/missing\"", "store.url"),
+        ("[store]\nurl_file = \"{dir}/key\"", "store.url"),
+        ("[store]\nmaster_key = \"c2hvcnQ=\"", "store.master_key"),
+        ("[store]\nmaster_key_file = \"{dir}/good\"", "store.master_key"),
+        ("[store]\nmaster_key = \"x\"\nmaster_key_file = \"{dir}/key\"", "store.master_key"),
+        ("[host]\nendpoint = \"node-port\"", "host.node_address"),
+        ("[host]\nendpoint = \"node-port\"\nnode_address = \"\"", "host.node_address"),
+        ("[host]\nplatform_networks = [\"10.0.0.0/24\", \"10.0.0.1\"]", "host.platform_networks"),
+        ("[host]\nplatform_networks = [\"10.0.0.0/33\"]", "host.platform_networks"),
+        ("[host]\nplatform_networks = [\"10.0.0.0/+8\"]", "host.platform_networks"),
+        ("[host]\nplatform_networks = [\"example.com/8\"]", "host.platform_networks"),
+        ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
+        ("[server.tls]\ncertificate = \"{dir}/missing\"\nprivate_key = \"{dir}/key\"", "server.tls.certificate"),
+        (
+            "[[sign_in.providers]]\nid = \"x\"\ndisplay_name = \"X\"\nissuer = \"https://x.example\"\n\
+             client_id = \"c\"\nclient_secret_file = \"{dir}/missing\"",
+            "sign_in.providers.client_secret",
+        ),
+    ] {
+        assert_eq!(refused(text), key, "{text}");
+    }
+    for text in [
+        "[store]\nurl_file = \"{dir}/good\"\nmaster_key_file = \"{dir}/key\"",
+        "[host]\nendpoint = \"node-port\"\nnode_address = \"10.0.0.1\"\nplatform_networks = [\"10.0.0.1/32\", \"fd00::/8\"]",
+        "[host]\nvcluster_chart = \"{dir}\"",
+    ] {
+        assert!(load(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_production_database_is_known_however_it_is_written() {
+    for url in
+        ["postgres://u@h/d", "postgresql://u@h/d", "Postgres://u@h/d", " postgres://u@h/d", "POSTGRESQL://u@h/d "]
+    {
+        let store = format!("[store]\nurl = \"{url}\"\n");
+        assert_eq!(refused(&store), "store.master_key", "{url:?}");
+        let with_key = format!("{store}master_key = \"{KEY}\"\n");
+        assert_eq!(refused(&with_key), "server.tls.certificate", "{url:?}");
+        let with_tls =
+            format!("{with_key}[server.tls]\ncertificate = \"{{dir}}/good\"\nprivate_key = \"{{dir}}/good\"\n");
+        assert!(load(&with_tls).is_ok(), "{url:?}");
+        let development = format!("{with_tls}[sign_in.development]\nlisten = \"127.0.0.1:0\"\n");
+        assert_eq!(refused(&development), "sign_in.development.listen", "{url:?}");
+    }
+}

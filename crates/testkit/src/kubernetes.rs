@@ -1,0 +1,336 @@
+//! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label, create, apply, merge, delete with
+//! finalizers. What a real API server does beyond that is for the suites on a real cluster.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// When everything that is being deleted was deleted.
+const DELETED_AT: &str = "2026-01-01T00:00:00Z";
+
+/// A running API server with no objects at first; ends when dropped.
+#[derive(Debug)]
+pub struct FakeKubernetes {
+    state: Shared,
+    folder: TempDir,
+    server: JoinHandle<()>,
+}
+
+type Shared = Arc<Mutex<Objects>>;
+
+/// Objects by path, such as `/api/v1/namespaces/x`.
+#[derive(Debug, Default)]
+struct Objects {
+    all: BTreeMap<String, Value>,
+    version: u64,
+    broken: bool,
+}
+
+/// A status and a body.
+type Answer = (u16, Value);
+
+impl FakeKubernetes {
+    /// Starts one on a free port.
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let state = Shared::default();
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
+        let server = tokio::spawn(async move {
+            // Ends with the task.
+            let _ = axum::serve(listener, router).await;
+        });
+        let folder = tempfile::Builder::new().prefix("hexabase-kubernetes-").tempdir()?;
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{ "name": "fake", "cluster": { "server": format!("http://{address}") } }],
+            "users": [{ "name": "nobody", "user": {} }],
+            "contexts": [{ "name": "fake", "context": { "cluster": "fake", "user": "nobody" } }],
+        });
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).context("writing a kubeconfig")?;
+        Ok(Self { state, folder, server })
+    }
+
+    /// A kubeconfig that leads to it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// The object at `path`.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        lock(&self.state).all.get(path).cloned()
+    }
+
+    /// Puts an object at `path`, as somebody else would.
+    pub fn put(&self, path: &str, object: Value) {
+        lock(&self.state).write(path, object);
+    }
+
+    /// Takes the object at `path` away at once, with everything in it if it is a namespace.
+    pub fn remove(&self, path: &str) {
+        let below = format!("{path}/");
+        lock(&self.state).all.retain(|other, _| other != path && !other.starts_with(&below));
+    }
+
+    /// From now on every request is answered with 500, or no longer.
+    pub fn set_broken(&self, broken: bool) {
+        lock(&self.state).broken = broken;
+    }
+}
+
+impl Drop for FakeKubernetes {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock(state: &Shared) -> std::sync::MutexGuard<'_, Objects> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn handle(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let selector = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .find_map(|(name, value)| (name == "labelSelector").then(|| value.into_owned()));
+    let selector = selector.unwrap_or_default();
+    let (status, answer) = lock(&state).answer(method.as_str(), uri.path(), &selector, content_type, body);
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(answer)).into_response()
+}
+
+fn failure(code: u16, reason: &str, message: String) -> Answer {
+    let status = json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code });
+    (code, status)
+}
+
+fn absent(path: &str) -> Answer {
+    failure(404, "NotFound", format!("{path} not found"))
+}
+
+/// How many parts the path has behind the group and the version: an object has an even number, a collection an odd one.
+fn is_object(path: &str) -> bool {
+    let parts = path.trim_matches('/').split('/').count();
+    let group = if path.starts_with("/apis/") { 3 } else { 2 };
+    parts.saturating_sub(group).is_multiple_of(2)
+}
+
+/// The path of the namespace that `path` lies in.
+fn namespace_of(path: &str) -> Option<String> {
+    let (_, rest) = path.split_once("/namespaces/")?;
+    let (namespace, _) = rest.split_once('/')?;
+    Some(format!("/api/v1/namespaces/{namespace}"))
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str)
+}
+
+fn has_finalizers(object: &Value) -> bool {
+    object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+}
+
+fn is_ending(object: &Value) -> bool {
+    text(object, "/metadata/deletionTimestamp").is_some()
+}
+
+/// Whether the labels are as a selector of the forms `a=b` and `a`, separated by commas, wants them.
+fn is_selected(object: &Value, selector: &str) -> bool {
+    let labels = object.pointer("/metadata/labels");
+    let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
+    selector.split(',').filter(|term| !term.is_empty()).all(|term| match term.split_once('=') {
+        Some((name, value)) => label(name) == Some(value),
+        None => label(term).is_some(),
+    })
+}
+
+/// RFC 7396; an apply is the same as far as it is used here, since it never says null.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().map(|target| target.remove(&name));
+        } else {
+            merge(&mut target[name.as_str()], value);
+        }
+    }
+}
+
+impl Objects {
+    fn answer(&mut self, method: &str, path: &str, selector: &str, content_type: &str, body: Value) -> Answer {
+        if self.broken {
+            return failure(500, "InternalError", "the server is out of order".to_owned());
+        }
+        match (method, is_object(path)) {
+            ("GET", _) if path == "/version" => (200, version()),
+            ("GET", true) => self.all.get(path).map_or_else(|| absent(path), |found| (200, found.clone())),
+            ("GET", false) => self.list(path, selector),
+            ("POST", false) => self.create(path, body),
+            ("PATCH", true) if content_type.starts_with("application/apply-patch") => self.apply(path, body),
+            ("PATCH", true) => self.patch(path, body),
+            ("DELETE", true) => self.delete(path),
+            _ => failure(405, "MethodNotAllowed", format!("{method} {path} is not known here")),
+        }
+    }
+
+    /// Stores an object with what the server gives it.
+    fn write(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let metadata = &mut object["metadata"];
+        if metadata["uid"].is_null() {
+            metadata["uid"] = json!(format!("uid-{}", self.version));
+        }
+        metadata["resourceVersion"] = json!(self.version.to_string());
+        self.all.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn list(&self, path: &str, selector: &str) -> Answer {
+        let inside = |other: &str| other.rsplit_once('/').is_some_and(|(collection, _)| collection == path);
+        let found = self.all.iter().filter(|(other, object)| inside(other) && is_selected(object, selector));
+        let items: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
+        (200, json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
+    }
+
+    fn create(&mut self, collection: &str, object: Value) -> Answer {
+        let path = format!("{collection}/{}", text(&object, "/metadata/name").unwrap_or_default());
+        if self.all.contains_key(&path) {
+            return failure(409, "AlreadyExists", format!("{path} already exists"));
+        }
+        match namespace_of(&path) {
+            Some(namespace) if !self.all.contains_key(&namespace) => absent(&namespace),
+            _ => (201, self.write(&path, object)),
+        }
+    }
+
+    fn apply(&mut self, path: &str, object: Value) -> Answer {
+        let uid = text(&object, "/metadata/uid");
+        let Some(mut found) = self.all.get(path).cloned() else {
+            if let Some(uid) = uid {
+                return failure(409, "Conflict", format!("uid mismatch: no existing object was found for {uid}"));
+            }
+            let collection = path.rsplit_once('/').map_or(path, |(collection, _)| collection);
+            return self.create(collection, object);
+        };
+        if uid.is_some_and(|uid| text(&found, "/metadata/uid") != Some(uid)) {
+            return failure(422, "Invalid", "metadata.uid: field is immutable".to_owned());
+        }
+        merge(&mut found, object);
+        (200, self.write(path, found))
+    }
+
+    fn patch(&mut self, path: &str, patch: Value) -> Answer {
+        let Some(mut found) = self.all.get(path).cloned() else { return absent(path) };
+        let read = text(&patch, "/metadata/resourceVersion");
+        if read.is_some_and(|read| text(&found, "/metadata/resourceVersion") != Some(read)) {
+            return failure(409, "Conflict", format!("{path} has been modified"));
+        }
+        merge(&mut found, patch);
+        let written = self.write(path, found);
+        self.end(path);
+        (200, written)
+    }
+
+    fn delete(&mut self, path: &str) -> Answer {
+        let Some(mut found) = self.all.get(path).cloned() else { return absent(path) };
+        if !is_ending(&found) {
+            found["metadata"]["deletionTimestamp"] = json!(DELETED_AT);
+            self.write(path, found.clone());
+        }
+        self.end(path);
+        (200, found)
+    }
+
+    /// Takes away what is being deleted and nothing holds any more; then its namespace, if that waited for it.
+    fn end(&mut self, path: &str) {
+        if !self.all.get(path).is_some_and(|object| is_ending(object) && !has_finalizers(object)) {
+            return;
+        }
+        let inside: Vec<String> =
+            self.all.keys().filter(|other| namespace_of(other).as_deref() == Some(path)).cloned().collect();
+        for child in &inside {
+            match self.all.get_mut(child) {
+                Some(object) if has_finalizers(object) => object["metadata"]["deletionTimestamp"] = json!(DELETED_AT),
+                _ => drop(self.all.remove(child)),
+            }
+        }
+        if inside.iter().any(|child| self.all.contains_key(child)) {
+            let message = "Some content in the namespace has finalizers remaining";
+            if let Some(namespace) = self.all.get_mut(path) {
+                namespace["status"]["conditions"] =
+                    json!([{ "type": "NamespaceFinalizersRemaining", "status": "True", "message": message }]);
+            }
+            return;
+        }
+        self.all.remove(path);
+        if let Some(namespace) = namespace_of(path) {
+            self.end(&namespace);
+        }
+    }
+}
+
+fn version() -> Value {
+    json!({ "major": "1", "minor": "35", "gitVersion": "v1.35.4", "gitCommit": "", "gitTreeState": "", "buildDate": "",
+        "goVersion": "", "compiler": "", "platform": "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects() -> Objects {
+        let mut objects = Objects::default();
+        let made = objects.create("/api/v1/namespaces", json!({ "metadata": { "name": "x", "labels": { "a": "b" } } }));
+        assert_eq!(made.0, 201);
+        objects
+    }
+
+    #[test]
+    fn an_apply_makes_what_is_missing_unless_it_names_a_uid() {
+        let mut objects = objects();
+        let named = |uid: &str| json!({ "metadata": { "name": "y", "uid": uid } });
+        assert_eq!(objects.apply("/api/v1/namespaces/y", named("uid-1")).0, 409);
+        assert_eq!(objects.apply("/api/v1/namespaces/y", json!({ "metadata": { "name": "y" } })).0, 201);
+        assert_eq!(objects.apply("/api/v1/namespaces/y", named("uid-1")).0, 422);
+    }
+
+    #[test]
+    fn a_namespace_goes_with_its_last_finalizer() {
+        let mut objects = objects();
+        let held = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });
+        assert_eq!(objects.create("/api/v1/namespaces/x/configmaps", held).0, 201);
+        let free = json!({ "metadata": { "name": "free" } });
+        assert_eq!(objects.create("/apis/apps/v1/namespaces/x/deployments", free).0, 201);
+        objects.delete("/api/v1/namespaces/x");
+        let paths: Vec<&str> = objects.all.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["/api/v1/namespaces/x", "/api/v1/namespaces/x/configmaps/held"]);
+        objects.patch("/api/v1/namespaces/x/configmaps/held", json!({ "metadata": { "finalizers": [] } }));
+        assert!(objects.all.is_empty());
+    }
+
+    #[test]
+    fn lists_are_of_one_collection_and_choose_by_label() {
+        let mut objects = objects();
+        objects.create("/api/v1/namespaces/x/pods", json!({ "metadata": { "name": "p" } }));
+        let count =
+            |selector: &str| objects.list("/api/v1/namespaces", selector).1["items"].as_array().map_or(0, Vec::len);
+        assert_eq!((count(""), count("a=b"), count("a"), count("a=b,c"), count("a=c")), (1, 1, 1, 0, 0));
+    }
+}
