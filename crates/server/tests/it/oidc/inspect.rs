@@ -5,7 +5,8 @@ use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use super::{me, web_post, web_tokens};
-use crate::support::{Person, Platform, claims, oauth_error, pass, problem, refresh, revoke, text, web_client};
+use crate::support::{Person, Platform, claims, exchange, oauth_error, pass, problem, refresh, revoke, text, web_client};
+use crate::tokens::make_token;
 
 async fn start() -> Result<(Platform, Person)> {
     let platform = Platform::start_standing_with(|config| {
@@ -132,6 +133,24 @@ async fn revoking_an_access_token_ends_its_sign_in() -> Result<()> {
     platform.nobody().post_form(&format!("/oidc/{workspace}/revoke"), &form).await?.expect(200)?;
     problem(&me(&platform, again.api.token()).await?, 401, "unauthenticated");
     alice.browser.get(&platform.at("/api/v1/me")).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_api_token_was_exchanged_for_ends_with_that_and_in_no_other_way() -> Result<()> {
+    let (platform, alice) = start().await?;
+    let workspace = alice.workspace("shop").await?;
+    let made = make_token(&alice.api, "/api/v1/me/tokens", json!({})).await?;
+    let token = text(&exchange(&platform, &workspace, &made.secret).await?.expect(200)?.json()?["access_token"]);
+    let said = ask(&platform, &workspace, "gateway", &token).await?;
+    let told = (&said["active"], &said["sub"], &said["sid"], &said["client_id"]);
+    assert_eq!(told, (&json!(true), &json!(alice.id), &json!(made.id), &json!("hxb")));
+    let form = [("token", token.as_str()), ("client_id", "hxb")];
+    let refused = platform.nobody().post_form(&format!("/oidc/{workspace}/revoke"), &form).await?;
+    assert_eq!(oauth_error(&refused), "unsupported_token_type");
+    assert_eq!(ask(&platform, &workspace, "gateway", &token).await?["active"], true);
+    alice.api.delete(&format!("/api/v1/me/tokens/{}", made.id)).await?.expect(204)?;
+    assert_eq!(ask(&platform, &workspace, "gateway", &token).await?["active"], false);
     Ok(())
 }
 
