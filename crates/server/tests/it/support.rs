@@ -117,11 +117,11 @@ impl Platform {
         clock: Clock,
         providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
     ) -> Result<Self> {
-        let change = async |config: &mut Config| {
+        Self::launch(Arc::new(Folder::new()?), clock, None, async |config: &mut Config| {
             config.sign_in.providers = providers(&address(&config.server.public_url)).await?;
             Ok(())
-        };
-        Self::launch(Arc::new(Folder::new()?), clock, None, change).await
+        })
+        .await
     }
 
     /// What a restart needs: the data and the name.
