@@ -1,7 +1,7 @@
 //! `cargo xtask gen`: files that are made from the code, committed, and held in step by `cargo xtask check`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -12,14 +12,15 @@ fn openapi_path() -> PathBuf {
 }
 
 /// The files' contents as the code would make them now.
-fn render(programs: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let openapi = cmd::output(std::process::Command::new(programs.join("hexabase")).arg("openapi"))?;
+fn render() -> Result<Vec<(PathBuf, String)>> {
+    let program = cargo::build_tested_programs()?.join("hexabase");
+    let openapi = cmd::output(std::process::Command::new(program).arg("openapi"))?;
     Ok(vec![(openapi_path(), openapi)])
 }
 
 /// Writes them.
 pub(crate) fn run() -> Result<()> {
-    for (path, text) in render(&cargo::build_programs()?)? {
+    for (path, text) in render()? {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("  wrote {}", path.display());
     }
@@ -28,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// Refuses files that differ from what the code would make.
 pub(crate) fn check() -> Result<()> {
-    let stale: Vec<String> = render(&cargo::build_tested_programs()?)?
+    let stale: Vec<String> = render()?
         .into_iter()
         .filter(|(path, text)| fs::read_to_string(path).ok().as_deref() != Some(text))
         .map(|(path, _)| path.display().to_string())

@@ -54,7 +54,7 @@ pub struct AccessAsked {
     pub name: Option<String>,
 }
 
-/// A role given to a group that allows it.
+/// A role given to a group, where it is asked about.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccessGrant {
     /// The role assignment.
@@ -69,8 +69,8 @@ pub struct AccessGrant {
     /// From when on it gives nothing any more.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// The rule of the role.
-    pub rule: RoleRule,
+    /// The rule of the role that allows it; absent when you may not read what the role allows.
+    pub rule: Option<RoleRule>,
 }
 
 /// Why somebody may.
@@ -97,9 +97,12 @@ pub struct AccessExplanation {
     pub kubernetes: Option<String>,
     /// What is given through the platform and allows it. Not empty with a verdict of no: it was given or taken a moment ago.
     pub because: Vec<AccessReason>,
+    /// What is given through the platform and may allow it or not: what these roles allow you may not read.
+    #[serde(default)]
+    pub unread: Vec<AccessReason>,
 }
 
-/// Somebody who may.
+/// Somebody who may, by what is given through the platform.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccessHolder {
     /// The person.
@@ -111,15 +114,25 @@ pub struct AccessHolder {
     pub email: Option<String>,
     /// Names of the groups through which.
     pub groups: Vec<String>,
+    /// The workspace's own verdict about the person. Absent when you may not ask it about others, or there are more than 500.
+    #[serde(default)]
+    pub allowed: Option<bool>,
 }
 
-/// Who may, as far as it is given through the platform.
+/// Who may, as far as it is given through the platform: whom the workspace's people have bound inside it by other means is not
+/// among them.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AccessHolders {
     /// What.
     pub asked: AccessAsked,
     /// Roles that allow it.
     pub grants: Vec<AccessGrant>,
-    /// Everybody in one of their groups.
+    /// Roles that may allow it or not: what they allow you may not read.
+    #[serde(default)]
+    pub unread: Vec<AccessGrant>,
+    /// Everybody in a group with a role that allows it.
     pub people: Vec<AccessHolder>,
+    /// What this answer does not tell, as a sentence.
+    #[serde(default)]
+    pub note: String,
 }

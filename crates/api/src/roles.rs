@@ -76,6 +76,10 @@ pub struct Role {
     pub preset: bool,
     /// What it allows; for `view`, `edit` and `admin` that is Kubernetes' to say, and empty here.
     pub rules: Vec<RoleRule>,
+    /// What holds at this moment: the rules that Kubernetes accepted last, which are others than `rules` while those are
+    /// pending or when they were refused; empty when none ever were accepted.
+    #[serde(default)]
+    pub in_force: Vec<RoleRule>,
     /// `pending`, `ready` or `refused`.
     #[schema(value_type = String, example = "ready")]
     pub phase: RolePhase,
@@ -96,10 +100,14 @@ pub struct RoleAssignmentCreate {
     /// Id of the project in which it holds, and below which; the whole workspace when absent.
     #[serde(default)]
     pub project: Option<String>,
-    /// From when on it gives nothing any more; for good when absent.
+    /// From when on it gives nothing any more; for good when this and `expires_in` are absent.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// In how many seconds from now it ends, by the server's clock, in place of `expires_at`.
+    #[serde(default)]
+    #[schema(minimum = 1, example = 28800)]
+    pub expires_in: Option<u32>,
 }
 
 /// A role given to a group.

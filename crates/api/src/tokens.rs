@@ -1,6 +1,6 @@
 //! API tokens.
 
-use hexabase_core::ids::{ApiTokenId, WorkspaceId};
+use hexabase_core::ids::{ApiTokenId, UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_core::tokens::TokenAccess;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct ApiToken {
     /// The only workspace it is good for.
     #[schema(value_type = Option<String>)]
     pub workspace: Option<WorkspaceId>,
+    /// Who made it: its owner, or for a service account an admin. When that person leaves the organization, it ends.
+    #[schema(value_type = String)]
+    pub created_by: UserId,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

@@ -1,15 +1,15 @@
 //! Why somebody may do something in a workspace, and who may. Kubernetes decides; our own rows say through which group, role
 //! and rule.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hexabase_backends::store::groups;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::roles::{self, Role};
 use hexabase_backends::store::workspace_members::{self, WorkspaceMember};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_core::groups::{Forest, WS_ADMINS};
-use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_core::groups::{Forest, GroupNode, WS_ADMINS};
+use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
 use hexabase_core::roles::{self as rules, Access, ClusterRoleRef, ProjectRole, ProjectRoleRef, Rule, ServedResource};
 use hexabase_reconcile::{Question, ReconcileError, TenantUser};
@@ -48,7 +48,7 @@ pub struct Resolved {
     pub name: Option<String>,
 }
 
-/// A role given to a group whose rule allows what is asked.
+/// A role given to a group, where it is asked about.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The assignment.
@@ -57,8 +57,8 @@ pub struct Grant {
     pub group: GroupName,
     /// The name of the project in which it is given, which may be one above.
     pub project: Option<String>,
-    /// The rule.
-    pub rule: Rule,
+    /// The rule that allows what is asked; nothing when the caller may not read what the role allows.
+    pub rule: Option<Rule>,
 }
 
 /// Why somebody may.
@@ -83,6 +83,8 @@ pub struct Explanation {
     pub kubernetes: Option<String>,
     /// What our own rows give for it.
     pub because: Vec<Reason>,
+    /// What they give that may allow it or not: the caller may not read the roles' rules.
+    pub unread: Vec<Reason>,
 }
 
 /// Who may, by what is given through us.
@@ -92,9 +94,25 @@ pub struct Holders {
     pub asked: Resolved,
     /// Roles that allow it.
     pub grants: Vec<Grant>,
-    /// Everybody who is in one of their groups, with the names of those.
-    pub people: Vec<(WorkspaceMember, Vec<GroupName>)>,
+    /// Roles that may allow it or not: the caller may not read their rules.
+    pub unread: Vec<Grant>,
+    /// Everybody who is in a group with a role that allows it.
+    pub people: Vec<Holder>,
 }
+
+/// Somebody who may, by what is given through us.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// The person.
+    pub row: WorkspaceMember,
+    /// Names of the groups through which.
+    pub groups: Vec<GroupName>,
+    /// Kubernetes' verdict; nothing when the caller may not ask about others, or there are more than [`MOST_ASKED`].
+    pub allowed: Option<bool>,
+}
+
+/// Most people about whom Kubernetes is asked one by one.
+pub const MOST_ASKED: usize = 500;
 
 /// Whether `user`, or else the caller, may do it, and why.
 pub async fn explain(
@@ -117,20 +135,23 @@ pub async fn explain(
         false => tenant.may_i(&asked.question()).await.map_err(tenant::refusal)?,
         true => {
             let held = groups::effective(&app.store, &scope, user).await?;
+            let held: Vec<&GroupName> = held.iter().collect();
             tenant.may(user, &held, &asked.question()).await.map_err(not_about_others)?
         }
     };
-    let grants = grants(app, ctx, &scope, &tenant, &asked).await?;
     let nodes = groups::nodes(&app.store, &scope).await?;
     let forest = Forest::new(&nodes);
+    let grants = grants(app, ctx, &scope, &forest, &tenant, &asked).await?;
     let direct = groups::memberships_of(&app.store, &scope, [user]).await?;
-    let mut because = Vec::new();
+    let mut reasons = Vec::new();
     for grant in grants {
         for path in direct.iter().filter_map(|(group, _)| forest.path(group, &grant.assignment.group_id)) {
-            because.push(Reason { path: path.into_iter().cloned().collect(), grant: grant.clone() });
+            reasons.push(Reason { path: path.into_iter().cloned().collect(), grant: grant.clone() });
         }
     }
-    Ok(Explanation { user: user.clone(), asked, allowed: verdict.allowed, kubernetes: verdict.reason, because })
+    let (because, unread) = reasons.into_iter().partition(|reason| reason.grant.rule.is_some());
+    let (user, allowed, kubernetes) = (user.clone(), verdict.allowed, verdict.reason);
+    Ok(Explanation { user, asked, allowed, kubernetes, because, unread })
 }
 
 fn not_about_others(error: ReconcileError) -> Error {
@@ -143,31 +164,69 @@ fn not_about_others(error: ReconcileError) -> Error {
 }
 
 /// Who may do it, as far as it was given through us. What else somebody has bound inside the workspace is not told.
+///
+/// Every member may ask: who is in which group, what is given to it, and what roles allow is theirs to read in any case, and
+/// nothing else is told. What Kubernetes says of each person is told to those only who may review access there.
 pub async fn who_can(app: &App, ctx: &OpContext, workspace: &WorkspaceId, asked: &Asked) -> Result<Holders> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     check_words(asked)?;
     let tenant = tenant::as_caller(app, &scope).await?;
     let asked = resolve(&tenant, asked).await?;
-    let grants = grants(app, ctx, &scope, &tenant, &asked).await?;
     let nodes = groups::nodes(&app.store, &scope).await?;
     let forest = Forest::new(&nodes);
+    let found = grants(app, ctx, &scope, &forest, &tenant, &asked).await?;
+    let (grants, unread): (Vec<Grant>, Vec<Grant>) = found.into_iter().partition(|grant| grant.rule.is_some());
+    let mut people = through(app, &scope, &forest, &grants).await?;
+    let verdicts = verdicts(app, &scope, &forest, &tenant, &asked, people.keys()).await?;
+    let mut rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
+    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
+    let holder = |row: WorkspaceMember| {
+        let groups = people.remove(&row.user.id).unwrap_or_default();
+        Holder { allowed: verdicts.get(&row.user.id).copied(), groups, row }
+    };
+    Ok(Holders { asked, grants, unread, people: rows.into_iter().map(holder).collect() })
+}
+
+/// Everybody who is in a group with one of these roles, with the names of those groups.
+async fn through(
+    app: &App,
+    scope: &WorkspaceScope,
+    forest: &Forest<'_>,
+    grants: &[Grant],
+) -> Result<BTreeMap<UserId, Vec<GroupName>>> {
+    let given: BTreeSet<&GroupId> = grants.iter().map(|grant| &grant.assignment.group_id).collect();
+    let within: Vec<&GroupNode> = given.iter().flat_map(|id| forest.within(id)).collect();
     let mut people: BTreeMap<UserId, Vec<GroupName>> = BTreeMap::new();
-    for grant in &grants {
-        let within = forest.within(&grant.assignment.group_id).into_iter().map(|group| &group.id);
-        for (_, user) in groups::memberships_in(&app.store, &scope, within).await? {
-            let through = people.entry(user).or_default();
-            if !through.contains(&grant.group) {
-                through.push(grant.group.clone());
+    for (group, user) in groups::memberships_in(&app.store, scope, within.iter().map(|group| &group.id)).await? {
+        let names = people.entry(user).or_default();
+        for above in forest.chain(&group).into_iter().filter(|above| given.contains(&above.id)) {
+            if !names.contains(&above.name) {
+                names.push(above.name.clone());
             }
         }
     }
-    let mut rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
-    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
-    let people = rows.into_iter().map(|row| {
-        let groups = people.remove(&row.user.id).unwrap_or_default();
-        (row, groups)
-    });
-    Ok(Holders { asked, grants, people: people.collect() })
+    Ok(people)
+}
+
+/// What Kubernetes says of each of these people; nothing when the caller may not ask, or they are too many.
+async fn verdicts(
+    app: &App,
+    scope: &WorkspaceScope,
+    forest: &Forest<'_>,
+    tenant: &TenantUser,
+    asked: &Resolved,
+    people: impl ExactSizeIterator<Item = &UserId>,
+) -> Result<HashMap<UserId, bool>> {
+    if people.len() == 0 || people.len() > MOST_ASKED {
+        return Ok(HashMap::new());
+    }
+    let memberships = groups::memberships_of(&app.store, scope, people).await?;
+    let held: Vec<(&UserId, Vec<&GroupName>)> = forest.everybody(&memberships);
+    match tenant.may_each(&held, &asked.question()).await {
+        Ok(allowed) => Ok(held.into_iter().map(|(user, _)| user.clone()).zip(allowed).collect()),
+        Err(ReconcileError::Refused { code: 403, .. }) => Ok(HashMap::new()),
+        Err(error) => Err(tenant::refusal(error)),
+    }
 }
 
 impl Resolved {
@@ -237,19 +296,18 @@ fn find<'a>(served: &'a [ServedResource], text: &str) -> Option<&'a ServedResour
     served.iter().find(|one| one.api_group == found.api_group && one.name == name)
 }
 
-/// The roles given through us that allow it where it is asked about.
+/// The roles given through us that allow it where it is asked about, and those of which the caller may not know it.
 async fn grants(
     app: &App,
     ctx: &OpContext,
     scope: &WorkspaceScope,
+    forest: &Forest<'_>,
     tenant: &TenantUser,
     asked: &Resolved,
 ) -> Result<Vec<Grant>> {
     let living = projects::living(&app.store, scope).await?;
     let here = living.iter().find(|project| asked.namespace.as_deref() == Some(project.name.as_str()));
     let above: Vec<&Project> = here.map(|project| chain(&living, &project.id)).unwrap_or_default();
-    let nodes = groups::nodes(&app.store, scope).await?;
-    let forest = Forest::new(&nodes);
     let custom = roles::list(&app.store, scope).await?;
     let mut book = Book { tenant, custom: &custom, living: &living, read: HashMap::new() };
     let mut found = Vec::new();
@@ -262,10 +320,14 @@ async fn grants(
             },
         };
         let Some(group) = forest.get(&assignment.group_id) else { continue };
-        let rules = book.rules(&assignment).await?;
-        if let Some(rule) = rules.into_iter().find(|rule| rule.allows(&asked.access())) {
-            found.push(Grant { assignment, group: group.name.clone(), project, rule });
-        }
+        let rule = match book.rules(&assignment).await? {
+            None => None,
+            Some(rules) => match rules.into_iter().find(|rule| rule.allows(&asked.access())) {
+                Some(rule) => Some(rule),
+                None => continue,
+            },
+        };
+        found.push(Grant { assignment, group: group.name.clone(), project, rule });
     }
     Ok(found)
 }
@@ -275,37 +337,43 @@ struct Book<'a> {
     tenant: &'a TenantUser,
     custom: &'a [Role],
     living: &'a [Project],
-    read: HashMap<ProjectRole, Vec<Rule>>,
+    /// Nothing for a role that the caller may not read.
+    read: HashMap<ProjectRole, Option<Vec<Rule>>>,
 }
 
 impl Book<'_> {
-    async fn rules(&mut self, given: &RoleAssignment) -> Result<Vec<Rule>> {
+    /// The rules of the role; nothing when the caller may not read them.
+    async fn rules(&mut self, given: &RoleAssignment) -> Result<Option<Vec<Rule>>> {
         let Some(project) = &given.project_id else {
-            return Ok(match given.role.parse() {
+            return Ok(Some(match given.role.parse() {
                 Ok(ClusterRoleRef::Preset(preset)) => rules::rules(preset),
                 Ok(ClusterRoleRef::Custom(name)) => {
                     let found = self.custom.iter().find(|role| role.project_id.is_none() && role.name == name);
                     found.and_then(|role| role.accepted.clone()).unwrap_or_default()
                 }
                 Err(_) => Vec::new(),
-            });
+            }));
         };
         match given.role.parse() {
             Ok(ProjectRoleRef::Preset(preset)) => {
                 if let Some(rules) = self.read.get(&preset) {
                     return Ok(rules.clone());
                 }
-                let rules = self.tenant.cluster_role(preset.as_str()).await.map_err(tenant::refusal)?;
-                Ok(self.read.entry(preset).or_insert(rules.unwrap_or_default()).clone())
+                let rules = match self.tenant.cluster_role(preset.as_str()).await {
+                    Ok(rules) => Some(rules.unwrap_or_default()),
+                    Err(ReconcileError::Refused { code: 403, .. }) => None,
+                    Err(error) => return Err(tenant::refusal(error)),
+                };
+                Ok(self.read.entry(preset).or_insert(rules).clone())
             }
             Ok(ProjectRoleRef::Custom(name)) => {
                 let above = chain(self.living, project);
                 let here = |role: &&Role| {
                     role.name == name && above.iter().any(|project| role.project_id.as_ref() == Some(&project.id))
                 };
-                Ok(self.custom.iter().find(here).and_then(|role| role.accepted.clone()).unwrap_or_default())
+                Ok(Some(self.custom.iter().find(here).and_then(|role| role.accepted.clone()).unwrap_or_default()))
             }
-            Err(_) => Ok(Vec::new()),
+            Err(_) => Ok(Some(Vec::new())),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Break-glass: an operator of the platform lets one of its staff into an organisation that neither belongs to, as an admin,
-//! for a short time and with a reason. The organisation sees both in its own log, and everything that is done meanwhile.
+//! Break-glass: an operator of the platform lets one of its staff into an organisation that neither belongs to, for a short time
+//! and with a reason. The person sees what its admins see and takes access away; gives nobody any, and disposes of nothing that
+//! is the organisation's (`authz`). The organisation sees both in its own log, and everything that is done meanwhile.
 //!
 //! There is no route for it: whoever can do this has the database anyway.
 
@@ -9,6 +10,7 @@ use hexabase_backends::store::events::{self, NewEvent};
 use hexabase_backends::store::{Store, Tx, organizations, users};
 use hexabase_core::audit::{AuditEntry, OPERATOR};
 use hexabase_core::ids::{OrganizationId, RequestId, UserId};
+use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -40,7 +42,8 @@ pub struct BreakGlassRequest {
 /// Gives access.
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::NotFound`], and [`Error::Conflict`] for somebody who has access already.
+/// [`Error::Invalid`], [`Error::NotFound`], and [`Error::Conflict`] for somebody who has access already, or administers the
+/// organisation.
 pub async fn start(store: &Store, clock: &Clock, request: &BreakGlassRequest) -> Result<BreakGlass> {
     let BreakGlassRequest { organization, who, minutes, reason, operator } = request;
     if !(1..=MOST_MINUTES).contains(minutes) {
@@ -58,6 +61,10 @@ pub async fn start(store: &Store, clock: &Clock, request: &BreakGlassRequest) ->
         return Err(Error::NotFound("organization"));
     }
     let user = find(&tx, who).await?;
+    let belongs = organizations::scope_for(&tx, &user, organization).await?;
+    if belongs.is_some_and(|scope| scope.role() == OrganizationRole::Admin) {
+        return Err(Error::conflict("break_glass", "the person administers the organization and needs no break-glass"));
+    }
     if let Some(given) = break_glass::find(&tx, organization, &user, now).await? {
         let detail = format!("the person has access until {} already; end that first", given.expires_at);
         return Err(Error::conflict("break_glass", detail));

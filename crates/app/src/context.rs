@@ -8,6 +8,7 @@ use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::events::{self, NewEvent};
+use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Store, Tx};
 use hexabase_core::audit::AuditEntry;
 use hexabase_core::ids::{ApiTokenId, Id, OrganizationId, RequestId, SessionId, UserId, WorkspaceId};
@@ -128,9 +129,18 @@ impl App {
     /// Writes a change into the audit log and, where it concerns an organisation, tells the live feed, when `tx` commits.
     /// Every use case that changes something calls this once.
     pub(crate) fn change(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        let told = change.after.clone().unwrap_or_else(|| json!({}));
+        self.change_telling(tx, ctx, change, told)
+    }
+
+    /// The same for what not everybody who hears the feed may see: the feed tells that it happened, and to what.
+    pub(crate) fn change_without_details(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        self.change_telling(tx, ctx, change, json!({}))
+    }
+
+    fn change_telling(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>, data: Value) -> Result<()> {
         let Change { organization, workspace, action, subject, before, after } = change;
         if let Some(organization) = organization {
-            let data = after.clone().unwrap_or_else(|| json!({}));
             self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         }
         let chain = match organization {
@@ -155,10 +165,26 @@ impl App {
         Ok(())
     }
 
-    /// Writes down what the platform did to an organisation by itself because its time had come.
+    /// The same for what was changed in a workspace: `said` is how it was and how it is.
+    pub(crate) fn change_in(
+        &self,
+        tx: &Tx,
+        ctx: &OpContext,
+        scope: &WorkspaceScope,
+        action: &str,
+        subject: &str,
+        said: (Option<Value>, Option<Value>),
+    ) -> Result<()> {
+        let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
+        let (before, after) = said;
+        self.change(tx, ctx, Change { organization, workspace, action, subject, before, after })
+    }
+
+    /// Writes down what the platform did to an organisation by itself: because its time had come, or as the end of what somebody
+    /// asked for.
     pub(crate) fn change_by_itself(&self, tx: &Tx, organization: &OrganizationId, change: Change<'_>) -> Result<()> {
         let Change { workspace, action, subject, before, after, .. } = change;
-        let data = before.clone().unwrap_or_else(|| json!({}));
+        let data = after.clone().or_else(|| before.clone()).unwrap_or_else(|| json!({}));
         self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         let entry = AuditEntry {
             id: self.new_id()?,
@@ -237,6 +263,17 @@ pub struct OpContext {
     pub request_id: RequestId,
     /// The address it came from.
     pub source: Option<String>,
+}
+
+impl OpContext {
+    /// Who asks, and what the credential is good for: what is answered to one is not answered to another.
+    pub fn principal(&self) -> String {
+        match self.credential.scope() {
+            None => self.user.to_string(),
+            Some(TokenScope { access, workspace: None }) => format!("{} {access}", self.user),
+            Some(TokenScope { access, workspace: Some(only) }) => format!("{} {access} {only}", self.user),
+        }
+    }
 }
 
 /// Where a request came from, before anybody is known.

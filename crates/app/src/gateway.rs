@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{sessions, workspace_members, workspaces};
-use hexabase_core::ids::{ApiTokenId, SessionId, UserId, WorkspaceId};
+use hexabase_backends::store::{role_assignments, sessions as rows, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
@@ -13,7 +14,8 @@ use hexabase_oidc::keys::Algorithm;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
-use crate::tokens;
+use crate::workspaces::endpoint_of;
+use crate::{sessions, tokens};
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +58,19 @@ pub struct Admitted {
     pub endpoint: String,
     /// PEM of the authority behind its certificate.
     pub ca_pem: String,
-    /// The groups the person is in at this moment, with all above them.
-    pub groups: Vec<String>,
+    /// What the person has at this moment.
+    pub held: Held,
     /// The person's token with those groups, when the one shown has others: to be sent on in its place.
     pub renewed: Option<String>,
+}
+
+/// What somebody had when a stream began, for [`still_admitted`]: it ends with any of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The groups the person is in, with all above them.
+    pub groups: Vec<String>,
+    /// The roles given to those, when what is asked for may stay open.
+    pub roles: Vec<RoleAssignmentId>,
 }
 
 /// Somebody with a workspace's token.
@@ -104,65 +115,71 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
 
 /// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
 /// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
-/// (docs/adr/0010-rights-of-this-moment.md).
+/// (docs/adr/0010-rights-of-this-moment.md). What `stays_open` is asked about again with [`still_admitted`].
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
-pub async fn admit(app: &App, workspace: &str, bearer: &str) -> Result<Admitted> {
+pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
     let Identified { user, basis, expires_at, claims } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
-    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
-        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
-        return Err(Error::Unavailable(detail));
-    };
+    let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == claims.groups() {
         true => None,
         false => {
             let life = (expires_at - app.clock.now().as_seconds()).max(1);
-            let (sid, client) = (&*basis.to_string(), claims.client_id());
+            let (basis, client) = (Some(&basis), claims.client_id());
             let sign_in = WorkspaceSignIn::default();
-            Some(mint(app, WorkspaceBearer { workspace: &id, user: &user, sid, client, sign_in }, life).await?)
+            Some(mint(app, WorkspaceBearer { workspace: &id, user: &user, basis, client, sign_in }, life).await?)
         }
     };
-    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, groups, renewed })
+    let roles = match stays_open {
+        true => role_assignments::held_for_issuer(&app.store, &id, &groups, app.clock.now()).await?,
+        false => Vec::new(),
+    };
+    let held = Held { groups, roles };
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
 }
 
-/// Whether somebody who passed may still be connected: as before, and still in every one of `groups`, in which the person
-/// was then.
-pub async fn still_admitted(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    basis: &Basis,
-    groups: &[String],
-) -> bool {
+/// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
+/// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
+pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
     if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
-    groups_of(app, workspace, user).await.is_ok_and(|now| groups.iter().all(|group| now.contains(group)))
+    let groups = groups_of(app, workspace, user).await;
+    if !groups.is_ok_and(|now| held.groups.iter().all(|group| now.contains(group))) {
+        return false;
+    }
+    role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
+}
+
+/// When what a workspace's token is given for ends at the latest.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it has ended already, or is somebody else's.
+pub(crate) async fn end_of(app: &App, user: &UserId, basis: &Basis) -> Result<Timestamp> {
+    match basis {
+        Basis::Session(session) => {
+            let live = rows::find_live(&app.store, session, app.clock.now()).await?;
+            let live = live.filter(|session| session.user_id == *user).ok_or_else(|| {
+                Error::Unauthenticated("the session behind this token has ended; sign in again".to_owned())
+            })?;
+            Ok(sessions::absolute_end(&live))
+        }
+        Basis::Token(token) => Ok(tokens::still_good(app, token, user).await?.expires_at),
+    }
 }
 
 async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
-    match basis {
-        Basis::Session(session) => {
-            let live = sessions::find_live(&app.store, session, app.clock.now()).await?;
-            if live.is_none_or(|session| session.user_id != *user) {
-                let why = "the session behind this token has ended; sign in again";
-                return Err(Error::Unauthenticated(why.to_owned()));
-            }
-        }
-        Basis::Token(token) => {
-            tokens::still_good(app, token, user).await?;
-        }
-    }
+    end_of(app, user, basis).await?;
     if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
         return Err(Error::Forbidden("you are not, or no longer, a member of this workspace".to_owned()));
     }

@@ -12,7 +12,7 @@ use hexabase_core::names::{DisplayName, GroupName, InvalidName};
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::{members, role_assignments as given, standing};
 
@@ -130,7 +130,7 @@ pub async fn create(app: &App, ctx: &OpContext, workspace: &WorkspaceId, new: &N
     }
     groups::insert(&tx, &scope, &group).await?;
     let after = told(&group, &nodes_by_id(&nodes));
-    change(app, ctx, &tx, &scope, "group.created", &group.id, (None, Some(after)))?;
+    app.change_in(&tx, ctx, &scope, "group.created", group.id.as_str(), (None, Some(after)))?;
     tx.commit().await?;
     Ok(GroupDetails { group, cluster_roles: Vec::new() })
 }
@@ -147,19 +147,6 @@ fn told(group: &Group, names: &Names<'_>) -> Value {
     json!({ "name": group.name, "display_name": group.display_name, "parent": parent })
 }
 
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &GroupId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
-}
-
 /// Gives a group another name for people, or another place. Whoever is in it is from then on in what it stands below.
 pub async fn update(
     app: &App,
@@ -169,8 +156,13 @@ pub async fn update(
     changes: &GroupChanges,
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
+    let action = match changes.parent {
+        // Whoever is in it is then in more groups; at the top, in fewer.
+        Some(Some(_)) => WorkspaceAction::GiveAccess,
+        Some(None) | None => WorkspaceAction::ManageMembers,
+    };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, action).await?;
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -190,7 +182,7 @@ pub async fn update(
     let names = nodes_by_id(&nodes);
     let action = if moved { "group.moved" } else { "group.renamed" };
     let shown = (Some(told(&before, &names)), Some(told(&after, &names)));
-    change(app, ctx, &tx, &scope, action, id, shown)?;
+    app.change_in(&tx, ctx, &scope, action, id.as_str(), shown)?;
     tx.commit().await?;
     if moved {
         app.bell.ring(members::topic(workspace));
@@ -245,10 +237,12 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Gr
         return Err(Error::conflict("group_in_use", detail));
     }
     let administered = standing::is_administered(&tx, &scope).await?;
+    let members = groups::memberships_in(&tx, &scope, [id]).await?;
     groups::delete(&tx, &scope, id).await?;
     standing::check_administered(&tx, &scope, administered).await?;
-    let before = told(&group, &nodes_by_id(&nodes));
-    change(app, ctx, &tx, &scope, "group.deleted", id, (Some(before), None))?;
+    let mut before = told(&group, &nodes_by_id(&nodes));
+    before["members"] = members.into_iter().map(|(_, user)| user.to_string()).collect();
+    app.change_in(&tx, ctx, &scope, "group.deleted", id.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(members::topic(workspace));
     Ok(())
@@ -286,6 +280,23 @@ pub async fn list_members(
     Ok(rows.into_iter().map(member).collect())
 }
 
+/// The group, whose workspace is held then, if the person is a member there.
+async fn group_and_member(
+    tx: &Tx,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    action: WorkspaceAction,
+    id: &GroupId,
+    user: &UserId,
+) -> Result<(WorkspaceScope, Group)> {
+    let scope = authz::locked_living_workspace(tx, ctx, workspace, action).await?;
+    let group = find(tx, &scope, id).await?;
+    if !workspace_members::is_member(tx, &scope, user).await? {
+        return Err(Error::NotFound("member"));
+    }
+    Ok((scope, group))
+}
+
 /// Puts a member of the workspace into a group. Doing it twice changes nothing.
 pub async fn add_member(
     app: &App,
@@ -295,17 +306,14 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    let group = find(&tx, &scope, id).await?;
-    if !workspace_members::is_member(&tx, &scope, user).await? {
-        return Err(Error::NotFound("member"));
-    }
+    let action = WorkspaceAction::GiveAccess;
+    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
     if !groups::add_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);
     }
     standing::check_claim_of(&tx, &scope, user).await?;
     let after = json!({ "group": group.name, "user": user });
-    change(app, ctx, &tx, &scope, "group.member_added", id, (None, Some(after)))?;
+    app.change_in(&tx, ctx, &scope, "group.member_added", id.as_str(), (None, Some(after)))?;
     Ok(tx.commit().await?)
 }
 
@@ -318,18 +326,15 @@ pub async fn remove_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
-    let group = find(&tx, &scope, id).await?;
-    if !workspace_members::is_member(&tx, &scope, user).await? {
-        return Err(Error::NotFound("member"));
-    }
+    let action = WorkspaceAction::ManageMembers;
+    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
     let administered = standing::is_administered(&tx, &scope).await?;
     if !groups::remove_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);
     }
     standing::check_administered(&tx, &scope, administered).await?;
     let before = json!({ "group": group.name, "user": user });
-    change(app, ctx, &tx, &scope, "group.member_removed", id, (Some(before), None))?;
+    app.change_in(&tx, ctx, &scope, "group.member_removed", id.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(members::topic(workspace));
     Ok(())

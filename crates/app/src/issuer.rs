@@ -22,13 +22,14 @@ use secrecy::SecretString;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
+use crate::gateway::{Basis, end_of};
 use crate::oauth;
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
 /// Algorithm of the tokens we sign: small and fast; RS256 is published for clients that know nothing else.
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
-/// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
+/// Most seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
 
 // What is refused when somebody is put into a group is what no token could carry: never found out at sign-in.
@@ -40,6 +41,8 @@ const PROOF_SECONDS: i64 = 60;
 const NOBODY: &str = "usr-00000000000000000000";
 /// What a proof names as its session; no id of a session or token looks like it.
 const NO_SESSION: &str = "none";
+/// What a token names as its session with which the platform itself asks: it is no session, so the gateway refuses it.
+const OF_THE_PLATFORM: &str = "platform";
 
 /// An issuer of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -126,34 +129,44 @@ pub struct WorkspaceBearer<'a> {
     pub workspace: &'a WorkspaceId,
     /// The person.
     pub user: &'a UserId,
-    /// What it is given for, a [`Basis`](crate::gateway::Basis) in words; the gateway refuses a token with anything else.
-    pub sid: &'a str,
-    /// The client that gets it; nobody does when the platform itself asks as the person.
+    /// What it is given for. Without, the platform itself asks as the person, and the gateway refuses the token.
+    pub basis: Option<&'a Basis>,
+    /// The client that gets it; nobody does when the platform itself asks.
     pub client: Option<&'a str>,
     /// What it says beside as an ID token.
     pub sign_in: WorkspaceSignIn,
 }
 
-/// A token with which a person is known to the workspace's API server, and the seconds it lives. Groups are read now, never
-/// from an older token.
+/// A token with which a person is known to the workspace's API server, and the seconds it lives: never longer than what it is
+/// given for, since the API server itself asks nobody. Groups are read now, never from an older token.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for everybody who is not a member at this moment.
+/// [`Error::Forbidden`] for everybody who is not a member at this moment, and [`Error::Unauthenticated`] when what it would be
+/// given for is over.
 pub async fn workspace_token(app: &App, bearer: WorkspaceBearer<'_>) -> Result<(String, i64)> {
-    Ok((mint(app, bearer, WORKSPACE_TOKEN_SECONDS).await?, WORKSPACE_TOKEN_SECONDS))
+    let mut life = WORKSPACE_TOKEN_SECONDS;
+    if let Some(basis) = bearer.basis {
+        let end = end_of(app, bearer.user, basis).await?;
+        life = life.min(end.as_seconds() - app.clock.now().as_seconds());
+    }
+    if life < 1 {
+        return Err(Error::Unauthenticated("what you are signed in with ends this moment; sign in again".to_owned()));
+    }
+    Ok((mint(app, bearer, life).await?, life))
 }
 
 /// The same with a life of its own.
 pub(crate) async fn mint(app: &App, bearer: WorkspaceBearer<'_>, life: i64) -> Result<String> {
-    let WorkspaceBearer { workspace, user, sid, client, sign_in } = bearer;
+    let WorkspaceBearer { workspace, user, basis, client, sign_in } = bearer;
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
     let issuer = issuer_of(app, workspace)?;
+    let sid = basis.map_or(OF_THE_PLATFORM.to_owned(), Basis::to_string);
     sign(
         app,
         WorkspaceGrant {
             subject: user.as_str(),
-            session: sid,
+            session: &sid,
             groups: groups_of(app, workspace, user).await?,
             email: person.email.filter(|_| person.email_verified),
             name: Some(person.display_name.into()),
@@ -224,5 +237,6 @@ mod tests {
     fn a_proof_names_a_person_who_never_was_and_no_session() {
         assert_eq!(NOBODY, UserId::from_parts(Timestamp::from_seconds(0), 0).as_str());
         assert!(NO_SESSION.parse::<Basis>().is_err());
+        assert!(OF_THE_PLATFORM.parse::<Basis>().is_err());
     }
 }

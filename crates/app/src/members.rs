@@ -11,10 +11,9 @@ use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::GroupName;
 use hexabase_core::plans::Plan;
 use hexabase_core::time::Timestamp;
-use serde_json::Value;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::plans::plan_of;
 use crate::standing;
@@ -52,19 +51,17 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
     let plan = plan_of(&tx, &scope).await?;
     let user = find(&tx, &scope, who).await?;
-    if scope.break_glass().is_some() && user == ctx.user {
-        return Err(Error::Forbidden(authz::LASTING.to_owned()));
-    }
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
-    give_access(&tx, &scope, &plan, &user, &chosen, ctx.now).await?;
+    let_in(&tx, &scope, &plan, &user, ctx.now).await?;
+    put_into(&tx, &scope, &user, &chosen).await?;
     let named: Vec<&str> =
         nodes.iter().filter(|node| chosen.contains(&node.id)).map(|node| node.name.as_str()).collect();
     let after = serde_json::json!({ "user": user, "groups": named });
-    change(app, ctx, &tx, &scope, "member.added", &user, (None, Some(after)))?;
+    app.change_in(&tx, ctx, &scope, "member.added", user.as_str(), (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     let row = workspace_members::list_among(&app.store, &scope, [&user]).await?;
@@ -75,18 +72,12 @@ pub async fn add(
     Ok(added)
 }
 
-/// Makes a person a member, of the organisation too, and of these groups. The organisation and the workspace are locked:
-/// members are counted against the plan.
-pub(crate) async fn give_access(
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    plan: &Plan,
-    user: &UserId,
-    chosen: &[GroupId],
-    now: Timestamp,
-) -> Result<()> {
+/// Makes a person a member, of the organisation too, if the plan has room. The organisation and the workspace are locked:
+/// people are counted against the plan. Service accounts are not: an organisation has few of them by another limit.
+pub(crate) async fn let_in(tx: &Tx, scope: &WorkspaceScope, plan: &Plan, user: &UserId, now: Timestamp) -> Result<()> {
     if !workspace_members::is_member(tx, scope, user).await? {
-        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+        let is_person = !users::people_among(tx, std::slice::from_ref(user)).await?.is_empty();
+        if is_person && workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
                 "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
                 plan.id, plan.limits.members
@@ -95,6 +86,11 @@ pub(crate) async fn give_access(
         organizations::join_through(tx, scope, user, now).await?;
         workspace_members::add(tx, scope, user, now).await?;
     }
+    Ok(())
+}
+
+/// Puts a member into these groups, if a token carries all that the person is in then.
+pub(crate) async fn put_into(tx: &Tx, scope: &WorkspaceScope, user: &UserId, chosen: &[GroupId]) -> Result<()> {
     for group in chosen {
         groups::add_member(tx, scope, group, user).await?;
     }
@@ -103,19 +99,6 @@ pub(crate) async fn give_access(
 
 pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    user: &UserId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: user.as_str(), before, after })
 }
 
 async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
@@ -216,9 +199,9 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     let administered = standing::is_administered(&tx, &scope).await?;
     workspace_members::remove(&tx, &scope, user).await?;
     standing::check_administered(&tx, &scope, administered).await?;
-    organizations::leave_through(&tx, &scope, user).await?;
-    let before = serde_json::json!({ "user": user });
-    change(app, ctx, &tx, &scope, "member.removed", user, (Some(before), None))?;
+    let left = organizations::leave_through(&tx, &scope, user).await?;
+    let before = serde_json::json!({ "user": user, "left_organization": left });
+    app.change_in(&tx, ctx, &scope, "member.removed", user.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
     tracing::info!(workspace.id = %workspace, user.id = %user, "member removed");

@@ -89,7 +89,8 @@ pub async fn rename(
     Ok((Organization { name, ..old }, scope.role()))
 }
 
-/// Deletes an organisation that has no workspaces. Its people and pending invitations leave with it.
+/// Deletes an organisation that has no workspaces. Its people and pending invitations leave with it; whoever administered it can
+/// still read its audit log.
 pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<()> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
@@ -103,8 +104,9 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<(
         return Err(Error::conflict("organization_not_empty", in_the_way(&living)));
     }
     invitations::revoke_all(&tx, &scope, ctx.now).await?;
-    organizations::delete(&tx, &scope, ctx.now).await?;
-    let before = Some(json!({ "name": row.name.as_str() }));
+    let left = organizations::delete(&tx, &scope, ctx.now).await?;
+    let members: Vec<Value> = left.iter().map(|(user, role)| json!({ "user": user, "role": role })).collect();
+    let before = Some(json!({ "name": row.name.as_str(), "members": members }));
     app.change(&tx, ctx, change(id, "organization.deleted", before, None))?;
     tx.commit().await?;
     app.bell.ring(topic(id));
@@ -131,6 +133,7 @@ pub async fn transfer(
 ) -> Result<(Organization, OrganizationRole)> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
+    authz::account(ctx, AccountAction::ManageCredentials)?;
     let row = organizations::get(&tx, &scope).await?.ok_or(Error::NotFound("organization"))?;
     if row.personal_of.is_some() {
         return Err(personal("be handed over"));

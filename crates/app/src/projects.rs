@@ -1,23 +1,27 @@
 //! Projects: namespaces with a quota inside a workspace.
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::projects::{self, NewProject};
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Db, MAX_PAGE, Tx, jobs, role_assignments, roles};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::{Db, MAX_PAGE, Tx};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::plans::{Limits, ProjectLimits};
 use hexabase_core::quantity::InvalidQuantity;
+use hexabase_core::time::Timestamp;
 
 pub use hexabase_backends::store::projects::Project;
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
+use crate::members;
 use crate::plans::plan_of;
+use crate::role_assignments::{self as given, bindings, check_bindings};
+use crate::roles;
 
 /// What a project may use, as asked for; what is absent comes from the plan.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +78,17 @@ pub(crate) fn chain<'a>(projects: &'a [Project], id: &ProjectId) -> Vec<&'a Proj
     std::iter::successors(find(id), above).take(projects.len()).collect()
 }
 
+/// The project and those below it that are there, or about to be: where what is given and made in it holds.
+pub(crate) fn within<'a>(projects: &'a [Project], id: &ProjectId) -> Vec<&'a Project> {
+    let below = |project: &&Project| project.id != *id && is_wanted(project) && is_below(projects, project, id);
+    let own = projects.iter().find(|project| project.id == *id);
+    own.into_iter().chain(projects.iter().filter(below)).collect()
+}
+
+fn is_below(projects: &[Project], project: &Project, id: &ProjectId) -> bool {
+    chain(projects, &project.id).iter().any(|above| above.id == *id)
+}
+
 /// All living projects of the workspace, to work out what holds in which.
 pub(crate) async fn living(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<Project>> {
     Ok(projects::list(db, scope, None, MAX_PAGE).await?)
@@ -84,8 +99,8 @@ pub(crate) fn is_wanted(project: &Project) -> bool {
     matches!(project.phase, ProjectPhase::Creating | ProjectPhase::Ready)
 }
 
-/// Refuses a parent that is none, or is too deep already.
-async fn check_parent(tx: &Tx, scope: &WorkspaceScope, parent: &ProjectId) -> Result<()> {
+/// Refuses a parent that is none, or is too deep already, or from which too much would hold in the new project too.
+async fn check_parent(tx: &Tx, scope: &WorkspaceScope, parent: &ProjectId, now: Timestamp) -> Result<()> {
     let living = living(tx, scope).await?;
     let chain = chain(&living, parent);
     if !chain.first().is_some_and(|project| is_wanted(project)) {
@@ -95,7 +110,11 @@ async fn check_parent(tx: &Tx, scope: &WorkspaceScope, parent: &ProjectId) -> Re
         let detail = format!("projects stand at most {MAX_DEPTH} deep; choose a project further up");
         return Err(Error::LimitReached(detail));
     }
-    Ok(())
+    let mut given = role_assignments::all(tx, scope).await?;
+    given.retain(|given| given.holds(now));
+    let inherits = |given: &RoleAssignment| chain.iter().any(|above| given.project_id.as_ref() == Some(&above.id));
+    let more = given.iter().filter(|given| inherits(given)).count();
+    check_bindings(bindings(&given, &living) + more)
 }
 
 /// Asks for a project; below a parent, the roles given there hold in it too.
@@ -119,7 +138,7 @@ pub async fn create(
         )));
     }
     if let Some(parent) = parent {
-        check_parent(&tx, &scope, parent).await?;
+        check_parent(&tx, &scope, parent, ctx.now).await?;
     }
     let limits = quota.within(&plan.limits)?;
     let new = NewProject { id: app.new_id()?, name, limits, parent_id: parent.cloned() };
@@ -130,27 +149,8 @@ pub async fn create(
         error => error.into(),
     })?;
     let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits, "parent": parent });
-    enqueue(app, ctx, tx, &scope, "project.created", &new.id, (None, Some(after))).await?;
+    follow::commit(app, ctx, tx, &scope, "project.created", new.id.as_str(), (None, Some(after))).await?;
     get(app, ctx, workspace, &new.id).await
-}
-
-/// Writes the job and the audit entry beside the change, commits, and rings.
-async fn enqueue(
-    app: &App,
-    ctx: &OpContext,
-    tx: Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &ProjectId,
-    (before, after): (Option<serde_json::Value>, Option<serde_json::Value>),
-) -> Result<()> {
-    let (organization, workspace) = (scope.organization(), scope.workspace());
-    jobs::enqueue(&tx, RECONCILE_WORKSPACE, workspace.as_str(), ctx.now, ctx.now).await?;
-    let (organization, place) = (Some(organization), Some(workspace));
-    app.change(&tx, ctx, Change { organization, workspace: place, action, subject: id.as_str(), before, after })?;
-    tx.commit().await?;
-    app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: workspace.to_string() });
-    Ok(())
 }
 
 /// One project.
@@ -175,9 +175,8 @@ pub async fn list(
 /// nothing; refused while projects stand below it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
-    // Nobody puts a project below it meanwhile.
-    workspaces::lock(&tx, &scope).await?;
+    // Locked, so that nobody puts a project below it meanwhile.
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let project = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
     let below = projects::count_below(&tx, &scope, id).await?;
     if below > 0 && is_wanted(&project) {
@@ -185,10 +184,12 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
         return Err(Error::conflict("project_in_use", detail));
     }
     if projects::request_deletion(&tx, &scope, id).await? {
-        role_assignments::delete_of_project(&tx, &scope, id).await?;
-        roles::delete_of_project(&tx, &scope, id).await?;
+        given::delete_of_project(app, ctx, &tx, &scope, id).await?;
+        roles::delete_of_project(app, ctx, &tx, &scope, &project).await?;
         let before = serde_json::json!({ "name": project.name.as_str() });
-        enqueue(app, ctx, tx, &scope, "project.deleting", id, (Some(before), None)).await?;
+        follow::commit(app, ctx, tx, &scope, "project.deleting", id.as_str(), (Some(before), None)).await?;
+        // Roles that were given there are taken away with it.
+        app.bell.ring(members::topic(workspace));
     } else {
         tx.rollback().await?;
     }

@@ -2,23 +2,27 @@
 
 use std::collections::HashMap;
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs, roles};
+use hexabase_backends::store::{Db, StoreError, Tx, groups, roles};
 use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{GroupId, OrganizationId, ProjectId, RoleAssignmentId, WorkspaceId};
 use hexabase_core::names::RoleName;
-use hexabase_core::roles::{ClusterRoleRef, MAX_ROLE_ASSIGNMENTS, PresetClusterRole, ProjectRoleRef};
+use hexabase_core::roles::{
+    ClusterRoleRef, MAX_BINDINGS, MAX_ROLE_ASSIGNMENTS, PresetClusterRole, ProjectRoleRef, RolePhase,
+};
 use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::members;
 use crate::projects::{self, Project};
+
+/// What the audit log calls it when a role is taken away.
+const DELETED: &str = "role_assignment.deleted";
 
 /// A role to be given.
 #[derive(Debug, Clone)]
@@ -29,8 +33,19 @@ pub struct NewAssignment {
     pub role: String,
     /// In which project, and below which; in the whole workspace when absent.
     pub project: Option<ProjectId>,
-    /// The moment from which on it gives nothing any more.
-    pub expires_at: Option<Timestamp>,
+    /// When it ends.
+    pub end: End,
+}
+
+/// From when on a role gives nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Never by itself.
+    Never,
+    /// From this moment on.
+    At(Timestamp),
+    /// So many seconds from now, by our clock and nobody else's.
+    In(u32),
 }
 
 /// A role given to a group, with the names that people know both by.
@@ -95,13 +110,17 @@ pub async fn create(
     workspace: &WorkspaceId,
     new: NewAssignment,
 ) -> Result<AssignmentDetails> {
-    let NewAssignment { group, role, project, expires_at } = new;
-    if expires_at.is_some_and(|end| end <= ctx.now) {
-        return Err(Error::invalid("expires_at", "must be in the future"));
-    }
+    let NewAssignment { group, role, project, end } = new;
+    let expires_at = match end {
+        End::Never => None,
+        End::At(end) if end <= ctx.now => return Err(Error::invalid("expires_at", "must be in the future")),
+        End::At(end) => Some(end),
+        End::In(0) => return Err(Error::invalid("expires_in", "must be 1 second or more")),
+        End::In(seconds) => Some(ctx.now.plus_seconds(seconds.into())),
+    };
     let custom = parse_role(&role, project.is_some())?;
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
     forget_expired(app, &tx, scope.organization(), workspace, ctx.now).await?;
     if role_assignments::count(&tx, &scope).await? >= MAX_ROLE_ASSIGNMENTS {
         let detail = format!("a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given; take one away first");
@@ -121,6 +140,8 @@ pub async fn create(
     if let Some(name) = custom {
         check_custom(&tx, &scope, &name, &chain).await?;
     }
+    let given = role_assignments::all(&tx, &scope).await?;
+    check_bindings(bindings(&given, &living) + reach(&living, project.as_ref()))?;
     let row = RoleAssignment {
         id: app.new_id()?,
         group_id: group,
@@ -130,15 +151,22 @@ pub async fn create(
         expires_at,
     };
     role_assignments::insert(&tx, &scope, &row).await.map_err(|error| match error {
-        StoreError::NotUnique(_) => Error::conflict("already_given", "the group has this role there already"),
+        StoreError::NotUnique(_) => {
+            let there = given.iter().find(|given| {
+                (&given.group_id, &given.project_id, &given.role) == (&row.group_id, &row.project_id, &row.role)
+            });
+            let id = there.map(|there| format!(" ({})", there.id)).unwrap_or_default();
+            let detail =
+                format!("the group has this role there already{id}; take that away first to give it another end");
+            Error::conflict("already_given", detail)
+        }
         error => error.into(),
     })?;
     let details = with_names(&tx, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("role assignment"))?;
     let after = told(&details);
-    change(app, ctx, &tx, &scope, "role_assignment.created", &details.row.id, (None, Some(after)))?;
-    follow(&tx, ctx, workspace).await?;
-    tx.commit().await?;
-    app.bell.ring(topic(workspace));
+    // The job itself looks when the next role ends, and runs again then.
+    let said = (None, Some(after));
+    follow::commit(app, ctx, tx, &scope, "role_assignment.created", details.row.id.as_str(), said).await?;
     Ok(details)
 }
 
@@ -157,44 +185,55 @@ fn parse_role(role: &str, in_project: bool) -> Result<Option<RoleName>> {
     })
 }
 
-/// A custom role is one of the workspace, or of the project or one above it.
+/// In how many places a role holds that is given there: in the whole workspace, or in a project and those below it.
+pub(crate) fn reach(living: &[Project], project: Option<&ProjectId>) -> usize {
+    project.map_or(1, |id| projects::within(living, id).len())
+}
+
+/// How many bindings these come to.
+pub(crate) fn bindings(given: &[RoleAssignment], living: &[Project]) -> usize {
+    let reaches: HashMap<&ProjectId, usize> =
+        living.iter().map(|project| (&project.id, reach(living, Some(&project.id)))).collect();
+    let reach = |given: &RoleAssignment| match &given.project_id {
+        None => 1,
+        Some(id) => reaches.get(id).copied().unwrap_or_default(),
+    };
+    given.iter().map(reach).sum()
+}
+
+/// Refuses more bindings than a workspace's API server and we look through every half minute without anybody noticing.
+pub(crate) fn check_bindings(wanted: usize) -> Result<()> {
+    if wanted <= MAX_BINDINGS {
+        return Ok(());
+    }
+    Err(Error::LimitReached(format!(
+        "the roles given here would come to {wanted} bindings, one in each project in which a role holds, and a workspace has \
+         at most {MAX_BINDINGS}; take some away, or give them to fewer groups further up"
+    )))
+}
+
+/// A custom role is one of the workspace, or of the project or one above it. One that Kubernetes has refused and never
+/// accepted gives nothing to anybody.
 async fn check_custom(tx: &Tx, scope: &WorkspaceScope, name: &RoleName, chain: &[&Project]) -> Result<()> {
     let known = roles::list(tx, scope).await?;
     let here = |project: &Option<ProjectId>| match project {
         None => chain.is_empty(),
         Some(id) => chain.iter().any(|project| project.id == *id),
     };
-    if known.iter().any(|role| role.name == *name && here(&role.project_id)) {
+    let Some(role) = known.iter().find(|role| role.name == *name && here(&role.project_id)) else {
+        return Err(Error::invalid("role", format!("there is no custom role \"{name}\" there")));
+    };
+    if role.phase != RolePhase::Refused || role.accepted.is_some() {
         return Ok(());
     }
-    Err(Error::invalid("role", format!("there is no custom role \"{name}\" there")))
+    let why = role.message.as_deref().unwrap_or("without a reason");
+    let detail = format!("the role {name} was refused, so that it gives nothing; give it other rules first: {why}");
+    Err(Error::conflict("role_refused", detail))
 }
 
 fn told(details: &AssignmentDetails) -> Value {
     let AssignmentDetails { row, group, project } = details;
     json!({ "group": group, "role": row.role, "project": project, "expires_at": row.expires_at })
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    scope: &WorkspaceScope,
-    action: &str,
-    id: &RoleAssignmentId,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
-}
-
-async fn follow(tx: &Tx, ctx: &OpContext, workspace: &WorkspaceId) -> Result<()> {
-    // The job itself looks when the next role ends, and runs again then.
-    Ok(jobs::enqueue(tx, RECONCILE_WORKSPACE, workspace.as_str(), ctx.now, ctx.now).await?)
-}
-
-fn topic(workspace: &WorkspaceId) -> Topic {
-    Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: workspace.to_string() }
 }
 
 /// Takes a role away from a group.
@@ -209,12 +248,25 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Ro
         return Err(Error::conflict("default_assignment", detail));
     }
     role_assignments::delete(&tx, &scope, id).await?;
-    let before = told(&details);
-    change(app, ctx, &tx, &scope, "role_assignment.deleted", id, (Some(before), None))?;
-    follow(&tx, ctx, workspace).await?;
-    tx.commit().await?;
-    app.bell.ring(topic(workspace));
+    let said = (Some(told(&details)), None);
+    follow::commit(app, ctx, tx, &scope, DELETED, details.row.id.as_str(), said).await?;
     app.bell.ring(members::topic(workspace));
+    Ok(())
+}
+
+/// Takes away every role given in a project, which is going, each with its line in the audit log.
+pub(crate) async fn delete_of_project(
+    app: &App,
+    ctx: &OpContext,
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    project: &ProjectId,
+) -> Result<()> {
+    let rows = role_assignments::take_of_project(tx, scope, project).await?;
+    let all = with_names(tx, scope, rows).await?;
+    for details in &all {
+        app.change_in(tx, ctx, scope, DELETED, details.row.id.as_str(), (Some(told(details)), None))?;
+    }
     Ok(())
 }
 

@@ -1,23 +1,24 @@
 //! Custom roles: of the whole workspace, or of one project and those below it. What a role may hold is decided by the
 //! workspace's own Kubernetes, as the person who asks: nobody gives away what they lack.
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::projects as project_rows;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::roles::{self, NewRole, Role};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, StoreError, Tx, groups, jobs};
+use hexabase_backends::store::{Db, StoreError, Tx, groups};
 use hexabase_core::ids::{ProjectId, RoleId, WorkspaceId};
-use hexabase_core::names::RoleName;
+use hexabase_core::names::{ProjectName, RoleName};
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::roles::{self as rules, ClusterRoleRef, MAX_CUSTOM_ROLES, ProjectRoleRef, RoleScope, Rule};
+use hexabase_core::roles::{
+    self as rules, ClusterRoleRef, MAX_CUSTOM_ROLES, MAX_CUSTOM_ROLES_OF_PROJECT, ProjectRoleRef, RoleScope, Rule,
+};
 use hexabase_reconcile::{Question, RolePlace};
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::projects::{self, Project};
 use crate::tenant;
 
@@ -88,6 +89,12 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
         let detail = format!("a workspace has at most {MAX_CUSTOM_ROLES} custom roles; delete one first");
         return Err(Error::LimitReached(detail));
     }
+    if let Some(own) = &place.project
+        && roles::count_of_project(&tx, &scope, own).await? >= MAX_CUSTOM_ROLES_OF_PROJECT
+    {
+        let detail = format!("a project has at most {MAX_CUSTOM_ROLES_OF_PROJECT} custom roles; delete one first");
+        return Err(Error::LimitReached(detail));
+    }
     check_free(&tx, &scope, place, &name).await?;
     let new = NewRole { id: app.new_id()?, project_id: place.project.clone(), name, rules };
     roles::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
@@ -95,7 +102,7 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
         error => error.into(),
     })?;
     let after = told(&new.name, project.as_ref(), &new.rules);
-    follow(app, ctx, tx, &scope, "role.created", &new.id, (None, Some(after))).await?;
+    follow::commit(app, ctx, tx, &scope, "role.created", new.id.as_str(), (None, Some(after))).await?;
     get(app, ctx, place, &new.id).await
 }
 
@@ -128,9 +135,12 @@ async fn judge(
     let invalid = |cause: rules::InvalidRules| Error::invalid("rules", cause.to_string());
     rules::check(rules).map_err(invalid)?;
     let user = tenant::as_caller(app, scope).await?;
-    check_ready(project)?;
+    let living = projects::living(&app.store, scope).await?;
+    let places = project.map(|project| projects::within(&living, &project.id)).unwrap_or_default();
+    check_ready(project, &places)?;
+    let names: Vec<&ProjectName> = places.iter().map(|project| &project.name).collect();
     let (kind, at) = match project {
-        Some(project) => (RoleScope::Project, RolePlace::Project(&project.name)),
+        Some(_) => (RoleScope::Project, RolePlace::Projects(&names)),
         None => (RoleScope::Workspace, RolePlace::Workspace),
     };
     let served = user.resources().await.map_err(tenant::refusal)?;
@@ -138,34 +148,33 @@ async fn judge(
     user.try_role(at, name, rules).await.map_err(tenant::refusal)
 }
 
-fn check_ready(project: Option<&Project>) -> Result<()> {
-    match project {
-        Some(project) if project.phase != ProjectPhase::Ready => {
-            Err(Error::conflict("not_ready", format!("the project is {}; try again when it is ready", project.phase)))
-        }
-        _ => Ok(()),
-    }
+/// A role of a project is judged wherever it is carried: nobody reaches further down by it than by what they hold there.
+fn check_ready(project: Option<&Project>, places: &[&Project]) -> Result<()> {
+    let own = project.filter(|project| project.phase != ProjectPhase::Ready);
+    let Some(waits) = own.or_else(|| places.iter().copied().find(|place| place.phase != ProjectPhase::Ready)) else {
+        return Ok(());
+    };
+    let below = if own.is_some() { "" } else { ", which stands below," };
+    let detail = format!("the project {}{below} is {}; try again when it is ready", waits.name, waits.phase);
+    Err(Error::conflict("not_ready", detail))
 }
 
 fn told(name: &RoleName, project: Option<&Project>, rules: &[Rule]) -> Value {
     json!({ "name": name, "project": project.map(|project| &project.name), "rules": rules })
 }
 
-/// Writes the job and the audit entry beside the change, commits, and rings.
-async fn follow(
+/// Removes the custom roles of a project, which is going, each with its line in the audit log.
+pub(crate) async fn delete_of_project(
     app: &App,
     ctx: &OpContext,
-    tx: Tx,
+    tx: &Tx,
     scope: &WorkspaceScope,
-    action: &str,
-    id: &RoleId,
-    (before, after): (Option<Value>, Option<Value>),
+    project: &Project,
 ) -> Result<()> {
-    let (organization, workspace) = (Some(scope.organization()), Some(scope.workspace()));
-    jobs::enqueue(&tx, RECONCILE_WORKSPACE, scope.workspace().as_str(), ctx.now, ctx.now).await?;
-    app.change(&tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })?;
-    tx.commit().await?;
-    app.bell.ring(Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: scope.workspace().to_string() });
+    for role in roles::take_of_project(tx, scope, &project.id).await? {
+        let before = told(&role.name, Some(project), &role.rules);
+        app.change_in(tx, ctx, scope, "role.deleted", role.id.as_str(), (Some(before), None))?;
+    }
     Ok(())
 }
 
@@ -185,7 +194,7 @@ pub async fn update(app: &App, ctx: &OpContext, place: &Place, id: &RoleId, rule
     }
     roles::set_rules(&tx, &scope, id, &rules, ctx.now).await?;
     let shown = (told(&before.name, project.as_ref(), &before.rules), told(&before.name, project.as_ref(), &rules));
-    follow(app, ctx, tx, &scope, "role.updated", id, (Some(shown.0), Some(shown.1))).await?;
+    follow::commit(app, ctx, tx, &scope, "role.updated", id.as_str(), (Some(shown.0), Some(shown.1))).await?;
     get(app, ctx, place, id).await
 }
 
@@ -214,7 +223,7 @@ pub async fn delete(app: &App, ctx: &OpContext, place: &Place, id: &RoleId) -> R
     check_unused(&tx, &scope, &role, ctx).await?;
     roles::delete(&tx, &scope, id).await?;
     let before = told(&role.name, project.as_ref(), &role.rules);
-    follow(app, ctx, tx, &scope, "role.deleted", id, (Some(before), None)).await
+    follow::commit(app, ctx, tx, &scope, "role.deleted", id.as_str(), (Some(before), None)).await
 }
 
 /// Refuses with the list of uses. A role of a project can be given in it and in those below it.
@@ -229,9 +238,15 @@ async fn check_unused(tx: &Tx, scope: &WorkspaceScope, role: &Role, ctx: &OpCont
     let nodes = groups::nodes(tx, scope).await?;
     let given = role_assignments::all(tx, scope).await?;
     let uses = given.iter().filter(|given| given.role == name && given.holds(ctx.now) && reaches(&given.project_id));
-    let holder =
-        |given: &RoleAssignment| nodes.iter().find(|node| node.id == given.group_id).map(|node| node.name.as_str());
-    let holders: Vec<&str> = uses.filter_map(holder).collect();
+    let place = |given: &RoleAssignment| living.iter().find(|project| given.project_id.as_ref() == Some(&project.id));
+    let holder = |given: &RoleAssignment| {
+        let group = &nodes.iter().find(|node| node.id == given.group_id)?.name;
+        Some(match place(given) {
+            Some(project) => format!("{group} in project {}", project.name),
+            None => group.to_string(),
+        })
+    };
+    let holders: Vec<String> = uses.filter_map(holder).collect();
     if holders.is_empty() {
         return Ok(());
     }

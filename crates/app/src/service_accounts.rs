@@ -1,5 +1,5 @@
-//! Service accounts: programs of an organisation, with tokens of their own, so that a pipeline does not stop when the person
-//! who set it up leaves.
+//! Service accounts: programs of an organisation, with tokens of their own. What they may do hangs on no person; a token of
+//! theirs ends when whoever made it leaves the organisation, since that person may have kept it.
 
 use hexabase_backends::store::api_tokens::{self, ApiToken};
 use hexabase_backends::store::organizations::{self, OrganizationScope};
@@ -22,7 +22,7 @@ const MOST: u64 = 50;
 /// Makes a service account, as a member of the organisation with this role.
 ///
 /// # Errors
-/// [`Error::Forbidden`] also for a caller with a token that wants an admin: what a stolen token can do ends with the token.
+/// [`Error::Forbidden`] also for a caller with a token that wants an admin.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
@@ -67,7 +67,9 @@ fn change(
     subject: &str,
     (before, after): (Option<Value>, Option<Value>),
 ) -> Result<()> {
-    app.change(tx, ctx, Change { organization: Some(scope.id()), workspace: None, action, subject, before, after })
+    let change = Change { organization: Some(scope.id()), workspace: None, action, subject, before, after };
+    // Every member hears the feed; service accounts are for admins to see.
+    app.change_without_details(tx, ctx, change)
 }
 
 /// The organisation's service accounts, oldest first.
@@ -89,7 +91,7 @@ async fn find(db: &impl Db, scope: &OrganizationScope, id: &UserId) -> Result<Se
 /// Removes a service account with its tokens and memberships: refused from the next request on.
 pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &UserId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     let account = find(&tx, &scope, id).await?;
     let living = api_tokens::list_for_user(&tx, id, ctx.now, MAX_PAGE).await?;
     if !service_accounts::remove(&tx, &scope, id, ctx.now).await? {
@@ -118,7 +120,8 @@ pub async fn create_token(
     request: &TokenRequest,
 ) -> Result<NewToken> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    // Whoever is taken out of the organisation at this moment leaves no token behind.
+    let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
     authz::account(ctx, AccountAction::ManageCredentials)?;
     users::lock(&tx, id).await?;
     find(&tx, &scope, id).await?;
@@ -163,7 +166,7 @@ pub async fn revoke_token(
     token: &ApiTokenId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::ManageServiceAccounts).await?;
+    let scope = authz::organization(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     find(&tx, &scope, id).await?;
     let row = api_tokens::revoke(&tx, id, token, ctx.now).await?.ok_or(Error::NotFound("token"))?;
     change(app, ctx, &tx, &scope, "token.revoked", token.as_str(), (Some(told(&row)), None))?;

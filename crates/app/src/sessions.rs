@@ -14,6 +14,7 @@ use crate::authz::{self, AccountAction};
 use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{API_AUDIENCE, Realm};
+use crate::tokens;
 use crate::user_agent::in_words;
 
 /// Seconds without use after which a browser is signed out: over a holiday, on a machine that others may use, it ends.
@@ -26,7 +27,7 @@ pub const BROWSER_MOST_SECONDS: i64 = 30 * 24 * 3600;
 pub const DEVICE_SECONDS: i64 = 30 * 24 * 3600;
 /// Seconds after which a device signs in again however much it is used: twice a year.
 pub const DEVICE_MOST_SECONDS: i64 = 180 * 24 * 3600;
-/// How often a use is noted; a write at every request would cost more than it tells.
+/// How often a use from the same address is noted; a write at every request would cost more than it tells.
 const TOUCH_SECONDS: i64 = 300;
 
 /// A signed-in person.
@@ -64,6 +65,11 @@ fn change<'a>(action: &'a str, session: &'a SessionId, after: Option<serde_json:
     Change { organization: None, workspace: None, action, subject: session.as_str(), before: None, after }
 }
 
+/// What a `User-Agent` is called in a list of sessions; words stay as they are.
+pub(crate) fn label_of(agent: &str) -> String {
+    in_words(agent).chars().filter(|character| !character.is_control()).take(120).collect()
+}
+
 /// A session that is not yet stored; `label` is the `User-Agent` of the browser or device, or words.
 pub(crate) fn new_session(
     app: &App,
@@ -79,7 +85,7 @@ pub(crate) fn new_session(
         user_id: user.clone(),
         kind,
         token_hash,
-        label: in_words(label).chars().filter(|character| !character.is_control()).take(120).collect(),
+        label: label_of(label),
         created_at: now,
         last_seen_at: now,
         expires_at: now.plus_seconds(seconds),
@@ -143,9 +149,15 @@ pub(crate) async fn bearer_of(
     Ok((Live { user: session.user_id, session: session.id, extended }, claims))
 }
 
+/// Whether a use is to be noted: now and then, and at once when it comes from another address than the last one.
+pub(crate) fn is_noteworthy(last: Option<Timestamp>, from: Option<&str>, now: Timestamp, source: Option<&str>) -> bool {
+    let moved = source.is_some() && source != from;
+    moved || last.is_none_or(|last| now.millis_since(last) > TOUCH_SECONDS * 1_000)
+}
+
 /// Moves the session's end, if it was not just now; says whether it did.
 async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&str>) -> Result<bool> {
-    let due = now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000;
+    let due = is_noteworthy(Some(session.last_seen_at), session.last_seen_from.as_deref(), now, source);
     if due {
         let tx = app.store.begin().await?;
         touch(&tx, session, now, source).await?;
@@ -154,14 +166,39 @@ async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&
     Ok(due)
 }
 
+/// When a session ends however much it is used.
+pub(crate) fn absolute_end(session: &Session) -> Timestamp {
+    session.created_at.plus_seconds(match session.kind {
+        SessionKind::Browser => BROWSER_MOST_SECONDS,
+        SessionKind::Device => DEVICE_MOST_SECONDS,
+    })
+}
+
 /// Notes that a session was used, which moves its end, but never past the longest time that its kind may last.
 pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Option<&str>) -> Result<()> {
-    let (idle, most) = match session.kind {
-        SessionKind::Browser => (BROWSER_SECONDS, BROWSER_MOST_SECONDS),
-        SessionKind::Device => (DEVICE_SECONDS, DEVICE_MOST_SECONDS),
+    let idle = match session.kind {
+        SessionKind::Browser => BROWSER_SECONDS,
+        SessionKind::Device => DEVICE_SECONDS,
     };
-    let end = now.plus_seconds(idle).min(session.created_at.plus_seconds(most));
+    let end = now.plus_seconds(idle).min(absolute_end(session));
     Ok(sessions::touch(tx, &session.id, now, end, source).await?)
+}
+
+/// Refuses a caller whose session or token has ended since the request began.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub(crate) async fn still_good(app: &App, ctx: &OpContext) -> Result<()> {
+    match &ctx.credential {
+        Credential::SignIn => {}
+        Credential::Session(session) => {
+            sessions::find_live(&app.store, session, app.clock.now()).await?.ok_or_else(ended)?;
+        }
+        Credential::Token { id, .. } => {
+            tokens::still_good(app, id, &ctx.user).await?;
+        }
+    }
+    Ok(())
 }
 
 fn ended() -> Error {

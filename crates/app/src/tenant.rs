@@ -9,11 +9,10 @@ use hexabase_reconcile::{ReconcileError, TenantUser};
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{WorkspaceBearer, mint};
+use crate::workspaces::endpoint_of;
 
 /// Seconds such a token lives.
 const LIFE_SECONDS: i64 = 60;
-/// What such a token names as its session: it is no session, so the gateway refuses it.
-const SID: &str = "platform";
 
 /// The workspace's API server as the scope's person sees it.
 ///
@@ -27,10 +26,7 @@ pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<Tenan
         return Err(Error::Forbidden(detail.to_owned()));
     }
     let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) else {
-        let detail = format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase);
-        return Err(Error::Unavailable(detail));
-    };
+    let (endpoint, ca_pem) = endpoint_of(row)?;
     as_person(app, scope.workspace(), scope.user(), &endpoint, &ca_pem).await
 }
 
@@ -42,7 +38,7 @@ pub(crate) async fn as_person(
     endpoint: &str,
     ca_pem: &str,
 ) -> Result<TenantUser> {
-    let bearer = WorkspaceBearer { workspace, user, sid: SID, client: None, sign_in: WorkspaceSignIn::default() };
+    let bearer = WorkspaceBearer { workspace, user, basis: None, client: None, sign_in: WorkspaceSignIn::default() };
     let token = mint(app, bearer, LIFE_SECONDS).await?;
     TenantUser::connect(endpoint, ca_pem, &token).await.map_err(Error::internal)
 }
@@ -52,6 +48,9 @@ pub(crate) fn refusal(error: ReconcileError) -> Error {
     match error {
         ReconcileError::Refused { code: 403, message, .. } => Error::Forbidden(message),
         ReconcileError::Refused { code: 404, message, .. } => Error::conflict("not_ready", message),
+        ReconcileError::Refused { code: 409, message, .. } => {
+            Error::Unavailable(format!("somebody changed it at the same moment, try again: {message}"))
+        }
         ReconcileError::Refused { message, .. } => Error::invalid("rules", message),
         ReconcileError::Unreachable { .. } => {
             tracing::warn!(error = %error, "a workspace's API server does not answer");

@@ -27,8 +27,6 @@ const SHOWN: usize = PREFIX.len() + 4;
 const MOST_LIVING: u64 = 50;
 /// Longest life of a token: a year, which may be a leap year.
 const LONGEST_SECONDS: i64 = 366 * 24 * 3600;
-/// How often a use is noted; a write at every request would cost more than it tells.
-const TOUCH_SECONDS: i64 = 300;
 
 /// A token that is wanted.
 #[derive(Debug, Clone)]
@@ -161,7 +159,7 @@ pub async fn from_secret(app: &App, secret: &str, source: Option<&str>) -> Resul
     let now = app.clock.now();
     let row = api_tokens::find_by_hash(&app.store, &Digest::of(secret)).await?.ok_or_else(unknown)?;
     check_standing(&app.store, &row, now).await?;
-    if row.last_used_at.is_none_or(|last| now.millis_since(last) > TOUCH_SECONDS * 1_000) {
+    if sessions::is_noteworthy(row.last_used_at, row.last_used_from.as_deref(), now, source) {
         let tx = app.store.begin().await?;
         api_tokens::touch(&tx, &row.id, now, source).await?;
         tx.commit().await?;

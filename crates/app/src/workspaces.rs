@@ -1,24 +1,22 @@
 //! Workspaces: asked for here, made by the job `reconcile-workspace`.
 
-use hexabase_backends::bell::Topic;
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, jobs, plans, workspace_members};
+use hexabase_backends::store::{Tx, plans, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::roles::PresetClusterRole;
-use serde_json::Value;
 
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
-use crate::context::{App, Change, OpContext};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::RECONCILE_WORKSPACE;
+use crate::jobs::follow;
 use crate::members;
 
 /// A workspace and how far its creation has come.
@@ -58,30 +56,20 @@ pub async fn create(
     })?;
     workspace_members::add(&tx, &scope, &ctx.user, ctx.now).await?;
     default_groups(app, ctx, &tx, &scope).await?;
-    jobs::enqueue(&tx, RECONCILE_WORKSPACE, new.id.as_str(), ctx.now, ctx.now).await?;
     let after = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
-    change(app, ctx, &tx, organization, &new.id, "workspace.created", (None, Some(after)))?;
-    tx.commit().await?;
-    app.bell.ring(topic(&new.id));
+    follow::commit(app, ctx, tx, &scope, "workspace.created", new.id.as_str(), (None, Some(after))).await?;
     tracing::info!(workspace.id = %new.id, organization.id = %organization, plan = %plan.id, "workspace asked for");
     details(app, &scope).await
 }
 
-fn topic(id: &WorkspaceId) -> Topic {
-    Topic { kind: RECONCILE_WORKSPACE.to_owned(), subject: id.to_string() }
-}
-
-fn change(
-    app: &App,
-    ctx: &OpContext,
-    tx: &Tx,
-    organization: &OrganizationId,
-    id: &WorkspaceId,
-    action: &str,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let (organization, workspace) = (Some(organization), Some(id));
-    app.change(tx, ctx, Change { organization, workspace, action, subject: id.as_str(), before, after })
+/// Where the workspace's API server answers, as `host:port`, and the PEM of the authority behind its certificate.
+///
+/// # Errors
+/// [`Error::Unavailable`] while that is not known yet.
+pub(crate) fn endpoint_of(row: Workspace) -> Result<(String, String)> {
+    let not_ready =
+        || Error::Unavailable(format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase));
+    row.endpoint.zip(row.ca_pem).ok_or_else(not_ready)
 }
 
 async fn choose_plan(tx: &Tx, id: &str) -> Result<Plan> {
@@ -180,10 +168,7 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Work
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
     if workspaces::request_deletion(&tx, &scope, ctx.now).await? {
-        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), ctx.now, ctx.now).await?;
-        change(app, ctx, &tx, scope.organization(), id, "workspace.deleting", (None, None))?;
-        tx.commit().await?;
-        app.bell.ring(topic(id));
+        follow::commit(app, ctx, tx, &scope, "workspace.deleting", id.as_str(), (None, None)).await?;
         // Open streams end with the right to open new ones.
         app.bell.ring(members::topic(id));
         tracing::info!(workspace.id = %id, "workspace deletion asked for");

@@ -42,7 +42,8 @@ pub(crate) struct Global {
     /// The authority that signed the server's certificate (PEM); `hxb login` remembers it.
     #[arg(long, global = true, env = "HXB_CERTIFICATE_AUTHORITY", value_name = "FILE")]
     pub(crate) certificate_authority: Option<PathBuf>,
-    /// File with an API token to use in place of the session; so does the variable HXB_TOKEN, which holds the token itself.
+    /// File with an API token to use in place of the session, at the server of --server or HEXABASE_SERVER; the variable
+    /// HXB_TOKEN, which holds the token itself, does the same.
     #[arg(long, global = true, env = "HXB_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Show causes and request ids of failures.

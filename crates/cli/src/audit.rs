@@ -104,6 +104,8 @@ pub struct Report {
     pub chain: Option<String>,
     /// Where it ends.
     pub head: Head,
+    /// Whether there was a head by which it would be noticed that its end is cut off.
+    pub end_checked: bool,
     /// What is wrong with it, in order of lines; nothing when it is whole.
     pub findings: Vec<Finding>,
 }
@@ -167,7 +169,8 @@ impl Verifier {
         if once > self.last.seq {
             self.found(Wrong::CutOff { once, now: self.last.seq });
         }
-        Report { chain: self.chain, head: self.last, findings: self.findings }
+        let end_checked = !self.heads.is_empty();
+        Report { chain: self.chain, head: self.last, end_checked, findings: self.findings }
     }
 }
 

@@ -144,6 +144,11 @@ impl Api {
         self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())
     }
 
+    /// Removes something; what ended with it.
+    pub(crate) async fn delete_for<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::DELETE, path, &[])?).await?).await
+    }
+
     /// An answer of any length, to be read as it comes.
     pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response> {
         self.send(self.sessions.http.get(self.address(path, &[])?)).await

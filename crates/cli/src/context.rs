@@ -85,12 +85,18 @@ impl Context {
         }
     }
 
-    /// The API of the server to talk to; fails at once when nobody is signed in there and no token is given.
+    /// The API of the server to talk to; fails at once when nobody is signed in there and no token is given. A token is sent to
+    /// no server but the one that is named: the one last signed in to may be another.
     pub(crate) fn api(&self) -> Result<Api> {
+        let token = self.token()?;
+        if let (Some(token), None) = (&token, &self.server) {
+            return Err(Error::new(Kind::Usage, format!("{} holds a token, but no server is named", token.origin()))
+                .hint("name the server that it is for, with --server URL or in HEXABASE_SERVER"));
+        }
         let server = self.server()?;
         let certificate_authority = self.certificate_authority(&server)?;
         let sessions = self.sessions(server, certificate_authority.as_deref())?;
-        let sessions = Sessions { token: self.token()?, ..sessions };
+        let sessions = Sessions { token, ..sessions };
         match &sessions.token {
             Some(token) => token.secret().map(drop)?,
             None => sessions.stored().map(drop)?,

@@ -50,9 +50,8 @@ impl Login {
             // A refresh token: without it the browser is needed every ten minutes.
             "--oidc-extra-scope=offline_access".to_owned(),
         ];
-        arguments.extend(
-            certificate_authority.map(|pem| format!("--certificate-authority-data={}", STANDARD.encode(pem))),
-        );
+        arguments
+            .extend(certificate_authority.map(|pem| format!("--certificate-authority-data={}", STANDARD.encode(pem))));
         let hint = "kubelogin signs kubectl in to Hexabase AI. Install it with: kubectl krew install oidc-login";
         Self { command: "kubectl".to_owned(), arguments, hint }
     }

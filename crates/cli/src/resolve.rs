@@ -69,6 +69,15 @@ pub(crate) async fn organization(api: &Api, wanted: Option<&str>) -> Result<Orga
     }
 }
 
+/// The id of the organisation of that name or id; without one, of the only one or the personal one. An id is taken as it is: the
+/// log of an organisation that was deleted is found by nothing else.
+pub(crate) async fn organization_id(api: &Api, wanted: Option<&str>) -> Result<OrganizationId> {
+    match wanted.and_then(|wanted| wanted.parse().ok()) {
+        Some(id) => Ok(id),
+        None => Ok(organization(api, wanted).await?.id),
+    }
+}
+
 fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
     workspaces.value.into_iter().filter(|workspace| workspace.phase != WorkspacePhase::Deleted).collect()
 }

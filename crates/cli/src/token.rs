@@ -48,6 +48,11 @@ impl ApiToken {
         Ok(&self.secret)
     }
 
+    /// What gave it: a variable or a file.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// By what cached workspace tokens know that they are this one's.
     pub(crate) fn mark(&self) -> String {
         random::sha256(&self.secret)

@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use serde::de::DeserializeOwned;
@@ -10,7 +11,9 @@ use serde_json::Value;
 
 use crate::error::ReconcileError;
 use crate::labels::MANAGER;
+use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest};
+use crate::status::Progress;
 
 /// How many calls are made at the same time.
 const PARALLEL: usize = 6;
@@ -99,9 +102,20 @@ impl Cluster {
         namespace: Option<&str>,
         selector: &str,
     ) -> Result<Vec<String>, ReconcileError> {
+        let found = self.list_metadata(kind, namespace, selector).await?;
+        Ok(found.into_iter().filter_map(|metadata| metadata.name).collect())
+    }
+
+    /// The same with all of their metadata.
+    pub(crate) async fn list_metadata(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<ObjectMeta>, ReconcileError> {
         let parameters = ListParams::default().labels(selector);
         match self.api(kind, namespace).list_metadata(&parameters).await {
-            Ok(list) => Ok(list.items.into_iter().filter_map(|object| object.metadata.name).collect()),
+            Ok(list) => Ok(list.items.into_iter().map(|object| object.metadata).collect()),
             Err(Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
             Err(error) => Err(self.error("list", kind, selector, error)),
         }
@@ -182,6 +196,22 @@ pub(crate) async fn in_parallel<T>(
     calls: Vec<BoxFuture<'_, Result<T, ReconcileError>>>,
 ) -> Result<Vec<T>, ReconcileError> {
     stream::iter(calls).buffered(PARALLEL).try_collect().await
+}
+
+/// Makes the calls, several at a time. An object that is refused is told of, the first one in words, and keeps none of the
+/// others from its turn.
+pub(crate) async fn each(
+    calls: Vec<BoxFuture<'_, Result<Progress, ReconcileError>>>,
+) -> Result<Progress, ReconcileError> {
+    let told = calls.into_iter().map(|call| call.map(told).boxed()).collect();
+    Ok(in_parallel(told).await?.into_iter().fold(Progress::Done, Progress::and))
+}
+
+fn told(result: Result<Progress, ReconcileError>) -> Result<Progress, ReconcileError> {
+    match result {
+        Err(error) if error.concerns_one_object() => Ok(tolerate(Err(error)).unwrap_or_else(|wait| wait)),
+        other => other,
+    }
 }
 
 fn typed<T: DeserializeOwned>(object: DynamicObject) -> Result<T, Error> {

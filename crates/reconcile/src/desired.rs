@@ -25,7 +25,8 @@ pub struct DesiredWorkspace {
     pub proof: Option<SecretString>,
     /// Groups with a role in the whole workspace. Bindings of the platform that are not listed are deleted.
     pub cluster_roles: Vec<(GroupName, ClusterRoleRef)>,
-    /// Custom roles of the whole workspace. ClusterRoles of the platform that are not listed are deleted.
+    /// Custom roles of the whole workspace that the tenant accepted. ClusterRoles of the platform that are not listed are
+    /// deleted.
     pub custom_roles: Vec<CustomRole>,
     /// Its projects, those to be removed included.
     pub projects: Vec<DesiredProject>,
@@ -58,7 +59,7 @@ pub struct DesiredProject {
     pub limits: ProjectLimits,
     /// Groups with a role in it. Bindings of the platform that are not listed are deleted.
     pub grants: Vec<ProjectGrant>,
-    /// Custom roles in it. Roles of the platform that are not listed are deleted.
+    /// Custom roles in it that the tenant accepted. Roles of the platform that are not listed are deleted.
     pub custom_roles: Vec<CustomRole>,
 }
 
@@ -84,12 +85,12 @@ pub struct ProjectGrant {
     pub role: ProjectRoleRef,
 }
 
-/// A role that somebody of the workspace made.
+/// A role that somebody of the workspace made. One that was never accepted is none: here it would be made with the
+/// platform's rights, and what already bears its name has to go, because Kubernetes judges nobody who asks for what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomRole {
     /// Its name.
     pub name: RoleName,
-    /// What the tenant accepted from whoever made it; `None` while it has accepted nothing yet: such a role is not made
-    /// here, because here it would be made with the platform's rights, and one that is there already is left alone.
-    pub accepted: Option<Vec<Rule>>,
+    /// What the tenant accepted from whoever made it.
+    pub rules: Vec<Rule>,
 }

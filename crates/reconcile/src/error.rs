@@ -52,6 +52,16 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    /// Whether the API server answered, and its answer is about the one object. A webhook of the tenant's that does not work
+    /// makes it answer 500, and may be there for some objects only.
+    pub(crate) fn concerns_one_object(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Unreachable { source, .. } => matches!(&**source, kube::Error::Api(status) if status.code == 500),
+            _ => false,
+        }
+    }
+
     /// Whether the API server answered with this HTTP status.
     pub(crate) fn is(&self, status: u16) -> bool {
         matches!(self, Self::Refused { code, .. } if *code == status)

@@ -17,17 +17,13 @@ use crate::manifest::Manifest;
 use crate::settings::{EndpointMode, HostSettings, Peer};
 use crate::tenant::{access, projects};
 
-/// One that was accepted, and one that was not yet, of which nothing is to be seen.
 fn custom_roles() -> Vec<CustomRole> {
     let rules: Vec<Rule> = serde_json::from_value(json!([
         { "api_groups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": ["get", "patch"] },
         { "api_groups": [""], "resources": ["configmaps"], "verbs": ["get", "update"], "resource_names": ["settings"] },
     ]))
     .unwrap();
-    vec![
-        CustomRole { name: "deployer".parse().unwrap(), accepted: Some(rules) },
-        CustomRole { name: "pending".parse().unwrap(), accepted: None },
-    ]
+    vec![CustomRole { name: "deployer".parse().unwrap(), rules }]
 }
 
 fn desired() -> DesiredWorkspace {

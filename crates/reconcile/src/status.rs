@@ -32,6 +32,11 @@ impl Observed {
         let mut upto = self.steps.iter().filter(|status| status.step <= step);
         upto.clone().any(|status| status.step == step) && upto.all(|status| status.progress == Progress::Done)
     }
+
+    /// Whether `step` itself is done, whatever became of those before it.
+    pub fn has_done(&self, step: WorkspaceStep) -> bool {
+        self.steps.iter().any(|status| status.step == step && status.progress == Progress::Done)
+    }
 }
 
 /// How far one step is.
@@ -58,6 +63,18 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// Both: the first reason, and the shorter time.
+    #[must_use]
+    pub(crate) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Wait { reason, after }, Self::Wait { after: other, .. }) => {
+                Self::Wait { reason, after: after.min(other) }
+            }
+            (Self::Done, next) => next,
+            (first, Self::Done) => first,
+        }
+    }
+
     pub(crate) fn wait(millis: u64, reason: impl Into<String>) -> Self {
         Self::Wait { reason: reason.into(), after: Duration::from_millis(millis) }
     }

@@ -148,14 +148,12 @@ impl Host {
 /// The steps inside the tenant.
 async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, ledger: &mut Ledger) {
     let bindings = access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await;
-    let bindings = tolerate(bindings).unwrap_or_else(|wait| wait);
-    if bindings != Progress::Done {
-        ledger.record(WorkspaceStep::Access, bindings);
-        return;
-    }
-    // Projects do not wait for the proof: what was taken away goes although nobody can sign in.
-    let proof = tolerate(access::proof(tenant, desired.proof.as_ref()).await).unwrap_or_else(|wait| wait);
-    ledger.record(WorkspaceStep::Access, proof);
+    let access = match tolerate(bindings).unwrap_or_else(|wait| wait) {
+        Progress::Done => tolerate(access::proof(tenant, desired.proof.as_ref()).await).unwrap_or_else(|wait| wait),
+        wait => wait,
+    };
+    ledger.record(WorkspaceStep::Access, access);
+    // Projects do not wait for that: what was taken away goes although an object is refused or nobody can sign in.
     let projects = match tolerate(projects::progress(tenant, &desired.projects).await) {
         Ok((progress, phases)) => {
             ledger.projects = phases;

@@ -3,6 +3,7 @@
 //! Every call carries the person's own token and nothing else, so that the tenant's RBAC decides, its check against
 //! giving away more than one has included.
 
+use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule, ServedResource};
@@ -15,7 +16,7 @@ use kube::api::{Api, PostParams};
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
 use serde_json::json;
 
-use crate::apply::Cluster;
+use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
 use crate::host::api_server::SERVER_NAME;
 use crate::host::authentication::PREFIX;
@@ -59,8 +60,8 @@ pub struct Verdict {
 pub enum RolePlace<'a> {
     /// A ClusterRole of the workspace.
     Workspace,
-    /// A Role in a project's namespace.
-    Project(&'a ProjectName),
+    /// A Role in the namespace of a project and of each one below it, into which it is carried.
+    Projects(&'a [&'a ProjectName]),
 }
 
 impl TenantUser {
@@ -88,16 +89,20 @@ impl TenantUser {
         Ok(groups.iter_mut().flat_map(served).collect())
     }
 
-    /// Lets the API server judge the role, and makes none.
+    /// Lets the API server judge the role wherever it is to be, and makes none.
     ///
     /// # Errors
     /// [`ReconcileError::Refused`] with Kubernetes' own sentence, above all when the person would give away rights that the
-    /// person does not hold.
+    /// person does not hold in one of the places.
     pub async fn try_role(&self, place: RolePlace<'_>, name: &RoleName, rules: &[Rule]) -> Result<(), ReconcileError> {
-        self.cluster.try_apply(&manifest(place, name, rules)).await
+        let manifests = manifests(place, name, rules);
+        let trial =
+            |manifest| self.cluster.try_apply(manifest).map_err(move |error| placed(error, manifest, place)).boxed();
+        in_parallel(manifests.iter().map(trial).collect()).await.map(drop)
     }
 
-    /// Makes the role, or gives it these rules.
+    /// Makes the role, or gives it these rules, wherever it is to be. What was made is not taken back when a later place is
+    /// refused: try first, and let the platform put right what is left.
     ///
     /// # Errors
     /// As for [`Self::try_role`].
@@ -107,7 +112,10 @@ impl TenantUser {
         name: &RoleName,
         rules: &[Rule],
     ) -> Result<(), ReconcileError> {
-        self.cluster.apply(&manifest(place, name, rules)).await.map(drop)
+        let manifests = manifests(place, name, rules);
+        let apply =
+            |manifest| self.cluster.apply(manifest).map_err(move |error| placed(error, manifest, place)).boxed();
+        in_parallel(manifests.iter().map(apply).collect()).await.map(drop)
     }
 
     /// Whether the person may do it.
@@ -127,7 +135,7 @@ impl TenantUser {
     pub async fn may(
         &self,
         user: &UserId,
-        groups: &[GroupName],
+        groups: &[&GroupName],
         question: &Question<'_>,
     ) -> Result<Verdict, ReconcileError> {
         let reviews: Api<SubjectAccessReview> = Api::all(self.cluster.client.clone());
@@ -142,6 +150,20 @@ impl TenantUser {
         let review = SubjectAccessReview { spec, ..Default::default() };
         let answer = reviews.create(&PostParams::default(), &review).await;
         answer.map(|review| verdict(review.status)).map_err(|error| self.unanswered(error))
+    }
+
+    /// The same for each of several people, with all the groups that each is in; in their order.
+    ///
+    /// # Errors
+    /// As for [`Self::may`].
+    pub async fn may_each(
+        &self,
+        people: &[(&UserId, Vec<&GroupName>)],
+        question: &Question<'_>,
+    ) -> Result<Vec<bool>, ReconcileError> {
+        let calls = people.iter().map(|(user, groups)| self.may(user, groups, question).boxed());
+        let verdicts = in_parallel(calls.collect()).await?;
+        Ok(verdicts.into_iter().map(|verdict| verdict.allowed).collect())
     }
 
     fn unanswered(&self, error: kube::Error) -> ReconcileError {
@@ -163,12 +185,24 @@ impl TenantUser {
     }
 }
 
-fn manifest(place: RolePlace<'_>, name: &RoleName, rules: &[Rule]) -> Manifest {
+fn manifests(place: RolePlace<'_>, name: &RoleName, rules: &[Rule]) -> Vec<Manifest> {
     match place {
-        RolePlace::Workspace => access::cluster_role(&ClusterRoleRef::Custom(name.clone()).to_string(), rules),
-        RolePlace::Project(project) => {
-            projects::role(project.as_str(), &ProjectRoleRef::Custom(name.clone()).to_string(), rules)
+        RolePlace::Workspace => vec![access::cluster_role(&ClusterRoleRef::Custom(name.clone()).to_string(), rules)],
+        RolePlace::Projects(namespaces) => {
+            let name = ProjectRoleRef::Custom(name.clone()).to_string();
+            namespaces.iter().map(|namespace| projects::role(namespace.as_str(), &name, rules)).collect()
         }
+    }
+}
+
+/// Says in which of several projects a role was refused; Kubernetes does not always.
+fn placed(error: ReconcileError, manifest: &Manifest, place: RolePlace<'_>) -> ReconcileError {
+    let RolePlace::Projects([_, _, ..]) = place else { return error };
+    match (error, &manifest.namespace) {
+        (ReconcileError::Refused { action, object, code, message }, Some(namespace)) => {
+            ReconcileError::Refused { action, object, code, message: format!("in the project {namespace}: {message}") }
+        }
+        (error, _) => error,
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn execute(config: &Config, arguments: Arguments) -> Result<String> {
     let given = break_glass::start(&store, &Clock::System, &request).await?;
     let (organization, until) = (&request.organization, given.expires_at);
     Ok(format!(
-        "{user} is an admin of {organization} until {until}; its audit log says so, with the reason ({})",
+        "{user} is let into {organization} until {until}; its audit log says so, with the reason ({})",
         given.id
     ))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexabase_app::gateway::{self, Basis};
+use hexabase_app::gateway::{self, Basis, Held};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::UserId;
 
@@ -26,9 +26,10 @@ impl TokenAuthority {
 }
 
 impl Authority for TokenAuthority {
-    async fn admit(&self, workspace: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+    async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
-        let admitted = gateway::admit(&self.app, workspace, bearer.ok_or_else(no_token)?).await.map_err(refusal)?;
+        let bearer = bearer.ok_or_else(no_token)?;
+        let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
         Ok(Admission {
             workspace: admitted.workspace,
             upstream: Upstream {
@@ -38,7 +39,8 @@ impl Authority for TokenAuthority {
             },
             principal: principal(&admitted.user, &admitted.basis),
             expires_at: admitted.expires_at,
-            groups: admitted.groups,
+            groups: admitted.held.groups,
+            roles: admitted.held.roles,
             renewed: admitted.renewed.map(Bearer::new),
         })
     }
@@ -46,8 +48,9 @@ impl Authority for TokenAuthority {
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
             Some((user, basis)) => {
-                let Admission { workspace, groups, .. } = admission;
-                gateway::still_admitted(&self.app, workspace, &user, &basis, groups).await
+                let Admission { workspace, groups, roles, .. } = admission;
+                let held = Held { groups: groups.clone(), roles: roles.clone() };
+                gateway::still_admitted(&self.app, workspace, &user, &basis, &held).await
             }
             None => false,
         }

@@ -60,7 +60,8 @@ async fn act(keys: &Keys, store: &Store, clock: &Clock, command: KeysCommand) ->
 }
 
 fn table(keys: &[KeyStatus]) -> String {
-    let mut text = format!("{:<45}{:<8}{:<11}{:<29}{:<29}{}\n", "KID", "ALG", "STATE", "SIGNS FROM", "SIGNS UNTIL", "GONE AT");
+    let mut text =
+        format!("{:<45}{:<8}{:<11}{:<29}{:<29}{}\n", "KID", "ALG", "STATE", "SIGNS FROM", "SIGNS UNTIL", "GONE AT");
     for key in keys {
         let KeyStatus { kid, algorithm, state, sign_from, sign_until, publish_until } = key;
         let [until, gone] = [sign_until, publish_until].map(|at| at.map_or("-".to_owned(), |at| at.to_string()));

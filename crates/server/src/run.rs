@@ -236,7 +236,8 @@ fn start_server(
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
     let requests = TaskTracker::new();
     parts.spawn(drain(requests.clone(), stop.clone()));
-    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), requests };
+    let proxies = config.server.proxies()?.into();
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), proxies, requests };
     if let Some(listener) = cluster {
         parts.spawn(listen::serve(
             listener,
@@ -308,7 +309,9 @@ async fn keep_house(app: App, stop: CancellationToken) {
 async fn tend_keys(app: App, stop: CancellationToken) {
     while tokio::time::timeout(Duration::from_secs(RELOAD_SECONDS), stop.cancelled()).await.is_err() {
         match app.keys.tend(&app.store, app.clock.now()).await {
-            Ok(made) => made.iter().for_each(|kid| tracing::info!(kid, "made a signing key; it signs once it is known")),
+            Ok(made) => {
+                made.iter().for_each(|kid| tracing::info!(kid, "made a signing key; it signs once it is known"))
+            }
             Err(error) => tracing::warn!(%error, "signing keys could not be reloaded; the known ones stay in use"),
         }
     }

@@ -35,6 +35,10 @@ struct Objects {
     all: BTreeMap<String, Value>,
     version: u64,
     broken: bool,
+    /// Requests that are refused: method, path and status.
+    refused: Vec<(String, String, u16)>,
+    /// Requests that would change something.
+    writes: usize,
 }
 
 /// A status and a body.
@@ -81,6 +85,16 @@ impl FakeKubernetes {
     pub fn remove(&self, path: &str) {
         let below = format!("{path}/");
         lock(&self.state).all.retain(|other, _| other != path && !other.starts_with(&below));
+    }
+
+    /// From now on a request with this method for this path is answered with this status.
+    pub fn refuse(&self, method: &str, path: &str, code: u16) {
+        lock(&self.state).refused.push((method.to_owned(), path.to_owned(), code));
+    }
+
+    /// How many requests there were that would change something.
+    pub fn writes(&self) -> usize {
+        lock(&self.state).writes
     }
 
     /// From now on every request is answered with 500, or no longer.
@@ -145,14 +159,28 @@ fn is_ending(object: &Value) -> bool {
     text(object, "/metadata/deletionTimestamp").is_some()
 }
 
-/// Whether the labels are as a selector of the forms `a=b` and `a`, separated by commas, wants them.
+/// Whether the labels are as a selector of the forms `a=b`, `a!=b` and `a`, separated by commas, wants them.
 fn is_selected(object: &Value, selector: &str) -> bool {
     let labels = object.pointer("/metadata/labels");
     let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
     selector.split(',').filter(|term| !term.is_empty()).all(|term| match term.split_once('=') {
-        Some((name, value)) => label(name) == Some(value),
+        Some((name, value)) => match name.strip_suffix('!') {
+            Some(name) => label(name) != Some(value),
+            None => label(name) == Some(value),
+        },
         None => label(term).is_some(),
     })
+}
+
+/// Whether the object at `path` is in a collection: that of one namespace, or of all of them.
+fn is_inside(path: &str, collection: &str) -> bool {
+    let Some((place, _)) = path.rsplit_once('/') else { return false };
+    let in_a_namespace = || {
+        let (group, rest) = place.split_once("/namespaces/")?;
+        let (_, plural) = rest.split_once('/')?;
+        Some(collection.strip_prefix(group)?.strip_prefix('/')? == plural)
+    };
+    place == collection || in_a_namespace().unwrap_or(false)
 }
 
 /// RFC 7396; an apply is the same as far as it is used here, since it never says null.
@@ -177,6 +205,10 @@ impl Objects {
     fn answer(&mut self, method: &str, path: &str, selector: &str, content_type: &str, body: Value) -> Answer {
         if self.broken {
             return failure(500, "InternalError", "the server is out of order".to_owned());
+        }
+        self.writes += usize::from(method != "GET");
+        if let Some((.., code)) = self.refused.iter().find(|refused| refused.0 == method && refused.1 == path) {
+            return failure(*code, "Forbidden", format!("{method} {path} is refused"));
         }
         match (method, is_object(path)) {
             ("GET", _) if path == "/version" => (200, version()),
@@ -203,8 +235,7 @@ impl Objects {
     }
 
     fn list(&self, path: &str, selector: &str) -> Answer {
-        let inside = |other: &str| other.rsplit_once('/').is_some_and(|(collection, _)| collection == path);
-        let found = self.all.iter().filter(|(other, object)| inside(other) && is_selected(object, selector));
+        let found = self.all.iter().filter(|(other, object)| is_inside(other, path) && is_selected(object, selector));
         let items: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
         (200, json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
     }
@@ -332,5 +363,8 @@ mod tests {
         let count =
             |selector: &str| objects.list("/api/v1/namespaces", selector).1["items"].as_array().map_or(0, Vec::len);
         assert_eq!((count(""), count("a=b"), count("a"), count("a=b,c"), count("a=c")), (1, 1, 1, 0, 0));
+        assert_eq!((count("a!=b"), count("a!=c"), count("c!=b")), (0, 1, 1));
+        let count = |path: &str| objects.list(path, "").1["items"].as_array().map_or(0, Vec::len);
+        assert_eq!((count("/api/v1/pods"), count("/api/v1/namespaces/y/pods"), count("/apis/x/v1/pods")), (1, 0, 0));
     }
 }

@@ -15,10 +15,10 @@ pub mod github;
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
-#[cfg(feature = "providers")]
-pub mod oidc_provider;
 #[cfg(feature = "platform")]
 pub mod node_client;
+#[cfg(feature = "providers")]
+pub mod oidc_provider;
 #[cfg(feature = "platform")]
 pub mod platform;
 #[cfg(any(feature = "platform", feature = "store"))]
@@ -29,5 +29,7 @@ pub mod postgres;
 pub mod smtp;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "tenant")]
+pub mod tenant;
 #[cfg(feature = "tokens")]
 pub mod tokens;

@@ -259,6 +259,10 @@ mod tests {
         let told = folder.path().display().to_string();
         let command = vec!["/bin/sh".to_owned(), "-c".into(), "read line".into(), told];
         let mut child = Command::new(&command[0]).args(&command[1..]).stdin(Stdio::piped()).spawn().unwrap();
+        // Between the start and its arguments' arrival the kernel shows none.
+        while proc::command_line(child.id()).is_empty() {
+            sleep(Duration::from_millis(1));
+        }
         let record = Record { pid: 0, start: 0, boot: boot_id(), key: "k".into(), command };
         record.write(&layout, "x").unwrap();
         assert_eq!(running(&layout, "x"), None);

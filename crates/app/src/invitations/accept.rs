@@ -15,7 +15,7 @@ use super::{InvitedWorkspace, Known, change, over};
 use crate::authz::{self, AccountAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::members::{self, give_access};
+use crate::members::{self, let_in, put_into};
 use crate::plans::plan_of;
 
 /// What the holder of a token may accept.
@@ -80,6 +80,9 @@ pub async fn accept(app: &App, ctx: &OpContext, token: &str) -> Result<Accepted>
     let tx = app.store.begin().await?;
     let row = invitations::find_by_token(&tx, &hash).await?.ok_or_else(no_such)?;
     let scope = vouched(&tx, ctx, &row).await?;
+    if row.role == OrganizationRole::Admin {
+        authz::account(ctx, AccountAction::ManageCredentials)?;
+    }
     // Organisation, invitation, workspaces: everybody locks in this order. What was true before is looked at again.
     organizations::lock(&tx, &scope).await?;
     let row = invitations::lock_by_token(&tx, &hash).await?.ok_or_else(no_such)?;
@@ -172,10 +175,14 @@ async fn open(
     let row = workspaces::get(tx, &workspace).await?;
     let Some(row) = row.filter(|_| !nodes.is_empty()) else { return Ok(None) };
     let ids: Vec<GroupId> = nodes.iter().map(|node| node.id.clone()).collect();
-    give_access(tx, &workspace, &plan, &ctx.user, &ids, ctx.now).await.map_err(|error| match error {
-        Error::LimitReached(why) => Error::LimitReached(format!("the workspace {} is full: {why}", row.name)),
+    let limit = |error, what: &str| match error {
+        Error::LimitReached(why) => Error::LimitReached(format!("the workspace {} {what}: {why}", row.name)),
         error => error,
-    })?;
+    };
+    let_in(tx, &workspace, &plan, &ctx.user, ctx.now).await.map_err(|error| limit(error, "is full"))?;
+    put_into(tx, &workspace, &ctx.user, &ids)
+        .await
+        .map_err(|error| limit(error, "cannot take you into these groups"))?;
     let groups = nodes.into_iter().map(|node| node.name).collect();
     Ok(Some(InvitedWorkspace { id: row.id, name: row.name, groups }))
 }

@@ -14,7 +14,7 @@ use hexabase_backends::store::invitations::{self, Invitation};
 use hexabase_backends::store::organizations::OrganizationScope;
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Db, StoreError, Tx, Unique, groups, jobs};
-use hexabase_core::groups::GroupNode;
+use hexabase_core::groups::{Forest, GroupNode, check_claim};
 use hexabase_core::ids::{InvitationId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::invitations::{INVITATION_SECONDS, InvitationState, InvitedAddress, InvitedTo, Language, MailState};
 use hexabase_core::names::{GroupName, WorkspaceName};
@@ -23,7 +23,7 @@ use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::token::Issued;
-use crate::authz::{self, OrganizationAction};
+use crate::authz::{self, AccountAction, OrganizationAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::SEND_INVITATION_MAIL;
@@ -90,7 +90,7 @@ pub async fn create(app: &App, ctx: &OpContext, organization: &OrganizationId, w
     let address: InvitedAddress = wanted.email.parse().map_err(|cause| Error::invalid("email", format!("{cause}")))?;
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageMembers).await?;
-    vouches(&scope)?;
+    vouches(ctx, &scope, wanted.role)?;
     let invited_to = choose(&tx, &scope, &wanted.workspaces).await?;
     within_limits(&tx, &scope, &address, ctx.now).await?;
     let id: InvitationId = app.new_id()?;
@@ -124,11 +124,14 @@ pub async fn create(app: &App, ctx: &OpContext, organization: &OrganizationId, w
     finish(app, ctx, tx, row, accept_url).await
 }
 
-/// Refuses whoever will be no admin any more when the invitation is accepted.
-fn vouches(scope: &OrganizationScope) -> Result<()> {
-    match scope.break_glass() {
-        Some(_) => Err(Error::Forbidden(authz::LASTING.to_owned())),
-        None => Ok(()),
+/// Refuses whoever will be no admin any more when the invitation is accepted, and a token that would make an admin.
+fn vouches(ctx: &OpContext, scope: &OrganizationScope, role: OrganizationRole) -> Result<()> {
+    if scope.break_glass().is_some() {
+        return Err(Error::Forbidden(authz::LASTING.to_owned()));
+    }
+    match role {
+        OrganizationRole::Admin => authz::account(ctx, AccountAction::ManageCredentials),
+        OrganizationRole::Member => Ok(()),
     }
 }
 
@@ -137,8 +140,8 @@ fn vouches(scope: &OrganizationScope) -> Result<()> {
 pub async fn resend(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &InvitationId) -> Result<Made> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageMembers).await?;
-    vouches(&scope)?;
     let mut row = invitations::lock(&tx, &scope, id).await?.ok_or(Error::NotFound("invitation"))?;
+    vouches(ctx, &scope, row.role)?;
     match row.state(ctx.now) {
         InvitationState::Accepted => return Err(over("this invitation was accepted already")),
         InvitationState::Revoked => return Err(over("this invitation was taken back; invite the person anew")),
@@ -246,13 +249,18 @@ async fn choose(tx: &Tx, scope: &OrganizationScope, wanted: &[(String, Vec<Strin
         let workspace = workspaces::scope_for(tx, scope.user(), &id).await?;
         let workspace = workspace.filter(|workspace| workspace.organization() == scope.id()).ok_or_else(not_here)?;
         let row = workspaces::get(tx, &workspace).await?;
-        row.filter(|row| row.desired == Desired::Present).ok_or_else(not_here)?;
+        let row = row.filter(|row| row.desired == Desired::Present).ok_or_else(not_here)?;
         if chosen.iter().any(|place| place.workspace == id) {
             return Err(Error::invalid("workspaces", format!("the workspace \"{text}\" is named twice")));
         }
-        let mut groups = choose_groups(&groups::nodes(tx, &workspace).await?, names)?;
+        let nodes = groups::nodes(tx, &workspace).await?;
+        let mut groups = choose_groups(&nodes, names)?;
         groups.sort();
         groups.dedup();
+        // Whoever is in none of them yet could not accept what no token carries.
+        check_claim(&Forest::new(&nodes).effective(&groups)).map_err(|cause| {
+            Error::LimitReached(format!("in the workspace {} the person would be in {cause}", row.name))
+        })?;
         chosen.push(InvitedTo { workspace: id, groups });
     }
     chosen.sort_by(|one, other| one.workspace.cmp(&other.workspace));

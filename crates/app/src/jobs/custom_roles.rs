@@ -4,25 +4,36 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::projects::Project;
 use hexabase_backends::store::roles::{self, Role};
 use hexabase_backends::store::workspaces::Workspace;
+use hexabase_core::names::ProjectName;
+use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
 use hexabase_core::roles::RolePhase;
-use hexabase_reconcile::{ReconcileError, RolePlace, TenantEndpoint};
+use hexabase_reconcile::{Observed, ReconcileError, RolePlace, TenantEndpoint, TenantUser};
 use serde_json::json;
 
 use crate::context::{App, Happening};
 use crate::error::{Error, Result};
 use crate::tenant;
 
+/// A custom role that is still to be made.
+pub(super) struct Pending {
+    pub(super) role: Role,
+    /// The project it belongs to and those below, into which it is carried; none for one of the whole workspace.
+    pub(super) places: Vec<Project>,
+}
+
 /// Tries each pending role once; says whether anything came of it. A workspace that does not answer leaves them pending.
 pub(super) async fn settle(
     app: &App,
     claim: &Claim,
     row: &Workspace,
-    at: &TenantEndpoint,
-    pending: &[(Role, Option<Project>)],
+    observed: &Observed,
+    pending: &[Pending],
 ) -> Result<bool> {
+    let Some(at) = &observed.tenant else { return Ok(false) };
     let mut settled = false;
-    for (role, project) in pending {
-        let Some(verdict) = make(app, row, at, role, project.as_ref()).await? else { continue };
+    for wanted in pending.iter().filter(|wanted| is_cleared(observed, wanted)) {
+        let role = &wanted.role;
+        let Some(verdict) = make(app, row, at, wanted).await? else { continue };
         let tx = app.store.begin().await?;
         jobs::hold(&tx, claim).await?;
         let (phase, noted) = match &verdict {
@@ -46,18 +57,26 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
+/// Whether what stood under the role's name is as the platform wants it, or gone. Kubernetes does not ask what somebody may
+/// who applies a role that is there already, word for word.
+fn is_cleared(observed: &Observed, wanted: &Pending) -> bool {
+    match wanted.role.project_id {
+        None => observed.has_done(WorkspaceStep::Access),
+        Some(_) => wanted.places.iter().all(|place| {
+            let is_ready = |(id, phase): &(_, ProjectPhase)| *id == place.id && *phase == ProjectPhase::Ready;
+            observed.projects.iter().any(is_ready)
+        }),
+    }
+}
+
 /// Makes the role; the sentence of whoever refused it, or nothing when nobody answered.
-async fn make(
-    app: &App,
-    row: &Workspace,
-    at: &TenantEndpoint,
-    role: &Role,
-    project: Option<&Project>,
-) -> Result<Option<Result<(), String>>> {
-    let place = match (&role.project_id, project) {
+async fn make(app: &App, row: &Workspace, at: &TenantEndpoint, wanted: &Pending) -> Result<Option<Result<(), String>>> {
+    let Pending { role, places } = wanted;
+    let names: Vec<&ProjectName> = places.iter().map(|project| &project.name).collect();
+    let place = match (&role.project_id, names.is_empty()) {
         (None, _) => RolePlace::Workspace,
-        (Some(_), Some(project)) => RolePlace::Project(&project.name),
-        (Some(_), None) => return Ok(Some(Err("the project is gone".to_owned()))),
+        (Some(_), false) => RolePlace::Projects(&names),
+        (Some(_), true) => return Ok(Some(Err("the project is gone".to_owned()))),
     };
     let address = format!("{}:{}", at.host, at.port);
     let user = match tenant::as_person(app, &row.id, &role.changed_by, &address, &at.ca_pem).await {
@@ -67,12 +86,22 @@ async fn make(
         }
         Err(error) => return Err(error),
     };
-    match user.apply_role(place, &role.name, &role.rules).await {
+    match apply(&user, place, role).await {
         Ok(()) => Ok(Some(Ok(()))),
-        Err(ReconcileError::Refused { message, .. }) => Ok(Some(Err(message))),
+        // These are about the moment, not about the rules.
+        Err(ReconcileError::Refused { message, code, .. }) if ![404, 409].contains(&code) => Ok(Some(Err(message))),
         Err(error) => {
             tracing::warn!(error = %error, role.id = %role.id, "a custom role could not be made; tried again");
             Ok(None)
         }
     }
 }
+
+/// Makes the role nowhere unless it may be made everywhere.
+async fn apply(user: &TenantUser, place: RolePlace<'_>, role: &Role) -> Result<(), ReconcileError> {
+    user.try_role(place, &role.name, &role.rules).await?;
+    user.apply_role(place, &role.name, &role.rules).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,16 @@ use hexabase_backends::store::workspaces::Workspace;
 use hexabase_backends::store::{MAX_PAGE, groups, plans};
 use hexabase_core::groups::GroupNode;
 use hexabase_core::ids::{GroupId, ProjectId};
-use hexabase_core::names::GroupName;
+use hexabase_core::names::{GroupName, RoleName};
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
 use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
 
+use super::custom_roles::Pending;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{self, Realm};
-use crate::projects::{chain, is_wanted};
+use crate::projects::{chain, is_wanted, within};
 
 /// A workspace as its rows want it at one moment.
 pub(super) struct Wanted {
@@ -27,8 +28,8 @@ pub(super) struct Wanted {
     pub(super) expired: bool,
     /// When a role that is given now ends next.
     pub(super) next_expiry: Option<Timestamp>,
-    /// Custom roles that are still to be made, with the name of their project.
-    pub(super) pending: Vec<(Role, Option<Project>)>,
+    /// Custom roles that are still to be made.
+    pub(super) pending: Vec<Pending>,
 }
 
 /// Everything the row and its neighbours say about the workspace, in types that need no more checking.
@@ -63,9 +64,11 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
         projects: projects.iter().map(|project| rights.project(project)).collect(),
     };
     let next_expiry = given.iter().filter_map(|given| given.expires_at).min();
-    let of = |id: &ProjectId| projects.iter().find(|project| project.id == *id).cloned();
+    let of = |id: &ProjectId| within(&projects, id).into_iter().cloned().collect();
     let pending = roles.iter().filter(|role| role.phase == RolePhase::Pending);
-    let pending = pending.map(|role| (role.clone(), role.project_id.as_ref().and_then(of))).collect();
+    let place =
+        |role: &Role| Pending { role: role.clone(), places: role.project_id.as_ref().map(of).unwrap_or_default() };
+    let pending = pending.map(place).collect();
     Ok(Wanted { desired, at, expired, next_expiry, pending })
 }
 
@@ -94,7 +97,8 @@ impl Rights<'_> {
             .collect()
     }
 
-    /// The custom roles of the whole workspace, or those that hold in a project: its own and those of the projects above.
+    /// The custom roles of the whole workspace, or those that hold in a project: its own and those of the projects above. Of
+    /// each what was accepted: one that never was does not hold anywhere.
     fn custom_roles(&self, project: Option<&ProjectId>) -> Vec<CustomRole> {
         let above = project.map(|project| chain(self.projects, project));
         let here = |role: &&Role| match (&role.project_id, &above) {
@@ -102,8 +106,8 @@ impl Rights<'_> {
             (Some(id), Some(above)) => above.iter().any(|project| project.id == *id),
             _ => false,
         };
-        let custom = |role: &Role| CustomRole { name: role.name.clone(), accepted: role.accepted.clone() };
-        self.roles.iter().filter(here).map(custom).collect()
+        let custom = |role: &Role| Some(CustomRole { name: role.name.clone(), rules: role.accepted.clone()? });
+        self.roles.iter().filter(here).filter_map(custom).collect()
     }
 
     fn project(&self, row: &Project) -> DesiredProject {
@@ -137,6 +141,6 @@ impl Rights<'_> {
 }
 
 /// A role that nobody has accepted is bound to nobody: whatever bears its name meanwhile was not made by us.
-fn is_accepted(known: &[CustomRole], name: &hexabase_core::names::RoleName) -> bool {
-    known.iter().any(|role| role.name == *name && role.accepted.is_some())
+fn is_accepted(known: &[CustomRole], name: &RoleName) -> bool {
+    known.iter().any(|role| role.name == *name)
 }

@@ -6,10 +6,13 @@
 mod custom_roles;
 mod desired;
 mod expiry;
+pub(crate) mod follow;
 mod lease;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
 mod send_invitation_mail;
+#[cfg(test)]
+mod stage;
 mod sweep_host;
 mod worker;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
-use hexabase_backends::store::workspaces::{self, Desired, Workspace};
+use hexabase_backends::store::workspaces::{self, Departed, Desired, Workspace};
 use hexabase_backends::store::{MAX_PAGE, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
 use super::{custom_roles, expiry};
-use crate::context::{App, Happening};
+use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
 /// The job's kind; its subject is the workspace's id.
@@ -44,28 +44,34 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
-    let Wanted { desired, at, expired, next_expiry, pending } = wanted(app, claim, &row).await?;
-    match host.reconcile(&desired).await {
-        Ok(observed) => {
-            store_progress(app, claim, &row, &observed).await?;
-            let settled = match &observed.tenant {
-                Some(tenant) if !pending.is_empty() => custom_roles::settle(app, claim, &row, tenant, &pending).await?,
-                _ => false,
-            };
-            if expired {
-                expiry::forget(app, claim, &row, at).await?;
-            }
-            // What was accepted just now is to be bound; what ends next is to end on time.
-            let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
-            let after = if settled { Duration::ZERO } else { expiry::until(next_expiry, app.clock.now()).min(waiting) };
-            Ok(Outcome::Again(after))
-        }
+    let wanted = wanted(app, claim, &row).await?;
+    match host.reconcile(&wanted.desired).await {
+        Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
             Err(Error::internal(cause))
         }
     }
+}
+
+/// Does what the rows want done about what was found; says when to look again.
+async fn follow_up(
+    app: &App,
+    claim: &Claim,
+    row: &Workspace,
+    wanted: &Wanted,
+    observed: &Observed,
+) -> Result<Duration> {
+    store_progress(app, claim, row, observed).await?;
+    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await?;
+    // A role whose binding may still be there is not over yet.
+    if wanted.expired && observed.has_done(WorkspaceStep::Access) && observed.has_done(WorkspaceStep::Projects) {
+        expiry::forget(app, claim, row, wanted.at).await?;
+    }
+    // What was accepted just now is to be bound; what ends next is to end on time.
+    let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
+    Ok(if settled { Duration::ZERO } else { expiry::until(wanted.next_expiry, app.clock.now()).min(waiting) })
 }
 
 /// Stores what was found, and tells the feed what changed. Nothing is written when nothing changed.
@@ -189,8 +195,8 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let outcome = match removed {
         Removed::Gone(receipt) => {
             let value = serde_json::to_value(&receipt).map_err(Error::internal)?;
-            workspaces::set_deleted(&tx, &row.id, &value, now).await?;
-            append(app, &tx, &row, "workspace.deleted", json!({ "phase": "deleted" }))?;
+            let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
+            tell_deleted(app, &tx, &row, &departed)?;
             tracing::info!(workspace.id = %row.id, objects = receipt.removed.len(), "workspace is gone");
             Outcome::Done
         }
@@ -216,6 +222,20 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// Writes down that the workspace is gone, and whose access went with it.
+fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_organization }: &Departed) -> Result<()> {
+    let before = json!({ "name": row.name.as_str(), "members": members, "left_organization": left_organization });
+    let gone = Change {
+        organization: Some(&row.organization_id),
+        workspace: Some(&row.id),
+        action: "workspace.deleted",
+        subject: row.id.as_str(),
+        before: Some(before),
+        after: Some(json!({ "phase": "deleted" })),
+    };
+    app.change_by_itself(tx, &row.organization_id, gone)
 }
 
 /// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with

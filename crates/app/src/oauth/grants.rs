@@ -90,8 +90,9 @@ async fn redeem_code(
 ) -> Result<TokenResponse, OAuthError> {
     let now = app.clock.now();
     let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
-    let redemption =
-        authorization_codes::redeem(&tx, &Digest::of(presented.code), now).await.map_err(|error| refusal(error.into()))?;
+    let redemption = authorization_codes::redeem(&tx, &Digest::of(presented.code), now)
+        .await
+        .map_err(|error| refusal(error.into()))?;
     let row = match redemption {
         Redemption::Redeemed(row) => row,
         Redemption::Reused(row) => {
@@ -307,7 +308,7 @@ async fn redeem_exchange(
     let bearer = WorkspaceBearer {
         workspace,
         user: &user,
-        sid: &basis.to_string(),
+        basis: Some(&basis),
         client: Some(client.id()),
         sign_in: WorkspaceSignIn::default(),
     };

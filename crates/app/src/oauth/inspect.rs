@@ -1,8 +1,8 @@
 //! What a token is (RFC 7662), and its end (RFC 7009).
 
+use hexabase_backends::store::Digest;
 use hexabase_backends::store::refresh_tokens;
 use hexabase_backends::store::sessions as session_rows;
-use hexabase_backends::store::Digest;
 use hexabase_core::ids::UserId;
 use hexabase_oidc::claims::AccessClaims;
 use hexabase_oidc::provider::{
@@ -38,12 +38,13 @@ impl Inspected {
     }
 }
 
-/// The token, if it is good in this realm at this moment: what it was given for lives, and the person is a member.
-pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Option<Inspected>> {
+/// The token, if it is good in this realm at this moment: what it was given for lives, and the person is a member. `source` is
+/// where its bearer asks from, where it is the bearer that asks.
+pub(super) async fn inspect(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<Option<Inspected>> {
     if token.starts_with("hxr_") {
         return refresh_token(app, realm, token).await;
     }
-    let found = match access_token(app, realm, token).await {
+    let found = match access_token(app, realm, token, source).await {
         Ok(found) => Some(found),
         Err(Error::Unauthenticated(_)) => None,
         Err(error) => return Err(error),
@@ -74,14 +75,14 @@ pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Opt
     Ok(Some(Inspected { user, basis, client, response, access: None, is_bearer: true }))
 }
 
-async fn access_token(app: &App, realm: &Realm, token: &str) -> Result<Inspected> {
+async fn access_token(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<Inspected> {
     let issuer = realm.issuer(&app.settings);
     let mut found = match realm {
-        Realm::Platform => bearer_of(app, realm, API_AUDIENCE, token, None).await,
-        Realm::Workspace(_) => bearer_of(app, realm, &issuer, token, None).await,
+        Realm::Platform => bearer_of(app, realm, API_AUDIENCE, token, source).await,
+        Realm::Workspace(_) => bearer_of(app, realm, &issuer, token, source).await,
     };
     if let (Err(Error::Unauthenticated(_)), Realm::Platform) = (&found, realm) {
-        found = bearer_of(app, realm, &issuer, token, None).await;
+        found = bearer_of(app, realm, &issuer, token, source).await;
     }
     let (live, claims) = found?;
     let (user, basis) = (live.user, Basis::Session(live.session));
@@ -143,7 +144,7 @@ pub async fn introspect(
 ) -> Result<IntrospectionResponse, OAuthError> {
     let token = request.token.expose_secret();
     let known = clients(app, realm).map_err(refusal)?;
-    let found = inspect(app, realm, token).await.map_err(refusal)?;
+    let found = inspect(app, realm, token, None).await.map_err(refusal)?;
     let may_know = match &request.inquirer {
         Inquirer::Client(credentials) => {
             let client = credentials.authenticate(&known)?;
@@ -155,7 +156,7 @@ pub async fn introspect(
         }
         Inquirer::Bearer(own) => {
             let own = own.expose_secret();
-            let asker = if own == token { &found } else { &inspect(app, realm, own).await.map_err(refusal)? };
+            let asker = if own == token { &found } else { &inspect(app, realm, own, None).await.map_err(refusal)? };
             if !asker.as_ref().is_some_and(|asker| asker.is_bearer) {
                 return Err(OAuthError::new(OAuthErrorCode::InvalidToken, "the access token is not valid"));
             }
@@ -173,7 +174,7 @@ pub async fn introspect(
 pub async fn revoke(app: &App, realm: &Realm, request: &RevocationRequest, origin: &Origin) -> Result<(), OAuthError> {
     let known = clients(app, realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?;
-    let found = inspect(app, realm, request.token.expose_secret()).await.map_err(refusal)?;
+    let found = inspect(app, realm, request.token.expose_secret(), None).await.map_err(refusal)?;
     let Some(found) = found else { return Ok(()) };
     if found.client != client.id() {
         return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, "this token was given to another client"));

@@ -29,11 +29,7 @@ use crate::issuer::Realm;
 ///
 /// # Errors
 /// The inner one says whom to tell what is wrong with it.
-pub fn read_request(
-    app: &App,
-    realm: &Realm,
-    query: &str,
-) -> Result<Result<AuthorizationRequest, AuthorizationError>> {
+pub fn read_request(app: &App, realm: &Realm, query: &str) -> Result<Result<AuthorizationRequest, AuthorizationError>> {
     let issuer = hexabase_oidc::Issuer::parse(&realm.issuer(&app.settings)).map_err(Error::internal)?;
     Ok(AuthorizationRequest::parse(query, &issuer, &clients(app, realm)?))
 }

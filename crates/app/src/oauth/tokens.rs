@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::App;
 use crate::error::{Error, Result};
+use crate::gateway::Basis;
 use crate::issuer::{ALGORITHM, API_AUDIENCE, Realm, WorkspaceBearer, check_member, groups_of, workspace_token};
 use crate::sessions::DEVICE_SECONDS;
 
@@ -90,11 +91,15 @@ pub(super) async fn short_lived(app: &App, holder: &Holder<'_>, nonce: Option<St
     let mut response = access_token(app, holder, &wanted).await?;
     if holder.scopes.contains("openid") {
         let at_hash = Some(half_hash(&response.access_token));
-        response.id_token = Some(id_token(app, holder, &wanted, WorkspaceSignIn {
-            nonce,
-            auth_time: holder.auth_time.map(Timestamp::as_seconds),
-            at_hash,
-        }).await?);
+        response.id_token = Some(
+            id_token(
+                app,
+                holder,
+                &wanted,
+                WorkspaceSignIn { nonce, auth_time: holder.auth_time.map(Timestamp::as_seconds), at_hash },
+            )
+            .await?,
+        );
     }
     response.scope = Some(holder.scopes.to_string()).filter(|scope| !scope.is_empty());
     Ok(response)
@@ -142,8 +147,9 @@ async fn of_workspace(
     sign_in: WorkspaceSignIn,
 ) -> Result<(String, i64)> {
     let Holder { user, session, client, .. } = holder;
-    workspace_token(app, WorkspaceBearer { workspace, user, sid: session.as_str(), client: Some(client.id()), sign_in })
-        .await
+    let basis = Basis::Session((*session).clone());
+    let (basis, client) = (Some(&basis), Some(client.id()));
+    workspace_token(app, WorkspaceBearer { workspace, user, basis, client, sign_in }).await
 }
 
 /// An ID token. What userinfo tells it does not repeat, except for what was asked for by name and, for programs that know

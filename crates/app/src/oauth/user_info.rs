@@ -30,14 +30,14 @@ pub struct UserInfo {
     pub groups: Option<Vec<String>>,
 }
 
-/// Tells about the bearer of `token`, an access token of `realm`. What a workspace's token says itself is told to whoever
-/// has it; an access token says by its scopes what may be told.
+/// Tells about the bearer of `token`, an access token of `realm`, which comes from the address `source` where that is known.
+/// What a workspace's token says itself is told to whoever has it; an access token says by its scopes what may be told.
 ///
 /// # Errors
 /// [`OAuthErrorCode::InvalidToken`], and [`OAuthErrorCode::InsufficientScope`] for a token without `openid`.
-pub async fn user_info(app: &App, realm: &Realm, token: &str) -> Result<UserInfo, OAuthError> {
+pub async fn user_info(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<UserInfo, OAuthError> {
     let invalid = || OAuthError::new(OAuthErrorCode::InvalidToken, "the access token is not valid, or no longer");
-    let found = inspect(app, realm, token).await.map_err(refusal)?;
+    let found = inspect(app, realm, token, source).await.map_err(refusal)?;
     let Some(Inspected { user, access, .. }) = found.filter(|found| found.is_bearer()) else { return Err(invalid()) };
     if access.as_ref().is_some_and(|claims| !claims.scopes().any(|scope| scope == "openid")) {
         return Err(OAuthError::new(OAuthErrorCode::InsufficientScope, "the scope openid is needed"));

@@ -51,6 +51,7 @@ pub(crate) mod device_code {
         pub interval_s: i64,
         pub last_polled_at: Option<i64>,
         pub auth_time: Option<i64>,
+        pub label: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

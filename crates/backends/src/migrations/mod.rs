@@ -9,7 +9,8 @@ mod m0003_access;
 mod m0004_identities;
 mod m0005_tokens;
 mod m0006_invitations;
-mod m0007_issuer;
+mod m0008_former_admins;
+mod m0009_issuer;
 
 use sea_orm_migration::prelude::*;
 
@@ -25,7 +26,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_identities::Migration),
             Box::new(m0005_tokens::Migration),
             Box::new(m0006_invitations::Migration),
-            Box::new(m0007_issuer::Migration),
+            Box::new(m0008_former_admins::Migration),
+            Box::new(m0009_issuer::Migration),
         ]
     }
 }

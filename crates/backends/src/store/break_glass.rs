@@ -2,8 +2,8 @@
 
 use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId};
 use hexabase_core::time::Timestamp;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::sea_query::{Expr, Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Select};
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
@@ -61,17 +61,41 @@ pub async fn insert(tx: &Tx, given: &BreakGlass) -> Result<(), StoreError> {
     db::insert(tx.conn(), model).await
 }
 
-/// The access that `user` has to `organization` at `now`.
+fn begun(organization: &str, user: &str, now: Timestamp) -> Select<grant::Entity> {
+    grant::Entity::find()
+        .filter(grant::Column::OrganizationId.eq(organization))
+        .filter(grant::Column::UserId.eq(user))
+        .filter(grant::Column::StartedAt.lte(now.as_micros()))
+        .filter(grant::Column::ExpiresAt.gt(now.as_micros()))
+        .order_by_desc(grant::Column::Id)
+}
+
+/// The access that `user` has to `organization` at `now`. One that was ended is over, whatever the clock of whoever ended it
+/// said.
 pub async fn find(
     db: &impl Db,
     organization: &OrganizationId,
     user: &UserId,
     now: Timestamp,
 ) -> Result<Option<BreakGlass>, StoreError> {
-    at(db, organization.as_str(), user.as_str(), now).await
+    let found = begun(organization.as_str(), user.as_str(), now).filter(grant::Column::EndedAt.is_null());
+    found.one(db.conn()).await?.map(read).transpose()
 }
 
-/// The same for the audit log, which knows its actors by text.
+/// Ids of the organisations to which `user` has access at `now`, for a condition.
+pub(super) fn open_to(user: &UserId, now: Timestamp) -> SelectStatement {
+    Query::select()
+        .column(grant::Column::OrganizationId)
+        .from(grant::Entity)
+        .and_where(grant::Column::UserId.eq(user.as_str()))
+        .and_where(grant::Column::StartedAt.lte(now.as_micros()))
+        .and_where(grant::Column::ExpiresAt.gt(now.as_micros()))
+        .and_where(grant::Column::EndedAt.is_null())
+        .to_owned()
+}
+
+/// The access that somebody had at a moment, for the audit log, which knows its actors by text: what was begun before the end
+/// was done under it.
 pub(super) async fn at(
     db: &impl Db,
     organization: &str,
@@ -80,14 +104,7 @@ pub(super) async fn at(
 ) -> Result<Option<BreakGlass>, StoreError> {
     let not_ended =
         Condition::any().add(grant::Column::EndedAt.is_null()).add(grant::Column::EndedAt.gt(now.as_micros()));
-    let found = grant::Entity::find()
-        .filter(grant::Column::OrganizationId.eq(organization))
-        .filter(grant::Column::UserId.eq(user))
-        .filter(grant::Column::StartedAt.lte(now.as_micros()))
-        .filter(grant::Column::ExpiresAt.gt(now.as_micros()))
-        .filter(not_ended)
-        .order_by_desc(grant::Column::Id);
-    found.one(db.conn()).await?.map(read).transpose()
+    begun(organization, user, now).filter(not_ended).one(db.conn()).await?.map(read).transpose()
 }
 
 /// Ends access before its time; `false` when it was ended already.

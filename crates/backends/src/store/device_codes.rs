@@ -58,6 +58,8 @@ pub struct DeviceCode {
     pub last_polled_at: Option<Timestamp>,
     /// When the person who agreed had signed in, for the ID token.
     pub auth_time: Option<Timestamp>,
+    /// What the device calls itself, as the session is called that comes of it.
+    pub label: String,
 }
 
 /// What a poll finds.
@@ -93,6 +95,7 @@ fn read(model: device::Model) -> Result<DeviceCode, StoreError> {
         interval_s: model.interval_s,
         last_polled_at: time_opt(model.last_polled_at),
         auth_time: time_opt(model.auth_time),
+        label: model.label,
     })
 }
 
@@ -112,6 +115,7 @@ pub async fn insert(tx: &Tx, row: &DeviceCode) -> Result<(), StoreError> {
         interval_s: row.interval_s,
         last_polled_at: micros_opt(row.last_polled_at),
         auth_time: micros_opt(row.auth_time),
+        label: row.label.clone(),
     };
     db::insert(tx.conn(), model).await
 }

@@ -1,5 +1,7 @@
 //! Groups of a workspace, and who is in them.
 
+use std::collections::BTreeSet;
+
 use hexabase_core::groups::{Forest, GroupNode, MAX_DEPTH};
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::{DisplayName, GroupName};
@@ -239,7 +241,8 @@ pub async fn memberships_in<'g>(
     scope: &WorkspaceScope,
     groups: impl IntoIterator<Item = &'g GroupId>,
 ) -> Result<Vec<(GroupId, UserId)>, StoreError> {
-    let groups = groups.into_iter().map(GroupId::as_str);
+    // Each once: a statement takes only so many values.
+    let groups: BTreeSet<&str> = groups.into_iter().map(GroupId::as_str).collect();
     pairs(db, of_members(scope).filter(group_member::Column::GroupId.is_in(groups))).await
 }
 
@@ -249,7 +252,7 @@ pub async fn memberships_of<'u>(
     scope: &WorkspaceScope,
     users: impl IntoIterator<Item = &'u UserId>,
 ) -> Result<Vec<(GroupId, UserId)>, StoreError> {
-    let users = users.into_iter().map(UserId::as_str);
+    let users: BTreeSet<&str> = users.into_iter().map(UserId::as_str).collect();
     pairs(db, of_members(scope).filter(group_member::Column::UserId.is_in(users))).await
 }
 

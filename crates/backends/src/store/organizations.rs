@@ -9,12 +9,11 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
-use super::users::{self, User, UserKind};
+use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, break_glass, capped};
 use crate::entities::groups::group_member;
-use crate::entities::organizations::{organization, organization_member};
-use crate::entities::users::user;
+use crate::entities::organizations::{former_admin, organization, organization_member};
 use crate::entities::workspaces::{workspace, workspace_member};
 
 const TABLE: Table = Table("organizations");
@@ -223,9 +222,14 @@ pub async fn rename(tx: &Tx, scope: &OrganizationScope, name: &DisplayName) -> R
     Ok(())
 }
 
-/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces. Its row stays as a record.
-/// Take [`lock`] first and make sure that no workspace lives.
-pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Result<(), StoreError> {
+/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces; says who did, by id, with the
+/// role. Its row stays as a record, and who administered it, for its audit log. Take [`lock`] first and make sure that no
+/// workspace lives.
+pub async fn delete(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    now: Timestamp,
+) -> Result<Vec<(UserId, OrganizationRole)>, StoreError> {
     let workspaces = || {
         Query::select()
             .column(workspace::Column::Id)
@@ -241,16 +245,28 @@ pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Resul
         .filter(workspace_member::Column::WorkspaceId.in_subquery(workspaces()))
         .exec(tx.conn())
         .await?;
-    organization_member::Entity::delete_many()
-        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
-        .exec(tx.conn())
+    let of_organization = organization_member::Column::OrganizationId.eq(scope.id.as_str());
+    let members = organization_member::Entity::find()
+        .filter(of_organization.clone())
+        .order_by_asc(organization_member::Column::UserId)
+        .all(tx.conn())
         .await?;
+    let mut left = Vec::with_capacity(members.len());
+    for member in members {
+        let role: OrganizationRole = MEMBERS.parse("role", &member.role)?;
+        left.push((MEMBERS.parse("user_id", &member.user_id)?, role));
+        if role == OrganizationRole::Admin {
+            let (organization_id, user_id) = (member.organization_id, member.user_id);
+            db::insert(tx.conn(), former_admin::Model { organization_id, user_id }).await?;
+        }
+    }
+    organization_member::Entity::delete_many().filter(of_organization).exec(tx.conn()).await?;
     organization::Entity::update_many()
         .col_expr(organization::Column::DeletedAt, Expr::value(now.as_micros()))
         .filter(organization::Column::Id.eq(scope.id.as_str()))
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(left)
 }
 
 /// Adds a person to the organisation.
@@ -298,13 +314,8 @@ pub async fn remove_member(tx: &Tx, scope: &OrganizationScope, user: &UserId) ->
 /// How many people administer the organisation; service accounts, which answer nobody, do not count. To keep one, take [`lock`]
 /// first.
 pub async fn count_admins(db: &impl Db, scope: &OrganizationScope) -> Result<u64, StoreError> {
-    let people = Query::select()
-        .column(user::Column::Id)
-        .from(user::Entity)
-        .and_where(user::Column::Kind.eq(UserKind::Person.as_str()))
-        .to_owned();
     let query = organization_member::Entity::find()
-        .filter(organization_member::Column::UserId.in_subquery(people))
+        .filter(organization_member::Column::UserId.in_subquery(users::people()))
         .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
         .filter(organization_member::Column::Role.eq(OrganizationRole::Admin.as_str()));
     Ok(query.count(db.conn()).await?)
@@ -379,13 +390,20 @@ pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Re
     leave(tx, scope.organization(), user.as_str()).await
 }
 
-/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
-/// for each other.
-pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+/// The same for everybody who lost a workspace; says who left. `users` are in order, so that two workspaces that go at once do
+/// not wait for each other.
+pub(super) async fn leave_all(
+    tx: &Tx,
+    organization: &OrganizationId,
+    users: &[UserId],
+) -> Result<Vec<UserId>, StoreError> {
+    let mut left = Vec::new();
     for user in users {
-        leave(tx, organization, user).await?;
+        if leave(tx, organization, user.as_str()).await? {
+            left.push(user.clone());
+        }
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {

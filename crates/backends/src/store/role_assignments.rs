@@ -2,13 +2,14 @@
 
 use hexabase_core::ids::{GroupId, ProjectId, RoleAssignmentId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
-use crate::entities::groups::role_assignment as assignment;
+use crate::entities::groups::{group, role_assignment as assignment};
 
 const TABLE: Table = Table("role_assignments");
 
@@ -89,23 +90,62 @@ pub async fn delete(tx: &Tx, scope: &WorkspaceScope, id: &RoleAssignmentId) -> R
     Ok(removed.rows_affected > 0)
 }
 
-/// Takes away every role given in a project, which is going; says how many there were.
-pub async fn delete_of_project(tx: &Tx, scope: &WorkspaceScope, project: &ProjectId) -> Result<u64, StoreError> {
-    let removed = assignment::Entity::delete_many()
-        .filter(assignment::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .filter(assignment::Column::ProjectId.eq(project.as_str()))
-        .exec(tx.conn())
-        .await?;
-    Ok(removed.rows_affected)
+/// Takes away every role given in a project, which is going, and returns them.
+pub async fn take_of_project(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    project: &ProjectId,
+) -> Result<Vec<RoleAssignment>, StoreError> {
+    take(tx, of_workspace(scope.workspace()).filter(assignment::Column::ProjectId.eq(project.as_str()))).await
+}
+
+async fn take(tx: &Tx, query: Select<assignment::Entity>) -> Result<Vec<RoleAssignment>, StoreError> {
+    let found = query.order_by_asc(assignment::Column::Id).all(tx.conn()).await?;
+    let ids: Vec<&str> = found.iter().map(|row| row.id.as_str()).collect();
+    assignment::Entity::delete_many().filter(assignment::Column::Id.is_in(ids)).exec(tx.conn()).await?;
+    found.into_iter().map(read).collect()
 }
 
 /// Removes what has given nothing since `now` or longer, and returns it.
 pub async fn take_expired(tx: &Tx, workspace: &WorkspaceId, now: Timestamp) -> Result<Vec<RoleAssignment>, StoreError> {
-    let over = assignment::Column::ExpiresAt.lte(now.as_micros());
-    let found = of_workspace(workspace).filter(over).order_by_asc(assignment::Column::Id).all(tx.conn()).await?;
-    let ids: Vec<&str> = found.iter().map(|row| row.id.as_str()).collect();
-    assignment::Entity::delete_many().filter(assignment::Column::Id.is_in(ids)).exec(tx.conn()).await?;
-    found.into_iter().map(read).collect()
+    take(tx, of_workspace(workspace).filter(assignment::Column::ExpiresAt.lte(now.as_micros()))).await
+}
+
+/// Those that hold at `now`.
+fn holding(workspace: &WorkspaceId, now: Timestamp) -> Select<assignment::Entity> {
+    let end = assignment::Column::ExpiresAt;
+    of_workspace(workspace).filter(end.is_null().or(end.gt(now.as_micros())))
+}
+
+/// Which of the roles given to groups with these names hold at `now`, for the gateway.
+pub async fn held_for_issuer(
+    db: &impl Db,
+    workspace: &WorkspaceId,
+    groups: &[String],
+    now: Timestamp,
+) -> Result<Vec<RoleAssignmentId>, StoreError> {
+    let named = group::Entity::find()
+        .select_only()
+        .column(group::Column::Id)
+        .filter(group::Column::WorkspaceId.eq(workspace.as_str()))
+        .filter(group::Column::Name.is_in(groups))
+        .into_query();
+    let query = holding(workspace, now).filter(assignment::Column::GroupId.in_subquery(named));
+    query.all(db.conn()).await?.into_iter().map(|row| TABLE.parse("id", &row.id)).collect()
+}
+
+/// Whether all of these hold at `now`, for the gateway.
+pub async fn are_held_for_issuer(
+    db: &impl Db,
+    workspace: &WorkspaceId,
+    ids: &[RoleAssignmentId],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    if ids.is_empty() {
+        return Ok(true);
+    }
+    let query = holding(workspace, now).filter(assignment::Column::Id.is_in(ids.iter().map(RoleAssignmentId::as_str)));
+    Ok(query.count(db.conn()).await? == ids.len() as u64)
 }
 
 /// How many roles are given in the workspace. To hold a limit, take [`workspaces::lock`](super::workspaces::lock) first.

@@ -108,6 +108,12 @@ pub async fn count(db: &impl Db, scope: &WorkspaceScope) -> Result<u64, StoreErr
     Ok(of_workspace(scope.workspace()).count(db.conn()).await?)
 }
 
+/// How many of them belong to this project itself.
+pub async fn count_of_project(db: &impl Db, scope: &WorkspaceScope, project: &ProjectId) -> Result<u64, StoreError> {
+    let query = of_workspace(scope.workspace()).filter(role::Column::ProjectId.eq(project.as_str()));
+    Ok(query.count(db.conn()).await?)
+}
+
 /// Adds a custom role in phase `pending`, made by the scope's person.
 ///
 /// [`Unique::RoleName`](super::Unique::RoleName) when the workspace or project has one of that name,
@@ -191,12 +197,15 @@ pub async fn delete(tx: &Tx, scope: &WorkspaceScope, id: &RoleId) -> Result<bool
     Ok(removed.rows_affected > 0)
 }
 
-/// Removes the custom roles of a project, which is going; says how many there were.
-pub async fn delete_of_project(tx: &Tx, scope: &WorkspaceScope, project: &ProjectId) -> Result<u64, StoreError> {
-    let removed = role::Entity::delete_many()
+/// Removes the custom roles of a project, which is going, and returns them.
+pub async fn take_of_project(tx: &Tx, scope: &WorkspaceScope, project: &ProjectId) -> Result<Vec<Role>, StoreError> {
+    let of_project = role::Column::ProjectId.eq(project.as_str());
+    let query = of_workspace(scope.workspace()).filter(of_project.clone()).order_by_asc(role::Column::Id);
+    let found = query.all(tx.conn()).await?;
+    role::Entity::delete_many()
         .filter(role::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .filter(role::Column::ProjectId.eq(project.as_str()))
+        .filter(of_project)
         .exec(tx.conn())
         .await?;
-    Ok(removed.rows_affected)
+    found.into_iter().map(read).collect()
 }

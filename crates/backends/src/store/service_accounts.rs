@@ -1,12 +1,13 @@
 //! Service accounts: programs of an organisation. Each is a user that cannot sign in and a member of the organisation, so that
 //! groups, memberships and the audit log know it as they know people.
 
-use hexabase_core::ids::UserId;
+use hexabase_core::ids::{ApiTokenId, UserId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
+use super::column::Table;
 use super::db::{Connection, Db};
 use super::organizations::{OrganizationScope, member_role};
 use super::users::{self, User};
@@ -16,6 +17,8 @@ use crate::entities::groups::group_member;
 use crate::entities::organizations::organization_member;
 use crate::entities::users::user;
 use crate::entities::workspaces::workspace_member;
+
+const TOKENS: Table = Table("api_tokens");
 
 /// A service account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,4 +88,34 @@ pub async fn remove(tx: &Tx, scope: &OrganizationScope, id: &UserId, now: Timest
     let member = organization_member::Entity::delete_many().filter(organization_member::Column::UserId.eq(id.as_str()));
     member.exec(tx.conn()).await?;
     Ok(true)
+}
+
+/// Revokes the living tokens of the organisation's service accounts that `maker` made, whoever has them; says which, by id.
+/// Take [`organizations::lock`](super::organizations::lock) first, under which such tokens are made.
+pub async fn revoke_tokens_made_by(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    maker: &UserId,
+    now: Timestamp,
+) -> Result<Vec<ApiTokenId>, StoreError> {
+    let accounts = Query::select()
+        .column(user::Column::Id)
+        .from(user::Entity)
+        .and_where(user::Column::ServiceOf.eq(scope.id().as_str()))
+        .to_owned();
+    let living = api_token::Entity::find()
+        .filter(api_token::Column::CreatedBy.eq(maker.as_str()))
+        .filter(api_token::Column::UserId.in_subquery(accounts))
+        .filter(api_token::Column::RevokedAt.is_null())
+        .filter(api_token::Column::ExpiresAt.gt(now.as_micros()))
+        .order_by_asc(api_token::Column::Id);
+    let ids: Vec<String> =
+        living.select_only().column(api_token::Column::Id).into_tuple::<String>().all(tx.conn()).await?;
+    api_token::Entity::update_many()
+        .col_expr(api_token::Column::RevokedAt, Expr::value(now.as_micros()))
+        .filter(api_token::Column::Id.is_in(ids.iter().map(String::as_str)))
+        .filter(api_token::Column::RevokedAt.is_null())
+        .exec(tx.conn())
+        .await?;
+    ids.iter().map(|id| TOKENS.parse("id", id)).collect()
 }

@@ -3,8 +3,8 @@
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::time::Timestamp;
-use hexabase_core::words;
-use sea_orm::sea_query::{Expr, LockType};
+use hexabase_core::users::UserKind;
+use sea_orm::sea_query::{Expr, LockType, Query, SelectStatement};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, time};
@@ -13,16 +13,6 @@ use super::{MAX_PAGE, StoreError, Tx};
 use crate::entities::users::user;
 
 const TABLE: Table = Table("users");
-
-words! {
-    /// Who or what is known by the id of a user.
-    UserKind, "kind of user" {
-        /// Somebody who signs in.
-        Person = "person",
-        /// A program of an organisation, which has tokens only.
-        Service = "service",
-    }
-}
 
 /// A person, or a service account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +103,15 @@ pub async fn insert(tx: &Tx, user: &User) -> Result<(), StoreError> {
         deleted_at: None,
     };
     db::insert(tx.conn(), model).await
+}
+
+/// The ids of all people, without service accounts, for a condition.
+pub(super) fn people() -> SelectStatement {
+    Query::select()
+        .column(user::Column::Id)
+        .from(user::Entity)
+        .and_where(user::Column::Kind.eq(UserKind::Person.as_str()))
+        .to_owned()
 }
 
 /// Which of these are people rather than service accounts.

@@ -31,12 +31,22 @@ async fn give(store: &Store, scope: &OrganizationScope, user: &UserId) -> anyhow
 }
 
 async fn write(store: &Store, scope: &OrganizationScope, actor: &UserId, at: Timestamp) -> anyhow::Result<()> {
+    write_by(store, scope, actor, at, "session ses-00000000000000000000").await
+}
+
+async fn write_by(
+    store: &Store,
+    scope: &OrganizationScope,
+    actor: &UserId,
+    at: Timestamp,
+    credential: &str,
+) -> anyhow::Result<()> {
     let entry = AuditEntry {
         id: new_id(at),
         at,
         actor: actor.to_string(),
         on_behalf_of: None,
-        credential: "session ses-00000000000000000000".to_owned(),
+        credential: credential.to_owned(),
         source: None,
         request_id: "req-00000000000000000000".to_owned(),
         action: "member.added".to_owned(),
@@ -93,6 +103,29 @@ on_both_engines! {
         tx.commit().await?;
         assert_eq!(break_glass::find(&*store, hers.id(), &staff, later).await?, None);
         assert_eq!(organizations::scope_by_break_glass(&*store, &staff, hers.id(), later).await?, None);
+        // Also to somebody whose clock is behind that of whoever ended it.
+        assert_eq!(break_glass::find(&*store, hers.id(), &staff, now()).await?, None);
+        let workspace = add_workspace(&store, &hers, "shop").await?;
+        assert_eq!(workspaces::scope_by_break_glass(&*store, &staff, workspace.workspace(), now()).await?, None);
+        // What was begun before the end is shown as what it was.
+        write(&store, &hers, &staff, now()).await?;
+        write(&store, &hers, &staff, later).await?;
+        let rows = audit::list(&*store, &hers, &AuditFilter::default(), 0, 10).await?;
+        let shown: Vec<_> = rows.iter().map(|row| row.entry.on_behalf_of.as_deref()).collect();
+        assert_eq!(shown, [Some("operator"), None]);
+    }
+
+    async fn what_was_done_with_a_token_was_not_done_under_it(store: TestStore) {
+        let hers = add_organization(&store, "Ada").await?;
+        let staff = add_person(&store, "Bob").await?;
+        give(&store, &hers, &staff).await?;
+        for credential in ["token tok-00000000000000000000", "sign-in"] {
+            write_by(&store, &hers, &staff, now(), credential).await?;
+        }
+        let rows = audit::list(&*store, &hers, &AuditFilter::default(), 0, 10).await?;
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|row| row.entry.on_behalf_of.is_none()), "{rows:?}");
+        assert_eq!(rows[0].entry.credential, "token tok-00000000000000000000");
     }
 
     async fn the_log_shows_what_was_done_under_it_and_its_hash_holds_that(store: TestStore) {

@@ -3,12 +3,12 @@ use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Store, StoreError, Unique, workspace_members};
 use hexabase_core::groups::{Forest, MAX_DEPTH};
-use hexabase_core::ids::{GroupId, UserId};
+use hexabase_core::ids::{GroupId, RoleAssignmentId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::{add_group, add_organization, add_person, add_workspace, group, now};
+use crate::scenery::{add_group, add_organization, add_person, add_workspace, group, insert_workspace, now};
 
 async fn add_workspace_member(store: &Store, scope: &WorkspaceScope, name: &str) -> anyhow::Result<UserId> {
     let user = add_person(store, name).await?;
@@ -35,6 +35,18 @@ async fn set_parent(
     let moved = groups::set_parent(&tx, scope, id, parent).await?;
     tx.commit().await?;
     Ok(moved)
+}
+
+/// Small numbers in no order, the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % limit
+    }
 }
 
 on_both_engines! {
@@ -81,6 +93,56 @@ on_both_engines! {
             assert_eq!(groups::effective(&*store, &scope, &bob).await?, expected);
             assert_eq!(groups::effective(&*store, &other, &bob).await?, []);
         }
+    }
+
+    async fn the_database_resolves_hundreds_of_forests_as_the_transitive_closure_does(store: TestStore) {
+        const MOST: usize = 16;
+        let organization = add_organization(&store, "Ada").await?;
+        let people = [add_person(&store, "Bob").await?, add_person(&store, "Carol").await?];
+        let mut numbers = Numbers(0x5eed);
+        let tx = store.begin().await?;
+        for round in 0..300 {
+            let scope = insert_workspace(&tx, &organization, &format!("w{round}")).await?;
+            for user in &people {
+                workspace_members::add(&tx, &scope, user, now()).await?;
+            }
+            let count = 1 + numbers.below(MOST);
+            let mut ids: Vec<GroupId> = Vec::new();
+            // A bit for each group that it is or that stands above it.
+            let mut above: Vec<u32> = Vec::new();
+            for number in 0..count {
+                // Half of them below an earlier one, which therefore is no cycle.
+                let parent = Some(numbers.below(2 * number + 1)).filter(|parent| *parent < number);
+                let new = group(&format!("g{number:02}"), parent.map(|parent| &ids[parent]))?;
+                groups::insert(&tx, &scope, &new).await?;
+                ids.push(new.id);
+                above.push(1 << number | parent.map_or(0, |parent| above[parent]));
+            }
+            let mut bits = [0_u32; 2];
+            for _ in 0..numbers.below(8) {
+                let (number, person) = (numbers.below(count), numbers.below(people.len()));
+                groups::add_member(&tx, &scope, &ids[number], &people[person]).await?;
+                bits[person] |= above[number];
+            }
+            for (user, bits) in people.iter().zip(bits) {
+                let expected: Vec<String> =
+                    (0..count).filter(|number| bits >> number & 1 == 1).map(|number| format!("g{number:02}")).collect();
+                let found = groups::effective(&tx, &scope, user).await?;
+                assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "round {round}");
+            }
+        }
+    }
+
+    async fn a_statement_names_each_person_and_group_once_however_often_they_are_meant(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let team = add_group(&store, &scope, "team", None).await?;
+        let bob = add_workspace_member(&store, &scope, "Bob").await?;
+        put(&store, &scope, &team, &bob).await?;
+        // More values than either kind of database takes.
+        let many = 70_000;
+        let pair = [(team.clone(), bob.clone())];
+        assert_eq!(groups::memberships_of(&*store, &scope, std::iter::repeat_n(&bob, many)).await?, pair);
+        assert_eq!(groups::memberships_in(&*store, &scope, std::iter::repeat_n(&team, many)).await?, pair);
     }
 
     async fn nothing_of_another_workspace_can_be_tied_to_a_group(store: TestStore) {
@@ -261,6 +323,24 @@ on_both_engines! {
         tx.commit().await?;
         assert!(for_a_time.holds(Timestamp::from_micros(end.as_micros() - 1)) && !for_a_time.holds(end));
         assert!(for_good.holds(end));
+        // What the gateway remembers of a stream, and asks about again.
+        let names = ["team".to_owned(), "other".to_owned()];
+        let held = async |names: &[String], now| {
+            role_assignments::held_for_issuer(&*store, scope.workspace(), names, now).await
+        };
+        let both = [for_a_time.id.clone(), for_good.id.clone()];
+        let (mut found, mut expected) = (held(&names, now()).await?, both.to_vec());
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert_eq!(held(&names, end).await?, std::slice::from_ref(&for_good.id));
+        assert_eq!(held(&names[1..], now()).await?, []);
+        assert_eq!(held(&[], now()).await?, []);
+        let asked = async |ids: &[RoleAssignmentId], now| {
+            role_assignments::are_held_for_issuer(&*store, scope.workspace(), ids, now).await
+        };
+        assert!(asked(&both, now()).await? && asked(&both[1..], end).await? && asked(&[], end).await?);
+        assert!(!asked(&both, end).await? && !asked(&[new_id(now())], now()).await?);
 
         let tx = store.begin().await?;
         let early = Timestamp::from_micros(end.as_micros() - 1);

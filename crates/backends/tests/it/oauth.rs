@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use hexabase_backends::store::client_confirmations::{self, ClientConfirmation};
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
+use hexabase_backends::store::client_confirmations::{self, ClientConfirmation};
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState, Poll};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken, Rotation};
 use hexabase_backends::store::sessions::Session;
@@ -77,6 +77,7 @@ fn device() -> DeviceCode {
         interval_s: 5,
         last_polled_at: None,
         auth_time: None,
+        label: "hxb on a laptop".to_owned(),
     }
 }
 

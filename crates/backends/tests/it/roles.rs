@@ -64,7 +64,10 @@ on_both_engines! {
             assert!(matches!(refused, Err(StoreError::NotUnique(Unique::RoleName))), "{refused:?}");
         }
         let tx = store.begin().await?;
-        assert_eq!(roles::delete_of_project(&tx, &scope, &web).await?, 1);
+        assert_eq!(roles::count_of_project(&tx, &scope, &web).await?, 1);
+        let taken = roles::take_of_project(&tx, &scope, &web).await?;
+        assert_eq!(taken.iter().map(|role| role.project_id.as_ref()).collect::<Vec<_>>(), [Some(&web)]);
+        assert_eq!(roles::count_of_project(&tx, &scope, &web).await?, 0);
         tx.commit().await?;
         assert_eq!(roles::count(&*store, &scope).await?, 2);
     }
@@ -83,7 +86,7 @@ on_both_engines! {
         let tx = store.begin().await?;
         assert!(!roles::delete(&tx, &shop, &new.id).await?);
         assert!(!roles::set_rules(&tx, &shop, &new.id, &rules("list"), now()).await?);
-        assert_eq!(roles::delete_of_project(&tx, &shop, &vault).await?, 0);
+        assert_eq!(roles::take_of_project(&tx, &shop, &vault).await?, []);
         let stray = roles::insert(&tx, &shop, &role("reader", Some(&vault))?, now()).await;
         assert!(matches!(stray, Err(StoreError::MissingReference)), "{stray:?}");
     }

@@ -24,6 +24,7 @@ fn pending() -> DeviceCode {
         interval_s: 2,
         last_polled_at: None,
         auth_time: None,
+        label: "hxb on a laptop".to_owned(),
     }
 }
 

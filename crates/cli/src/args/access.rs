@@ -207,7 +207,8 @@ pub(crate) enum Access {
         #[arg(long, value_name = "EMAIL|USER")]
         user: Option<String>,
     },
-    /// Tell who may do something inside the workspace.
+    /// Tell who may do something inside the workspace, by the roles that are given here; who was bound inside it by other
+    /// means is not told.
     WhoCan {
         /// A verb, such as delete.
         verb: String,

@@ -147,7 +147,7 @@ pub(crate) enum Audit {
         /// Name or id of the organisation; the only one or your own when absent.
         #[arg(long)]
         org: Option<String>,
-        /// The file to write [default: standard output].
+        /// The file to write, with its head beside it in PATH.head [default: standard output].
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
     },
@@ -155,7 +155,7 @@ pub(crate) enum Audit {
     Verify {
         #[command(flatten)]
         whose: Whose,
-        /// An exported log to check without any server; "-" is standard input.
+        /// An exported log to check without any server, against the head in PATH.head where that is; "-" is standard input.
         #[arg(long, value_name = "PATH", conflicts_with_all = ["org", "me"])]
         file: Option<PathBuf>,
         /// An end of the log that was written down before, as SEQ:HASH; may be repeated.

@@ -73,12 +73,13 @@ async fn grant(
     let group = resolve::group(api, &place.workspace, group).await?;
     let roles = api.list::<Role>(&place.roles(), &[]).await?;
     let role = resolve::role_among(&roles.value, role)?.kubernetes_name.clone();
-    let end = |time: Duration| clock::now().plus_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     let body = RoleAssignmentCreate {
         group: group.id.to_string(),
         role,
         project: place.project.as_ref().map(ToString::to_string),
-        expires_at: time.map(end),
+        expires_at: None,
+        // Not a moment: this machine's clock may be another than the server's.
+        expires_in: time.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
     };
     let path = ["workspaces", place.workspace.as_str(), "role-assignments"];
     let given = api.post::<RoleAssignment>(&path, &body).await?;
@@ -121,8 +122,11 @@ fn source(grant: &AccessGrant) -> String {
     let AccessGrant { role, project, expires_at, assignment, rule, .. } = grant;
     let place = project.as_ref().map(|project| format!(" in project {project}")).unwrap_or_default();
     let end = expires_at.map(|end| format!(", until {end}")).unwrap_or_default();
-    let words = |words: &[String]| words.join(",");
-    format!("role {role}{place} ({assignment}{end}): {} {}", words(&rule.verbs), words(&rule.resources))
+    let rule = match rule {
+        Some(rule) => format!("{} {}", rule.verbs.join(","), rule.resources.join(",")),
+        None => "what it allows, you may not read".to_owned(),
+    };
+    format!("role {role}{place} ({assignment}{end}): {rule}")
 }
 
 fn explained(told: &AccessExplanation) -> String {
@@ -136,7 +140,11 @@ fn explained(told: &AccessExplanation) -> String {
     for reason in &told.because {
         lines.push(format!("  {} has the {}", reason.path.join(" < "), source(&reason.grant)));
     }
+    for reason in &told.unread {
+        lines.push(format!("  perhaps: {} has the {}", reason.path.join(" < "), source(&reason.grant)));
+    }
     match (told.allowed, told.because.is_empty()) {
+        (true, true) if !told.unread.is_empty() => {}
         (true, true) => lines.push("  not given through Hexabase, but inside the workspace".to_owned()),
         (false, false) => lines.push("  not in effect: given or taken a moment ago, or refused there".to_owned()),
         _ => {}
@@ -146,17 +154,23 @@ fn explained(told: &AccessExplanation) -> String {
 }
 
 fn holders(told: &AccessHolders) -> String {
-    if told.grants.is_empty() {
-        say(&format!("No group is given a role that allows to {}.", sentence(&told.asked)));
-        return String::new();
+    if !told.note.is_empty() {
+        say(&told.note);
     }
-    let mut text: Vec<String> =
-        told.grants.iter().map(|grant| format!("{} has the {}", grant.group, source(grant))).collect();
+    let has = |grant: &AccessGrant| format!("{} has the {}", grant.group, source(grant));
+    let mut text: Vec<String> = told.grants.iter().map(has).collect();
+    text.extend(told.unread.iter().map(|grant| format!("perhaps: {}", has(grant))));
+    if told.grants.is_empty() {
+        say(&format!("No group is given a role that is known to allow to {}.", sentence(&told.asked)));
+        return text.join("\n");
+    }
     let rows = told.people.iter().map(|person| {
         let email = person.email.clone().unwrap_or_default();
-        [person.display_name.clone(), email, person.groups.join(", "), person.user.to_string()]
+        let verdict = person.allowed.map_or("", |allowed| if allowed { "yes" } else { "no" });
+        let through = person.groups.join(", ");
+        [person.display_name.clone(), email, through, verdict.to_owned(), person.user.to_string()]
     });
     text.push(String::new());
-    text.push(table(["NAME", "E-MAIL", "THROUGH", "ID"], "Nobody is in these groups.", rows));
+    text.push(table(["NAME", "E-MAIL", "THROUGH", "KUBERNETES SAYS", "ID"], "Nobody is in these groups.", rows));
     text.join("\n")
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hexabase_api::audit::AuditRecord;
 use reqwest::Response;
@@ -13,7 +13,7 @@ use crate::audit::{Head, Report, Verifier};
 use crate::client::{Api, Fetched};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::files::Draft;
+use crate::files::{self, Draft};
 use crate::output::{Format, say, table, write};
 use crate::{http, resolve};
 
@@ -29,7 +29,8 @@ pub(crate) async fn run(context: &Context, command: Audit) -> Result<()> {
             format.show(&all.raw, || rows(all.value))
         }
         Audit::Export { org, file } => export(&context.api()?, org.as_deref(), file.as_deref()).await,
-        Audit::Verify { whose: _, file: Some(file), heads } => {
+        Audit::Verify { whose: _, file: Some(file), mut heads } => {
+            heads.extend(kept_head(&file)?);
             let mut verifier = Verifier::new(heads);
             read_lines(&file, |line| verifier.line(line))?;
             tell(format, verifier.end())
@@ -62,7 +63,7 @@ async fn own(api: &Api) -> Result<Fetched<Vec<AuditRecord>>> {
 }
 
 async fn listed(api: &Api, org: Option<&str>, filters: AuditFilters) -> Result<Fetched<Vec<AuditRecord>>> {
-    let organization = resolve::organization(api, org).await?.id;
+    let organization = resolve::organization_id(api, org).await?;
     let AuditFilters { actor, action, subject, workspace, since, until } = filters;
     let workspace = match workspace {
         Some(workspace) => Some(resolve::workspace_id(api, &workspace).await?.to_string()),
@@ -110,11 +111,31 @@ async fn export(api: &Api, org: Option<&str>, file: Option<&Path>) -> Result<()>
     if serde_json::from_str::<AuditRecord>(&last).map_or(0, |record| record.seq) != head.seq {
         return Err(Error::new(Kind::Failure, "the answer broke off; the log is longer").hint("try again"));
     }
-    if let Some(draft) = draft {
+    if let (Some(draft), Some(file)) = (draft, file) {
         draft.keep()?;
+        // After the log: with the head of an earlier export a log may be longer, with that of a later one it is cut off.
+        files::replace(&head_of(file), &format!("{head}\n"))?;
     }
     say(&format!("Head: {head}"));
     Ok(())
+}
+
+/// The file beside an exported log that holds its head.
+fn head_of(log: &Path) -> PathBuf {
+    let mut name = log.as_os_str().to_owned();
+    name.push(".head");
+    name.into()
+}
+
+/// The head that an export wrote beside its log, if it is there.
+fn kept_head(log: &Path) -> Result<Option<Head>> {
+    if log == Path::new("-") {
+        return Ok(None);
+    }
+    let path = head_of(log);
+    let Some(text) = files::read(&path)? else { return Ok(None) };
+    let wrong = |why: String| Error::new(Kind::Failure, format!("{} holds no head: {why}", path.display()));
+    text.trim().parse().map(Some).map_err(wrong)
 }
 
 /// A log on its way here.
@@ -126,7 +147,7 @@ struct Export<'a> {
 
 impl<'a> Export<'a> {
     async fn open(api: &'a Api, org: Option<&str>) -> Result<Self> {
-        let organization = resolve::organization(api, org).await?.id;
+        let organization = resolve::organization_id(api, org).await?;
         let response = api.stream(&["organizations", organization.as_str(), "audit", "export"]).await?;
         let head =
             response.headers().get(HEAD).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
@@ -161,10 +182,14 @@ fn read_lines(path: &Path, mut each: impl FnMut(&str)) -> Result<()> {
 }
 
 fn tell(format: Format, report: Report) -> Result<()> {
-    let Report { chain, head, findings } = report;
+    let Report { chain, head, end_checked, findings } = report;
     let found = findings.len();
+    if chain.is_none() && found == 0 && !end_checked {
+        return Err(Error::new(Kind::NotWhole, "the log is empty, and nothing says that it may be")
+            .hint("give --head with an end of it that was written down"));
+    }
     let object = json!({
-        "chain": chain, "head": head,
+        "chain": chain, "head": head, "end_checked": end_checked,
         "findings": findings.iter().map(|finding| json!({ "line": finding.line, "what": finding.wrong.to_string() })).collect::<Vec<_>>(),
     });
     let chain = chain.unwrap_or_else(|| "nobody".to_owned());
@@ -172,6 +197,9 @@ fn tell(format: Format, report: Report) -> Result<()> {
         0 => format!("The log of {chain} is whole: {} records. Write down its head:\n{head}", head.seq),
         _ => findings.iter().map(|finding| format!("{finding}\n")).collect(),
     })?;
+    if !end_checked {
+        say("The end was not checked; give --head.");
+    }
     match found {
         0 => Ok(()),
         _ => Err(Error::new(Kind::NotWhole, format!("the log of {chain} is not whole: {found} findings"))),

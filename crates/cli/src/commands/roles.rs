@@ -120,11 +120,20 @@ fn details(role: &Role) -> String {
     if role.rules.is_empty() {
         return format!("{head}\n\nKubernetes itself says what it allows.");
     }
-    let rows = role
-        .rules
-        .iter()
-        .map(|rule| [words(&rule.api_groups), words(&rule.resources), words(&rule.verbs), words(&rule.resource_names)]);
-    format!("{head}\n\n{}", table(["API GROUPS", "RESOURCES", "VERBS", "NAMES"], "", rows))
+    let shown = |rules: &[RoleRule]| {
+        let rows = rules.iter().map(|rule| {
+            [words(&rule.api_groups), words(&rule.resources), words(&rule.verbs), words(&rule.resource_names)]
+        });
+        table(["API GROUPS", "RESOURCES", "VERBS", "NAMES"], "", rows)
+    };
+    let asked = shown(&role.rules);
+    if role.in_force == role.rules {
+        format!("{head}\n\n{asked}")
+    } else if role.in_force.is_empty() {
+        format!("{head}\n\nAsked for, and not in force:\n{asked}")
+    } else {
+        format!("{head}\n\nAsked for:\n{asked}\n\nIn force:\n{}", shown(&role.in_force))
+    }
 }
 
 fn read_rules(rules: args::Rules) -> Result<Vec<RoleRule>> {

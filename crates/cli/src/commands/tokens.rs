@@ -55,9 +55,11 @@ pub(super) async fn list(api: &Api, format: Format, place: &[&str]) -> Result<()
             let used = token.last_used_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(at, now)));
             let workspace = token.workspace.map_or_else(|| "all".to_owned(), String::from);
             let ends = format!("in {}", age(now, token.expires_at));
-            [token.name, token.prefix, token.access.to_string(), workspace, ends, used, token.id.to_string()]
+            let (maker, id) = (token.created_by.to_string(), token.id.to_string());
+            [token.name, token.prefix, token.access.to_string(), workspace, ends, used, maker, id]
         });
-        table(["NAME", "PREFIX", "ACCESS", "WORKSPACE", "ENDS", "USED", "ID"], "There are no tokens.", rows)
+        let header = ["NAME", "PREFIX", "ACCESS", "WORKSPACE", "ENDS", "USED", "MADE BY", "ID"];
+        table(header, "There are no tokens.", rows)
     })
 }
 

@@ -159,7 +159,8 @@ fn kubelogin_is_told_the_workspaces_issuer_and_the_authority_and_no_secret() {
     let text = standalone(&Entry { login, ..entry() }).unwrap();
     let exec = &parse(&text).unwrap()["users"][0]["user"]["exec"];
     assert_eq!(exec["command"], "kubectl");
-    let arguments: Vec<&str> = exec["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()).collect();
+    let arguments: Vec<&str> =
+        exec["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()).collect();
     let expected = [
         "oidc-login",
         "get-token",

@@ -19,7 +19,7 @@ fn group(id: &str, name: &str, parent: Option<&str>) -> Value {
 fn role(name: &str, id: Option<&str>, phase: &str) -> Value {
     let kubernetes_name = if id.is_some() { format!("hexabase-custom-{name}") } else { name.to_owned() };
     let rules = json!([{ "api_groups": [""], "resources": ["pods"], "verbs": ["get"] }]);
-    json!({ "id": id, "name": name, "kubernetes_name": kubernetes_name, "project": WEB, "preset": id.is_none(), "rules": rules, "phase": phase, "message": null })
+    json!({ "id": id, "name": name, "kubernetes_name": kubernetes_name, "project": WEB, "preset": id.is_none(), "rules": rules, "in_force": rules, "phase": phase, "message": null })
 }
 
 fn given() -> Value {
@@ -36,8 +36,7 @@ async fn world() -> (Stub, Home) {
     let base = format!("/workspaces/{WORKSPACE}");
     let quota = json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": 20 });
     let web = json!({ "id": WEB, "workspace": WORKSPACE, "name": "web", "phase": "ready", "quota": quota, "created_at": "2026-01-01T00:00:00Z" });
-    let bob =
-        json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "groups": [], "effective_groups": [] });
+    let bob = json!({ "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "groups": [], "effective_groups": [] });
     let list = |items: Value| json!({ "items": items });
     for (request, status, body) in [
         (format!("GET {base}/groups"), 200, list(json!([group(TEAM, "team", Some(TOP)), group(TOP, "top", None)]))),
@@ -126,14 +125,15 @@ async fn groups_and_their_members_are_told_in_tables() {
          top    top                    hexabase:workspace-viewer\n"
     );
     let members = json!({ "items": [
-        { "user": BOB, "display_name": "Bob", "email": "bob@example.com", "direct": false, "paths": [["team", "top"]] },
+        { "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "direct": false, "paths": [["team", "top"]] },
     ] });
     stub.answer(&format!("GET /workspaces/{WORKSPACE}/groups/{TOP}/members"), 200, members.clone());
     let (ended, ..) = run(&stub, &home, &["group", "members", "top"]).await;
     assert_eq!(
         ended.out,
         format!(
-            "NAME   E-MAIL            DIRECT   THROUGH      ID\nBob    bob@example.com   no       team < top   {BOB}\n"
+            "NAME   KIND     E-MAIL            DIRECT   THROUGH      ID\n\
+             Bob    person   bob@example.com   no       team < top   {BOB}\n"
         )
     );
     let (ended, ..) = run(&stub, &home, &["group", "members", "top", "-o", "json"]).await;
@@ -186,6 +186,24 @@ async fn roles_are_told_with_their_rules_and_what_kubernetes_said() {
     );
     let (ended, ..) = run(&stub, &home, &["role", "get", "deployer", "-p", "web", "-o", "json"]).await;
     assert_eq!(ended.json(), role("deployer", Some(ROLE), "ready"));
+    // Others than asked for, as long as those are not accepted.
+    let mut pending = role("deployer", Some(ROLE), "pending");
+    let address = format!("GET /workspaces/{WORKSPACE}/projects/{WEB}/roles");
+    for (in_force, shown) in [
+        (
+            json!([]),
+            "Asked for, and not in force:\nAPI GROUPS   RESOURCES   VERBS   NAMES\ncore         pods        get\n",
+        ),
+        (
+            json!([{ "api_groups": ["apps"], "resources": ["deployments"], "verbs": ["list"] }]),
+            "In force:\nAPI GROUPS   RESOURCES     VERBS   NAMES\napps         deployments   list\n",
+        ),
+    ] {
+        pending["in_force"] = in_force;
+        stub.answer(&address, 200, json!({ "items": [pending] }));
+        let (ended, ..) = run(&stub, &home, &["role", "get", "deployer", "-p", "web"]).await;
+        assert!(ended.out.ends_with(shown), "{}", ended.out);
+    }
     let detail = "user is attempting to grant RBAC permissions not currently held";
     let (status, body) = problem(403, "forbidden", detail);
     stub.answer(&format!("POST /workspaces/{WORKSPACE}/projects/{WEB}/roles"), status, body);
@@ -201,13 +219,14 @@ async fn a_role_is_given_for_a_time_and_taken_away() {
         run(&stub, &home, &["access", "grant", "edit", "team", "-p", "web", "--for", "8h"]).await;
     assert_eq!(asked, "POST /workspaces/ws/role-assignments");
     assert_eq!((&sent["group"], &sent["role"], &sent["project"]), (&json!(TEAM), &json!("edit"), &json!(WEB)));
-    assert!(sent["expires_at"].as_str().is_some_and(|end| end.ends_with('Z')), "{sent}");
+    // How long, by the server's clock, and not until when by this machine's.
+    assert_eq!((&sent["expires_in"], &sent["expires_at"]), (&json!(8 * 3600), &Value::Null));
     assert_eq!(
         ended.out,
         format!("Group team has the role edit in project web and below until 2999-01-01T00:00:00Z ({GIVEN}).\n")
     );
     let (_, _, sent) = run(&stub, &home, &["access", "grant", "deployer", "team", "-p", "web"]).await;
-    assert_eq!((&sent["role"], &sent["expires_at"]), (&json!("hexabase-custom-deployer"), &Value::Null));
+    assert_eq!((&sent["role"], &sent["expires_in"]), (&json!("hexabase-custom-deployer"), &Value::Null));
     let (ended, ..) = run(&stub, &home, &["access", "list"]).await;
     assert!(ended.out.starts_with("GROUP   ROLE   IN    ENDS"), "{}", ended.out);
     let (_, asked, _) = run(&stub, &home, &["access", "revoke", GIVEN]).await;
@@ -244,11 +263,24 @@ async fn access_is_explained_with_the_way_that_leads_to_it() {
         let (ended, ..) = run(&stub, &home, &["access", "explain", "delete", "pods", "-n", "web"]).await;
         assert!(ended.out.ends_with(expected), "{}", ended.out);
     }
-    let person = json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "groups": ["top"] });
-    let holders = json!({ "asked": asked, "grants": [grant], "people": [person] });
+    let mut unread = grant.clone();
+    unread["rule"] = Value::Null;
+    let mut perhaps = told(true, json!([]), Value::Null);
+    perhaps["unread"] = json!([{ "path": ["team", "top"], "grant": unread }]);
+    stub.answer(&address, 200, perhaps);
+    let (ended, ..) = run(&stub, &home, &["access", "explain", "delete", "pods", "-n", "web"]).await;
+    let expected =
+        format!("  perhaps: team < top has the role edit in project web ({GIVEN}): what it allows, you may not read\n");
+    assert!(ended.out.ends_with(&expected), "{}", ended.out);
+    let person =
+        json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "groups": ["top"], "allowed": true });
+    let note = "Others are not told.";
+    let holders = json!({ "asked": asked, "grants": [grant], "unread": [unread], "people": [person], "note": note });
     stub.answer(&format!("GET /workspaces/{WORKSPACE}/access/who-can"), 200, holders);
     let (ended, request, _) = run(&stub, &home, &["access", "who-can", "delete", "pods", "web-1", "-n", "web"]).await;
     assert_eq!(request, "GET /workspaces/ws/access/who-can?verb=delete&resource=pods&namespace=web&name=web-1");
     assert!(ended.out.starts_with("top has the role edit in project web"), "{}", ended.out);
-    assert!(ended.out.contains("Bob    bob@example.com   top       usr-"), "{}", ended.out);
+    assert!(ended.out.contains("perhaps: top has the role edit in project web"), "{}", ended.out);
+    assert!(ended.out.contains("Bob    bob@example.com   top       yes               usr-"), "{}", ended.out);
+    assert_eq!(ended.err, "Others are not told.\n");
 }

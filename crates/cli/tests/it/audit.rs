@@ -54,9 +54,12 @@ async fn an_exported_log_is_checked_without_a_server() {
     home.write("changed", &lines(&changed));
     let found = home.hxb(&["audit", "verify", "--file", "changed"]).await;
     assert_eq!((found.code, found.out.as_str()), (7, "line 3: record 3 was changed after it was written\n"));
-    assert_eq!(found.err, format!("error: the log of {ORGANIZATION} is not whole: 1 findings\n"));
+    let expected = format!("error: the log of {ORGANIZATION} is not whole: 1 findings\n");
+    assert_eq!(found.err, format!("The end was not checked; give --head.\n{expected}"));
     home.write("cut", &lines(&records[..3]));
-    assert_eq!(home.hxb(&["audit", "verify", "--file", "cut"]).await.code, 0);
+    let unchecked = home.hxb(&["audit", "verify", "--file", "cut"]).await;
+    assert_eq!((unchecked.code, unchecked.err.as_str()), (0, "The end was not checked; give --head.\n"));
+    assert_eq!(whole.err, "");
     let cut = home.hxb(&["audit", "verify", "--file", "cut", "--head", &head, "-o", "json"]).await;
     assert_eq!(cut.code, 7);
     let told: Value = serde_json::from_str(&cut.out).unwrap();
@@ -67,6 +70,44 @@ async fn an_exported_log_is_checked_without_a_server() {
     assert_eq!(home.hxb(&["audit", "verify", "--file", "missing"]).await.code, 1);
     assert_eq!(home.hxb(&["audit", "verify", "--file", "log", "--head", "4:x"]).await.code, 2);
     assert_eq!(home.hxb(&["audit", "verify", "--file", "log", "--org", "acme"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn an_exported_log_has_its_head_beside_it_and_is_checked_against_it() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let records = log(3);
+    let head = format!("3:{}", records[2]["hash"].as_str().unwrap());
+    stub.export(&lines(&records), &head);
+    // An organisation that is no more is known by its id only.
+    let ended = home.hxb(&["audit", "export", "--file", "log", "--org", ORGANIZATION]).await;
+    assert_eq!((ended.code, ended.err), (0, format!("Head: {head}\n")));
+    assert_eq!(stub.world().requests.len(), 1);
+    assert_eq!((home.read("log"), home.read("log.head")), (lines(&records), format!("{head}\n")));
+    let whole = home.hxb(&["audit", "verify", "--file", "log"]).await;
+    assert_eq!((whole.code, whole.err.as_str()), (0, ""), "{whole:?}");
+    home.write("log", &lines(&records[..2]));
+    let cut = home.hxb(&["audit", "verify", "--file", "log"]).await;
+    assert_eq!(cut.code, 7);
+    assert!(cut.out.contains("the log once reached record 3"), "{cut:?}");
+    home.write("log", "");
+    assert_eq!(home.hxb(&["audit", "verify", "--file", "log"]).await.code, 7);
+    home.write("log.head", "nonsense");
+    let garbled = home.hxb(&["audit", "verify", "--file", "log"]).await;
+    assert!(garbled.code == 1 && garbled.err.contains("log.head holds no head"), "{garbled:?}");
+}
+
+#[tokio::test]
+async fn an_empty_log_without_a_head_proves_nothing() {
+    let home = Home::new();
+    home.write("empty", "");
+    let ended = home.hxb(&["audit", "verify", "--file", "empty"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (7, ""));
+    assert!(ended.err.contains("the log is empty") && ended.err.contains("--head"), "{ended:?}");
+    let first = format!("0:{GENESIS}");
+    assert_eq!(home.hxb(&["audit", "verify", "--file", "empty", "--head", &first]).await.code, 0);
+    let later = format!("4:{GENESIS}");
+    assert_eq!(home.hxb(&["audit", "verify", "--file", "empty", "--head", &later]).await.code, 7);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ fn token(number: u32, name: &str) -> Value {
     let at = "2026-01-01T00:00:00Z";
     json!({
         "id": format!("tok-{number:020}"), "name": name, "prefix": "hxb_AAAA", "access": "write", "workspace": null,
-        "created_at": at, "expires_at": "2999-01-01T00:00:00Z", "last_used_at": null, "last_used_from": null,
+        "created_by": "usr-00000000000000000009", "created_at": at, "expires_at": "2999-01-01T00:00:00Z", "last_used_at": null, "last_used_from": null,
     })
 }
 
@@ -58,6 +58,7 @@ async fn tokens_are_listed_and_revoked_by_name_or_id() {
     }
     let listed = home.hxb(&["token", "list"]).await;
     assert!(listed.out.contains("deploy") && listed.out.contains("never"), "{listed:?}");
+    assert!(listed.out.contains("MADE BY") && listed.out.contains("usr-00000000000000000009"), "{listed:?}");
     for wanted in ["deploy", "tok-00000000000000000003"] {
         let ended = home.hxb(&["token", "revoke", wanted]).await;
         assert_eq!((ended.code, ended.err), (0, format!("Token {wanted} is revoked.\n")));
@@ -94,6 +95,26 @@ async fn a_token_in_the_environment_or_in_a_file_takes_the_place_of_a_session() 
     assert!(both.await.unwrap().status.success());
     // Nothing of it is kept.
     assert!(!home.path(".config/hexabase/hxb.json").exists());
+}
+
+#[tokio::test]
+async fn a_token_goes_to_no_server_but_the_one_that_is_named() {
+    let stub = Stub::start().await;
+    // Somebody signed in to this server once, and the token is perhaps another one's.
+    let home = Home::signed_in(&stub, 600);
+    stub.world().access_token = SECRET.to_owned();
+    home.write("token", SECRET);
+    let of_variable = home.command(&["whoami"]).env("HXB_TOKEN", SECRET).output().await.unwrap().into();
+    let ended: [crate::harness::Ended; 2] = [of_variable, home.hxb(&["whoami", "--token-file", "token"]).await];
+    for (ended, origin) in ended.iter().zip(["HXB_TOKEN", "token"]) {
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(&format!("{origin} holds a token, but no server is named")), "{ended:?}");
+        assert!(ended.err.contains("--server URL or in HEXABASE_SERVER") && !ended.err.contains(SECRET), "{ended:?}");
+    }
+    assert!(stub.world().requests.is_empty());
+    let mut named = home.command(&["whoami"]);
+    named.env("HXB_TOKEN", SECRET).env("HEXABASE_SERVER", stub.address());
+    assert!(named.output().await.unwrap().status.success());
 }
 
 #[tokio::test]

@@ -16,8 +16,13 @@ use crate::words;
 
 /// Most custom roles of one workspace, its projects' included.
 pub const MAX_CUSTOM_ROLES: u64 = 200;
+/// Most custom roles of one project, so that no project uses up what all of them share.
+pub const MAX_CUSTOM_ROLES_OF_PROJECT: u64 = 50;
 /// Most roles given in one workspace, its projects included.
 pub const MAX_ROLE_ASSIGNMENTS: u64 = 1_000;
+/// Most bindings that they come to: one for a role in the whole workspace, and for one in a project one in each project in
+/// which it holds.
+pub const MAX_BINDINGS: usize = 2_000;
 
 words! {
     /// What a person may do in an organisation.

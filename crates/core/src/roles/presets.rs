@@ -5,6 +5,9 @@ use super::{PresetClusterRole, Rule};
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 
+/// The ClusterRoles that every Kubernetes has for people ("Using RBAC Authorization", user-facing roles).
+const FOR_PEOPLE: [&str; 3] = ["admin", "edit", "view"];
+
 /// Resources of an API group.
 type Resources = (&'static str, &'static [&'static str]);
 
@@ -115,12 +118,18 @@ fn rule((group, resources): &Resources, verbs: &[&str]) -> Rule {
 ///
 /// The admin owns the virtual cluster: who may run pods and make tokens in every namespace can act as any ServiceAccount
 /// there, the tenant's own controllers included. That the verbs `escalate`, `bind` and `impersonate` are missing keeps
-/// accidents small, it is no boundary; the boundary is the host. The same holds for the editor, who runs pods everywhere,
+/// accidents small, it is no boundary; the boundary is the host. Kubernetes' own roles for people are the exception: they
+/// hold `impersonate` for ServiceAccounts, and without `bind` nobody could give them by kubectl. The same holds for the editor, who runs pods everywhere,
 /// with one step more. An auditor reads no custom resources: RBAC cannot say "all but Secrets".
 pub fn rules(role: PresetClusterRole) -> Vec<Rule> {
     let read = |resources: &[Resources]| resources.iter().map(|of_group| rule(of_group, &READ)).collect::<Vec<Rule>>();
     match role {
-        PresetClusterRole::WorkspaceAdmin => vec![rule(&("*", &["*"]), &[READ.as_slice(), &WRITE].concat())],
+        PresetClusterRole::WorkspaceAdmin => {
+            let roles = rule(&("rbac.authorization.k8s.io", &["clusterroles"]), &["bind"]);
+            let names = FOR_PEOPLE.iter().map(|name| (*name).to_owned()).collect();
+            let everything = rule(&("*", &["*"]), &[READ.as_slice(), &WRITE].concat());
+            vec![everything, Rule { resource_names: names, ..roles }]
+        }
         PresetClusterRole::WorkspaceViewer => read(&VIEWED),
         PresetClusterRole::WorkspaceAuditor => [read(&VIEWED), read(&AUDITED)].concat(),
         PresetClusterRole::WorkspaceEditor => {
@@ -159,9 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn no_preset_role_names_a_verb_that_escalates() {
+    fn no_preset_role_names_a_verb_that_escalates_but_the_admin_may_bind_the_roles_that_are_for_people() {
+        let is_for_people = |rule: &Rule| rule.verbs == ["bind"] && rule.resource_names == FOR_PEOPLE;
+        let admin = rules(PresetClusterRole::WorkspaceAdmin);
+        assert_eq!(admin.iter().filter(|rule| is_for_people(rule)).count(), 1);
         for role in PresetClusterRole::ALL {
-            for rule in rules(*role) {
+            let is_exception = |rule: &Rule| *role == PresetClusterRole::WorkspaceAdmin && is_for_people(rule);
+            for rule in rules(*role).into_iter().filter(|rule| !is_exception(rule)) {
                 for verb in ["*", "escalate", "bind", "impersonate"] {
                     assert!(!rule.verbs.iter().any(|held| held == verb));
                 }

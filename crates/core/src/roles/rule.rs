@@ -176,8 +176,16 @@ pub fn check_served(rules: &[Rule], scope: RoleScope, served: &[ServedResource])
             }
             verbs.extend(held);
         }
-        match rule.verbs.iter().find(|verb| !verbs.contains(verb)) {
-            Some(verb) => refuse(number, format_args!("{verb} can be done with none of its resources")),
+        if let Some(verb) = rule.verbs.iter().find(|verb| !verbs.contains(verb)) {
+            return refuse(number, format_args!("{verb} can be done with none of its resources"));
+        }
+        let serves =
+            |group: &&String| served.iter().any(|one| one.api_group == **group && rule.resources.contains(&one.name));
+        match rule.api_groups.iter().find(|group| !serves(group)) {
+            Some(group) => {
+                let group = if group.is_empty() { "\"\"" } else { group };
+                refuse(number, format_args!("the API group {group} serves none of its resources; leave it out"))
+            }
             None => Ok(()),
         }
     })
@@ -304,6 +312,10 @@ mod tests {
         assert!(said(rule("core", "deployments", "get", ""), RoleScope::Project).contains("deployments in \"\""));
         assert!(said(rule("apps", "deploys", "get", ""), RoleScope::Project).contains("deploys in apps"));
         assert!(said(rule("core", "pods/log", "list", ""), RoleScope::Project).contains("none of its verbs"));
+        let more = said(rule("core apps", "pods", "get", ""), RoleScope::Project);
+        assert!(more.contains("the API group apps serves none of its resources"), "{more}");
+        let more = said(rule("apps core", "deployments", "get", ""), RoleScope::Project);
+        assert!(more.contains("the API group \"\" serves none"), "{more}");
         assert!(
             said(rule("core", "pods", "get patch", ""), RoleScope::Project).contains("patch can be done with none")
         );

@@ -7,7 +7,9 @@ mod workspace;
 pub use access::{AccessClaims, AccessGrant};
 pub(crate) use id_token::lenient_bool;
 pub use id_token::{Audience, IdTokenClaims};
-pub use workspace::{MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn};
+pub use workspace::{
+    MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn,
+};
 
 use serde::{Deserialize, Serialize};
 

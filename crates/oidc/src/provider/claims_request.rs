@@ -22,7 +22,8 @@ const MOST: usize = 50;
 impl ClaimsRequest {
     /// Reads the parameter; anything but an object of objects is `invalid_request`.
     pub fn parse(json: &str) -> Result<Self, OAuthError> {
-        let invalid = || OAuthError::new(OAuthErrorCode::InvalidRequest, "claims must be a JSON object of claims requests");
+        let invalid =
+            || OAuthError::new(OAuthErrorCode::InvalidRequest, "claims must be a JSON object of claims requests");
         let mut members: Map<String, Value> = serde_json::from_str(json).map_err(|_| invalid())?;
         let mut take = |name: &str| match members.remove(name) {
             None | Some(Value::Null) => Ok(Map::new()),

@@ -166,7 +166,11 @@ fn everything_else_is_told_to_the_client() {
         ("claims", "{\"userinfo\":[]}", InvalidRequest),
         ("claims", "{\"userinfo\":{\"name\":true}}", InvalidRequest),
         ("claims", "{\"id_token\":{\"sub\":{\"value\":1}}}", InvalidRequest),
-        ("claims", "{\"id_token\":{\"sub\":{\"value\":\"a\"}},\"userinfo\":{\"sub\":{\"value\":\"b\"}}}", InvalidRequest),
+        (
+            "claims",
+            "{\"id_token\":{\"sub\":{\"value\":\"a\"}},\"userinfo\":{\"sub\":{\"value\":\"b\"}}}",
+            InvalidRequest,
+        ),
     ];
     for (name, value, code) in cases {
         assert_eq!(redirected(&query(name, value)), code, "{name}={value}");

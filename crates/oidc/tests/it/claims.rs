@@ -4,9 +4,7 @@ use std::sync::LazyLock;
 
 use hexabase_oidc::{
     Issuer,
-    claims::{
-        AccessClaims, AccessGrant, ClaimsError, IdTokenClaims, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn,
-    },
+    claims::{AccessClaims, AccessGrant, ClaimsError, IdTokenClaims, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn},
     jwt::{self, Expectation, ExpectedTyp, TokenError, Typ},
 };
 use serde_json::{Value, json};
@@ -86,7 +84,10 @@ fn a_group_of_the_system_is_refused() {
 
 #[test]
 fn a_group_without_a_plain_name_is_refused() {
-    for group in ["", " x", "x ", "a\u{7}b", "a b", "a:b", "-x", ".x", "管理者", "a/b"].map(str::to_owned).into_iter().chain(["x".repeat(64)])
+    for group in ["", " x", "x ", "a\u{7}b", "a b", "a:b", "-x", ".x", "管理者", "a/b"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["x".repeat(64)])
     {
         assert_eq!(refused(|grant| grant.groups = vec![group.clone()]), ClaimsError::Group, "{group:?}");
     }

@@ -2,13 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hexabase_oidc::{
-    hash_token,
+    Params, hash_token,
     provider::{
         Client, DeviceAuthorizationRequest, EndSessionRequest, Grant, Inquirer, IntrospectionRequest,
         IntrospectionResponse, OAuthError, OAuthErrorCode, RevocationRequest, Scopes, TokenRequest, TokenResponse,
         bearer_token, grant_types, token_types,
     },
-    Params,
 };
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
@@ -298,7 +297,8 @@ fn a_client_names_itself_and_the_token_that_is_to_end() {
 
 #[test]
 fn a_browser_goes_back_with_its_state_after_signing_out() {
-    let query = "id_token_hint=h&client_id=web&post_logout_redirect_uri=https%3A%2F%2Fa.example%2Fbye%3Fx%3D1&state=a+b&z=1";
+    let query =
+        "id_token_hint=h&client_id=web&post_logout_redirect_uri=https%3A%2F%2Fa.example%2Fbye%3Fx%3D1&state=a+b&z=1";
     let request = EndSessionRequest::parse(query).unwrap();
     assert_eq!((request.id_token_hint.as_deref(), request.client_id.as_deref()), (Some("h"), Some("web")));
     assert_eq!(request.location().as_deref(), Some("https://a.example/bye?x=1&state=a+b"));

@@ -16,18 +16,18 @@ use crate::desired::CustomRole;
 use crate::error::ReconcileError;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
-use crate::tenant::{labels, owned, subject};
+use crate::tenant::rights::Rights;
+use crate::tenant::{labels, subject};
 
-/// Every preset ClusterRole, the custom ones that were accepted, and one binding per group and role.
+/// Every preset ClusterRole, the custom ones, and one binding per group and role.
 pub(crate) fn build(
     cluster_roles: &[(GroupName, ClusterRoleRef)],
     custom_roles: &[CustomRole],
 ) -> (Vec<Manifest>, Vec<Manifest>) {
     let presets = PresetClusterRole::ALL.iter().map(|preset| cluster_role(preset.as_str(), &roles::rules(*preset)));
-    let custom = custom_roles.iter().filter_map(|role| {
-        let name = ClusterRoleRef::Custom(role.name.clone()).to_string();
-        role.accepted.as_ref().map(|rules| cluster_role(&name, rules))
-    });
+    let custom = custom_roles
+        .iter()
+        .map(|role| cluster_role(&ClusterRoleRef::Custom(role.name.clone()).to_string(), &role.rules));
     let once: BTreeSet<&(GroupName, ClusterRoleRef)> = cluster_roles.iter().collect();
     let bindings = once.into_iter().map(|(group, role)| {
         // The role's name already starts with the platform's.
@@ -78,14 +78,8 @@ pub(crate) async fn progress(
     custom_roles: &[CustomRole],
 ) -> Result<Progress, ReconcileError> {
     let (roles, bindings) = build(cluster_roles, custom_roles);
-    for role in &roles {
-        restore_role(tenant, role).await?;
-    }
-    restore_bindings(tenant, Kind::ClusterRoleBinding, None, &bindings).await?;
-    let mut wanted: Vec<String> = roles.into_iter().map(|role| role.name).collect();
-    wanted.extend(custom_roles.iter().map(|role| ClusterRoleRef::Custom(role.name.clone()).to_string()));
-    prune(tenant, Kind::ClusterRole, None, &wanted).await?;
-    Ok(Progress::Done)
+    let found = Rights::find(tenant, Kind::ClusterRole, Kind::ClusterRoleBinding).await?;
+    found.make_true(tenant, None, &roles, &bindings).await
 }
 
 /// Whether the API server believes the token. One that started while the issuer was out of reach asks for its keys again
@@ -103,51 +97,4 @@ pub(crate) async fn proof(tenant: &Cluster, token: Option<&SecretString>) -> Res
     }
     let why = status.error.map(|error| format!(": {error}")).unwrap_or_default();
     Ok(Progress::wait(1_000, format!("the API server does not believe the platform's tokens yet{why}")))
-}
-
-pub(crate) async fn restore_role(tenant: &Cluster, role: &Manifest) -> Result<(), ReconcileError> {
-    let applied = tenant.apply(role).await?;
-    // With an aggregation rule Kubernetes itself would write other rules over ours.
-    if applied.data.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
-        tenant.delete(role.kind, role.namespace.as_deref(), &role.name, None).await?;
-        tenant.apply(role).await?;
-    }
-    Ok(())
-}
-
-/// Applies the bindings and deletes those of the platform that are not among them.
-pub(crate) async fn restore_bindings(
-    tenant: &Cluster,
-    kind: Kind,
-    namespace: Option<&str>,
-    bindings: &[Manifest],
-) -> Result<(), ReconcileError> {
-    for binding in bindings {
-        match tenant.apply(binding).await {
-            // The role of a binding cannot be changed: it was made by somebody else.
-            Err(error) if error.is(422) => {
-                tenant.delete(kind, namespace, &binding.name, None).await?;
-                tenant.apply(binding).await?;
-            }
-            other => drop(other?),
-        }
-    }
-    let wanted: Vec<String> = bindings.iter().map(|binding| binding.name.clone()).collect();
-    prune(tenant, kind, namespace, &wanted).await
-}
-
-/// Deletes the platform's objects of a kind that are not among those wanted. What is somebody else's has no such label.
-pub(crate) async fn prune(
-    tenant: &Cluster,
-    kind: Kind,
-    namespace: Option<&str>,
-    wanted: &[String],
-) -> Result<(), ReconcileError> {
-    for name in tenant.list_names(kind, namespace, &owned()).await? {
-        if !wanted.contains(&name) {
-            tracing::info!(object.kind = kind.as_str(), object.name = name, "deleted what nobody wants");
-            tenant.delete(kind, namespace, &name, None).await?;
-        }
-    }
-    Ok(())
 }

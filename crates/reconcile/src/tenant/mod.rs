@@ -1,8 +1,9 @@
-//! Inside the tenant: one file per step, each with a pure `build`.
+//! Inside the tenant: one file per step, each with a pure `build`; `rights.rs` has what both do with roles and bindings.
 
 pub(crate) mod access;
 mod present;
 pub(crate) mod projects;
+mod rights;
 
 pub use present::present_token;
 

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use futures::FutureExt;
+use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::roles::{ProjectRoleRef, Rule};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::apply::{Cluster, in_parallel};
-use crate::desired::{CustomRole, DesiredProject, ProjectGrant, ProjectLimits};
+use crate::apply::{Cluster, each, in_parallel};
+use crate::desired::{DesiredProject, ProjectGrant, ProjectLimits};
 use crate::error::ReconcileError;
 use crate::host::limits::defaults;
 use crate::labels::{MANAGER, PROJECT};
+use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::status::Progress;
+use crate::tenant::rights::Rights;
 use crate::tenant::{access, labels};
 
 const QUOTA: &str = "hexabase-quota";
@@ -29,7 +31,7 @@ pub(crate) struct Objects {
     pub(crate) bindings: Vec<Manifest>,
 }
 
-/// Namespace, quota and defaults, the custom roles that were accepted, bindings.
+/// Namespace, quota and defaults, custom roles, bindings.
 pub(crate) fn build(project: &DesiredProject) -> Objects {
     let name = project.name.as_str();
     let mut marked = labels();
@@ -57,10 +59,10 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
         let (title, role) = (format!("hexabase:{role}:{group}"), role.to_string());
         access::binding(Kind::RoleBinding, Some(name), &title, kind, &role, group.as_str())
     });
-    let roles = project.custom_roles.iter().filter_map(|custom| {
-        let title = ProjectRoleRef::Custom(custom.name.clone()).to_string();
-        custom.accepted.as_ref().map(|rules| role(name, &title, rules))
-    });
+    let roles = project
+        .custom_roles
+        .iter()
+        .map(|custom| role(name, &ProjectRoleRef::Custom(custom.name.clone()).to_string(), &custom.rules));
     Objects {
         namespace: Manifest::new(Kind::Namespace, None, name, &namespace_labels, Value::Null),
         limits: vec![
@@ -83,40 +85,39 @@ pub(crate) async fn progress(
     tenant: &Cluster,
     projects: &[DesiredProject],
 ) -> Result<(Progress, Vec<(ProjectId, ProjectPhase)>), ReconcileError> {
-    let results = in_parallel(projects.iter().map(|project| one(tenant, project).boxed()).collect()).await?;
+    if projects.is_empty() {
+        return Ok((Progress::Done, Vec::new()));
+    }
+    let found = &Rights::find(tenant, Kind::Role, Kind::RoleBinding).await?;
+    let results = in_parallel(projects.iter().map(|project| one(tenant, project, found).boxed()).collect()).await?;
     let phases = results.iter().map(|(id, phase, _)| (id.clone(), *phase)).collect();
-    Ok((together(results.into_iter().map(|(_, _, progress)| progress)), phases))
-}
-
-/// The first reason of several, and the shortest time.
-fn together(all: impl Iterator<Item = Progress>) -> Progress {
-    all.fold(Progress::Done, |first, next| match (first, next) {
-        (Progress::Wait { reason, after }, Progress::Wait { after: other, .. }) => {
-            Progress::Wait { reason, after: after.min(other) }
-        }
-        (Progress::Done, next) => next,
-        (first, Progress::Done) => first,
-    })
+    Ok((results.into_iter().map(|(_, _, progress)| progress).fold(Progress::Done, Progress::and), phases))
 }
 
 async fn one(
     tenant: &Cluster,
     project: &DesiredProject,
+    found: &Rights,
 ) -> Result<(ProjectId, ProjectPhase, Progress), ReconcileError> {
-    let result = if project.present { keep(tenant, project).await } else { remove(tenant, project).await };
+    let result = match project.present {
+        true => keep(tenant, project, found).await,
+        false => remove(tenant, project, found).await,
+    };
     let (phase, progress) = match result {
         Ok(result) => result,
-        Err(ReconcileError::Refused { action, object, message, .. }) => {
+        Err(error) if error.concerns_one_object() => {
             let phase = if project.present { ProjectPhase::Creating } else { ProjectPhase::Deleting };
-            (phase, wait(5_000, project, &format!("{action} {object}: {message}")))
+            (phase, tolerate(Err(error)).unwrap_or_else(|wait| wait))
         }
         Err(error) => return Err(error),
     };
+    let progress = match progress {
+        Progress::Wait { reason, after } => {
+            Progress::Wait { reason: format!("project {}: {reason}", project.name), after }
+        }
+        Progress::Done => Progress::Done,
+    };
     Ok((project.id.clone(), phase, progress))
-}
-
-fn wait(millis: u64, project: &DesiredProject, text: &str) -> Progress {
-    Progress::wait(millis, format!("project {}: {text}", project.name))
 }
 
 /// What stands where the project's namespace belongs.
@@ -142,9 +143,13 @@ fn owner(found: &DynamicObject, project: &DesiredProject) -> Owner {
     }
 }
 
-async fn keep(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhase, Progress), ReconcileError> {
+async fn keep(
+    tenant: &Cluster,
+    project: &DesiredProject,
+    rights: &Rights,
+) -> Result<(ProjectPhase, Progress), ReconcileError> {
     let objects = build(project);
-    let creating = |millis, text: &str| Ok((ProjectPhase::Creating, wait(millis, project, text)));
+    let creating = |millis, text: &str| Ok((ProjectPhase::Creating, Progress::wait(millis, text)));
     match tenant.get(Kind::Namespace, None, &objects.namespace.name).await? {
         None => match tenant.create(&objects.namespace).await {
             Err(error) if error.is(409) => return creating(500, "its namespace was made by somebody else just now"),
@@ -161,20 +166,21 @@ async fn keep(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhas
             }
         }
     }
-    tenant.apply(&objects.namespace).await?;
-    tenant.apply_all(&objects.limits).await?;
+    // Rights first: what was taken away does not live on because something else is refused.
     let namespace = Some(project.name.as_str());
-    for role in &objects.roles {
-        access::restore_role(tenant, role).await?;
-    }
-    access::restore_bindings(tenant, Kind::RoleBinding, namespace, &objects.bindings).await?;
-    let custom = |role: &CustomRole| ProjectRoleRef::Custom(role.name.clone()).to_string();
-    let wanted: Vec<String> = project.custom_roles.iter().map(custom).collect();
-    access::prune(tenant, Kind::Role, namespace, &wanted).await?;
-    Ok((ProjectPhase::Ready, Progress::Done))
+    let held = rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?;
+    let others = std::iter::once(&objects.namespace).chain(&objects.limits);
+    let made = each(others.map(|manifest| tenant.apply(manifest).map_ok(|_| Progress::Done).boxed()).collect()).await?;
+    let progress = held.and(made);
+    let phase = if progress == Progress::Done { ProjectPhase::Ready } else { ProjectPhase::Creating };
+    Ok((phase, progress))
 }
 
-async fn remove(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPhase, Progress), ReconcileError> {
+async fn remove(
+    tenant: &Cluster,
+    project: &DesiredProject,
+    rights: &Rights,
+) -> Result<(ProjectPhase, Progress), ReconcileError> {
     let name = project.name.as_str();
     let gone = (ProjectPhase::Deleted, Progress::Done);
     let Some(found) = tenant.get(Kind::Namespace, None, name).await? else { return Ok(gone) };
@@ -185,8 +191,10 @@ async fn remove(tenant: &Cluster, project: &DesiredProject) -> Result<(ProjectPh
     if found.metadata.deletion_timestamp.is_none() {
         tenant.delete(Kind::Namespace, None, name, None).await?;
     }
+    // What keeps the namespace from its end is not to keep anybody's rights in it.
+    let ended = rights.make_true(tenant, Some(name), &[], &[]).await?;
     let ending = ending(&found).unwrap_or_else(|| "Terminating".to_owned());
-    Ok((ProjectPhase::Deleting, wait(1_000, project, &format!("its namespace is {ending}"))))
+    Ok((ProjectPhase::Deleting, ended.and(Progress::wait(1_000, format!("its namespace is {ending}")))))
 }
 
 #[cfg(test)]
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn of_several_that_wait_the_first_reason_and_the_shortest_time_count() {
         let all = [Progress::Done, Progress::wait(15_000, "taken"), Progress::wait(1_000, "ending"), Progress::Done];
-        assert_eq!(together(all.into_iter()), Progress::wait(1_000, "taken"));
-        assert_eq!(together([Progress::Done].into_iter()), Progress::Done);
+        assert_eq!(all.into_iter().fold(Progress::Done, Progress::and), Progress::wait(1_000, "taken"));
+        assert_eq!(Progress::Done.and(Progress::Done), Progress::Done);
     }
 }

@@ -73,7 +73,10 @@ impl OidcConfig {
             return Err(invalid("oidc.rotate_every_days", "must be 1 to 365"));
         }
         if !(60..=3600).contains(&self.jwks_max_age_seconds) {
-            return Err(invalid("oidc.jwks_max_age_seconds", "must be 60 to 3600: below that anybody could make workspaces ask for the keys at every request"));
+            return Err(invalid(
+                "oidc.jwks_max_age_seconds",
+                "must be 60 to 3600: below that anybody could make workspaces ask for the keys at every request",
+            ));
         }
         self.registered().map(drop)
     }
@@ -165,7 +168,10 @@ fn may_return_to(uri: &str) -> bool {
     let plain = uri.bytes().all(|byte| byte.is_ascii_graphic());
     let Ok(url) = Url::parse(uri) else { return false };
     let loopback = ["127.0.0.1", "[::1]", "localhost"].contains(&url.host_str().unwrap_or_default());
-    plain && url.fragment().is_none() && url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
+    plain
+        && url.fragment().is_none()
+        && url.has_host()
+        && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
 }
 
 #[cfg(test)]
@@ -191,7 +197,8 @@ mod tests {
         assert_eq!((made.client.name(), made.client.id_token_algorithm()), ("The web", Algorithm::Rs256));
         assert!(made.client.acts_for_people() && made.client.introspects());
         assert!(made.client.allows_return_to("https://web.example/bye"));
-        let native = client("redirect_uris = [\"http://127.0.0.1/cb\"]".replace("redirect", "post_logout_redirect").as_str());
+        let native =
+            client("redirect_uris = [\"http://127.0.0.1/cb\"]".replace("redirect", "post_logout_redirect").as_str());
         assert!(native.unwrap().client.is_public());
     }
 

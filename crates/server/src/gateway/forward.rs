@@ -77,11 +77,13 @@ impl<A: Authority> Gateway<A> {
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
-        let admission = Arc::new(self.authority.admit(&target.workspace, Some(bearer.token())).await?);
+        let stays_open = target.long || upgrade.is_some();
+        let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await?;
+        let admission = Arc::new(admitted);
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
 
-        let permit = self.limits.enter(&admission.workspace, target.long || upgrade.is_some(), Instant::now())?;
+        let permit = self.limits.enter(&admission.workspace, stays_open, Instant::now())?;
         let sent = admission.renewed.as_ref().unwrap_or(&bearer);
         headers::clean_request(request.headers_mut(), sent.header()?);
         let link = self.links.link(&admission).map_err(|error| {

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{RoleAssignmentId, WorkspaceId};
 use tokio_util::sync::CancellationToken;
 
 pub use credential::Bearer;
@@ -69,6 +69,8 @@ pub struct Admission {
     pub expires_at: i64,
     /// The caller's groups then; kept for [`Authority::still_admitted`].
     pub groups: Vec<String>,
+    /// The roles given then to those groups, for what may stay open; kept for the same.
+    pub roles: Vec<RoleAssignmentId>,
     /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
     pub renewed: Option<Bearer>,
 }
@@ -112,8 +114,14 @@ pub trait Authority: Clone + Send + Sync + 'static {
     /// Whether `bearer` may use the workspace that `workspace` (a text from the URL) names, and where that is.
     ///
     /// The gateway itself answers requests without a usable token, so `bearer` is never `None` today; an
-    /// implementation must refuse `None` as [`Refusal::Unauthorized`].
-    fn admit(&self, workspace: &str, bearer: Option<&str>) -> impl Future<Output = Result<Admission, Refusal>> + Send;
+    /// implementation must refuse `None` as [`Refusal::Unauthorized`]. What `stays_open` may need more to be asked about again
+    /// than what is over in a moment.
+    fn admit(
+        &self,
+        workspace: &str,
+        bearer: Option<&str>,
+        stays_open: bool,
+    ) -> impl Future<Output = Result<Admission, Refusal>> + Send;
 
     /// Whether `admission` would still be granted; asked again and again while a stream is open.
     ///
@@ -163,8 +171,8 @@ impl Default for GatewaySettings {
             response_timeout: Duration::from_secs(70),
             idle_timeout: Duration::from_secs(90),
             max_clients: 512,
-            recheck: Duration::from_secs(30),
-            recheck_timeout: Duration::from_secs(10),
+            recheck: Duration::from_secs(20),
+            recheck_timeout: Duration::from_secs(5),
             concurrency: 200,
             long_streams: 150,
             rate: 100,

@@ -200,7 +200,7 @@ pub(super) fn workspace_id() -> WorkspaceId {
 }
 
 impl Authority for Orders {
-    async fn admit(&self, _: &str, bearer: Option<&str>) -> Result<Admission, Refusal> {
+    async fn admit(&self, _: &str, bearer: Option<&str>, _: bool) -> Result<Admission, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
@@ -211,6 +211,7 @@ impl Authority for Orders {
                 principal: "usr-alice".to_owned(),
                 expires_at: 0,
                 groups: Vec::new(),
+                roles: Vec::new(),
                 renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),

@@ -125,6 +125,7 @@ mod tests {
             principal: String::new(),
             expires_at: 0,
             groups: Vec::new(),
+            roles: Vec::new(),
             renewed: None,
         };
         let links = Links::new(GatewaySettings { max_clients: 2, ..GatewaySettings::default() });

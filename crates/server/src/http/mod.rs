@@ -10,6 +10,7 @@ mod access;
 mod account;
 mod audit;
 pub mod caller;
+mod client_address;
 mod device;
 mod error;
 mod events;
@@ -146,12 +147,12 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .fallback(no_such_route)
-        .with_state(state)
+        .with_state(state.clone())
         .layer(header("referrer-policy", "same-origin"))
         .merge(gateway)
         .layer(header("x-content-type-options", "nosniff"))
         .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn_with_state(app, request_id::layer))
+        .layer(middleware::from_fn_with_state(state, request_id::layer))
 }
 
 fn header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use hexabase_api::page::{Page, PageQuery};
 use hexabase_api::roles::{RoleAssignment, RoleAssignmentCreate};
-use hexabase_app::role_assignments::{self, AssignmentDetails, NewAssignment};
+use hexabase_app::role_assignments::{self, AssignmentDetails, End, NewAssignment};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::RoleAssignmentId;
 
@@ -55,11 +55,19 @@ pub(super) async fn create(
 ) -> ApiResult<(StatusCode, Json<RoleAssignment>)> {
     let workspace = id("workspace", &workspace)?;
     let no_such = |field, what| Error::invalid(field, format!("there is no such {what} in this workspace"));
+    let end = match (body.expires_at, body.expires_in) {
+        (None, None) => End::Never,
+        (Some(moment), None) => End::At(moment),
+        (None, Some(seconds)) => End::In(seconds),
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("expires_in", "give expires_at or expires_in, not both").into());
+        }
+    };
     let new = NewAssignment {
         group: body.group.parse().map_err(|_| no_such("group", "group"))?,
         role: body.role,
         project: body.project.map(|id| id.parse()).transpose().map_err(|_| no_such("project", "project"))?,
-        expires_at: body.expires_at,
+        end,
     };
     Ok((StatusCode::CREATED, Json(view(role_assignments::create(&app, &ctx, &workspace, new).await?))))
 }

@@ -22,6 +22,7 @@ pub(super) fn view(row: hexabase_backends::store::roles::Role) -> Role {
         project: row.project_id,
         preset: false,
         rules: row.rules.into_iter().map(RoleRule::from).collect(),
+        in_force: row.accepted.into_iter().flatten().map(RoleRule::from).collect(),
         phase: row.phase,
         message: row.message,
     }
@@ -29,13 +30,15 @@ pub(super) fn view(row: hexabase_backends::store::roles::Role) -> Role {
 
 /// A role that is always there.
 pub(super) fn preset(name: &str, rules: Vec<Rule>) -> Role {
+    let rules: Vec<RoleRule> = rules.into_iter().map(RoleRule::from).collect();
     Role {
         id: None,
         name: name.trim_start_matches("hexabase:").to_owned(),
         kubernetes_name: name.to_owned(),
         project: None,
         preset: true,
-        rules: rules.into_iter().map(RoleRule::from).collect(),
+        in_force: rules.clone(),
+        rules,
         phase: RolePhase::Ready,
         message: None,
     }

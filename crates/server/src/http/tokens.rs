@@ -23,6 +23,7 @@ fn view(row: rows::ApiToken) -> ApiToken {
         prefix: row.prefix,
         access: row.scope.access,
         workspace: row.scope.workspace,
+        created_by: row.created_by,
         created_at: row.created_at,
         expires_at: row.expires_at,
         last_used_at: row.last_used_at,

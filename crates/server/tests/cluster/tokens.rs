@@ -155,7 +155,11 @@ async fn a_tenants_api_server_refuses_every_bad_token_that_it_can_tell_and_no_go
     }
     ensure!(accepted.is_empty(), "{accepted:#?}");
     ensure!(refused >= 200, "only {refused} are refused");
-    println!("{refused} bad tokens refused, {} left to the gateway: {cannot:?}; {} good ones accepted", cannot.len(), good.len());
+    println!(
+        "{refused} bad tokens refused, {} left to the gateway: {cannot:?}; {} good ones accepted",
+        cannot.len(),
+        good.len()
+    );
     Ok(())
 }
 
@@ -174,7 +178,9 @@ async fn a_revoked_key_is_refused_by_a_tenant_soon_after_its_key_set_is_too_old(
         made += 1;
         let now = Clock::System.now().as_seconds();
         let mut claims = good.clone();
-        for (name, value) in [("iat", json!(now)), ("nbf", json!(now)), ("exp", json!(now + 600)), ("jti", json!(format!("j{made}")))] {
+        for (name, value) in
+            [("iat", json!(now)), ("nbf", json!(now)), ("exp", json!(now + 600)), ("jti", json!(format!("j{made}")))]
+        {
             claims[name] = value;
         }
         vec![format!("Bearer {}", stolen.sign(&stolen.header(), claims.to_string()))]
@@ -190,12 +196,12 @@ async fn a_revoked_key_is_refused_by_a_tenant_soon_after_its_key_set_is_too_old(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = begun.elapsed();
-    println!("a revoked key was refused by the tenant after {took:.1?}, with max-age {MAX_AGE} s; it was believed {still} times");
+    println!(
+        "a revoked key was refused by the tenant after {took:.1?}, with max-age {MAX_AGE} s; it was believed {still} times"
+    );
     // Alice and her kubectl go on, with the key that took over.
-    until("a token of the new key is accepted", async || {
-        Ok(rosa.try_kubectl(&["get", "namespaces"]).await?.code == 0)
-    })
-    .await?;
+    until("a token of the new key is accepted", async || Ok(rosa.try_kubectl(&["get", "namespaces"]).await?.code == 0))
+        .await?;
     let fresh = token_of(&rosa, &platform, &id).await?;
     ensure!(tenant.knows(&[format!("Bearer {fresh}")]).await?.is_some());
     ensure!(tenant.knows(&forged()).await?.is_none());

@@ -81,7 +81,7 @@ async fn every_change_is_in_the_log_once_with_who_what_and_from_where() -> Resul
         }
         assert_eq!(rows[1]["after"], json!({ "name": "shop", "plan": "standard" }));
         assert_eq!(rows[3]["after"]["groups"], json!(["WSUsers"]));
-        assert_eq!(rows[5]["before"], json!({ "user": rows[3]["subject"] }));
+        assert_eq!(rows[5]["before"], json!({ "user": rows[3]["subject"], "left_organization": true }));
         // Looking, and asking again for what is done already, change nothing.
         let workspace = text(&rows[1]["subject"]);
         alice.api.get(&format!("/api/v1/workspaces/{workspace}")).await?.expect(200)?;
@@ -102,7 +102,9 @@ async fn the_log_is_filtered_and_paged() -> Result<()> {
     let count = async |query: &str| anyhow::Ok(listed(&alice, query).await?.len());
     assert_eq!(count("action=project").await?, 2);
     assert_eq!(count("action=project.created").await?, 1);
-    assert_eq!(count("action=proj").await?, 0);
+    for pattern in ["proj", "proj%25", "projec_", "%25"] {
+        assert_eq!(count(&format!("action={pattern}")).await?, 0, "{pattern}");
+    }
     assert_eq!(count(&format!("actor={}", alice.id)).await?, 6);
     assert_eq!(count("actor=usr-00000000000000000000").await?, 0);
     assert_eq!(count(&format!("subject={workspace}")).await?, 1);
@@ -339,5 +341,53 @@ async fn nothing_can_be_written_into_the_log_from_outside() -> Result<()> {
         }
     }
     listed(&alice, "").await?.pop().context("one record")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_administered_a_deleted_organization_reads_its_log_and_nothing_else_of_it() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob, carol) =
+            (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+        let mallory = platform.person("mallory").await?;
+        let id = alice.make_organization("acme").await?;
+        let base = format!("/api/v1/organizations/{id}");
+        for (person, role) in [(&bob, "admin"), (&carol, "member")] {
+            let body = json!({ "email": person.email, "role": role });
+            let invited = alice.api.post(&format!("{base}/invitations"), &body).await?.expect(201)?.json()?;
+            let token = text(&invited["accept_url"]).rsplit('=').next().context("no token")?.to_owned();
+            person.api.post("/api/v1/invitations/accept", &json!({ "token": token })).await?.expect(200)?;
+        }
+        let reading = make_token(&alice.api, "/api/v1/me/tokens", json!({ "access": "read" })).await?;
+        let elsewhere = alice.workspace("elsewhere").await?;
+        let bound = make_token(&alice.api, "/api/v1/me/tokens", json!({ "workspace": elsewhere })).await?;
+        bob.api.delete(&base).await?.expect(204)?;
+        let log = format!("{base}/audit");
+        for api in [&alice.api, &bob.api, &platform.nobody().with_token(&reading.secret)] {
+            let rows = items(&api.get(&log).await?);
+            let last = rows.last().context("no record")?;
+            assert_eq!((&last["action"], &last["actor"]), (&json!("organization.deleted"), &json!(bob.id)));
+            let left = last["before"]["members"].as_array().context("no members")?.clone();
+            for (person, role) in [(&alice, "admin"), (&bob, "admin"), (&carol, "member")] {
+                assert!(left.contains(&json!({ "user": person.id, "role": role })), "{left:?}");
+            }
+            assert_eq!(left.len(), 3);
+            let exported = api.get(&format!("{log}/export")).await?.expect(200)?;
+            let lines: Vec<String> = exported.text.lines().map(str::to_owned).collect();
+            let head: Head = exported.header("x-audit-head").parse().map_err(anyhow::Error::msg)?;
+            assert_eq!((verify(&lines, std::slice::from_ref(&head)).findings, lines.len()), (Vec::new(), rows.len()));
+            assert_eq!(api.get(&format!("{log}/head")).await?.expect(200)?.json()?["hash"], head.hash);
+            for path in ["", "/members", "/workspaces", "/invitations", "/service-accounts"] {
+                problem(&api.get(&format!("{base}{path}")).await?, 404, "not_found");
+            }
+        }
+        problem(&alice.api.delete(&base).await?, 404, "not_found");
+        problem(&platform.nobody().with_token(&bound.secret).get(&log).await?, 403, "forbidden");
+        for path in [log.clone(), format!("{log}/head"), format!("{log}/export")] {
+            for person in [&carol, &mallory] {
+                problem(&person.api.get(&path).await?, 404, "not_found");
+            }
+        }
+    }
     Ok(())
 }

@@ -62,9 +62,10 @@ async fn no_bad_token_passes_the_gateway_and_every_good_one_does() -> Result<()>
     assert!(bad.iter().filter(|token| token.tenant_cannot.is_none()).count() >= 200, "{}", bad.len());
     let mut passed = Vec::new();
     for token in &bad {
-        let request = token.authorization.iter().fold(nobody.request(Method::GET, &path), |request, value| {
-            request.header("authorization", value)
-        });
+        let request = token
+            .authorization
+            .iter()
+            .fold(nobody.request(Method::GET, &path), |request, value| request.header("authorization", value));
         let answer = nobody.send(request).await?;
         // 431: what is too large for any header is refused before anybody looks at it.
         if ![401, 403, 431].contains(&answer.status) {

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
+use futures::FutureExt as _;
 use hexabase_backends::store::workspaces as rows;
 use hexabase_oidc::jwt::Typ;
 use hexabase_testkit::http::Answer;
@@ -11,7 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Platform, body, changed, claims, pass, revoke, shop, soon, text};
+use crate::groups::{made, put, take_out};
+use crate::support::{Person, Platform, body, changed, claims, pass, revoke, shop, soon, text};
 
 pub(crate) fn version(workspace: &str) -> String {
     format!("/k8s/{workspace}/version")
@@ -89,7 +91,7 @@ impl Tenant {
 }
 
 /// What the worker does once the workspace answers.
-async fn set_ready(platform: &Platform, workspace: &str, endpoint: &str, ca_pem: &str) -> Result<()> {
+pub(crate) async fn set_ready(platform: &Platform, workspace: &str, endpoint: &str, ca_pem: &str) -> Result<()> {
     let store = platform.store().await?;
     let tx = store.begin().await?;
     rows::set_ready(&tx, &workspace.parse()?, endpoint, ca_pem, platform.clock.now()).await?;
@@ -233,6 +235,107 @@ async fn an_open_watch_ends_soon_after_its_member_was_removed() -> Result<()> {
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     // Cut or ended, but not open.
     soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
+    status(&api.get(&path).await?, 403, "Forbidden");
+    Ok(())
+}
+
+/// A watch of somebody's that has begun.
+async fn open_watch(platform: &Platform, person: &Person, workspace: &str) -> Result<reqwest::Response> {
+    let api = platform.nobody().with_token(person.workspace_token(platform, workspace).await?);
+    let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
+    let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
+    soon("the first event", watch.chunk()).await??;
+    Ok(watch)
+}
+
+async fn ends(mut watch: reqwest::Response) -> Result<()> {
+    soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await
+}
+
+/// Bob and Carol with access, and Bob in the group `team`.
+async fn team(platform: &Platform, alice: &Person, workspace: &str) -> Result<(Person, Person, String)> {
+    let (bob, carol) = (platform.person("bob").await?, platform.person("carol").await?);
+    for person in [&bob, &carol] {
+        alice.add(workspace, &person.id, &[]).await?.expect(201)?;
+    }
+    let team = made(alice, workspace, "team", None).await?;
+    put(alice, workspace, &team, &bob.id).await?.expect(204)?;
+    Ok((bob, carol, team))
+}
+
+async fn give(alice: &Person, workspace: &str, body: Value) -> Result<String> {
+    let path = format!("/api/v1/workspaces/{workspace}/role-assignments");
+    Ok(text(&alice.api.post(&path, &body).await?.expect(201)?.json()?["id"]))
+}
+
+#[tokio::test]
+async fn an_open_watch_ends_soon_after_its_reader_lost_a_group() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
+    let (bob, carol, team) = team(&platform, &alice, &workspace).await?;
+    let (of_bob, mut of_carol) =
+        (open_watch(&platform, &bob, &workspace).await?, open_watch(&platform, &carol, &workspace).await?);
+    take_out(&alice, &workspace, &team, &bob.id).await?.expect(204)?;
+    ends(of_bob).await?;
+    assert!(of_carol.chunk().now_or_never().is_none(), "she lost nothing");
+    // He may begin anew with what he has left.
+    open_watch(&platform, &bob, &workspace).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_watch_ends_soon_after_a_role_was_taken_away_from_a_group_of_its_reader() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
+    let (bob, carol, team) = team(&platform, &alice, &workspace).await?;
+    let given = give(&alice, &workspace, json!({ "group": team, "role": "hexabase:workspace-editor" })).await?;
+    let (of_bob, mut of_carol) =
+        (open_watch(&platform, &bob, &workspace).await?, open_watch(&platform, &carol, &workspace).await?);
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}/role-assignments/{given}")).await?.expect(204)?;
+    ends(of_bob).await?;
+    assert!(of_carol.chunk().now_or_never().is_none(), "it was not given to her");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_watch_does_not_outlive_a_role_that_was_given_for_a_time() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    Tenant::of(&platform, &workspace).await?;
+    let (bob, _, team) = team(&platform, &alice, &workspace).await?;
+    let body = json!({ "group": team, "role": "hexabase:workspace-editor", "expires_in": 60 });
+    give(&alice, &workspace, body).await?;
+    let mut watch = open_watch(&platform, &bob, &workspace).await?;
+    // Whatever becomes of a group has every stream of the workspace asked about.
+    let ask = async |name: &str| {
+        let other = made(&alice, &workspace, name, None).await?;
+        alice.api.delete(&format!("/api/v1/workspaces/{workspace}/groups/{other}")).await?.expect(204)
+    };
+    pass(&platform, 59);
+    ask("early").await?;
+    assert!(watch.chunk().now_or_never().is_none(), "its time is not over");
+    pass(&platform, 1);
+    ask("late").await?;
+    ends(watch).await
+}
+
+#[tokio::test]
+async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()> {
+    let (one, alice, workspace) = shop().await?;
+    let two = one.replica().await?;
+    let bob = one.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    Tenant::of(&one, &workspace).await?;
+    let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+    let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
+    let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
+    soon("the first event", watch.chunk()).await??;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    // The bell rings on the first server only: the second one finds out at its next check, after 20 seconds.
+    let begun = tokio::time::Instant::now();
+    soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
     status(&api.get(&path).await?, 403, "Forbidden");
     Ok(())
 }

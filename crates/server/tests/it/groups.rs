@@ -15,7 +15,7 @@ async fn create(person: &Person, workspace: &str, name: &str, parent: Option<&st
     person.api.post(&path(workspace), &json!({ "name": name, "parent": parent })).await
 }
 
-async fn made(person: &Person, workspace: &str, name: &str, parent: Option<&str>) -> Result<String> {
+pub(crate) async fn made(person: &Person, workspace: &str, name: &str, parent: Option<&str>) -> Result<String> {
     Ok(text(&create(person, workspace, name, parent).await?.expect(201)?.json()?["id"]))
 }
 
@@ -30,11 +30,11 @@ async fn change(person: &Person, workspace: &str, group: &str, body: Value) -> R
     person.api.patch(&format!("{}/{group}", path(workspace)), &body).await
 }
 
-async fn put(person: &Person, workspace: &str, group: &str, user: &str) -> Result<Answer> {
+pub(crate) async fn put(person: &Person, workspace: &str, group: &str, user: &str) -> Result<Answer> {
     person.api.put(&format!("{}/{group}/members/{user}", path(workspace))).await
 }
 
-async fn take_out(person: &Person, workspace: &str, group: &str, user: &str) -> Result<Answer> {
+pub(crate) async fn take_out(person: &Person, workspace: &str, group: &str, user: &str) -> Result<Answer> {
     person.api.delete(&format!("{}/{group}/members/{user}", path(workspace))).await
 }
 
@@ -218,6 +218,37 @@ async fn only_those_who_manage_access_change_groups() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_administrators_who_take_each_other_out_of_the_group_at_once_one_succeeds() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob, carol) =
+            (platform.person("alice").await?, platform.person("bob").await?, platform.person("carol").await?);
+        let workspace = alice.workspace("shop").await?;
+        let admins = id_of(&alice, &workspace, "WSAdmins").await?;
+        let board = made(&alice, &workspace, "board", Some(&admins)).await?;
+        for person in [&bob, &carol] {
+            alice.add(&workspace, &person.id, &[]).await?.expect(201)?;
+            put(&alice, &workspace, &board, &person.id).await?.expect(204)?;
+        }
+        // From now on nobody but these two is in the group, or below it.
+        take_out(&alice, &workspace, &admins, &alice.id).await?.expect(204)?;
+        for round in 0..10 {
+            let (by_bob, by_carol) = tokio::try_join!(
+                take_out(&bob, &workspace, &board, &carol.id),
+                take_out(&carol, &workspace, &board, &bob.id)
+            )?;
+            let statuses = [by_bob.status, by_carol.status];
+            assert!(statuses == [204, 403] || statuses == [403, 204], "round {round}: {by_bob:?} {by_carol:?}");
+            let left = items(&alice.api.get(&format!("{}/{admins}/members", path(&workspace))).await?);
+            assert_eq!(left.len(), 1, "round {round}: {left:?}");
+            for person in [&bob, &carol] {
+                put(&alice, &workspace, &board, &person.id).await?.expect(204)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn moves_at_once_leave_a_forest_of_bounded_depth() -> Result<()> {
     for platform in Platform::start_on_each_engine().await? {
         let alice = platform.person("alice").await?;
@@ -252,7 +283,13 @@ async fn moves_at_once_leave_a_forest_of_bounded_depth() -> Result<()> {
 }
 
 /// Puts groups into the database past every rule, as many as it takes to be near a limit.
-async fn fill(platform: &Platform, person: &Person, workspace: &str, names: &[String], user: &str) -> Result<()> {
+pub(crate) async fn fill(
+    platform: &Platform,
+    person: &Person,
+    workspace: &str,
+    names: &[String],
+    user: &str,
+) -> Result<()> {
     let store = platform.store().await?;
     let tx = store.begin().await?;
     let scope = workspaces::scope_for(&tx, &person.id.parse()?, &workspace.parse()?).await?.context("no scope")?;
@@ -353,6 +390,7 @@ async fn every_change_of_a_group_is_one_line_of_the_audit_log_and_no_change_is_n
     for _ in 0..2 {
         take_out(&alice, &workspace, &team, &alice.id).await?.expect(204)?;
     }
+    put(&alice, &workspace, &team, &alice.id).await?.expect(204)?;
     alice.api.delete(&format!("{}/{team}", path(&workspace))).await?.expect(204)?;
     let store = platform.store().await?;
     let scope = organizations::scope_for(&store, &alice.id.parse()?, &alice.organization.parse()?).await?;
@@ -365,6 +403,7 @@ async fn every_change_of_a_group_is_one_line_of_the_audit_log_and_no_change_is_n
         "group.moved",
         "group.member_added",
         "group.member_removed",
+        "group.member_added",
         "group.deleted",
     ];
     assert_eq!(actions, expected);
@@ -372,5 +411,7 @@ async fn every_change_of_a_group_is_one_line_of_the_audit_log_and_no_change_is_n
     let moved = &rows[2].entry;
     assert_eq!(moved.before, Some(json!({ "name": "team", "display_name": "Team", "parent": null })));
     assert_eq!(moved.after, Some(json!({ "name": "team", "display_name": "The team", "parent": "top" })));
+    let gone = rows.last().and_then(|row| row.entry.before.clone()).context("nothing was there")?;
+    assert_eq!((&gone["name"], &gone["members"]), (&json!("team"), &json!([alice.id])));
     Ok(())
 }

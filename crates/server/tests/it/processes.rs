@@ -130,7 +130,8 @@ async fn an_operator_lists_rotates_and_revokes_keys_beside_a_running_server() ->
     assert!(again.code != 0 && again.stderr.contains("already waiting"), "{again:?}");
     api.get("/api/v1/me").await?.expect(200)?;
     let header = tokens.access_token.split('.').next().context("no header")?;
-    let header: Value = serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header)?)?;
+    let header: Value =
+        serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header)?)?;
     let kid = header["kid"].as_str().context("no kid")?;
     let revoked = platform.run(&["keys", "revoke", kid]).await?.good()?;
     assert!(revoked.contains(&format!("revoked {kid}")) && revoked.contains("0 workspaces"), "{revoked}");

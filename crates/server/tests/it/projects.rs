@@ -1,4 +1,5 @@
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use hexabase_backends::store::{audit, organizations};
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
@@ -168,5 +169,34 @@ async fn projects_come_in_pages() -> Result<()> {
     // A cursor is no key: with it, a stranger sees nothing.
     let bob = platform.person("bob").await?;
     problem(&bob.api.get(&format!("{}?cursor={cursor}", projects(&workspace))).await?, 404, "not_found");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_loses_the_right_to_it_deletes_no_project_afterwards() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+        let workspace = alice.workspace("shop").await?;
+        for round in 0..8 {
+            alice.add(&workspace, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+            let made = create(&alice, &workspace, json!({ "name": format!("web-{round}") })).await?.expect(201)?;
+            let one = format!("{}/{}", projects(&workspace), text(&made.json()?["id"]));
+            let (deleted, removed) = tokio::try_join!(bob.api.delete(&one), alice.remove(&workspace, &bob.id))?;
+            removed.expect(204)?;
+            assert!([202, 403, 404].contains(&deleted.status), "{deleted:?}");
+        }
+        // Whatever came first, the log tells of nothing that he did while he was no member.
+        let store = platform.store().await?;
+        let scope = organizations::scope_for(&store, &alice.id.parse()?, &alice.organization.parse()?).await?;
+        let rows = audit::list(&store, &scope.context("no scope")?, &audit::AuditFilter::default(), 0, 500).await?;
+        let mut member = false;
+        for entry in rows.into_iter().map(|row| row.entry) {
+            match entry.action.as_str() {
+                "member.added" => member = true,
+                "member.removed" => member = false,
+                _ => assert!(member || entry.actor != bob.id, "{entry:?}"),
+            }
+        }
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
 use anyhow::{Context as _, Result};
-use hexabase_backends::store::{audit, organizations};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::{audit, groups, organizations, workspaces};
+use hexabase_core::ids::{Id as _, RoleAssignmentId};
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
-use crate::groups::id_of;
+use crate::groups::{fill, id_of};
 use crate::support::{Person, Platform, items, pass, problem, shop, text};
 
 const EDITOR: &str = "hexabase:workspace-editor";
@@ -12,24 +14,68 @@ fn path(workspace: &str) -> String {
     format!("/api/v1/workspaces/{workspace}/role-assignments")
 }
 
-async fn give(person: &Person, workspace: &str, body: Value) -> Result<Answer> {
+pub(crate) async fn give(person: &Person, workspace: &str, body: Value) -> Result<Answer> {
     person.api.post(&path(workspace), &body).await
 }
 
-async fn team(person: &Person, workspace: &str) -> Result<String> {
+pub(crate) async fn team(person: &Person, workspace: &str) -> Result<String> {
     let groups = format!("/api/v1/workspaces/{workspace}/groups");
     Ok(text(&person.api.post(&groups, &json!({ "name": "team" })).await?.expect(201)?.json()?["id"]))
 }
 
-async fn project(person: &Person, workspace: &str, name: &str, parent: Option<&str>) -> Result<Answer> {
+pub(crate) async fn project(person: &Person, workspace: &str, name: &str, parent: Option<&str>) -> Result<Answer> {
     let projects = format!("/api/v1/workspaces/{workspace}/projects");
     person.api.post(&projects, &json!({ "name": name, "parent": parent })).await
+}
+
+/// What the audit log of her organisation holds of these subjects: action and what was there before.
+pub(crate) async fn logged(
+    platform: &Platform,
+    person: &Person,
+    subjects: &[&str],
+) -> Result<Vec<(String, Option<Value>)>> {
+    let store = platform.store().await?;
+    let scope = organizations::scope_for(&store, &person.id.parse()?, &person.organization.parse()?).await?;
+    let rows = audit::list(&store, &scope.context("no scope")?, &audit::AuditFilter::default(), 0, 500).await?;
+    let about = rows.into_iter().filter(|row| subjects.contains(&row.entry.subject.as_str()));
+    Ok(about.map(|row| (row.entry.action, row.entry.before)).collect())
+}
+
+/// Gives a role to each of so many groups past every rule, in a project or in the whole workspace.
+async fn give_many(
+    platform: &Platform,
+    person: &Person,
+    workspace: &str,
+    project: Option<&str>,
+    count: usize,
+) -> Result<()> {
+    let names: Vec<String> = (0..count).map(|number| format!("g{number}")).collect();
+    fill(platform, person, workspace, &names, "").await?;
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    let scope = workspaces::scope_for(&tx, &person.id.parse()?, &workspace.parse()?).await?.context("no scope")?;
+    let project_id = project.map(str::parse).transpose()?;
+    let nodes = groups::nodes(&tx, &scope).await?;
+    for (number, node) in nodes.iter().filter(|node| names.contains(&node.name.to_string())).enumerate() {
+        let row = RoleAssignment {
+            id: RoleAssignmentId::from_parts(platform.clock.now(), number as u64),
+            group_id: node.id.clone(),
+            project_id: project_id.clone(),
+            role: if project.is_some() { "view".to_owned() } else { EDITOR.to_owned() },
+            created_at: platform.clock.now(),
+            expires_at: None,
+        };
+        role_assignments::insert(&tx, &scope, &row).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 #[tokio::test]
 async fn a_new_workspace_has_two_roles_given_and_keeps_the_administrators() -> Result<()> {
     let (_platform, alice, workspace) = shop().await?;
-    let given = items(&alice.api.get(&path(&workspace)).await?);
+    let mut given = items(&alice.api.get(&path(&workspace)).await?);
+    // Made at the same moment, they are in no order.
+    given.sort_by_key(|one| text(&one["group_name"]));
     let told: Vec<(String, String)> = given.iter().map(|one| (text(&one["group_name"]), text(&one["role"]))).collect();
     let expected = [("WSAdmins", "hexabase:workspace-admin"), ("WorkspaceMembers", "hexabase:workspace-viewer")];
     assert_eq!(told, expected.map(|(group, role)| (group.to_owned(), role.to_owned())));
@@ -191,5 +237,91 @@ async fn projects_stand_below_projects_and_go_from_below() -> Result<()> {
     assert_eq!(problem(&late, 422, "invalid")["field"], "parent");
     // Until its namespace is gone it still stands below its parent.
     problem(&alice.api.delete(&one(2)).await?, 409, "project_in_use");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_is_given_for_a_duration_by_the_servers_clock() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    let team = team(&alice, &workspace).await?;
+    let now = platform.clock.now();
+    let body = json!({ "group": team, "role": EDITOR, "expires_in": 28_800 });
+    let given = give(&alice, &workspace, body).await?.expect(201)?.json()?;
+    assert_eq!(given["expires_at"], json!(now.plus_seconds(28_800)));
+    for (more, field) in [
+        (json!({ "expires_in": 0 }), Some("expires_in")),
+        (json!({ "expires_in": 60, "expires_at": now.plus_seconds(60) }), Some("expires_in")),
+        (json!({ "expires_in": -1 }), None),
+        (json!({ "expires_in": "8h" }), None),
+    ] {
+        let mut body = json!({ "group": team, "role": "hexabase:workspace-auditor" });
+        body.as_object_mut().context("an object")?.extend(more.as_object().cloned().context("an object")?);
+        let refused = problem(&give(&alice, &workspace, body).await?, 422, "invalid");
+        assert_eq!(refused["field"].as_str(), field, "{more}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workspace_gives_a_thousand_roles_and_no_more() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let team = team(&alice, &workspace).await?;
+    // Beside the two that every workspace has.
+    give_many(&platform, &alice, &workspace, None, 996).await?;
+    give(&alice, &workspace, json!({ "group": team, "role": "hexabase:workspace-viewer" })).await?.expect(201)?;
+    let last = give(&alice, &workspace, json!({ "group": team, "role": EDITOR })).await?.expect(201)?.json()?;
+    let more = json!({ "group": team, "role": "hexabase:workspace-auditor" });
+    let refused = problem(&give(&alice, &workspace, more.clone()).await?, 409, "limit_reached");
+    assert!(text(&refused["detail"]).contains("1000 roles"), "{refused}");
+    alice.api.delete(&format!("{}/{}", path(&workspace), text(&last["id"]))).await?.expect(204)?;
+    give(&alice, &workspace, more).await?.expect(201)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn roles_that_would_come_to_too_many_bindings_are_not_given() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let top = text(&project(&alice, &workspace, "top", None).await?.expect(201)?.json()?["id"]);
+    for name in ["b", "c", "d"] {
+        project(&alice, &workspace, name, Some(&top)).await?.expect(201)?;
+    }
+    // Four bindings each, and the two of every workspace.
+    give_many(&platform, &alice, &workspace, Some(&top), 499).await?;
+    let team = team(&alice, &workspace).await?;
+    let refused = give(&alice, &workspace, json!({ "group": team, "role": "edit", "project": top })).await?;
+    let refused = problem(&refused, 409, "limit_reached");
+    assert!(text(&refused["detail"]).contains("2002 bindings"), "{refused}");
+    let refused = problem(&project(&alice, &workspace, "e", Some(&top)).await?, 409, "limit_reached");
+    assert!(text(&refused["detail"]).contains("2497 bindings"), "{refused}");
+    give(&alice, &workspace, json!({ "group": team, "role": EDITOR })).await?.expect(201)?;
+    project(&alice, &workspace, "e", None).await?.expect(201)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_role_that_is_taken_away_leaves_a_line_in_the_log_also_with_its_project() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let team = team(&alice, &workspace).await?;
+    let web = text(&project(&alice, &workspace, "web", None).await?.expect(201)?.json()?["id"]);
+    let mut ids = Vec::new();
+    for body in [
+        json!({ "group": team, "role": EDITOR }),
+        json!({ "group": team, "role": "view", "project": web }),
+        json!({ "group": team, "role": "edit", "project": web }),
+    ] {
+        ids.push(text(&give(&alice, &workspace, body).await?.expect(201)?.json()?["id"]));
+    }
+    alice.api.delete(&format!("{}/{}", path(&workspace), ids[0])).await?.expect(204)?;
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}/projects/{web}")).await?.expect(202)?;
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let log = logged(&platform, &alice, &ids).await?;
+    let gone = log.iter().filter(|(action, _)| action == "role_assignment.deleted");
+    let mut deleted: Vec<&Value> = gone.filter_map(|(_, before)| before.as_ref()).collect();
+    deleted.sort_by_key(|before| text(&before["role"]));
+    let told = |role: &str, project: Option<&str>| json!({ "group": "team", "role": role, "project": project, "expires_at": null });
+    assert_eq!(deleted, [&told("edit", Some("web")), &told(EDITOR, None), &told("view", Some("web"))]);
+    assert_eq!(log.len(), 6, "{log:?}");
     Ok(())
 }

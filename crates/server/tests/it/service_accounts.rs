@@ -221,3 +221,61 @@ async fn service_accounts_that_are_made_at_once_do_not_exceed_fifty() -> Result<
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn members_hear_that_there_is_a_service_account_and_nothing_about_it() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let bob = platform.person("bob").await?;
+    join(&alice, &bob, &workspace).await?;
+    let id = account(&alice, "admin").await?;
+    let made = token(&alice, &id, json!({ "name": "backdoor", "workspace": workspace })).await?;
+    alice.api.delete(&format!("{}/{id}/tokens/{}", place(&alice), made.id)).await?.expect(204)?;
+    delete(&alice, &id).await?.expect(204)?;
+    let mut feed = bob.api.request(Method::GET, "/api/v1/events").header("last-event-id", "0").send().await?;
+    let heard = soon("the last event", async {
+        let mut heard = String::new();
+        while !(heard.contains("event: service_account.deleted") && heard.ends_with("\n\n")) {
+            heard.push_str(std::str::from_utf8(&feed.chunk().await?.context("the feed ended")?)?);
+        }
+        anyhow::Ok(heard)
+    })
+    .await??;
+    let about = |kind: &str| -> Result<Value> {
+        let block = heard.split("\n\n").find(|block| block.contains(&format!("event: {kind}\n")));
+        let data = block.and_then(|block| block.lines().find_map(|line| line.strip_prefix("data:")));
+        Ok(serde_json::from_str(data.with_context(|| format!("no {kind} in {heard}"))?)?)
+    };
+    for kind in ["service_account.created", "token.created", "token.revoked", "service_account.deleted"] {
+        assert_eq!(about(kind)?["data"], json!({}), "{kind}");
+    }
+    assert!(!heard.contains("backdoor") && !heard.contains("pipeline"), "{heard}");
+    // The log, which is for admins, tells all of it.
+    let made = log(&alice).await?.into_iter().find(|row| row["action"] == "token.created").context("no record")?;
+    assert_eq!((&made["after"]["name"], &made["after"]["workspace"]), (&json!("backdoor"), &json!(workspace)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_of_service_accounts_end_with_the_organization() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let id = alice.make_organization("acme").await?;
+        let organization = format!("/api/v1/organizations/{id}");
+        let mut made = Vec::new();
+        for role in ["member", "admin"] {
+            let path = format!("{organization}/service-accounts");
+            let account = alice.api.post(&path, &json!({ "name": role, "role": role })).await?.expect(201)?.json()?;
+            let path = format!("{path}/{}/tokens", text(&account["id"]));
+            made.push(platform.nobody().with_token(make_token(&alice.api, &path, json!({})).await?.secret));
+        }
+        let mut feed = made[0].request(Method::GET, "/api/v1/events").send().await?.error_for_status()?;
+        made[1].get(&organization).await?.expect(200)?;
+        alice.api.delete(&organization).await?.expect(204)?;
+        for api in &made {
+            problem(&api.get("/api/v1/me").await?, 401, "unauthenticated");
+            problem(&api.get(&format!("{organization}/audit")).await?, 401, "unauthenticated");
+        }
+        soon("the end of the feed", async { while let Ok(Some(_)) = feed.chunk().await {} }).await?;
+    }
+    Ok(())
+}

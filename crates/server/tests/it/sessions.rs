@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use hexabase_backends::store::audit;
-use hexabase_testkit::http::Answer;
+use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::gateway::{Tenant, status, version};
 use crate::support::{Person, Platform, claims, items, oauth_error, pass, problem, refresh, shop, soon, text};
+use crate::tokens::make_token;
 
 const PATH: &str = "/api/v1/me/sessions";
 const DAY: i64 = 24 * 3600;
@@ -18,7 +19,14 @@ fn of_program(person: &Person) -> Result<String> {
 }
 
 async fn listed(person: &Person) -> Result<Vec<Value>> {
-    Ok(items(&person.api.get(PATH).await?))
+    Ok(by_kind(&person.api.get(PATH).await?))
+}
+
+/// Browsers first: where the clock stands, ids are in no order.
+fn by_kind(answer: &Answer) -> Vec<Value> {
+    let mut rows = items(answer);
+    rows.sort_by_key(|row| text(&row["kind"]));
+    rows
 }
 
 async fn end(person: &Person, session: &str) -> Result<Answer> {
@@ -47,7 +55,7 @@ async fn a_person_sees_where_they_are_signed_in_and_since_when() -> Result<()> {
     assert_eq!(rows[1]["id"], of_program(&alice)?);
     assert_eq!(rows[1]["expires_at"], json!(platform.clock.now().plus_seconds(30 * DAY).to_string()));
     // Its own browser sees the same, with the mark on the other one.
-    let seen = items(&alice.browser.get(&platform.at(PATH)).await?);
+    let seen = by_kind(&alice.browser.get(&platform.at(PATH)).await?);
     assert_eq!((&seen[0]["current"], &seen[1]["current"]), (&json!(true), &json!(false)));
     // A use is noted, within five minutes.
     let later = pass(&platform, 301).to_string();
@@ -192,5 +200,50 @@ async fn a_device_that_is_not_used_for_a_month_is_signed_out() -> Result<()> {
     let token = text(&refresh(&platform, &alice.refresh_token()?).await?.expect(200)?.json()?["refresh_token"]);
     pass(&platform, 30 * DAY);
     assert_eq!(oauth_error(&refresh(&platform, &token).await?), "invalid_grant");
+    Ok(())
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_address_of_a_use_is_the_one_that_the_proxy_tells() -> Result<()> {
+    let platform = Platform::start_behind_a_proxy().await?;
+    let alice = platform.person("alice").await?;
+    let made = make_token(&alice.api, "/api/v1/me/tokens", json!({})).await?;
+    let token = platform.nobody().with_token(&made.secret);
+    let through = async |api: &Http, path: &str, forwarded: &str| {
+        let request = api.request(Method::GET, path).header("x-forwarded-for", forwarded);
+        api.send(request).await?.expect(200)
+    };
+    // Each looks at the other one, because looking is a use.
+    let device =
+        async || anyhow::Ok(by_kind(&alice.browser.get(&platform.at(PATH)).await?)[1]["last_seen_from"].clone());
+    let browser = async || anyhow::Ok(listed(&alice).await?[0]["last_seen_from"].clone());
+    // Noted at once, within the five minutes, because it is another address; the last word of a list is what counts.
+    through(&alice.api, "/api/v1/me", "198.51.100.1, 203.0.113.9").await?;
+    assert_eq!(device().await?, "203.0.113.9");
+    through(&alice.api, "/oidc/platform/userinfo", "203.0.113.10").await?;
+    assert_eq!(device().await?, "203.0.113.10");
+    for address in ["203.0.113.11", "203.0.113.12"] {
+        through(&token, "/api/v1/me", address).await?;
+        assert_eq!(items(&alice.api.get("/api/v1/me/tokens").await?)[0]["last_used_from"], address);
+    }
+    // A page of ours is a use too.
+    let forwarded = |request: reqwest::RequestBuilder| request.header("x-forwarded-for", "203.0.113.13");
+    alice.browser.request(Method::GET, &platform.at("/"), forwarded).await?.expect(200)?;
+    assert_eq!(browser().await?, "203.0.113.13");
+    // What is written into the log is the same.
+    let request = alice.api.request(Method::POST, "/api/v1/organizations").header("x-forwarded-for", "203.0.113.14");
+    let made = alice.api.send(request.json(&json!({ "name": "Acme" }))).await?.expect(201)?.json()?;
+    let log = format!("/api/v1/organizations/{}/audit", text(&made["id"]));
+    assert_eq!(items(&alice.api.get(&log).await?)[0]["source"], "203.0.113.14");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_proxy_nobody_chooses_the_address_they_come_from() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let request = alice.api.request(Method::GET, "/api/v1/me").header("x-forwarded-for", "203.0.113.9");
+    alice.api.send(request).await?.expect(200)?;
+    assert!(listed(&alice).await?.iter().all(|row| row["last_seen_from"] == "127.0.0.1"));
     Ok(())
 }

@@ -212,7 +212,15 @@ async fn other_peoples_things_look_like_things_that_do_not_exist() -> Result<()>
         // All of hers; hers where something of one's own goes on; and one's own where hers goes on.
         let mixed = [
             hers.clone(),
-            Ids { organization: hers.organization.clone(), workspace: hers.workspace.clone(), ..own.clone() },
+            // What belongs to an account hangs on no organisation: there, one's own is one's own.
+            Ids {
+                organization: hers.organization.clone(),
+                workspace: hers.workspace.clone(),
+                identity: hers.identity.clone(),
+                session: hers.session.clone(),
+                token: hers.token.clone(),
+                ..own.clone()
+            },
             Ids { organization: hers.organization.clone(), workspace: hers.workspace.clone(), ..absent.clone() },
             Ids::malformed(),
         ];

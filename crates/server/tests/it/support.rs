@@ -58,12 +58,14 @@ struct Folder {
     database: Option<TestStore>,
     /// The mail server it sends by, if it sends mail.
     smtp: Option<SocketAddr>,
+    /// Networks of the proxies it trusts.
+    proxies: Vec<String>,
 }
 
 impl Folder {
     fn new() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("hexabase-server-").tempdir()?;
-        Ok(Self { dir, database: None, smtp: None })
+        Ok(Self { dir, database: None, smtp: None, proxies: Vec::new() })
     }
 }
 
@@ -91,6 +93,12 @@ impl Platform {
     pub(crate) async fn start_with_mail(smtp: &SmtpServer, clock: Clock) -> Result<Self> {
         let folder = Folder { smtp: Some(smtp.address()), ..Folder::new()? };
         Self::launch(Arc::new(folder), clock, None, at_once(|_| ())).await
+    }
+
+    /// One behind a reverse proxy on this machine, by a clock that stands.
+    pub(crate) async fn start_behind_a_proxy() -> Result<Self> {
+        let folder = Folder { proxies: vec!["127.0.0.0/8".to_owned()], ..Folder::new()? };
+        Self::launch(Arc::new(folder), Clock::standing_at(Clock::System.now()), None, at_once(|_| ())).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
@@ -157,6 +165,7 @@ impl Platform {
             config.mail.starttls = false;
             config.mail.from = Some("Hexabase <no-reply@hexabase.test>".to_owned());
         }
+        config.server.trusted_proxies = folder.proxies.clone();
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
         let url = address(&config.server.public_url);
         let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
@@ -189,7 +198,10 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
-        Ok(Store::connect(&self.database().parse()?).await?)
+        match &self.folder.database {
+            Some(database) => database.reconnect().await,
+            None => Ok(Store::connect(&self.database().parse()?).await?),
+        }
     }
 
     /// Where its database is, for who wants to change it behind the platform's back.
@@ -204,7 +216,8 @@ impl Platform {
     pub(crate) async fn keys(&self) -> Result<Keys> {
         let text = std::fs::read_to_string(self.data().join("master.key"))?;
         let bytes: [u8; 32] = STANDARD.decode(text.trim())?.try_into().ok().context("the master key is too short")?;
-        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, RotationPolicy::DEFAULT, self.clock.now()).await?)
+        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, RotationPolicy::DEFAULT, self.clock.now())
+            .await?)
     }
 
     /// A token with these claims, signed with the platform's own key.

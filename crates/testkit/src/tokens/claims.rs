@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Bench, changed, encode, twice};
 
 /// A tenant's API server does not know who is a member, and which sessions live.
-const UNKNOWN_THERE: &str = "only the platform knows sessions and members; there the token's life of ten minutes bounds it";
+const UNKNOWN_THERE: &str =
+    "only the platform knows sessions and members; there the token's life of ten minutes bounds it";
 /// Times are compared as numbers there, with five minutes of tolerance for `nbf`.
 const TOLERATED: &str = "the API server tolerates five minutes in nbf, for clocks that differ";
 /// The JSON reader there takes the last of two members.
@@ -83,13 +84,30 @@ fn whose(bench: &mut Bench<'_>) {
         Value::Null,
     ];
     each(bench, "aud", &audiences);
-    let workspaces =
-        [json!(other), json!(aud.to_uppercase()), json!(format!("{aud} ")), json!([aud]), json!(""), json!(1), json!(true), Value::Null];
+    let workspaces = [
+        json!(other),
+        json!(aud.to_uppercase()),
+        json!(format!("{aud} ")),
+        json!([aud]),
+        json!(""),
+        json!(1),
+        json!(true),
+        Value::Null,
+    ];
     each(bench, "ws", &workspaces);
-    let kinds = [json!("access"), json!("Workspace"), json!("workspace "), json!(["workspace"]), json!(""), json!(1), Value::Null];
+    let kinds = [
+        json!("access"),
+        json!("Workspace"),
+        json!("workspace "),
+        json!(["workspace"]),
+        json!(""),
+        json!(1),
+        Value::Null,
+    ];
     each(bench, "token_use", &kinds);
     let own = &bench.mould.own[0];
-    let all = changed(&bench.mould.claims, &[("iss", json!(other_issuer)), ("aud", json!(other)), ("ws", json!(other))]);
+    let all =
+        changed(&bench.mould.claims, &[("iss", json!(other_issuer)), ("aud", json!(other)), ("ws", json!(other))]);
     bench.add("everything of another workspace", own.sign(&own.header(), all.to_string()));
 }
 
@@ -164,10 +182,25 @@ fn when(bench: &mut Bench<'_>) {
     }
     let odd = |name: &str, values: &[Value], bench: &mut Bench<'_>| each(bench, name, values);
     let soon = now + 300;
-    odd("exp", &[json!(soon.to_string()), json!([soon]), json!({}), json!(true), json!(-1), json!(0), Value::Null], bench);
-    odd("iat", &[json!(now.to_string()), json!([now]), json!(false), json!(now + 3_600), json!(0), json!(-1), Value::Null], bench);
-    odd("nbf", &[json!(now.to_string()), json!(now + 3_600), json!(now - 86_400), json!(true), json!(0), Value::Null], bench);
-    let ahead = changed(&bench.mould.claims, &[("iat", json!(now + 200)), ("nbf", json!(now + 200)), ("exp", json!(now + 700))]);
+    odd(
+        "exp",
+        &[json!(soon.to_string()), json!([soon]), json!({}), json!(true), json!(-1), json!(0), Value::Null],
+        bench,
+    );
+    odd(
+        "iat",
+        &[json!(now.to_string()), json!([now]), json!(false), json!(now + 3_600), json!(0), json!(-1), Value::Null],
+        bench,
+    );
+    odd(
+        "nbf",
+        &[json!(now.to_string()), json!(now + 3_600), json!(now - 86_400), json!(true), json!(0), Value::Null],
+        bench,
+    );
+    let ahead = changed(
+        &bench.mould.claims,
+        &[("iat", json!(now + 200)), ("nbf", json!(now + 200)), ("exp", json!(now + 700))],
+    );
     bench.add_for_gateway("of three minutes ahead", own.sign(&own.header(), ahead.to_string()), TOLERATED);
 }
 
@@ -223,7 +256,11 @@ fn others(bench: &mut Bench<'_>) {
     bench.add_for_gateway("name 1", token, UNREAD);
     for (name, token) in &bench.mould.elsewhere {
         let authorization = vec![format!("Bearer {token}")];
-        bench.tokens.push(super::BadToken { name: format!("a good token: {name}"), authorization, tenant_cannot: None });
+        bench.tokens.push(super::BadToken {
+            name: format!("a good token: {name}"),
+            authorization,
+            tenant_cannot: None,
+        });
     }
 }
 

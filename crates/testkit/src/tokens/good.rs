@@ -21,22 +21,49 @@ pub fn good(mould: &Mould) -> Vec<(String, String)> {
         ("without an address", with(&[("email", Value::Null)])),
         ("without a name", with(&[("name", Value::Null)])),
         ("without a client", with(&[("azp", Value::Null)])),
-        ("with nothing that could be left out", with(&[("email", Value::Null), ("name", Value::Null), ("azp", Value::Null)])),
-        ("with what an ID token has", with(&[("nonce", json!("n")), ("auth_time", json!(now - 50)), ("at_hash", json!("AAAA"))])),
-        ("with claims that nobody knows", with(&[("acr", json!("1")), ("address", json!({ "country": "JP" })), ("x", json!([1, null]))])),
+        (
+            "with nothing that could be left out",
+            with(&[("email", Value::Null), ("name", Value::Null), ("azp", Value::Null)]),
+        ),
+        (
+            "with what an ID token has",
+            with(&[("nonce", json!("n")), ("auth_time", json!(now - 50)), ("at_hash", json!("AAAA"))]),
+        ),
+        (
+            "with claims that nobody knows",
+            with(&[("acr", json!("1")), ("address", json!({ "country": "JP" })), ("x", json!([1, null]))]),
+        ),
         ("in no group", with(&[("groups", json!([]))])),
         ("in 200 groups", with(&[("groups", groups(200))])),
-        ("in groups with long names", with(&[("groups", json!((0..100).map(|number| format!("{number:03}{}", "g".repeat(60))).collect::<Vec<_>>()))])),
+        (
+            "in groups with long names",
+            with(&[(
+                "groups",
+                json!((0..100).map(|number| format!("{number:03}{}", "g".repeat(60))).collect::<Vec<_>>()),
+            )]),
+        ),
         ("in groups with every character that a name may have", with(&[("groups", json!(["0", "A.b_c-9", "zZ"]))])),
         ("as long as it may be", lasting(now, now + 600)),
         ("over in half a minute", lasting(now - 570, now + 30)),
         ("of a person with a name in another script", with(&[("name", json!("株式会社 \u{1f980} \"quoted\" \\ "))])),
         ("of a person with an address in another script", with(&[("email", json!("josé+tag@exämple.test"))])),
         ("with its claims in another order", es256.sign(&es256.header(), format!("{{{}}}", reversed.join(",")))),
-        ("with white space in its JSON", es256.sign_parts(&encode(spaced(&es256.header())), &encode(spaced(&mould.claims)))),
-        ("with its type written out", es256.sign(&changed(&es256.header(), &[("typ", json!("application/JWT"))]), mould.claims.to_string())),
-        ("with a thumbprint beside the key's id", es256.sign(&changed(&es256.header(), &[("x5t", json!("AAAA"))]), mould.claims.to_string())),
-        ("with escapes for plain letters", es256.sign(&es256.header(), mould.claims.to_string().replace("workspace", "w\\u006frkspace"))),
+        (
+            "with white space in its JSON",
+            es256.sign_parts(&encode(spaced(&es256.header())), &encode(spaced(&mould.claims))),
+        ),
+        (
+            "with its type written out",
+            es256.sign(&changed(&es256.header(), &[("typ", json!("application/JWT"))]), mould.claims.to_string()),
+        ),
+        (
+            "with a thumbprint beside the key's id",
+            es256.sign(&changed(&es256.header(), &[("x5t", json!("AAAA"))]), mould.claims.to_string()),
+        ),
+        (
+            "with escapes for plain letters",
+            es256.sign(&es256.header(), mould.claims.to_string().replace("workspace", "w\\u006frkspace")),
+        ),
     ];
     made.into_iter().map(|(name, token)| (name.to_owned(), token)).collect()
 }

@@ -43,10 +43,15 @@ fn brought(bench: &mut Bench<'_>) {
         let shown: String = value.to_string().chars().take(100).collect();
         for (whose, kid) in [("our id", own.kid()), ("its own id", foreign.kid())] {
             let header = changed(&own.header(), &[(name, value.clone()), ("kid", json!(kid))]);
-            bench.add(format!("{name} {shown} with a foreign key under {whose}"), foreign.sign(&header, bench.payload()));
+            bench.add(
+                format!("{name} {shown} with a foreign key under {whose}"),
+                foreign.sign(&header, bench.payload()),
+            );
         }
     }
-    for (name, value) in [("jwk", own.jwk.clone()), ("jku", json!(format!("{issuer}/jwks"))), ("x5u", json!("https://evil.example/"))] {
+    for (name, value) in
+        [("jwk", own.jwk.clone()), ("jku", json!(format!("{issuer}/jwks"))), ("x5u", json!("https://evil.example/"))]
+    {
         let header = changed(&own.header(), &[(name, value)]);
         bench.add_for_gateway(format!("{name} with our own key"), own.sign(&header, bench.payload()), IGNORED);
     }
@@ -110,11 +115,15 @@ fn read_otherwise(bench: &mut Bench<'_>) {
     let b64 = changed(&own.header(), &[("b64", json!(false)), ("crit", json!(["b64"]))]);
     bench.add("an unencoded payload", own.sign_parts(&encode(b64.to_string()), &payload));
     bench.add("an unencoded payload that is encoded", foreign.sign(&b64, &payload));
-    for (name, value) in [("zip", json!("DEF")), ("enc", json!("A256GCM")), ("epk", own.jwk.clone()), ("b64", json!(false))] {
+    for (name, value) in
+        [("zip", json!("DEF")), ("enc", json!("A256GCM")), ("epk", own.jwk.clone()), ("b64", json!(false))]
+    {
         let header = changed(&own.header(), &[(name, value)]);
         bench.add(format!("{name}, by a foreign key"), foreign.sign(&header, &payload));
     }
-    for typ in [json!("at+jwt"), json!("application/at+jwt"), json!("JOSE"), json!("dpop+jwt"), json!("logout+jwt"), json!("")] {
+    for typ in
+        [json!("at+jwt"), json!("application/at+jwt"), json!("JOSE"), json!("dpop+jwt"), json!("logout+jwt"), json!("")]
+    {
         let header = changed(&own.header(), &[("typ", typ.clone())]);
         bench.add_for_gateway(format!("typ {typ}"), own.sign(&header, &payload), IGNORED);
         bench.add(format!("typ {typ}, by a foreign key"), foreign.sign(&header, &payload));
@@ -132,8 +141,14 @@ fn written_otherwise(bench: &mut Bench<'_>) {
     let payload = encode(bench.payload());
     let (alg, kid) = (own.algorithm, own.kid());
     let texts = [
-        ("alg twice, none at last", format!("{{\"alg\":\"{alg}\",\"typ\":\"JWT\",\"kid\":\"{kid}\",\"alg\":\"none\"}}")),
-        ("kid twice, another at last", format!("{{\"alg\":\"{alg}\",\"typ\":\"JWT\",\"kid\":\"{kid}\",\"kid\":\"other\"}}")),
+        (
+            "alg twice, none at last",
+            format!("{{\"alg\":\"{alg}\",\"typ\":\"JWT\",\"kid\":\"{kid}\",\"alg\":\"none\"}}"),
+        ),
+        (
+            "kid twice, another at last",
+            format!("{{\"alg\":\"{alg}\",\"typ\":\"JWT\",\"kid\":\"{kid}\",\"kid\":\"other\"}}"),
+        ),
         ("an array", format!("[\"{alg}\",\"{kid}\"]")),
         ("a text", format!("\"{alg}\"")),
         ("a number", "1".to_owned()),

@@ -46,12 +46,18 @@ fn none(bench: &mut Bench<'_>) {
 /// A public key taken for a shared secret.
 fn symmetric(bench: &mut Bench<'_>) {
     let [es256, rs256] = &bench.mould.own;
-    let bytes = |jwk: &Value, member: &str| URL_SAFE_NO_PAD.decode(jwk[member].as_str().unwrap_or_default()).unwrap_or_default();
+    let bytes = |jwk: &Value, member: &str| {
+        URL_SAFE_NO_PAD.decode(jwk[member].as_str().unwrap_or_default()).unwrap_or_default()
+    };
     let (x, y, n) = (bytes(&es256.jwk, "x"), bytes(&es256.jwk, "y"), bytes(&rs256.jwk, "n"));
-    let pem = |bytes: &[u8]| format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(bytes));
+    let pem =
+        |bytes: &[u8]| format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(bytes));
     // The fixed start of a P-256 SubjectPublicKeyInfo, and the point.
     let spki_start = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
-    let mut spki: Vec<u8> = (0..spki_start.len()).step_by(2).filter_map(|at| u8::from_str_radix(&spki_start[at..at + 2], 16).ok()).collect();
+    let mut spki: Vec<u8> = (0..spki_start.len())
+        .step_by(2)
+        .filter_map(|at| u8::from_str_radix(&spki_start[at..at + 2], 16).ok())
+        .collect();
     spki.extend([&[4], x.as_slice(), y.as_slice()].concat());
     let secrets: [(&str, Vec<u8>); 10] = [
         ("nothing", Vec::new()),
@@ -95,8 +101,12 @@ fn confused(bench: &mut Bench<'_>) {
     }
     for foreign in &bench.mould.foreign {
         let own = bench.mould.own.iter().find(|own| own.algorithm == foreign.algorithm).unwrap_or(&bench.mould.own[0]);
-        bench.add(format!("a foreign key of {} under its own id", foreign.algorithm), foreign.sign(&foreign.header(), &payload));
-        bench.add(format!("a foreign key of {} under our id", foreign.algorithm), foreign.sign(&own.header(), &payload));
+        bench.add(
+            format!("a foreign key of {} under its own id", foreign.algorithm),
+            foreign.sign(&foreign.header(), &payload),
+        );
+        bench
+            .add(format!("a foreign key of {} under our id", foreign.algorithm), foreign.sign(&own.header(), &payload));
     }
 }
 
@@ -174,7 +184,10 @@ fn rewritten(bench: &mut Bench<'_>) {
     bench.add("only a header", format!("{header}.."));
     let general = json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] });
     bench.add("JSON serialisation", encode(general.to_string()));
-    bench.add("JSON serialisation, plain", json!({ "payload": payload, "protected": header, "signature": signature }).to_string());
+    bench.add(
+        "JSON serialisation, plain",
+        json!({ "payload": payload, "protected": header, "signature": signature }).to_string(),
+    );
     let (start, end) = payload.split_at(payload.len() / 2);
     bench.add("a changed payload under the old signature", format!("{header}.{end}{start}.{signature}"));
 }

@@ -1,61 +1,11 @@
-use std::sync::Arc;
-
-use anyhow::Context as _;
-use hexabase_backends::bell::Bell;
-use hexabase_backends::mail::Mailer;
-use hexabase_backends::seal::Sealer;
-use hexabase_oidc::keys::RotationPolicy;
-use hexabase_reconcile::{StepStatus, TenantEndpoint};
+use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+use hexabase_backends::store::workspaces::scope_for;
 use hexabase_testkit::on_both_engines;
-use hexabase_testkit::store::TestStore;
 
 use super::*;
-use crate::clock::Clock;
-use crate::context::{Credential, OpContext, Origin, Settings};
-use crate::keys::Keys;
-use crate::users::{self, ExternalIdentity};
-
-/// A workspace that was asked for, and the claim of the worker that makes it.
-struct Stage {
-    app: App,
-    alice: OpContext,
-    id: WorkspaceId,
-    claim: Claim,
-}
+use crate::jobs::stage::{Stage, observed};
 
 impl Stage {
-    async fn set(store: &TestStore) -> anyhow::Result<Self> {
-        let clock = Clock::System;
-        let sealer = Sealer::new(&[7; 32], "master")?;
-        let keys = Keys::load(store, &sealer, RotationPolicy::DEFAULT, clock.now()).await?;
-        let settings = Settings {
-            public_url: "https://localhost".parse()?,
-            cluster_url: None,
-            authority_pem: None,
-            oidc_clients: Arc::new([]),
-        };
-        let app =
-            App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None };
-        let identity = ExternalIdentity {
-            issuer: "https://accounts.example.com".to_owned(),
-            subject: "alice".to_owned(),
-            display_name: None,
-            email: None,
-            email_verified: false,
-        };
-        let origin = Origin { request_id: app.new_id()?, source: None };
-        let user = users::sign_in(&app, &identity, &origin).await?;
-        let alice = OpContext::of(user, Credential::SignIn, app.clock.now(), &origin);
-        let organization = crate::organizations::list(&app, &alice).await?.remove(0).0.id;
-        let made = crate::workspaces::create(&app, &alice, &organization, "shop", "standard").await?;
-        let claim = jobs::claim(&app.store, &[KIND], app.clock.now(), "worker", 60).await?.context("a job")?;
-        Ok(Self { app, alice, id: made.workspace.id, claim })
-    }
-
-    async fn row(&self) -> anyhow::Result<Workspace> {
-        workspaces::load_for_job(&self.app.store, &self.id).await?.context("a workspace")
-    }
-
     /// Stores what was found; returns the row as it is then.
     async fn found(&self, observed: &Observed) -> anyhow::Result<Workspace> {
         store_progress(&self.app, &self.claim, &self.row().await?, observed).await?;
@@ -66,22 +16,13 @@ impl Stage {
         store_failure(&self.app, &self.claim, &self.row().await?, sentence).await?;
         self.row().await
     }
-}
 
-/// Everything is done but the steps from this one on.
-fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
-    let status = |step: &WorkspaceStep| {
-        let waits = trouble.filter(|(first, _)| step >= first);
-        let wait = |(_, reason): (WorkspaceStep, &str)| Progress::Wait { reason: reason.to_owned(), after: DRIFT };
-        StepStatus { step: *step, progress: waits.map_or(Progress::Done, wait) }
-    };
-    let tenant = TenantEndpoint {
-        host: "10.0.0.1".to_owned(),
-        port: 443,
-        server_name: "kubernetes".to_owned(),
-        ca_pem: "PEM".to_owned(),
-    };
-    Observed { steps: WorkspaceStep::ALL.iter().map(status).collect(), tenant: Some(tenant), projects: Vec::new() }
+    /// A run of the job that found this.
+    async fn run(&self, observed: &Observed) -> anyhow::Result<Duration> {
+        let row = self.row().await?;
+        let wanted = wanted(&self.app, &self.claim, &row).await?;
+        Ok(follow_up(&self.app, &self.claim, &row, &wanted, observed).await?)
+    }
 }
 
 fn shown(row: &Workspace) -> (WorkspacePhase, Option<&str>) {
@@ -126,5 +67,28 @@ on_both_engines! {
         crate::workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
         let row = stage.failed("the host's API server did not answer").await?;
         assert_eq!(shown(&row), (WorkspacePhase::Deleting, Some("the host's API server did not answer")));
+    }
+
+    async fn a_role_is_over_only_once_its_bindings_are_gone(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let scope = scope_for(&stage.app.store, &stage.alice.user, &stage.id).await?.expect("she made it");
+        let nodes = hexabase_backends::store::groups::nodes(&stage.app.store, &scope).await?;
+        let over = RoleAssignment {
+            id: stage.app.new_id()?,
+            group_id: nodes[0].id.clone(),
+            project_id: None,
+            role: "hexabase:workspace-editor".to_owned(),
+            created_at: stage.app.clock.now().plus_seconds(-60),
+            expires_at: Some(stage.app.clock.now().plus_seconds(-1)),
+        };
+        let tx = stage.app.store.begin().await?;
+        role_assignments::insert(&tx, &scope, &over).await?;
+        tx.commit().await?;
+        for trouble in [WorkspaceStep::Access, WorkspaceStep::Projects] {
+            stage.run(&observed(Some((trouble, "delete RoleBinding x: forbidden")))).await?;
+            assert_eq!(role_assignments::get(&stage.app.store, &scope, &over.id).await?.as_ref(), Some(&over));
+        }
+        stage.run(&observed(None)).await?;
+        assert_eq!(role_assignments::get(&stage.app.store, &scope, &over.id).await?, None);
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn ask(
     headers: HeaderMap,
 ) -> Handled {
     let realm = realm(&name)?;
-    let live = sign_in::live(&state.app, &headers).await?;
+    let live = sign_in::live(&state.app, &headers, &origin).await?;
     let query = query.as_deref().unwrap_or_default();
     let visit = Visit { state: &state, realm: &realm, query, live: live.as_ref() };
     let answer = visit.answer(false, &origin).await?;
@@ -75,7 +75,7 @@ pub(super) async fn decide(
         return Ok(pages::problem(StatusCode::FORBIDDEN, "Not confirmed", "The request came from another site."));
     }
     let realm = realm(&name)?;
-    let live = sign_in::live(&state.app, &headers).await?;
+    let live = sign_in::live(&state.app, &headers, &origin).await?;
     let visit = Visit { state: &state, realm: &realm, query: &decision.request, live: live.as_ref() };
     let still = live.as_ref().is_some_and(|live| live.user.as_str() == decision.person);
     let answer = match decision.confirm.as_str() {

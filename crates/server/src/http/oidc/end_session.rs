@@ -5,9 +5,9 @@ use axum::extract::{Form, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum_extra::extract::CookieJar;
+use hexabase_app::Origin;
 use hexabase_app::issuer::Realm;
 use hexabase_app::oauth::{self, SignOut};
-use hexabase_app::Origin;
 use hexabase_oidc::provider::{EndSessionRequest, paths};
 use serde::Deserialize;
 
@@ -69,7 +69,7 @@ async fn answer(
         Ok(request) => request,
         Err(error) => return Ok(refuse(&error.description)),
     };
-    let live = sign_in::live(&state.app, headers).await?;
+    let live = sign_in::live(&state.app, headers, origin).await?;
     let outcome = oauth::end_session(&state.app, realm, &request, live.as_ref(), confirmed, origin).await?;
     Ok(match outcome {
         SignOut::Refuse(sentence) => refuse(sentence),
@@ -81,7 +81,9 @@ async fn answer(
             let jar = CookieJar::from_headers(headers).add(sign_in::no_session());
             match location {
                 Some(location) => (jar, Redirect::to(&location)).into_response(),
-                None => (jar, pages::page(StatusCode::OK, "Signed out", "<p>You can close this page.</p>")).into_response(),
+                None => {
+                    (jar, pages::page(StatusCode::OK, "Signed out", "<p>You can close this page.</p>")).into_response()
+                }
             }
         }
     })

@@ -23,31 +23,47 @@ pub(super) async fn token(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = TokenRequest::parse(of_form(&headers)?, &body)?;
-    let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
-    let response = oauth::token(&state.app, &realm, request, label, &origin).await?;
+    let response = oauth::token(&state.app, &realm, request, label(&headers), &origin).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
+/// What the program that asks calls itself.
+fn label(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program")
+}
+
 /// OpenID Connect Core 1.0 section 5.3: who the bearer of an access token is.
-pub(super) async fn userinfo(State(state): State<ServerState>, Path(name): Path<String>, headers: HeaderMap) -> Handled {
-    answer_userinfo(&state, &name, &headers, None).await
+pub(super) async fn userinfo(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Handled {
+    answer_userinfo(&state, &name, &origin, &headers, None).await
 }
 
 /// The same for a POST, which may carry the token in its form.
 pub(super) async fn userinfo_by_form(
     State(state): State<ServerState>,
     Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
     headers: HeaderMap,
     body: String,
 ) -> Handled {
     let form = if is_form(&headers) { Some(Params::parse(&body).map_err(OAuthError::from)?) } else { None };
-    answer_userinfo(&state, &name, &headers, form.as_ref()).await
+    answer_userinfo(&state, &name, &origin, &headers, form.as_ref()).await
 }
 
-async fn answer_userinfo(state: &ServerState, name: &str, headers: &HeaderMap, form: Option<&Params>) -> Handled {
+async fn answer_userinfo(
+    state: &ServerState,
+    name: &str,
+    origin: &Origin,
+    headers: &HeaderMap,
+    form: Option<&Params>,
+) -> Handled {
     let realm = realm(name)?;
     let token = bearer_token(authorization(headers)?, form)?;
-    let info = oauth::user_info(&state.app, &realm, token.expose_secret()).await?;
+    let info = oauth::user_info(&state.app, &realm, token.expose_secret(), origin.source.as_deref()).await?;
     Ok(no_store(Json(info).into_response()))
 }
 
@@ -59,7 +75,7 @@ pub(super) async fn device_authorization(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = DeviceAuthorizationRequest::parse(of_form(&headers)?, &body)?;
-    let response = oauth::begin_device(&state.app, &realm, &request).await?;
+    let response = oauth::begin_device(&state.app, &realm, &request, label(&headers)).await?;
     Ok(no_store(Json(response).into_response()))
 }
 

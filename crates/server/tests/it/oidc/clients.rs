@@ -37,7 +37,10 @@ async fn a_dashboards_token_tells_who_somebody_is_and_does_nothing_for_them() ->
     let tokens = web_tokens(&platform, &alice, &workspace, "dashboard", "openid groups").await?;
     let (access, id_token) = (text(&tokens["access_token"]), claims(&text(&tokens["id_token"]))?);
     assert_eq!(id_token["groups"], serde_json::json!(["WSAdmins", "WorkspaceMembers"]));
-    assert_eq!((id_token["aud"].as_str(), id_token["iss"].as_str()), (Some("dashboard"), Some(&*platform.issuer(&workspace))));
+    assert_eq!(
+        (id_token["aud"].as_str(), id_token["iss"].as_str()),
+        (Some("dashboard"), Some(&*platform.issuer(&workspace)))
+    );
     let bearer = platform.nobody().with_token(&access);
     let said = bearer.get(&format!("/oidc/{workspace}/userinfo")).await?.expect(200)?.json()?;
     assert_eq!((&said["groups"], &said["email"]), (&id_token["groups"], &Value::Null));
@@ -84,8 +87,11 @@ async fn a_client_is_known_where_it_is_registered_and_nowhere_else() -> Result<(
     let workspace = alice.workspace("shop").await?;
     let answer = alice.browser.get(&request(&platform, &workspace, &web("web", &[]))).await?;
     assert_eq!((answer.status, answer.header("location")), (400, ""));
-    for uri in ["https://web.example.test/callback/", "https://web.example.test:443/callback", "http://127.0.0.1:1/callback"] {
-        let answer = alice.browser.get(&request(&platform, "platform", &[("client_id", "web"), ("redirect_uri", uri)])).await?;
+    for uri in
+        ["https://web.example.test/callback/", "https://web.example.test:443/callback", "http://127.0.0.1:1/callback"]
+    {
+        let answer =
+            alice.browser.get(&request(&platform, "platform", &[("client_id", "web"), ("redirect_uri", uri)])).await?;
         assert_eq!((answer.status, answer.header("location")), (400, ""), "{uri}");
     }
     Ok(())
@@ -102,11 +108,16 @@ async fn a_client_proves_itself_by_its_secret_in_one_of_two_ways() -> Result<()>
         platform.nobody().post_form("/oidc/platform/token", &[&form[..], more].concat()).await
     };
     redeem(&[("client_id", "web"), ("client_secret", SECRET)]).await?.expect(200)?;
-    for wrong in [vec![("client_id", "web")], vec![("client_id", "web"), ("client_secret", "wrong")], vec![("client_id", "hxb"), ("client_secret", SECRET)]] {
+    for wrong in [
+        vec![("client_id", "web")],
+        vec![("client_id", "web"), ("client_secret", "wrong")],
+        vec![("client_id", "hxb"), ("client_secret", SECRET)],
+    ] {
         let refused = redeem(&wrong).await?.expect(401)?;
         assert_eq!(oauth_error(&refused), "invalid_client", "{wrong:?}");
     }
-    let bad = web_post(&platform, "/oidc/platform/token", "hxb", &[("grant_type", "refresh_token"), ("refresh_token", "x")]);
+    let bad =
+        web_post(&platform, "/oidc/platform/token", "hxb", &[("grant_type", "refresh_token"), ("refresh_token", "x")]);
     let bad = bad.await?.expect(401)?;
     assert!(bad.header("www-authenticate").starts_with("Basic"));
     Ok(())
@@ -153,10 +164,10 @@ async fn a_client_gets_id_tokens_of_the_algorithm_it_is_registered_for() -> Resu
     let platform = Platform::start_with(|config| {
         let old = web_client("old");
         config.oidc.clients.push(web_client("new"));
-        config.oidc.clients.push(hexabase_server::config::ClientConfig {
-            id_token_signed_response_alg: "RS256".to_owned(),
-            ..old
-        });
+        config
+            .oidc
+            .clients
+            .push(hexabase_server::config::ClientConfig { id_token_signed_response_alg: "RS256".to_owned(), ..old });
     })
     .await?;
     let alice = platform.person("alice").await?;

@@ -172,7 +172,10 @@ async fn an_id_token_of_the_platform_says_who_signed_in_when_and_for_whom() -> R
     pass(&platform, 1_000);
     let renewed = refresh(&platform, &text(&tokens["refresh_token"])).await?.expect(200)?.json()?;
     let again = claims(&text(&renewed["id_token"]))?;
-    assert_eq!((&again["auth_time"], &again["sid"], &again["nonce"]), (&expected["auth_time"], &expected["sid"], &Value::Null));
+    assert_eq!(
+        (&again["auth_time"], &again["sid"], &again["nonce"]),
+        (&expected["auth_time"], &expected["sid"], &Value::Null)
+    );
     // Not asked for, not given.
     let without = [("scope", "profile offline_access")];
     let code = code_for(&platform, &alice, "platform", &without).await?;

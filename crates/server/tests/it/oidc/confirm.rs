@@ -68,7 +68,11 @@ async fn another_site_cannot_press_the_button() -> Result<()> {
     let url = request(&platform, "platform", &[]);
     let decision = platform.at("/oidc/platform/authorize/decision");
     let form = |person: &str| {
-        [("request", url.query().unwrap_or_default().to_owned()), ("person", person.to_owned()), ("confirm", "continue".to_owned())]
+        [
+            ("request", url.query().unwrap_or_default().to_owned()),
+            ("person", person.to_owned()),
+            ("confirm", "continue".to_owned()),
+        ]
     };
     let me = browser.get(&platform.at("/api/v1/me")).await?.expect(200)?.json()?;
     let alice = text(&me["id"]);
@@ -80,7 +84,8 @@ async fn another_site_cannot_press_the_button() -> Result<()> {
         browser.request(Method::POST, &decision, with).await?.expect(403)?;
     }
     // A page that showed somebody else lets nothing in: it is shown anew.
-    let stale: Vec<_> = form("usr-00000000000000000000").into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let stale: Vec<_> =
+        form("usr-00000000000000000000").into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let page = browser.post(&decision, &stale).await?.expect(200)?;
     assert!(page.text.contains("Alice Example"));
     browser.get(&url).await?.expect(200)?;
@@ -115,7 +120,9 @@ async fn a_client_whose_address_has_an_owner_is_let_in_without_a_click_unless_it
     assert!(answer.header("location").starts_with(WEB_REDIRECT_URI));
     let asked = url(&[("prompt", "consent")]);
     let page = alice.browser.get(&asked).await?.expect(200)?;
-    assert!(page.text.contains("The client web") && !page.text.contains("on this machine") && !page.text.contains(SECRET));
+    assert!(
+        page.text.contains("The client web") && !page.text.contains("on this machine") && !page.text.contains(SECRET)
+    );
     let answer = alice.browser.press_button(&asked, &page.text, "confirm", "continue").await?.expect(303)?;
     assert!(answer.header("location").contains("code="));
     Ok(())

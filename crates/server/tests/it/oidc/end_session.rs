@@ -43,7 +43,8 @@ fn asks(answer: &Answer) {
 #[tokio::test]
 async fn a_client_with_the_persons_id_token_signs_them_out_and_gets_them_back() -> Result<()> {
     let (platform, alice, id_token) = start().await?;
-    let (sid, cookie) = (claims(&id_token)?["sid"].clone(), alice.browser.cookie(HOST, SESSION_COOKIE).context("none")?);
+    let (sid, cookie) =
+        (claims(&id_token)?["sid"].clone(), alice.browser.cookie(HOST, SESSION_COOKIE).context("none")?);
     let url = address(&platform, &[("id_token_hint", &id_token), ("post_logout_redirect_uri", BYE), ("state", "a b")]);
     let answer = alice.browser.get(&url).await?.expect(303)?;
     assert_eq!(answer.header("location"), format!("{BYE}?state=a+b"));
@@ -52,7 +53,8 @@ async fn a_client_with_the_persons_id_token_signs_them_out_and_gets_them_back() 
     assert!(!is_signed_in(&platform, &alice).await?, "the session has ended, not only its cookie");
     // The client's own sign-in has ended too; hxb is another one.
     let store = platform.store().await?;
-    let live = hexabase_backends::store::sessions::find_live(&store, &text(&sid).parse()?, platform.clock.now()).await?;
+    let live =
+        hexabase_backends::store::sessions::find_live(&store, &text(&sid).parse()?, platform.clock.now()).await?;
     assert!(live.is_none());
     me(&platform, alice.api.token()).await?.expect(200)?;
     // Once more changes nothing and is no mistake.
@@ -149,7 +151,8 @@ async fn the_request_may_be_a_form_of_another_site() -> Result<()> {
     let (platform, alice, id_token) = start().await?;
     let form = [("id_token_hint", id_token.as_str()), ("post_logout_redirect_uri", BYE)];
     let with = |request: reqwest::RequestBuilder| request.header("origin", "https://web.example.test").form(&form);
-    let answer = alice.browser.request(Method::POST, &platform.at("/oidc/platform/end_session"), with).await?.expect(303)?;
+    let answer =
+        alice.browser.request(Method::POST, &platform.at("/oidc/platform/end_session"), with).await?.expect(303)?;
     let answer = alice.browser.get(&platform.at("/").join(answer.header("location"))?).await?.expect(303)?;
     assert_eq!(answer.header("location"), BYE);
     assert!(!is_signed_in(&platform, &alice).await?);

@@ -115,7 +115,8 @@ async fn an_exchange_is_for_the_issuers_own_workspace_and_for_no_other_target() 
     for (name, target) in [("audience", workspace.as_str()), ("audience", &issuer), ("resource", &issuer)] {
         ask(name, target).await?.expect(200)?;
     }
-    for (name, target) in [("audience", other.as_str()), ("audience", "hexabase"), ("resource", "https://evil.example")] {
+    for (name, target) in [("audience", other.as_str()), ("audience", "hexabase"), ("resource", "https://evil.example")]
+    {
         assert_eq!(oauth_error(&ask(name, target).await?), "invalid_target", "{name}={target}");
     }
     Ok(())

@@ -17,7 +17,10 @@ fn check(found: &Value, alice: &Person, client: &str) {
         assert_eq!(claims[claim], renewed[claim], "{claim}");
     }
     assert_eq!(found["rotated"], true);
-    assert_eq!((&found["after"]["refresh"], &found["after"]["userinfo"]), (&json!("invalid_grant"), &json!("invalid_token")));
+    assert_eq!(
+        (&found["after"]["refresh"], &found["after"]["userinfo"]),
+        (&json!("invalid_grant"), &json!("invalid_token"))
+    );
 }
 
 #[tokio::test]
@@ -25,10 +28,10 @@ async fn an_independent_client_signs_people_in_whatever_kind_of_client_it_is() -
     let platform = Platform::start_with(|config| {
         let post = web_client("by-form");
         config.oidc.clients.push(web_client("by-header"));
-        config.oidc.clients.push(hexabase_server::config::ClientConfig {
-            id_token_signed_response_alg: "RS256".to_owned(),
-            ..post
-        });
+        config
+            .oidc
+            .clients
+            .push(hexabase_server::config::ClientConfig { id_token_signed_response_alg: "RS256".to_owned(), ..post });
     })
     .await?;
     let alice = platform.person("alice").await?;
@@ -52,7 +55,10 @@ async fn an_independent_client_signs_people_in_whatever_kind_of_client_it_is() -
         let found = node_client::walk(&task, &platform.data().join("tls/ca.crt"), open).await?;
         check(&found, &alice, client);
         if authentication != "none" {
-            assert_eq!((&found["introspected"]["active"], &found["introspected"]["client_id"]), (&json!(true), &json!(client)));
+            assert_eq!(
+                (&found["introspected"]["active"], &found["introspected"]["client_id"]),
+                (&json!(true), &json!(client))
+            );
             assert_eq!(found["after"]["introspected"], json!({ "active": false }));
         }
         let end = found["end_session"].as_str().unwrap_or_default();

@@ -5,7 +5,9 @@ use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use super::{me, web_post, web_tokens};
-use crate::support::{Person, Platform, claims, exchange, oauth_error, pass, problem, refresh, revoke, text, web_client};
+use crate::support::{
+    Person, Platform, claims, exchange, oauth_error, pass, problem, refresh, revoke, text, web_client,
+};
 use crate::tokens::make_token;
 
 async fn start() -> Result<(Platform, Person)> {
@@ -51,7 +53,10 @@ async fn a_registered_client_learns_what_every_token_is() -> Result<()> {
     assert_eq!((&said["active"], &said["client_id"], &said["token_type"]), (&json!(true), &json!("hxb"), &Value::Null));
     let of_workspace = alice.workspace_token(&platform, &workspace).await?;
     let said = ask(&platform, &workspace, "gateway", &of_workspace).await?;
-    assert_eq!((&said["active"], &said["aud"], &said["groups"]), (&json!(true), &json!(workspace), &json!(["WSAdmins", "WorkspaceMembers"])));
+    assert_eq!(
+        (&said["active"], &said["aud"], &said["groups"]),
+        (&json!(true), &json!(workspace), &json!(["WSAdmins", "WorkspaceMembers"]))
+    );
     // A token of another issuer is none of this one.
     let nothing = json!({ "active": false });
     assert_eq!(ask(&platform, "platform", "gateway", &of_workspace).await?, nothing);
@@ -73,7 +78,11 @@ async fn a_client_learns_about_its_own_tokens_and_of_no_other() -> Result<()> {
     assert_eq!(ask(&platform, "platform", "web", alice.api.token()).await?, json!({ "active": false }));
     // Nobody without a secret asks, and nobody with a wrong one.
     let nobody = platform.nobody();
-    for form in [vec![("token", &*access)], vec![("token", &*access), ("client_id", "hxb")], vec![("token", &*access), ("client_id", "web")]] {
+    for form in [
+        vec![("token", &*access)],
+        vec![("token", &*access), ("client_id", "hxb")],
+        vec![("token", &*access), ("client_id", "web")],
+    ] {
         let refused = nobody.post_form("/oidc/platform/introspect", &form).await?;
         assert!(["invalid_client", "invalid_request"].contains(&&*oauth_error(&refused)), "{refused:?}");
     }
@@ -160,7 +169,8 @@ async fn a_client_cannot_take_back_tokens_of_another() -> Result<()> {
     for token in [alice.api.token(), &alice.refresh_token()?] {
         let refused = web_post(&platform, "/oidc/platform/revoke", "web", &[("token", token)]).await?;
         assert_eq!(oauth_error(&refused), "unauthorized_client");
-        let refused = platform.nobody().post_form("/oidc/platform/revoke", &[("token", token), ("client_id", "web")]).await?;
+        let refused =
+            platform.nobody().post_form("/oidc/platform/revoke", &[("token", token), ("client_id", "web")]).await?;
         assert_eq!(oauth_error(&refused), "invalid_client");
     }
     me(&platform, alice.api.token()).await?.expect(200)?;

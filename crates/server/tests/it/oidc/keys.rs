@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hexabase_app::clock::Clock;
+use hexabase_app::gateway::Basis;
 use hexabase_app::issuer::{self, WorkspaceBearer};
 use hexabase_app::keys::Keys;
 use hexabase_app::users::{self, ExternalIdentity};
@@ -137,7 +138,8 @@ async fn what_is_left_signs_on_when_a_key_is_revoked_in_the_middle_of_a_rotation
     };
     let first = signer(&keys)?;
     let listed = keys.rotate(&store, clock.now()).await?;
-    let waiting = listed.iter().find(|key| key.state == "announced" && key.algorithm == "ES256").context("none waits")?;
+    let waiting =
+        listed.iter().find(|key| key.state == "announced" && key.algorithm == "ES256").context("none waits")?;
     // The one that waits goes: the one that signs goes on, and gets a successor in its time.
     let done = keys.revoke(&store, std::slice::from_ref(&waiting.kid), clock.now()).await?;
     assert_eq!((&done.successors[0], signer(&keys)?), (&first, first.clone()));
@@ -146,12 +148,22 @@ async fn what_is_left_signs_on_when_a_key_is_revoked_in_the_middle_of_a_rotation
     clock.advance_seconds(60 * 24 * 3600);
     assert_eq!(keys.tend(&store, clock.now()).await?.len(), 2);
     // The one that signs goes: the one that waits takes over at once.
-    let waiting = keys.list(&store, clock.now()).await?.into_iter().rfind(|key| key.state == "announced" && key.algorithm == "ES256");
+    let waiting = keys
+        .list(&store, clock.now())
+        .await?
+        .into_iter()
+        .rfind(|key| key.state == "announced" && key.algorithm == "ES256");
     let done = keys.revoke(&store, std::slice::from_ref(&first), clock.now()).await?;
     assert_eq!(Some(&done.successors[0]), waiting.as_ref().map(|key| &key.kid));
     assert_eq!(signer(&keys)?, done.successors[0]);
     // Both go at once: a new one.
-    let both: Vec<String> = keys.list(&store, clock.now()).await?.into_iter().filter(|key| key.state != "over").map(|key| key.kid).collect();
+    let both: Vec<String> = keys
+        .list(&store, clock.now())
+        .await?
+        .into_iter()
+        .filter(|key| key.state != "over")
+        .map(|key| key.kid)
+        .collect();
     let done = keys.revoke(&store, &both, clock.now()).await?;
     assert_eq!(done.successors.len(), 2);
     assert!(!both.contains(&signer(&keys)?));
@@ -213,7 +225,9 @@ impl ApiServer {
 
     fn accepts(&mut self, token: &str, workspace: &WorkspaceId, from: &App) -> Result<()> {
         let now = from.clock.now().as_seconds();
-        if self.keys.with_kid(&key_id(token)?.context("no key id")?).next().is_none() && now - self.fetched_at >= self.max_age - 30 {
+        if self.keys.with_kid(&key_id(token)?.context("no key id")?).next().is_none()
+            && now - self.fetched_at >= self.max_age - 30
+        {
             *self = Self::fetch(from)?;
         }
         let expected = Expectation {
@@ -230,8 +244,8 @@ impl ApiServer {
 }
 
 async fn mint(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<String> {
-    let (sid, client) = (session.as_str(), Some("hxb"));
-    let bearer = WorkspaceBearer { workspace, user, sid, client, sign_in: WorkspaceSignIn::default() };
+    let (basis, client) = (Basis::Session(session.clone()), Some("hxb"));
+    let bearer = WorkspaceBearer { workspace, user, basis: Some(&basis), client, sign_in: WorkspaceSignIn::default() };
     Ok(issuer::workspace_token(app, bearer).await?.0)
 }
 
@@ -294,6 +308,9 @@ async fn no_good_token_is_refused_over_a_hundred_rotations_under_load() -> Resul
     }
     assert!(checked > 10_000, "{checked}");
     let kept = signing_keys::list(&*store).await?;
-    assert!(kept.iter().filter(|row| !row.private_sealed.is_empty()).count() <= 6, "the private halves of old keys are gone");
+    assert!(
+        kept.iter().filter(|row| !row.private_sealed.is_empty()).count() <= 6,
+        "the private halves of old keys are gone"
+    );
     Ok(())
 }

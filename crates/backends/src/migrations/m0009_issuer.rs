@@ -9,7 +9,7 @@ pub(super) struct Migration;
 
 impl MigrationName for Migration {
     fn name(&self) -> &str {
-        "m0007_issuer"
+        "m0009_issuer"
     }
 }
 

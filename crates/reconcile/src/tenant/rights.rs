@@ -1,0 +1,152 @@
+//! The platform's roles and bindings in a tenant: what is there of them, what has to go, what is to be made true.
+//!
+//! What nobody wants goes first, and one object that is refused holds up none of the others, so that a right which was taken
+//! away does not live on for somebody else's sake. Of what is as it should be, nothing is written.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::FutureExt;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::apply::{Cluster, each};
+use crate::error::ReconcileError;
+use crate::labels::{MANAGED_BY, MANAGER};
+use crate::manifest::{Kind, Manifest};
+use crate::status::Progress;
+use crate::tenant::owned;
+
+/// How the names of everything that the platform makes here begin.
+const NAMES: [&str; 2] = ["hexabase:", "hexabase-custom-"];
+
+/// Roles and bindings of one kind each, in all namespaces, as they were found.
+pub(crate) struct Rights {
+    roles: Found,
+    bindings: Found,
+}
+
+impl Rights {
+    pub(crate) async fn find(tenant: &Cluster, roles: Kind, bindings: Kind) -> Result<Self, ReconcileError> {
+        Ok(Self { roles: Found::list(tenant, roles).await?, bindings: Found::list(tenant, bindings).await? })
+    }
+
+    /// Makes these, and no others of the platform's, be there: in one namespace, or in none.
+    pub(crate) async fn make_true(
+        &self,
+        tenant: &Cluster,
+        namespace: Option<&str>,
+        roles: &[Manifest],
+        bindings: &[Manifest],
+    ) -> Result<Progress, ReconcileError> {
+        let ended = self.bindings.prune(tenant, namespace, bindings).await?;
+        let ended = ended.and(self.roles.prune(tenant, namespace, roles).await?);
+        let made = self.roles.restore(tenant, roles).await?;
+        Ok(ended.and(made).and(self.bindings.restore(tenant, bindings).await?))
+    }
+}
+
+/// Everything of one kind that is the platform's.
+struct Found {
+    kind: Kind,
+    /// By namespace and name; nothing is known of an object whose label somebody took off.
+    objects: HashMap<(String, String), Option<DynamicObject>>,
+}
+
+fn key(namespace: Option<&str>, name: &str) -> (String, String) {
+    (namespace.unwrap_or_default().to_owned(), name.to_owned())
+}
+
+impl Found {
+    async fn list(tenant: &Cluster, kind: Kind) -> Result<Self, ReconcileError> {
+        let labelled = tenant.list(kind, None, &owned()).await?.into_iter().map(|object| {
+            let metadata = &object.metadata;
+            (key(metadata.namespace.as_deref(), metadata.name.as_deref().unwrap_or_default()), Some(object))
+        });
+        // Whoever takes the label off an object does not keep it so.
+        let others = tenant.list_metadata(kind, None, &format!("{MANAGED_BY}!={MANAGER}")).await?;
+        let ours = others.into_iter().filter_map(|metadata| {
+            let name = metadata.name.as_deref().filter(|name| NAMES.iter().any(|start| name.starts_with(start)))?;
+            let mut writers = metadata.managed_fields.iter().flatten();
+            let written = writers.any(|entry| entry.manager.as_deref() == Some(MANAGER));
+            written.then(|| (key(metadata.namespace.as_deref(), name), None))
+        });
+        Ok(Self { kind, objects: ours.chain(labelled).collect() })
+    }
+
+    /// Deletes what is not wanted.
+    async fn prune(
+        &self,
+        tenant: &Cluster,
+        namespace: Option<&str>,
+        wanted: &[Manifest],
+    ) -> Result<Progress, ReconcileError> {
+        let wanted: HashSet<&str> = wanted.iter().map(|manifest| manifest.name.as_str()).collect();
+        let here = self.objects.keys().filter(|(place, _)| place == namespace.unwrap_or_default());
+        let surplus = here.map(|(_, name)| name.as_str()).filter(|name| !wanted.contains(name));
+        let calls = surplus.map(|name| {
+            tracing::info!(object.kind = self.kind.as_str(), object.name = name, "deletes what nobody wants");
+            remove(tenant, self.kind, namespace, name).boxed()
+        });
+        each(calls.collect()).await
+    }
+
+    /// Applies what is not as it is wanted.
+    async fn restore(&self, tenant: &Cluster, wanted: &[Manifest]) -> Result<Progress, ReconcileError> {
+        let differing = wanted.iter().filter(|manifest| {
+            let found = self.objects.get(&key(manifest.namespace.as_deref(), &manifest.name));
+            !found.and_then(Option::as_ref).is_some_and(|found| is_as_wanted(found, manifest))
+        });
+        each(differing.map(|manifest| make(tenant, manifest).boxed()).collect()).await
+    }
+}
+
+/// Whether an apply would change nothing. Labels that somebody added are theirs.
+fn is_as_wanted(found: &DynamicObject, wanted: &Manifest) -> bool {
+    let labels = wanted.json.pointer("/metadata/labels").and_then(Value::as_object);
+    let labelled = labels.into_iter().flatten().all(|(name, value)| {
+        let found = found.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+        found.map(String::as_str) == value.as_str()
+    });
+    let same = |field: &str| present(&found.data, field) == present(&wanted.json, field);
+    labelled && ["rules", "aggregationRule", "roleRef", "subjects"].into_iter().all(same)
+}
+
+fn present<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    object.get(field).filter(|value| !value.is_null())
+}
+
+async fn make(tenant: &Cluster, manifest: &Manifest) -> Result<Progress, ReconcileError> {
+    let binds = matches!(manifest.kind, Kind::RoleBinding | Kind::ClusterRoleBinding);
+    let bent = match tenant.apply(manifest).await {
+        // The role of a binding cannot be changed: it was made by somebody else.
+        Err(error) if binds && error.is(422) => true,
+        // With an aggregation rule Kubernetes itself would write other rules over ours.
+        applied => present(&applied?.data, "aggregationRule").is_some(),
+    };
+    if bent {
+        match remove(tenant, manifest.kind, manifest.namespace.as_deref(), &manifest.name).await? {
+            Progress::Done => drop(tenant.apply(manifest).await?),
+            wait => return Ok(wait),
+        }
+    }
+    Ok(Progress::Done)
+}
+
+/// Deletes an object. RBAC goes by an object that is being deleted as by any other, so what somebody's finalizer keeps would
+/// go on giving rights: it is taken off.
+async fn remove(tenant: &Cluster, kind: Kind, namespace: Option<&str>, name: &str) -> Result<Progress, ReconcileError> {
+    if !tenant.delete(kind, namespace, name, None).await? || tenant.get(kind, namespace, name).await?.is_none() {
+        return Ok(Progress::Done);
+    }
+    match tenant.merge(kind, namespace, name, &json!({ "metadata": { "finalizers": null } })).await {
+        Err(error) if error.is(404) => {}
+        other => other?,
+    }
+    match tenant.get(kind, namespace, name).await? {
+        None => Ok(Progress::Done),
+        Some(_) => Ok(Progress::wait(500, format!("delete {} {name}: it is still there", kind.as_str()))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+use hexabase_core::names::GroupName;
+use hexabase_core::phases::ProjectPhase;
+use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
+use hexabase_testkit::kubernetes::FakeKubernetes;
+use kube::core::ObjectMeta;
+
+use super::*;
+use crate::connection::Host;
+use crate::desired::{CustomRole, DesiredProject, ProjectGrant, ProjectLimits};
+use crate::settings::HostSettings;
+use crate::tenant::{access, projects};
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// A tenant with nothing in it, and a client of it.
+async fn tenant() -> (FakeKubernetes, Cluster) {
+    let server = FakeKubernetes::start().await.unwrap();
+    let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+    let cluster = Host::connect(settings).await.unwrap().cluster;
+    (server, cluster)
+}
+
+fn wanted() -> Vec<(GroupName, ClusterRoleRef)> {
+    let given = [("WSAdmins", PresetClusterRole::WorkspaceAdmin), ("WSUsers", PresetClusterRole::WorkspaceViewer)];
+    given.into_iter().map(|(group, role)| (group.parse().unwrap(), ClusterRoleRef::Preset(role))).collect()
+}
+
+fn deployer() -> CustomRole {
+    let rules: Vec<Rule> =
+        serde_json::from_value(json!([{ "api_groups": [""], "resources": ["pods"], "verbs": ["get"] }])).unwrap();
+    CustomRole { name: "deployer".parse().unwrap(), rules }
+}
+
+fn project(name: &str) -> DesiredProject {
+    DesiredProject {
+        id: "prj-0123456789abcdefghjk".parse().unwrap(),
+        name: name.parse().unwrap(),
+        present: true,
+        limits: ProjectLimits { cpu: Cpu::from_millis(1), memory: Bytes::new(1), storage: Bytes::new(1), pods: 1 },
+        grants: vec![ProjectGrant { group: "team".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) }],
+        custom_roles: vec![deployer()],
+    }
+}
+
+fn binding(name: &str, more: Value) -> Value {
+    let mut metadata = json!({ "name": name, "labels": { MANAGED_BY: MANAGER } });
+    metadata.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    json!({ "metadata": metadata, "roleRef": { "kind": "ClusterRole", "name": "cluster-admin" } })
+}
+
+fn cluster_wide(name: &str) -> String {
+    format!("{RBAC}/clusterrolebindings/{name}")
+}
+
+fn inside(namespace: &str, plural: &str, name: &str) -> String {
+    format!("{RBAC}/namespaces/{namespace}/{plural}/{name}")
+}
+
+#[tokio::test]
+async fn a_run_without_changes_writes_no_role_and_no_binding() {
+    let (server, tenant) = tenant().await;
+    let custom = [deployer()];
+    assert_eq!(access::progress(&tenant, &wanted(), &custom).await.unwrap(), Progress::Done);
+    let (progress, phases) = projects::progress(&tenant, &[project("shop")]).await.unwrap();
+    assert_eq!((progress, phases[0].1), (Progress::Done, ProjectPhase::Ready));
+    assert!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")).is_some());
+    assert!(server.get(&inside("shop", "roles", "hexabase-custom-deployer")).is_some());
+
+    let before = server.writes();
+    access::progress(&tenant, &wanted(), &custom).await.unwrap();
+    assert_eq!(server.writes(), before);
+    projects::progress(&tenant, &[project("shop")]).await.unwrap();
+    // The namespace and its two limits; of these Kubernetes alone knows whether they are the same.
+    assert_eq!(server.writes(), before + 3);
+
+    let bent = cluster_wide("hexabase:workspace-viewer:WSUsers");
+    let mut object = server.get(&bent).unwrap();
+    object["subjects"][0]["name"] = json!("nobody");
+    server.put(&bent, object);
+    access::progress(&tenant, &wanted(), &custom).await.unwrap();
+    assert_eq!(server.get(&bent).unwrap()["subjects"][0]["name"], "hexabase:WSUsers");
+    assert_eq!(server.writes(), before + 4);
+}
+
+#[tokio::test]
+async fn a_right_that_was_taken_away_ends_although_another_object_is_refused() {
+    for code in [403, 500] {
+        let (server, tenant) = tenant().await;
+        server
+            .put(&cluster_wide("hexabase:workspace-editor:gone"), binding("hexabase:workspace-editor:gone", json!({})));
+        server
+            .put(&cluster_wide("hexabase:workspace-editor:held"), binding("hexabase:workspace-editor:held", json!({})));
+        server.refuse("DELETE", &cluster_wide("hexabase:workspace-editor:held"), code);
+        server.refuse("PATCH", &format!("{RBAC}/clusterroles/hexabase:workspace-admin"), code);
+        let progress = access::progress(&tenant, &wanted(), &[]).await.unwrap();
+        let Progress::Wait { reason, .. } = progress else { panic!("{progress:?}") };
+        assert!(
+            code == 500 || reason.contains("hexabase:workspace-editor:held"),
+            "the first of them is told: {reason}"
+        );
+        assert_eq!(server.get(&cluster_wide("hexabase:workspace-editor:gone")), None);
+        for name in ["hexabase:workspace-admin:WSAdmins", "hexabase:workspace-viewer:WSUsers"] {
+            assert!(server.get(&cluster_wide(name)).is_some(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_is_refused_something_loses_its_rights_and_holds_up_no_other() {
+    let (server, tenant) = tenant().await;
+    let both = [project("shop"), DesiredProject { id: "prj-0123456789abcdefghj0".parse().unwrap(), ..project("blog") }];
+    projects::progress(&tenant, &both).await.unwrap();
+    server.put(&inside("shop", "rolebindings", "hexabase:admin:gone"), {
+        let mut extra = binding("hexabase:admin:gone", json!({}));
+        extra["metadata"]["namespace"] = json!("shop");
+        extra
+    });
+    server.refuse("PATCH", "/api/v1/namespaces/shop", 403);
+    let (progress, phases) = projects::progress(&tenant, &both).await.unwrap();
+    let Progress::Wait { reason, .. } = progress else { panic!("{progress:?}") };
+    assert!(reason.starts_with("project shop: apply Namespace shop: "), "{reason}");
+    let phases: Vec<ProjectPhase> = phases.into_iter().map(|(_, phase)| phase).collect();
+    assert_eq!(phases, [ProjectPhase::Creating, ProjectPhase::Ready]);
+    assert_eq!(server.get(&inside("shop", "rolebindings", "hexabase:admin:gone")), None);
+    assert!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")).is_some());
+}
+
+#[tokio::test]
+async fn nobodys_finalizer_keeps_a_right_alive() {
+    let (server, tenant) = tenant().await;
+    let held = json!({ "finalizers": ["example.com/hold"] });
+    let name = "hexabase:workspace-editor:gone";
+    server.put(&cluster_wide(name), binding(name, held.clone()));
+    assert_eq!(access::progress(&tenant, &wanted(), &[]).await.unwrap(), Progress::Done);
+    assert_eq!(server.get(&cluster_wide(name)), None);
+
+    // One that stays all the same is waited for.
+    server.put(&cluster_wide(name), binding(name, held.clone()));
+    server.refuse("PATCH", &cluster_wide(name), 403);
+    let progress = access::progress(&tenant, &wanted(), &[]).await.unwrap();
+    assert!(matches!(&progress, Progress::Wait { reason, .. } if reason.contains(name)), "{progress:?}");
+
+    // Nor in a project that is going, whose namespace it holds up.
+    projects::progress(&tenant, &[project("shop")]).await.unwrap();
+    let path = inside("shop", "rolebindings", "hexabase:edit:team");
+    let mut object = server.get(&path).unwrap();
+    object["metadata"]["finalizers"] = held["finalizers"].clone();
+    object["metadata"]["namespace"] = json!("shop");
+    server.put(&path, object);
+    projects::progress(&tenant, &[DesiredProject { present: false, ..project("shop") }]).await.unwrap();
+    assert_eq!(server.get(&path), None);
+}
+
+#[tokio::test]
+async fn a_role_that_nobody_accepted_is_not_left_standing_under_the_name_of_one_that_is_asked_for() {
+    let (server, tenant) = tenant().await;
+    let name = "hexabase:custom:deployer";
+    let role = access::cluster_role(name, &deployer().rules);
+    server.put(&format!("{RBAC}/clusterroles/{name}"), role.json);
+    access::progress(&tenant, &wanted(), &[]).await.unwrap();
+    assert_eq!(server.get(&format!("{RBAC}/clusterroles/{name}")), None);
+}
+
+#[tokio::test]
+async fn what_the_platform_wrote_goes_also_without_its_label_and_nothing_else_does() {
+    let (server, tenant) = tenant().await;
+    let writer = |manager: &str| json!({ "labels": {}, "managedFields": [{ "manager": manager }] });
+    for (name, manager) in [
+        ("hexabase:workspace-editor:gone", MANAGER),
+        ("hexabase:workspace-editor:own", "kubectl"),
+        ("by-hand", MANAGER),
+    ] {
+        server.put(&cluster_wide(name), binding(name, writer(manager)));
+    }
+    access::progress(&tenant, &wanted(), &[]).await.unwrap();
+    let left = ["hexabase:workspace-editor:gone", "hexabase:workspace-editor:own", "by-hand"]
+        .map(|name| server.get(&cluster_wide(name)).is_some());
+    assert_eq!(left, [false, true, true]);
+    // One that is wanted gets it back.
+    let path = cluster_wide("hexabase:workspace-viewer:WSUsers");
+    let mut object = server.get(&path).unwrap();
+    object["metadata"]["labels"] = json!({});
+    server.put(&path, object);
+    access::progress(&tenant, &wanted(), &[]).await.unwrap();
+    assert_eq!(server.get(&path).unwrap()["metadata"]["labels"][MANAGED_BY], MANAGER);
+}
+
+#[test]
+fn labels_that_somebody_added_are_no_difference() {
+    let manifest = access::cluster_role("hexabase:custom:deployer", &deployer().rules);
+    let mut found: DynamicObject = serde_json::from_value(manifest.json.clone()).unwrap();
+    let labels = found.metadata.labels.get_or_insert_default();
+    labels.insert("a".to_owned(), "b".to_owned());
+    assert!(is_as_wanted(&found, &manifest));
+    found.data["aggregationRule"] = json!({ "clusterRoleSelectors": [] });
+    assert!(!is_as_wanted(&found, &manifest));
+    found.data["aggregationRule"] = Value::Null;
+    assert!(is_as_wanted(&found, &manifest));
+    found.metadata = ObjectMeta::default();
+    assert!(!is_as_wanted(&found, &manifest));
+}
