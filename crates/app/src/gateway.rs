@@ -8,7 +8,7 @@ use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, Worksp
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
-use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
+use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ, key_id};
 use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
@@ -71,6 +71,8 @@ pub struct Held {
     pub groups: Vec<String>,
     /// The roles given to those, when what is asked for may stay open.
     pub roles: Vec<RoleAssignmentId>,
+    /// The id of the key that signed the person's token.
+    pub key: String,
 }
 
 /// Somebody with a workspace's token.
@@ -92,6 +94,16 @@ pub struct Identified {
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more.
 pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<Identified> {
+    let found = read(app, workspace, bearer)?;
+    check_standing(app, workspace, &found.user, &found.basis).await?;
+    Ok(found)
+}
+
+/// Whose token this is: issued for this workspace, and its time not over. What it was given for may have ended since.
+///
+/// # Errors
+/// [`Error::Unauthenticated`].
+pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<Identified> {
     let expected = Expectation {
         issuer: &Realm::Workspace(workspace.clone()).issuer(&app.settings),
         audience: workspace.as_str(),
@@ -109,7 +121,6 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     let user: UserId =
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let basis: Basis = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
-    check_standing(app, workspace, &user, &basis).await?;
     Ok(Identified { user, basis, expires_at: claims.expires_at(), claims })
 }
 
@@ -142,16 +153,19 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
         true => role_assignments::held_for_issuer(&app.store, &id, &groups, app.clock.now()).await?,
         false => Vec::new(),
     };
-    let held = Held { groups, roles };
+    let key = key_id(bearer).ok().flatten();
+    let key = key.ok_or_else(|| Error::Unauthenticated("the token is not accepted: it names no key".to_owned()))?;
+    let held = Held { groups, roles, key };
     Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
 }
 
-/// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
-/// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
+/// Whether somebody who passed may still be connected: as before, with a token that no revoked key has signed, and still in
+/// every group that the person was in then, with every role that was given to those. Kubernetes does not ask again, and does
+/// not say by which of them it let somebody in. That the token's time is over, or its key replaced, ends nothing.
 pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
+    if !wanted || app.keys.is_revoked(&held.key) || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
     let groups = groups_of(app, workspace, user).await;

@@ -38,7 +38,7 @@ const _: () = assert!(MAX_GROUPS == MAX_GROUPS_PER_TOKEN && MAX_GROUP_BYTES == M
 /// Seconds a proof lives: long enough for clocks that are a little apart.
 const PROOF_SECONDS: i64 = 60;
 /// Who a proof speaks for: an id as API servers want one, of a moment at which nobody was made.
-const NOBODY: &str = "usr-00000000000000000000";
+pub(crate) const NOBODY: &str = "usr-00000000000000000000";
 /// What a proof names as its session; no id of a session or token looks like it.
 const NO_SESSION: &str = "none";
 /// What a token names as its session with which the platform itself asks: it is no session, so the gateway refuses it.

@@ -17,6 +17,8 @@ pub mod http;
 pub mod kubernetes;
 #[cfg(feature = "platform")]
 pub mod node_client;
+#[cfg(any(feature = "platform", feature = "providers"))]
+mod npm;
 #[cfg(feature = "providers")]
 pub mod oidc_provider;
 #[cfg(feature = "platform")]

@@ -2,7 +2,7 @@
 
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode};
 use hexabase_backends::store::client_confirmations::{self, ClientConfirmation};
-use hexabase_backends::store::sessions as session_rows;
+use hexabase_backends::store::sessions::{self as session_rows, Session};
 use hexabase_backends::store::{Digest, users};
 use hexabase_core::ids::SessionId;
 use hexabase_core::time::Timestamp;
@@ -15,7 +15,7 @@ use super::tokens::Wanted;
 use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, check_member};
-use crate::sessions::Live;
+use crate::sessions::{Live, auth_time};
 
 /// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
 const CODE_SECONDS: i64 = 60;
@@ -81,37 +81,10 @@ pub async fn authorize(
     visitor: Visitor<'_>,
     origin: &Origin,
 ) -> Result<Answer> {
-    let refuse = |code, sentence: &str| Ok(Answer::Refuse(code, sentence.to_owned()));
-    let silent = request.prompt.none;
-    let now = app.clock.now();
-    let session = match visitor.live {
-        None => None,
-        Some(live) => session_rows::find_live(&app.store, &live.session, now).await?,
+    let session = match signed_in(app, realm, request, visitor).await? {
+        Ok(session) => session,
+        Err(answer) => return Ok(answer),
     };
-    let Some(session) = session else {
-        let nobody = refuse(OAuthErrorCode::LoginRequired, "nobody is signed in");
-        return if silent { nobody } else { Ok(Answer::SignIn { prompt: again(request) }) };
-    };
-    let fresh = visitor.asked.is_some_and(|asked| {
-        asked.session.as_ref() != Some(&session.id)
-            && session.created_at >= asked.at
-            && now.millis_since(asked.at) <= ASKED_SECONDS * 1_000
-    });
-    let age = now.millis_since(session.created_at);
-    let too_old = request.max_age.is_some_and(|most| age > most.saturating_mul(1_000));
-    if (request.prompt.login || request.prompt.select_account || too_old) && !fresh {
-        let late = refuse(OAuthErrorCode::LoginRequired, "the last sign-in is too long ago");
-        return if silent { late } else { Ok(Answer::SignIn { prompt: again(request).or(Some("login")) }) };
-    }
-    match expected(app, realm, request) {
-        Expected::Anybody => {}
-        Expected::Person(person) if person == session.user_id.as_str() => {}
-        _ if silent => return refuse(OAuthErrorCode::LoginRequired, "somebody else may be signed in"),
-        // What was sent along proves nothing: whoever is signed in may go on.
-        Expected::Unknown => {}
-        Expected::Person(_) if fresh => return refuse(OAuthErrorCode::LoginRequired, "somebody else has signed in"),
-        Expected::Person(_) => return Ok(Answer::SignIn { prompt: Some("select_account") }),
-    }
     if let Realm::Workspace(workspace) = realm {
         match check_member(app, workspace, &session.user_id).await {
             Err(Error::Forbidden(sentence)) => return Ok(Answer::Refuse(OAuthErrorCode::AccessDenied, sentence)),
@@ -126,19 +99,110 @@ pub async fn authorize(
         redirect_host,
     });
     if !visitor.confirmed && must_ask(app, request, confirmation.as_ref()).await? {
-        if silent {
-            return refuse(OAuthErrorCode::ConsentRequired, "the person has not let this program in yet");
+        if request.prompt.none {
+            return Ok(refuse(OAuthErrorCode::ConsentRequired, "the person has not let this program in yet"));
         }
-        let known = clients(app, realm)?;
-        let client = known.iter().find(|client| client.id() == request.client_id);
-        let person = users::get(&app.store, &session.user_id).await?.ok_or(Error::NotFound("user"))?;
-        return Ok(Answer::Confirm(Confirmation {
-            client: client.map(Client::name).unwrap_or_default().to_owned(),
-            on_this_machine: confirmation.is_some(),
-            person: person.display_name.into(),
-            email: person.email,
-        }));
+        return ask(app, realm, request, &session, confirmation.is_some()).await.map(Answer::Confirm);
     }
+    let confirmed = confirmation.filter(|_| visitor.confirmed);
+    give_code(app, realm, request, &session, confirmed.as_ref(), origin).await.map(Answer::Code)
+}
+
+fn refuse(code: OAuthErrorCode, sentence: &str) -> Answer {
+    Answer::Refuse(code, sentence.to_owned())
+}
+
+/// The browser's session, if the request can be answered for its person and by its sign-in; else what comes first.
+async fn signed_in(
+    app: &App,
+    realm: &Realm,
+    request: &AuthorizationRequest,
+    visitor: Visitor<'_>,
+) -> Result<Result<Session, Answer>> {
+    let silent = request.prompt.none;
+    let now = app.clock.now();
+    let sign_in = |prompt: Option<&'static str>| Ok(Err(Answer::SignIn { prompt }));
+    let refused = |sentence: &str| Ok(Err(refuse(OAuthErrorCode::LoginRequired, sentence)));
+    let session = match visitor.live {
+        None => None,
+        Some(live) => session_rows::find_live(&app.store, &live.session, now).await?,
+    };
+    let Some(session) = session else {
+        return if silent { refused("nobody is signed in") } else { sign_in(first_prompt(request)) };
+    };
+    // That it was sent away, if this session came of that, in time.
+    let asked = visitor.asked.filter(|asked| {
+        asked.session.as_ref() != Some(&session.id)
+            && session.created_at >= asked.at
+            && now.millis_since(asked.at) <= ASKED_SECONDS * 1_000
+    });
+    // In whole seconds, as identity providers tell it. Where nothing is known of it, a sign-in is never young enough.
+    let proven = session.authenticated_at.map(Timestamp::as_seconds);
+    let anew = asked.is_some_and(|asked| proven >= Some(asked.at.as_seconds()));
+    let too_old = |most: i64| proven.is_none_or(|at| now.as_seconds() - at > most);
+    if (request.prompt.login || request.max_age.is_some_and(too_old)) && !anew {
+        return if silent { refused("the last sign-in is too long ago") } else { sign_in(Some("login")) };
+    }
+    if request.prompt.select_account && asked.is_none() {
+        return sign_in(Some("select_account"));
+    }
+    match expected(app, realm, request) {
+        Expected::Anybody => {}
+        Expected::Person(person) if person == session.user_id.as_str() => {}
+        _ if silent => return refused("somebody else may be signed in"),
+        // What was sent along proves nothing: whoever is signed in may go on.
+        Expected::Unknown => {}
+        Expected::Person(_) if asked.is_some() => return refused("somebody else has signed in"),
+        Expected::Person(_) => return sign_in(Some("select_account")),
+    }
+    Ok(Ok(session))
+}
+
+/// What the identity provider is told where nobody is signed in: whoever wants a young sign-in gets a new one.
+fn first_prompt(request: &AuthorizationRequest) -> Option<&'static str> {
+    match request.prompt {
+        prompt if prompt.login || request.max_age.is_some() => Some("login"),
+        prompt if prompt.select_account => Some("select_account"),
+        _ => None,
+    }
+}
+
+async fn must_ask(
+    app: &App,
+    request: &AuthorizationRequest,
+    confirmation: Option<&ClientConfirmation>,
+) -> Result<bool> {
+    match confirmation {
+        _ if request.prompt.consent => Ok(true),
+        Some(confirmation) => Ok(!client_confirmations::exists(&app.store, confirmation).await?),
+        None => Ok(false),
+    }
+}
+
+async fn ask(
+    app: &App,
+    realm: &Realm,
+    request: &AuthorizationRequest,
+    session: &Session,
+    on_this_machine: bool,
+) -> Result<Confirmation> {
+    let known = clients(app, realm)?;
+    let client = known.iter().find(|client| client.id() == request.client_id);
+    let client = client.map(Client::name).unwrap_or_default().to_owned();
+    let person = users::get(&app.store, &session.user_id).await?.ok_or(Error::NotFound("user"))?;
+    Ok(Confirmation { client, on_this_machine, person: person.display_name.into(), email: person.email })
+}
+
+/// A code for the request, and that the person has just let the program in by it.
+async fn give_code(
+    app: &App,
+    realm: &Realm,
+    request: &AuthorizationRequest,
+    session: &Session,
+    confirmed: Option<&ClientConfirmation>,
+    origin: &Origin,
+) -> Result<String> {
+    let now = app.clock.now();
     let code = opaque_token("hxc_").map_err(Error::internal)?;
     let row = AuthorizationCode {
         code_hash: Digest::of(&code),
@@ -153,41 +217,26 @@ pub async fn authorize(
         created_at: now,
         expires_at: now.plus_seconds(CODE_SECONDS),
         redeemed_at: None,
-        auth_time: Some(session.created_at),
+        auth_time: Some(auth_time(session)),
         claims: Wanted::of(realm, &request.claims).stored()?,
     };
     let tx = app.store.begin().await?;
     authorization_codes::insert(&tx, &row).await?;
-    if let (true, Some(confirmation)) = (visitor.confirmed, &confirmation)
+    if let Some(confirmation) = confirmed
         && client_confirmations::insert(&tx, confirmation, now).await?
     {
-        let ClientConfirmation { realm, client_id, redirect_host, .. } = confirmation;
-        let after = json!({ "realm": realm, "client": client_id, "redirect_host": redirect_host });
         let ctx = OpContext::of(session.user_id.clone(), Credential::Session(session.id.clone()), now, origin);
-        app.change(
-            &tx,
-            &ctx,
-            Change {
-                organization: None,
-                workspace: None,
-                action: "client.confirmed",
-                subject: session.id.as_str(),
-                before: None,
-                after: Some(after),
-            },
-        )?;
+        app.change(&tx, &ctx, let_in(confirmation))?;
     }
     tx.commit().await?;
-    Ok(Answer::Code(code))
+    Ok(code)
 }
 
-/// What to tell the identity provider.
-fn again(request: &AuthorizationRequest) -> Option<&'static str> {
-    match request.prompt {
-        prompt if prompt.select_account => Some("select_account"),
-        prompt if prompt.login => Some("login"),
-        _ => None,
-    }
+fn let_in(confirmation: &ClientConfirmation) -> Change<'_> {
+    let ClientConfirmation { session_id, realm, client_id, redirect_host } = confirmation;
+    let after = json!({ "realm": realm, "client": client_id, "redirect_host": redirect_host });
+    let (action, subject) = ("client.confirmed", session_id.as_str());
+    Change { organization: None, workspace: None, action, subject, before: None, after: Some(after) }
 }
 
 /// Whom the client expects.
@@ -207,17 +256,5 @@ fn expected(app: &App, realm: &Realm, request: &AuthorizationRequest) -> Expecte
     match app.keys.with(|ring| ring.verify_hint(hint, &realm.issuer(&app.settings), now)) {
         Ok(claims) if claims.aud.contains(&request.client_id) => Expected::Person(claims.sub),
         _ => Expected::Unknown,
-    }
-}
-
-async fn must_ask(
-    app: &App,
-    request: &AuthorizationRequest,
-    confirmation: Option<&ClientConfirmation>,
-) -> Result<bool> {
-    match confirmation {
-        _ if request.prompt.consent => Ok(true),
-        Some(confirmation) => Ok(!client_confirmations::exists(&app.store, confirmation).await?),
-        None => Ok(false),
     }
 }

@@ -5,10 +5,10 @@ use hexabase_oidc::claims::{Audience, IdTokenClaims};
 use hexabase_oidc::provider::{Client, EndSessionRequest};
 
 use super::clients;
-use crate::context::{App, Credential, OpContext, Origin};
+use crate::context::{App, Origin};
 use crate::error::Result;
 use crate::issuer::Realm;
-use crate::sessions::{self, Live, announce_end};
+use crate::sessions::{self, Live};
 
 /// What comes of it.
 #[derive(Debug)]
@@ -60,11 +60,12 @@ pub async fn end_session(
     if live.is_some() && theirs.is_none() && !confirmed {
         return Ok(SignOut::Ask { client: client.map(Client::name).map(str::to_owned) });
     }
-    if let Some(hint) = theirs {
-        end(app, &hint.user, &hint.session, origin).await?;
+    // Where nobody is signed in, an old hint is no sign that its person wants it: others may have seen it since.
+    if let Some(hint) = theirs.filter(|hint| live.is_some() || hint.is_fresh) {
+        sessions::end(app, &hint.user, &hint.session, origin).await?;
     }
     if let Some(live) = live {
-        end(app, &live.user, &live.session, origin).await?;
+        sessions::end(app, &live.user, &live.session, origin).await?;
     }
     // Without a hint and without anybody to ask, anybody could send people anywhere that is registered.
     let location = request.location().filter(|_| theirs.is_some() || confirmed);
@@ -75,21 +76,18 @@ struct Hint {
     client: String,
     user: UserId,
     session: SessionId,
+    /// Whether its time is not over.
+    is_fresh: bool,
 }
 
+/// The hint, if it is an ID token of the client that it is for. A workspace's token that another client was given, as `hxb` is
+/// for kubectl, goes around more than ID tokens do, and its session is of that other client.
 fn read_hint(app: &App, realm: &Realm, token: &str) -> Option<Hint> {
     let now = app.clock.now().as_seconds();
     let claims = app.keys.with(|ring| ring.verify_hint(token, &realm.issuer(&app.settings), now)).ok()?;
-    let IdTokenClaims { sub, aud: Audience::One(client), sid: Some(sid), .. } = claims else { return None };
-    Some(Hint { client, user: sub.parse().ok()?, session: sid.parse().ok()? })
-}
-
-async fn end(app: &App, user: &UserId, session: &SessionId, origin: &Origin) -> Result<()> {
-    let tx = app.store.begin().await?;
-    let ctx = OpContext::of(user.clone(), Credential::Session(session.clone()), app.clock.now(), origin);
-    if sessions::revoke(app, &tx, session, &ctx).await? {
-        tx.commit().await?;
-        announce_end(app, session);
+    let IdTokenClaims { sub, aud: Audience::One(client), azp, sid: Some(sid), exp, .. } = claims else { return None };
+    if azp.is_some_and(|azp| azp != client) {
+        return None;
     }
-    Ok(())
+    Some(Hint { client, user: sub.parse().ok()?, session: sid.parse().ok()?, is_fresh: exp > now })
 }

@@ -2,8 +2,8 @@
 
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
-use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
-use hexabase_backends::store::{Digest, device_codes};
+use hexabase_backends::store::sessions::{self as session_rows, Session};
+use hexabase_backends::store::{Digest, StoreError, device_codes};
 use hexabase_core::ids::{SessionId, WorkspaceId};
 use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_oidc::claims::WorkspaceSignIn;
@@ -15,11 +15,11 @@ use secrecy::ExposeSecret as _;
 
 use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
-use crate::context::{App, Credential, OpContext, Origin};
+use crate::context::{App, Credential, Origin};
 use crate::error::Error;
 use crate::gateway::Basis;
 use crate::issuer::{Realm, WorkspaceBearer, workspace_token};
-use crate::sessions::{self, DEVICE_SECONDS, announce_end, from_access_token, new_session};
+use crate::sessions::{self, from_access_token};
 use crate::tokens::{from_secret, is_api_token};
 
 /// Seconds after its use in which a refresh token is answered once more: the client lost our answer, or two of its
@@ -89,66 +89,76 @@ async fn redeem_code(
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
     let now = app.clock.now();
-    let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
-    let redemption = authorization_codes::redeem(&tx, &Digest::of(presented.code), now)
-        .await
-        .map_err(|error| refusal(error.into()))?;
+    let tx = app.store.begin().await.map_err(failed)?;
+    let redemption = authorization_codes::redeem(&tx, &Digest::of(presented.code), now).await.map_err(failed)?;
+    let theirs = |row: &AuthorizationCode| row.realm == realm.to_string() && row.client_id == client.id();
     let row = match redemption {
         Redemption::Redeemed(row) => row,
-        Redemption::Reused(row) => {
+        Redemption::Reused(row) if theirs(&row) => {
+            tx.rollback().await.map_err(failed)?;
             // Somebody has a copy: what came of the first use ends (RFC 6749 section 4.1.2).
-            let session = device_session_of(&row);
-            let ctx = OpContext::of(row.user_id.clone(), Credential::Session(session.clone()), now, origin);
-            sessions::revoke(app, &tx, &session, &ctx).await.map_err(refusal)?;
-            tx.commit().await.map_err(|error| refusal(error.into()))?;
-            announce_end(app, &device_session_of(&row));
+            sessions::end(app, &row.user_id, &device_session_of(&row), origin).await.map_err(refusal)?;
             return Err(invalid_grant("the code was used before; whatever it gave has been ended"));
         }
-        Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
+        Redemption::Reused(_) | Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
     };
-    let fits = row.realm == realm.to_string()
-        && row.client_id == client.id()
-        && row.redirect_uri == presented.redirect_uri
-        && presented.meets(&row.code_challenge);
-    if !fits {
-        tx.commit().await.map_err(|error| refusal(error.into()))?;
-        return Err(invalid_grant("the code belongs to another request; it cannot be used any more"));
+    let fits = theirs(&row) && row.redirect_uri == presented.redirect_uri && presented.meets(&row.code_challenge);
+    let lives = session_rows::find_live(&tx, &row.session_id, now).await.map_err(failed)?.is_some();
+    if !fits || !lives {
+        // It is spent all the same.
+        tx.commit().await.map_err(failed)?;
+        return Err(invalid_grant(match fits {
+            true => "the browser's sign-in that gave the code has ended; sign in again",
+            false => "the code belongs to another request; it cannot be used any more",
+        }));
     }
-    let mut session =
-        new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
-    session.id = device_session_of(&row);
     let scopes = Scopes::parse(&row.scope)?;
-    let holder = Holder {
-        realm,
-        user: &session.user_id,
-        session: &session.id,
-        client,
-        scopes: scopes.clone(),
-        auth_time: row.auth_time,
-        claims: row.claims.clone(),
-    };
-    let refresh = refresh_if_asked(app, &holder, &scopes)?;
+    let label = tokens::label(realm, client, label);
+    let session = tokens::session_for(app, &row.user_id, label, &scopes).map_err(refusal)?;
+    let session = Session { id: device_session_of(&row), ..session };
+    let holder =
+        Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: row.claims.clone() };
+    let refresh = refresh_if_asked(app, &holder)?;
     let stored = async {
-        sessions::store(app, &tx, &session, Credential::Session(row.session_id.clone()), origin).await?;
+        let approved_in = Credential::Session(row.session_id.clone());
+        sessions::store(app, &tx, &session, approved_in, Some((realm, client.id())), origin).await?;
         if let Some((_, row)) = &refresh {
             refresh_tokens::insert(&tx, row).await?;
         }
         Ok(tx.commit().await?)
     };
     stored.await.map_err(refusal)?;
-    let mut response = tokens::short_lived(app, &holder, row.nonce.clone()).await.map_err(refusal)?;
-    response.refresh_token = refresh.map(|(token, _)| token);
-    Ok(response)
+    first_tokens(app, &holder, refresh, row.nonce.clone(), origin).await
 }
 
-/// A refresh token, for a program that wants to act while nobody looks (`offline_access`).
-fn refresh_if_asked(
+fn failed(error: StoreError) -> OAuthError {
+    refusal(error.into())
+}
+
+/// A refresh token, and what is kept of it.
+type Refresh = (String, refresh_tokens::RefreshToken);
+
+/// A refresh token, if all that was granted includes one.
+fn refresh_if_asked(app: &App, holder: &Holder<'_>) -> Result<Option<Refresh>, OAuthError> {
+    let granted = &holder.scopes;
+    tokens::may_refresh(granted).then(|| tokens::refresh(app, holder, granted)).transpose().map_err(refusal)
+}
+
+/// The tokens of a session that has just been stored. When they cannot be made, nobody holds anything of it, and it ends.
+async fn first_tokens(
     app: &App,
     holder: &Holder<'_>,
-    granted: &Scopes,
-) -> Result<Option<(String, refresh_tokens::RefreshToken)>, OAuthError> {
-    let asked = granted.contains("offline_access");
-    asked.then(|| tokens::refresh(app, holder, granted)).transpose().map_err(refusal)
+    refresh: Option<Refresh>,
+    nonce: Option<String>,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
+    match tokens::short_lived(app, holder, nonce).await {
+        Ok(response) => Ok(TokenResponse { refresh_token: refresh.map(|(token, _)| token), ..response }),
+        Err(error) => {
+            sessions::end(app, &holder.session.user_id, &holder.session.id, origin).await.map_err(refusal)?;
+            Err(refusal(error))
+        }
+    }
 }
 
 /// The id of the session that a code makes: derived from the code, so that a second use of the code can end it.
@@ -170,8 +180,7 @@ async fn redeem_refresh(
     let unknown = || invalid_grant("the session has ended; sign in again");
     let now = app.clock.now();
     let old = Digest::of(token);
-    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
-    let row = refresh_tokens::find(&app.store, &old).await.map_err(store)?.ok_or_else(unknown)?;
+    let row = refresh_tokens::find(&app.store, &old).await.map_err(failed)?.ok_or_else(unknown)?;
     if row.realm != realm.to_string() || row.client_id != client.id() {
         return Err(unknown());
     }
@@ -180,31 +189,22 @@ async fn redeem_refresh(
         return Err(OAuthError::new(OAuthErrorCode::InvalidScope, "a refresh cannot ask for more than was granted"));
     }
     let session =
-        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
-    let holder = Holder {
-        realm,
-        user: &session.user_id,
-        session: &session.id,
-        client,
-        scopes: if asked.is_empty() { granted.clone() } else { asked.clone() },
-        auth_time: row.auth_time,
-        claims: row.claims.clone(),
-    };
+        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(failed)?.ok_or_else(unknown)?;
+    let scopes = if asked.is_empty() { granted.clone() } else { asked.clone() };
+    let holder =
+        Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: row.claims.clone() };
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
     let (refresh, next) = tokens::refresh(app, &holder, &granted).map_err(refusal)?;
-    let tx = app.store.begin().await.map_err(store)?;
-    match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(store)? {
+    let tx = app.store.begin().await.map_err(failed)?;
+    match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(failed)? {
         Rotation::Rotated => {}
         Rotation::Reused(used) if used.rotated_at.is_some_and(|at| now.millis_since(at) <= GRACE_SECONDS * 1_000) => {
-            refresh_tokens::insert(&tx, &next).await.map_err(store)?;
+            refresh_tokens::insert(&tx, &next).await.map_err(failed)?;
         }
         Rotation::Reused(_) => {
-            let credential = Credential::Session(row.session_id.clone());
-            let ctx = OpContext::of(row.user_id.clone(), credential, now, origin);
-            sessions::revoke(app, &tx, &row.session_id, &ctx).await.map_err(refusal)?;
-            tx.commit().await.map_err(store)?;
-            announce_end(app, &row.session_id);
+            tx.rollback().await.map_err(failed)?;
+            sessions::end(app, &row.user_id, &row.session_id, origin).await.map_err(refusal)?;
             tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
             return Err(invalid_grant(
                 "this refresh token was used before, so the session has been ended; sign in again",
@@ -213,7 +213,7 @@ async fn redeem_refresh(
         Rotation::Unknown => return Err(unknown()),
     }
     sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
-    tx.commit().await.map_err(store)?;
+    tx.commit().await.map_err(failed)?;
     response.refresh_token = Some(refresh);
     Ok(response)
 }
@@ -227,13 +227,12 @@ async fn redeem_device(
 ) -> Result<TokenResponse, OAuthError> {
     use device_codes::Poll;
     let now = app.clock.now();
-    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
-    let tx = app.store.begin().await.map_err(store)?;
-    let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(store)?;
+    let tx = app.store.begin().await.map_err(failed)?;
+    let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(failed)?;
     let row = match poll {
         Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client.id() => row,
         other => {
-            tx.commit().await.map_err(store)?;
+            tx.commit().await.map_err(failed)?;
             return Err(match other {
                 Poll::Pending => OAuthError::new(OAuthErrorCode::AuthorizationPending, "nobody has confirmed yet"),
                 Poll::SlowDown => OAuthError::new(OAuthErrorCode::SlowDown, "ask less often"),
@@ -244,28 +243,26 @@ async fn redeem_device(
         }
     };
     let id = row.session_id.ok_or_else(|| invalid_grant("the device code has no session"))?;
-    let session = session_rows::find_live(&tx, &id, now).await.map_err(store)?;
+    let session = session_rows::find_live(&tx, &id, now).await.map_err(failed)?;
     let session = session.ok_or_else(|| invalid_grant("the session has ended; start again"))?;
     let scopes = Scopes::parse(&row.scope)?;
-    let holder = Holder {
-        realm,
-        user: &session.user_id,
-        session: &session.id,
-        client,
-        scopes: scopes.clone(),
-        auth_time: row.auth_time,
-        claims: None,
-    };
-    let refresh = refresh_if_asked(app, &holder, &scopes)?;
-    if let Some((_, row)) = &refresh {
-        refresh_tokens::insert(&tx, row).await.map_err(store)?;
-    }
+    let holder = Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: None };
+    let refresh = refresh_if_asked(app, &holder)?;
     // The person confirmed it somewhere else; from here on the device is where it is.
-    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
-    tx.commit().await.map_err(store)?;
-    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    response.refresh_token = refresh.map(|(token, _)| token);
-    Ok(response)
+    let source = origin.source.as_deref();
+    match &refresh {
+        Some((_, row)) => {
+            refresh_tokens::insert(&tx, row).await.map_err(failed)?;
+            sessions::touch(&tx, &session, now, source).await.map_err(refusal)?;
+        }
+        // Its one access token begins to run only now.
+        None => {
+            let end = now.plus_seconds(tokens::ACCESS_SECONDS);
+            session_rows::touch(&tx, &session.id, now, end, source).await.map_err(failed)?;
+        }
+    }
+    tx.commit().await.map_err(failed)?;
+    first_tokens(app, &holder, refresh, None, origin).await
 }
 
 /// A workspace's token for an access token of the platform or an API token (RFC 8693): what kubectl's plugin asks for.
@@ -282,6 +279,11 @@ async fn redeem_exchange(
             "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
         ));
     };
+    let wanted = exchange.requested_token_type.as_deref().unwrap_or(token_types::JWT);
+    if ![token_types::JWT, token_types::ACCESS_TOKEN].contains(&wanted) {
+        let sentence = "an exchange gives an access token, which is a JWT, and nothing else";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidRequest, sentence));
+    }
     if !client.acts_for_people() {
         let sentence = "this client may learn who people are, and not act for them";
         return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, sentence));
@@ -314,7 +316,7 @@ async fn redeem_exchange(
     };
     let (token, seconds) = workspace_token(app, bearer).await.map_err(refusal)?;
     let mut response = TokenResponse::bearer(token, seconds);
-    response.issued_token_type = Some(token_types::JWT.to_owned());
+    response.issued_token_type = Some(wanted.to_owned());
     Ok(response)
 }
 

@@ -1,8 +1,8 @@
 //! What a token is (RFC 7662), and its end (RFC 7009).
 
 use hexabase_backends::store::Digest;
-use hexabase_backends::store::refresh_tokens;
-use hexabase_backends::store::sessions as session_rows;
+use hexabase_backends::store::refresh_tokens::{self, RefreshToken};
+use hexabase_backends::store::sessions::Session;
 use hexabase_core::ids::UserId;
 use hexabase_oidc::claims::AccessClaims;
 use hexabase_oidc::provider::{
@@ -11,23 +11,64 @@ use hexabase_oidc::provider::{
 use secrecy::ExposeSecret as _;
 
 use super::{clients, refusal};
-use crate::context::{App, Credential, OpContext, Origin};
+use crate::context::{App, Origin};
 use crate::error::{Error, Result};
-use crate::gateway::{self, Basis, Identified};
+use crate::gateway::{self, Basis, Identified, end_of};
 use crate::issuer::{API_AUDIENCE, Realm, check_member};
-use crate::sessions::{self, announce_end, bearer_of};
+use crate::sessions::{self, claims_of, ended, session_of};
+
+/// A token that a realm gave. What it was given for may have ended since.
+enum Given {
+    /// Whether used or over or not.
+    Refresh(RefreshToken),
+    /// Its time is not over.
+    Access(AccessClaims),
+    /// Its time is not over.
+    Workspace(Identified),
+}
+
+impl Given {
+    /// The person, what ends it when it ends, and the client it was given to.
+    fn belongs_to(self) -> Option<(UserId, Basis, String)> {
+        Some(match self {
+            Self::Refresh(row) => (row.user_id, Basis::Session(row.session_id), row.client_id),
+            Self::Access(claims) => {
+                let session = claims.session().parse().ok()?;
+                (claims.subject().parse().ok()?, Basis::Session(session), claims.client_id().to_owned())
+            }
+            Self::Workspace(found) => {
+                (found.user, found.basis, found.claims.client_id().unwrap_or_default().to_owned())
+            }
+        })
+    }
+}
+
+/// The token, if this realm gave it.
+async fn find(app: &App, realm: &Realm, token: &str) -> Result<Option<Given>> {
+    if token.starts_with("hxr_") {
+        let row = refresh_tokens::find(&app.store, &Digest::of(token)).await?;
+        return Ok(row.filter(|row| row.realm == realm.to_string()).map(Given::Refresh));
+    }
+    // For userinfo alone, or for all that the person may do.
+    let for_us = claims_of(app, realm, &realm.issuer(&app.settings), token).map(Given::Access);
+    let found = for_us.or_else(|_| match realm {
+        Realm::Platform => claims_of(app, realm, API_AUDIENCE, token).map(Given::Access),
+        Realm::Workspace(workspace) => gateway::read(app, workspace, token).map(Given::Workspace),
+    });
+    Ok(found.ok())
+}
 
 /// A good token of a realm, of whatever kind.
 pub(super) struct Inspected {
     pub(super) user: UserId,
-    /// What ends it when it ends.
-    basis: Basis,
     /// The client it was given to.
-    pub(super) client: String,
+    client: String,
     /// What is told about it.
     response: IntrospectionResponse,
     /// An access token says more about what its bearer may learn.
     pub(super) access: Option<AccessClaims>,
+    /// And to show it is a use of its session.
+    pub(super) session: Option<Session>,
     /// Whether it is shown to prove who somebody is, and not to get the next one.
     is_bearer: bool,
 }
@@ -38,86 +79,73 @@ impl Inspected {
     }
 }
 
-/// The token, if it is good in this realm at this moment: what it was given for lives, and the person is a member. `source` is
-/// where its bearer asks from, where it is the bearer that asks.
-pub(super) async fn inspect(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<Option<Inspected>> {
-    if token.starts_with("hxr_") {
-        return refresh_token(app, realm, token).await;
+/// The token, if it is good in this realm at this moment: what it was given for lives, and the person is a member. To look at it
+/// is no use of it.
+pub(super) async fn inspect(app: &App, realm: &Realm, token: &str) -> Result<Option<Inspected>> {
+    let Some(given) = find(app, realm, token).await? else { return Ok(None) };
+    match good(app, realm, given).await {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => Ok(None),
+        Err(error) => Err(error),
     }
-    let found = match access_token(app, realm, token, source).await {
-        Ok(found) => Some(found),
-        Err(Error::Unauthenticated(_)) => None,
-        Err(error) => return Err(error),
-    };
-    let Realm::Workspace(workspace) = realm else { return Ok(found) };
-    if let Some(found) = found {
-        return match check_member(app, workspace, &found.user).await {
-            Ok(()) => Ok(Some(found)),
-            Err(Error::Forbidden(_)) => Ok(None),
-            Err(error) => Err(error),
-        };
-    }
-    let found = match gateway::identify(app, workspace, token).await {
-        Ok(found) => found,
-        Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let Identified { user, basis, expires_at, claims } = found;
-    let client = claims.client_id().unwrap_or_default().to_owned();
-    let response = IntrospectionResponse {
-        aud: Some(workspace.to_string()),
-        exp: Some(expires_at),
-        iat: Some(claims.issued_at()),
-        jti: Some(claims.jti().to_owned()),
-        groups: Some(claims.groups().to_vec()),
-        ..about(app, realm, &user, &basis, &client)
-    };
-    Ok(Some(Inspected { user, basis, client, response, access: None, is_bearer: true }))
 }
 
-async fn access_token(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<Inspected> {
-    let issuer = realm.issuer(&app.settings);
-    let mut found = match realm {
-        Realm::Platform => bearer_of(app, realm, API_AUDIENCE, token, source).await,
-        Realm::Workspace(_) => bearer_of(app, realm, &issuer, token, source).await,
+async fn good(app: &App, realm: &Realm, given: Given) -> Result<Inspected> {
+    let found = match given {
+        Given::Refresh(row) => refresh_token(app, realm, row).await?,
+        Given::Access(claims) => access_token(app, realm, claims).await?,
+        Given::Workspace(found) => workspace_token(app, realm, found).await?,
     };
-    if let (Err(Error::Unauthenticated(_)), Realm::Platform) = (&found, realm) {
-        found = bearer_of(app, realm, &issuer, token, source).await;
+    if let Realm::Workspace(workspace) = realm {
+        check_member(app, workspace, &found.user).await?;
     }
-    let (live, claims) = found?;
-    let (user, basis) = (live.user, Basis::Session(live.session));
+    Ok(found)
+}
+
+async fn access_token(app: &App, realm: &Realm, claims: AccessClaims) -> Result<Inspected> {
+    let session = session_of(app, &claims).await?;
+    let (user, basis) = (session.user_id.clone(), Basis::Session(session.id.clone()));
+    let client = claims.client_id().to_owned();
     let response = IntrospectionResponse {
         aud: Some(claims.audience().to_owned()),
         scope: Some(claims.scopes().collect::<Vec<_>>().join(" ")).filter(|scope| !scope.is_empty()),
         exp: Some(claims.expires_at()),
         iat: Some(claims.issued_at()),
         jti: Some(claims.jti().to_owned()),
-        ..about(app, realm, &user, &basis, claims.client_id())
+        ..about(app, realm, &user, &basis, &client)
     };
-    let client = claims.client_id().to_owned();
-    Ok(Inspected { user, basis, client, response, access: Some(claims), is_bearer: true })
+    Ok(Inspected { user, client, response, access: Some(claims), session: Some(session), is_bearer: true })
 }
 
-async fn refresh_token(app: &App, realm: &Realm, token: &str) -> Result<Option<Inspected>> {
-    let now = app.clock.now();
-    let row = refresh_tokens::find(&app.store, &Digest::of(token)).await?;
-    let usable = |row: &refresh_tokens::RefreshToken| {
-        row.realm == realm.to_string() && row.rotated_at.is_none() && row.expires_at > now
+async fn workspace_token(app: &App, realm: &Realm, found: Identified) -> Result<Inspected> {
+    let Identified { user, basis, expires_at, claims } = found;
+    end_of(app, &user, &basis).await?;
+    let client = claims.client_id().unwrap_or_default().to_owned();
+    let response = IntrospectionResponse {
+        aud: Some(claims.workspace().to_owned()),
+        exp: Some(expires_at),
+        iat: Some(claims.issued_at()),
+        jti: Some(claims.jti().to_owned()),
+        groups: Some(claims.groups().to_vec()),
+        ..about(app, realm, &user, &basis, &client)
     };
-    let Some(row) = row.filter(usable) else { return Ok(None) };
-    if session_rows::find_live(&app.store, &row.session_id, now).await?.is_none() {
-        return Ok(None);
+    Ok(Inspected { user, client, response, access: None, session: None, is_bearer: true })
+}
+
+async fn refresh_token(app: &App, realm: &Realm, row: RefreshToken) -> Result<Inspected> {
+    let (user, basis, client) = (row.user_id, Basis::Session(row.session_id), row.client_id);
+    if row.rotated_at.is_some() || row.expires_at <= app.clock.now() {
+        return Err(ended());
     }
-    let basis = Basis::Session(row.session_id);
+    end_of(app, &user, &basis).await?;
     let response = IntrospectionResponse {
         scope: Some(row.scope).filter(|scope| !scope.is_empty()),
         exp: Some(row.expires_at.as_seconds()),
         iat: Some(row.created_at.as_seconds()),
         token_type: None,
-        ..about(app, realm, &row.user_id, &basis, &row.client_id)
+        ..about(app, realm, &user, &basis, &client)
     };
-    let (user, client) = (row.user_id, row.client_id);
-    Ok(Some(Inspected { user, basis, client, response, access: None, is_bearer: false }))
+    Ok(Inspected { user, client, response, access: None, session: None, is_bearer: false })
 }
 
 fn about(app: &App, realm: &Realm, user: &UserId, basis: &Basis, client: &str) -> IntrospectionResponse {
@@ -143,30 +171,31 @@ pub async fn introspect(
     request: &IntrospectionRequest,
 ) -> Result<IntrospectionResponse, OAuthError> {
     let token = request.token.expose_secret();
-    let known = clients(app, realm).map_err(refusal)?;
-    let found = inspect(app, realm, token, None).await.map_err(refusal)?;
-    let may_know = match &request.inquirer {
+    let found = match &request.inquirer {
         Inquirer::Client(credentials) => {
+            let known = clients(app, realm).map_err(refusal)?;
             let client = credentials.authenticate(&known)?;
             if client.is_public() {
                 let sentence = "a client without a secret cannot ask about tokens";
                 return Err(OAuthError::new(OAuthErrorCode::InvalidClient, sentence));
             }
-            client.introspects() || found.as_ref().is_some_and(|found| found.client == client.id())
+            let found = inspect(app, realm, token).await.map_err(refusal)?;
+            found.filter(|found| client.introspects() || found.client == client.id())
         }
         Inquirer::Bearer(own) => {
             let own = own.expose_secret();
-            let asker = if own == token { &found } else { &inspect(app, realm, own, None).await.map_err(refusal)? };
-            if !asker.as_ref().is_some_and(|asker| asker.is_bearer) {
+            let asker = inspect(app, realm, own).await.map_err(refusal)?;
+            let Some(asker) = asker.filter(Inspected::is_bearer) else {
                 return Err(OAuthError::new(OAuthErrorCode::InvalidToken, "the access token is not valid"));
-            }
-            own == token
+            };
+            Some(asker).filter(|_| own == token)
         }
     };
-    Ok(found.filter(|_| may_know).map(|found| found.response).unwrap_or_default())
+    Ok(found.map(|found| found.response).unwrap_or_default())
 }
 
-/// Ends the session behind a token, and with it every token of the same sign-in. Unknown tokens are no error.
+/// Ends the session behind a token, and with it every token of the same sign-in; for a refresh token also when it was used
+/// before, since whoever used it holds the next one. Unknown tokens are no error.
 ///
 /// # Errors
 /// [`OAuthErrorCode::InvalidClient`], [`OAuthErrorCode::UnauthorizedClient`] for a token of another client, and
@@ -174,22 +203,15 @@ pub async fn introspect(
 pub async fn revoke(app: &App, realm: &Realm, request: &RevocationRequest, origin: &Origin) -> Result<(), OAuthError> {
     let known = clients(app, realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?;
-    let found = inspect(app, realm, request.token.expose_secret(), None).await.map_err(refusal)?;
-    let Some(found) = found else { return Ok(()) };
-    if found.client != client.id() {
+    let given = find(app, realm, request.token.expose_secret()).await.map_err(refusal)?;
+    let Some((user, basis, holder)) = given.and_then(Given::belongs_to) else { return Ok(()) };
+    if holder != client.id() {
         return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, "this token was given to another client"));
     }
-    let Basis::Session(session) = found.basis else {
+    let Basis::Session(session) = basis else {
         let sentence = "this token came of an API token and ends with it; its owner can revoke that one";
         return Err(OAuthError::new(OAuthErrorCode::UnsupportedTokenType, sentence));
     };
-    let ended = async {
-        let tx = app.store.begin().await?;
-        let ctx = OpContext::of(found.user, Credential::Session(session.clone()), app.clock.now(), origin);
-        sessions::revoke(app, &tx, &session, &ctx).await?;
-        Ok(tx.commit().await?)
-    };
-    ended.await.map_err(refusal)?;
-    announce_end(app, &session);
+    sessions::end(app, &user, &session, origin).await.map_err(refusal)?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Making the tokens that a grant answers with.
 
 use hexabase_backends::store::refresh_tokens::RefreshToken;
+use hexabase_backends::store::sessions::{Session, SessionKind};
 use hexabase_backends::store::{Digest, users};
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::{AccessClaims, AccessGrant, Audience, IdTokenClaims, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Typ, half_hash};
@@ -11,14 +12,15 @@ use hexabase_oidc::random::random_id;
 use hexabase_oidc::{Issuer, opaque_token};
 use serde::{Deserialize, Serialize};
 
+use super::HXB;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::gateway::Basis;
 use crate::issuer::{ALGORITHM, API_AUDIENCE, Realm, WorkspaceBearer, check_member, groups_of, workspace_token};
-use crate::sessions::DEVICE_SECONDS;
+use crate::sessions::{DEVICE_SECONDS, new_session};
 
 /// Seconds an access token lives.
-const ACCESS_SECONDS: i64 = 600;
+pub(super) const ACCESS_SECONDS: i64 = 600;
 /// Seconds an ID token lives: it is read once, when somebody signs in.
 const ID_TOKEN_SECONDS: i64 = 600;
 
@@ -65,12 +67,31 @@ impl Wanted {
     }
 }
 
+/// What a person recognises a client's session by: the name under which the operator registered it. A program of ours runs on
+/// a machine of the person's own, of which its `User-Agent` tells.
+pub(super) fn label<'a>(realm: &Realm, client: &'a Client, agent: &'a str) -> &'a str {
+    let ours = client.id() == HXB || matches!(realm, Realm::Workspace(workspace) if client.id() == workspace.as_str());
+    if ours { agent } else { client.name() }
+}
+
+/// Whether a refresh token was granted, for a program that wants to act while nobody looks.
+pub(super) fn may_refresh(granted: &Scopes) -> bool {
+    granted.contains("offline_access")
+}
+
+/// The session of a client, which is not yet stored. Without a refresh token nobody could use it any more once its access token
+/// is over, so that it ends then.
+pub(super) fn session_for(app: &App, user: &UserId, label: &str, granted: &Scopes) -> Result<Session> {
+    let seconds = if may_refresh(granted) { DEVICE_SECONDS } else { ACCESS_SECONDS };
+    new_session(app, user, SessionKind::Device, label, seconds, None)
+}
+
 /// Whom tokens are for, and what they may say.
 pub(super) struct Holder<'a> {
     pub(super) realm: &'a Realm,
-    pub(super) user: &'a UserId,
-    pub(super) session: &'a SessionId,
     pub(super) client: &'a Client,
+    /// The client's own, of the person whom they tell about.
+    pub(super) session: &'a Session,
     /// What was granted.
     pub(super) scopes: Scopes,
     /// When the person had signed in.
@@ -108,7 +129,7 @@ pub(super) async fn short_lived(app: &App, holder: &Holder<'_>, nonce: Option<St
 /// An access token. For a client that acts for people it is good at the realm's API: the platform's, or the workspace's API
 /// server. For any other it is good at userinfo alone.
 async fn access_token(app: &App, holder: &Holder<'_>, wanted: &Wanted) -> Result<TokenResponse> {
-    let Holder { realm, user, session, client, scopes, .. } = holder;
+    let Holder { realm, session, client, scopes, .. } = holder;
     let issuer = holder.issuer(app)?;
     let audience = match realm {
         Realm::Platform if client.acts_for_people() => API_AUDIENCE,
@@ -118,17 +139,17 @@ async fn access_token(app: &App, holder: &Holder<'_>, wanted: &Wanted) -> Result
             return Ok(TokenResponse::bearer(token, seconds));
         }
         Realm::Workspace(workspace) => {
-            check_member(app, workspace, user).await?;
+            check_member(app, workspace, &session.user_id).await?;
             issuer.as_str()
         }
     };
     let now = app.clock.now().as_seconds();
     let claims = AccessClaims::new(AccessGrant {
         issuer: &issuer,
-        subject: user.as_str(),
+        subject: session.user_id.as_str(),
         audience,
         client_id: client.id(),
-        session: session.as_str(),
+        session: session.id.as_str(),
         scope: Some(scopes.to_string()).filter(|scope| !scope.is_empty()),
         userinfo: Some(wanted.userinfo.join(" ")).filter(|names| !names.is_empty()),
         now,
@@ -146,16 +167,17 @@ async fn of_workspace(
     workspace: &WorkspaceId,
     sign_in: WorkspaceSignIn,
 ) -> Result<(String, i64)> {
-    let Holder { user, session, client, .. } = holder;
-    let basis = Basis::Session((*session).clone());
-    let (basis, client) = (Some(&basis), Some(client.id()));
+    let Holder { session, client, .. } = holder;
+    let basis = Basis::Session(session.id.clone());
+    let (user, basis, client) = (&session.user_id, Some(&basis), Some(client.id()));
     workspace_token(app, WorkspaceBearer { workspace, user, basis, client, sign_in }).await
 }
 
 /// An ID token. What userinfo tells it does not repeat, except for what was asked for by name and, for programs that know
 /// no userinfo, groups. For the client that is called like the workspace it is what the tenant's API server believes.
 async fn id_token(app: &App, holder: &Holder<'_>, wanted: &Wanted, sign_in: WorkspaceSignIn) -> Result<String> {
-    let Holder { realm, user, session, client, scopes, .. } = holder;
+    let Holder { realm, session, client, scopes, .. } = holder;
+    let user = &session.user_id;
     let mut groups = None;
     if let Realm::Workspace(workspace) = realm {
         if client.id() == workspace.as_str() {
@@ -179,7 +201,7 @@ async fn id_token(app: &App, holder: &Holder<'_>, wanted: &Wanted, sign_in: Work
         nonce: sign_in.nonce,
         azp: Some(client.id().to_owned()),
         at_hash: sign_in.at_hash,
-        sid: Some(session.to_string()),
+        sid: Some(session.id.to_string()),
         email_verified: (asked("email_verified") || asked("email")).then_some(person.email_verified),
         email: person.email.filter(|_| asked("email")),
         name: asked("name").then(|| person.display_name.into()),
@@ -195,8 +217,8 @@ pub(super) fn refresh(app: &App, holder: &Holder<'_>, granted: &Scopes) -> Resul
     let now = app.clock.now();
     let row = RefreshToken {
         token_hash: Digest::of(&token),
-        session_id: holder.session.clone(),
-        user_id: holder.user.clone(),
+        session_id: holder.session.id.clone(),
+        user_id: holder.session.user_id.clone(),
         realm: holder.realm.to_string(),
         client_id: holder.client.id().to_owned(),
         scope: granted.to_string(),

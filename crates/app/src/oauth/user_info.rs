@@ -9,7 +9,7 @@ use super::refusal;
 use crate::context::App;
 use crate::error::Error;
 use crate::issuer::{Realm, groups_of};
-use crate::users;
+use crate::{sessions, users};
 
 /// Standard claims about a person, as far as they were asked for and are known.
 #[derive(Debug, Serialize)]
@@ -37,8 +37,13 @@ pub struct UserInfo {
 /// [`OAuthErrorCode::InvalidToken`], and [`OAuthErrorCode::InsufficientScope`] for a token without `openid`.
 pub async fn user_info(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<UserInfo, OAuthError> {
     let invalid = || OAuthError::new(OAuthErrorCode::InvalidToken, "the access token is not valid, or no longer");
-    let found = inspect(app, realm, token, source).await.map_err(refusal)?;
-    let Some(Inspected { user, access, .. }) = found.filter(|found| found.is_bearer()) else { return Err(invalid()) };
+    let found = inspect(app, realm, token).await.map_err(refusal)?;
+    let Some(Inspected { user, access, session, .. }) = found.filter(Inspected::is_bearer) else {
+        return Err(invalid());
+    };
+    if let Some(session) = session {
+        sessions::note_use(app, &session, app.clock.now(), source).await.map_err(refusal)?;
+    }
     if access.as_ref().is_some_and(|claims| !claims.scopes().any(|scope| scope == "openid")) {
         return Err(OAuthError::new(OAuthErrorCode::InsufficientScope, "the scope openid is needed"));
     }

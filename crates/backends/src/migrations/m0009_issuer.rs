@@ -1,4 +1,5 @@
-//! What ID tokens say about a sign-in, and the programs that a browser's person has let in.
+//! When people signed in, what ID tokens say about it, and the programs that a browser's person has let in. Who made and
+//! revoked signing keys, and what others may still hold of them.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::*;
@@ -22,9 +23,25 @@ impl MigrationTrait for Migration {
             ("device_codes", big_integer_null("auth_time")),
             ("refresh_tokens", big_integer_null("auth_time")),
             ("refresh_tokens", text_null("claims")),
+            ("sessions", big_integer_null("authenticated_at")),
+            ("signing_keys", text("purpose").default("sign").to_owned()),
+            ("signing_keys", binary_null("public_sealed")),
+            ("signing_keys", text_null("made_by")),
+            ("signing_keys", big_integer_null("revoked_at")),
+            ("signing_keys", text_null("revoked_by")),
+            ("signing_keys", text_null("revoked_because")),
+            ("signing_keys", big_integer_null("told_at")),
         ] {
             manager.alter_table(Table::alter().table(table).add_column(column).to_owned()).await?;
         }
+        manager
+            .create_table(
+                create("key_set_ages")
+                    .col(big_integer("max_age").primary_key())
+                    .col(big_integer("held_until"))
+                    .to_owned(),
+            )
+            .await?;
         manager
             .create_table(
                 create("client_confirmations")

@@ -115,15 +115,6 @@ pub async fn rotate(tx: &Tx, old: &Digest, next: &RefreshToken, now: Timestamp) 
     })
 }
 
-/// Forgets every token of one client in one session, as its revocation asks; says how many.
-pub async fn remove(tx: &Tx, session: &SessionId, realm: &str, client_id: &str) -> Result<u64, StoreError> {
-    let family = token::Entity::delete_many()
-        .filter(token::Column::SessionId.eq(session.as_str()))
-        .filter(token::Column::Realm.eq(realm))
-        .filter(token::Column::ClientId.eq(client_id));
-    Ok(family.exec(tx.conn()).await?.rows_affected)
-}
-
 /// Forgets tokens that were over before `before`; says how many.
 pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
     let over = token::Entity::delete_many().filter(token::Column::ExpiresAt.lt(before.as_micros()));

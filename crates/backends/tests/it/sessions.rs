@@ -36,6 +36,7 @@ on_both_engines! {
             kind: SessionKind::Browser,
             token_hash: Some(hash),
             id: new_id(now()),
+            authenticated_at: Some(now().plus_seconds(-600)),
             ..add_session(&store, &ada).await?
         };
         let tx = store.begin().await?;

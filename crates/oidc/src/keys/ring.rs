@@ -12,8 +12,8 @@ pub enum RingError {
     /// Two keys of the same id would make verification depend on their order.
     #[error("the key {0} is in the ring already")]
     Duplicate(String),
-    /// A public key without an id, or of a type that verifies nothing.
-    #[error("the public key has no id or no algorithm of ours")]
+    /// A public key whose id is not its thumbprint, or of a type that verifies nothing.
+    #[error("the public key has no id of its own or no algorithm of ours")]
     Unusable,
 }
 
@@ -23,6 +23,8 @@ struct Held {
     alg: Algorithm,
     signer: Option<SigningKey>,
     state: KeyState,
+    /// Whether tokens that it signed are ours.
+    believed: bool,
 }
 
 /// The keys of one issuer, each with its [`KeyState`]. A value: load it, use it, replace it when the store changes.
@@ -40,13 +42,21 @@ impl KeyRing {
     /// Takes in a key that can sign.
     pub fn add(&mut self, key: SigningKey, state: KeyState) -> Result<(), RingError> {
         let (jwk, alg) = (key.public_jwk().clone(), key.algorithm());
-        self.push(Held { jwk, alg, signer: Some(key), state })
+        self.push(Held { jwk, alg, signer: Some(key), state, believed: true })
     }
 
-    /// Takes in the public half of a key that no longer signs but is still published.
+    /// Takes in the public half of a key that no longer signs but is still published. Its id must be its thumbprint.
     pub fn add_public(&mut self, jwk: Jwk, state: KeyState) -> Result<(), RingError> {
-        let alg = jwk.algorithm().filter(|_| jwk.kid.is_some()).ok_or(RingError::Unusable)?;
-        self.push(Held { jwk, alg, signer: None, state })
+        let own_id = jwk.kid.is_some() && jwk.kid == jwk.thumbprint();
+        let alg = jwk.algorithm().filter(|_| own_id).ok_or(RingError::Unusable)?;
+        self.push(Held { jwk, alg, signer: None, state, believed: true })
+    }
+
+    /// Takes in a key that is published and no more: the ring neither signs with it nor believes what it signed. Whoever
+    /// knows it has fetched the set since it is there.
+    pub fn add_witness(&mut self, key: &SigningKey, state: KeyState) -> Result<(), RingError> {
+        let (jwk, alg) = (key.public_jwk().clone(), key.algorithm());
+        self.push(Held { jwk, alg, signer: None, state, believed: false })
     }
 
     fn push(&mut self, new: Held) -> Result<(), RingError> {
@@ -83,16 +93,14 @@ impl KeyRing {
         jwt::sign(self.signer(alg, now).ok_or(SignError::NoKey(alg))?, claims, typ)
     }
 
-    /// Verifies one of our own tokens against the keys published at `expected.now`.
+    /// Verifies one of our own tokens against the keys published at `expected.now`, witnesses aside.
     pub fn verify<C: DeserializeOwned>(&self, token: &str, expected: &Expectation<'_>) -> Result<C, TokenError> {
-        let published = self.held.iter().filter(|held| held.state.is_published(expected.now)).map(|held| &held.jwk);
-        jwt::verify_among(token, published, expected)
+        jwt::verify_among(token, self.believed(expected.now), expected)
     }
 
     /// An ID token of `issuer` that comes back as a hint (`id_token_hint`): everything is checked but for the audience,
     /// which the claims tell, and the times, which may be over. It grants nothing and proves nobody's presence.
     pub fn verify_hint(&self, token: &str, issuer: &str, now: i64) -> Result<IdTokenClaims, TokenError> {
-        let published = self.held.iter().filter(|held| held.state.is_published(now)).map(|held| &held.jwk);
         let expected = Expectation {
             issuer,
             audience: &jwt::claimed_audience(token)?,
@@ -101,7 +109,12 @@ impl KeyRing {
             now,
             leeway: i64::MAX,
         };
-        jwt::verify_among(token, published, &expected)
+        jwt::verify_among(token, self.believed(now), &expected)
+    }
+
+    fn believed(&self, now: i64) -> impl Iterator<Item = &Jwk> {
+        let believed = self.held.iter().filter(move |held| held.believed && held.state.is_published(now));
+        believed.map(|held| &held.jwk)
     }
 
     /// The next instant after `now` at which [`Self::jwks`] changes by itself.

@@ -152,7 +152,7 @@ impl KeyState {
     }
 
     /// The life of a key that is known to be stolen: over, at once. Verifiers elsewhere keep believing it until they
-    /// refetch; the caller must present a token with an unknown `kid` to each after `max-age`.
+    /// refetch; the caller must see to it that each does, and ask it for proof ([`super::KeyRing::add_witness`]).
     #[must_use]
     pub const fn revoked(self, now: i64) -> Self {
         Self { sign_until: min_i64(self.sign_until, now), publish_until: min_i64(self.publish_until, now), ..self }

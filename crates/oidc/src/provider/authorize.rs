@@ -64,10 +64,8 @@ pub enum AuthorizationError {
 /// where they are read.
 const IGNORED: [&str; 4] = ["display", "ui_locales", "claims_locales", "acr_values"];
 
-/// The `client_id` of a request, to load that one client for [`AuthorizationRequest::parse`].
-pub fn client_id_of(query: &str) -> Option<String> {
-    Params::parse(query).ok()?.one("client_id").ok()?.map(str::to_owned)
-}
+/// Bytes of what is only handed back: a browser carries the whole request while its person signs in.
+const MOST_ECHOED: usize = 1024;
 
 impl AuthorizationRequest {
     /// Reads and validates a raw query string (or the form body of a POST).
@@ -125,8 +123,8 @@ impl AuthorizationRequest {
         };
         let nonce = params.one("nonce")?;
         let code_challenge = challenge(params, client, nonce.is_some())?;
-        if [state, nonce].into_iter().flatten().any(|value| value.len() > 2048) {
-            return Err(invalid("state and nonce must not be longer than 2048 bytes"));
+        if [state, nonce].into_iter().flatten().any(|value| value.len() > MOST_ECHOED) {
+            return Err(invalid("state and nonce must not be longer than 1024 bytes"));
         }
         let owned = |name| params.one(name).map(|value| value.map(str::to_owned));
         Ok(Self {

@@ -26,8 +26,7 @@ pub enum Pkce {
     Optional,
 }
 
-/// A client of the provider. The registry is the caller's: pass the clients, or the one that
-/// [`super::client_id_of`] names, as a slice.
+/// A client of the provider. The registry is the caller's: pass the clients as a slice.
 #[derive(Debug, Clone)]
 pub struct Client {
     id: String,

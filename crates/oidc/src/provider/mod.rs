@@ -18,7 +18,7 @@ mod redirect;
 mod scope;
 mod token;
 
-pub use authorize::{AuthorizationError, AuthorizationRequest, Prompt, client_id_of};
+pub use authorize::{AuthorizationError, AuthorizationRequest, Prompt};
 pub use bearer::bearer_token;
 pub use claims_request::ClaimsRequest;
 pub use client::{Client, ClientError, Pkce};

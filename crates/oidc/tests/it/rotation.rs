@@ -151,6 +151,23 @@ fn a_key_that_only_verifies_is_published_but_never_chosen() {
     let mut nameless = RSA.public_jwk().clone();
     nameless.kid = None;
     assert_eq!(ring.add_public(nameless, POLICY.first(NOW)), Err(RingError::Unusable));
+    let mut renamed = RSA.public_jwk().clone();
+    renamed.kid = Some("the-id-of-another-key".to_owned());
+    assert_eq!(ring.add_public(renamed, POLICY.first(NOW)), Err(RingError::Unusable));
+}
+
+#[test]
+fn a_witness_is_published_and_neither_signs_nor_is_believed() {
+    let mut ring = KeyRing::new();
+    ring.add_witness(&EC, POLICY.first(NOW)).unwrap();
+    assert_eq!(ring.jwks(NOW).keys, [EC.public_jwk().clone()]);
+    assert!(ring.signer(Algorithm::Es256, NOW).is_none() && ring.algorithms(NOW).is_empty());
+    let token = hexabase_oidc::jwt::sign(&EC, &payload(), Typ::Jwt).unwrap();
+    assert_eq!(ring.verify::<Value>(&token, &expectation()), Err(TokenError::UnknownKey));
+    assert_eq!(ring.verify_hint(&token, ISSUER, NOW), Err(TokenError::UnknownKey));
+    // Those who fetch the set believe it.
+    assert!(hexabase_oidc::jwt::verify::<Value>(&token, &ring.jwks(NOW), &expectation()).is_ok());
+    assert_eq!(ring.add(EC.clone(), POLICY.first(NOW)), Err(RingError::Duplicate(EC.kid().to_owned())));
 }
 
 #[test]

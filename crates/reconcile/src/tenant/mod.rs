@@ -5,7 +5,7 @@ mod present;
 pub(crate) mod projects;
 mod rights;
 
-pub use present::present_token;
+pub use present::believes_token;
 
 use std::time::Duration;
 

@@ -1,10 +1,13 @@
 //! Tokens that look unusual and are good all the same.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Mould, changed, encode};
+use super::{Mould, changed, encode, negated};
 
-/// Tokens that gateway and API server must accept, each with a name.
+/// Tokens that gateway and API server must accept, each with a name. One of them is over soon: show each right after it was
+/// made.
 pub fn good(mould: &Mould) -> Vec<(String, String)> {
     let [es256, rs256] = &mould.own;
     let now = mould.now;
@@ -14,6 +17,7 @@ pub fn good(mould: &Mould) -> Vec<(String, String)> {
     let mut reversed: Vec<(&String, &Value)> = mould.claims.as_object().into_iter().flatten().collect();
     reversed.reverse();
     let reversed: Vec<String> = reversed.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let [low, high] = both_signatures(&with(&[]));
     let spaced = |value: &Value| format!("{value:#}").replace('\n', "\r\n\t");
     let made = [
         ("as the platform makes it", with(&[])),
@@ -32,6 +36,10 @@ pub fn good(mould: &Mould) -> Vec<(String, String)> {
         (
             "with claims that nobody knows",
             with(&[("acr", json!("1")), ("address", json!({ "country": "JP" })), ("x", json!([1, null]))]),
+        ),
+        (
+            "with names that are claims but for their case",
+            with(&[("SUB", json!("system:admin")), ("Groups", json!(["system:masters"])), ("WS", json!("*"))]),
         ),
         ("in no group", with(&[("groups", json!([]))])),
         ("in 200 groups", with(&[("groups", groups(200))])),
@@ -60,10 +68,23 @@ pub fn good(mould: &Mould) -> Vec<(String, String)> {
             "with a thumbprint beside the key's id",
             es256.sign(&changed(&es256.header(), &[("x5t", json!("AAAA"))]), mould.claims.to_string()),
         ),
+        ("with the lower of the two numbers that hold as s", low),
+        ("with the higher one", high),
         (
             "with escapes for plain letters",
             es256.sign(&es256.header(), mould.claims.to_string().replace("workspace", "w\\u006frkspace")),
         ),
     ];
     made.into_iter().map(|(name, token)| (name.to_owned(), token)).collect()
+}
+
+/// A token of ES256 with each of the two signatures that anybody can make of one: RFC 7518 has both hold, and nothing here
+/// goes by what a token looks like.
+fn both_signatures(token: &str) -> [String; 2] {
+    let (signed, signature) = token.rsplit_once('.').unwrap_or_default();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
+    let (r, s) = signature.split_at(signature.len() / 2);
+    let mut both = [s.to_vec(), negated(s)];
+    both.sort();
+    both.map(|s| format!("{signed}.{}", encode([r, s.as_slice()].concat())))
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Bench, changed, encode};
+use super::{Bench, asn1, changed, encode};
 
 /// Of no effect on a reader that takes its keys from the issuer and from nowhere else.
 const IGNORED: &str = "the API server does not read this member, and the token is signed by the platform's own key";
@@ -23,7 +23,8 @@ fn brought(bench: &mut Bench<'_>) {
     let (own, foreign) = (&bench.mould.own[0], &bench.mould.foreign[0]);
     let issuer = bench.mould.claims["iss"].as_str().unwrap_or_default();
     let set = json!({ "keys": [foreign.jwk] });
-    let x5c = STANDARD.encode(&foreign.der);
+    let certificate = |key, name| STANDARD.encode(asn1::certificate(key, name));
+    let (foreign_x5c, own_x5c) = (certificate(foreign, "evil.example"), certificate(own, "hexabase.example"));
     let members = [
         ("jwk", foreign.jwk.clone()),
         ("jku", json!("https://evil.example/jwks.json")),
@@ -34,7 +35,8 @@ fn brought(bench: &mut Bench<'_>) {
         ("jku", json!("http://169.254.169.254/latest/meta-data/")),
         ("jwks", set),
         ("x5u", json!("https://evil.example/cert.pem")),
-        ("x5c", json!([x5c])),
+        ("x5c", json!([foreign_x5c])),
+        ("x5c", json!([own_x5c, foreign_x5c])),
         ("x5c", json!("MIIB")),
         ("x5t", json!("AAAAAAAAAAAAAAAAAAAAAAAAAAA")),
         ("x5t#S256", json!("AAAA")),
@@ -49,9 +51,12 @@ fn brought(bench: &mut Bench<'_>) {
             );
         }
     }
-    for (name, value) in
-        [("jwk", own.jwk.clone()), ("jku", json!(format!("{issuer}/jwks"))), ("x5u", json!("https://evil.example/"))]
-    {
+    for (name, value) in [
+        ("jwk", own.jwk.clone()),
+        ("jku", json!(format!("{issuer}/jwks"))),
+        ("x5u", json!("https://evil.example/")),
+        ("x5c", json!([own_x5c])),
+    ] {
         let header = changed(&own.header(), &[(name, value)]);
         bench.add_for_gateway(format!("{name} with our own key"), own.sign(&header, bench.payload()), IGNORED);
     }

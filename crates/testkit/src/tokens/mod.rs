@@ -1,15 +1,23 @@
 //! Tokens that must be refused, and unusual ones that must not be: made by name from the claims of a good one and the keys
 //! behind it. Pure: whoever asks brings claims, keys and the time.
 
+mod asn1;
 mod claims;
+mod encrypted;
 mod good;
 mod headers;
 mod shapes;
 mod signatures;
+mod spellings;
+#[cfg(test)]
+mod tests;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    KeyPair as _, RSA_PKCS1_SHA256, RsaEncoding, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -39,7 +47,7 @@ pub struct Mould {
 
 /// A key pair.
 pub struct Key {
-    /// `ES256` or `RS256`.
+    /// `ES256`, `ES384` or `RS256`.
     pub algorithm: &'static str,
     /// The private key, PKCS#8.
     pub der: Vec<u8>,
@@ -70,6 +78,8 @@ pub fn bad(mould: &Mould) -> Vec<BadToken> {
     signatures::add(&mut made);
     headers::add(&mut made);
     claims::add(&mut made);
+    spellings::add(&mut made);
+    encrypted::add(&mut made);
     shapes::add(&mut made);
     made.tokens
 }
@@ -109,6 +119,11 @@ impl Bench<'_> {
     fn payload(&self) -> String {
         self.mould.claims.to_string()
     }
+
+    /// The good claims with one of them written as this text.
+    fn written(&self, name: &str, text: &str) -> String {
+        changed(&self.mould.claims, &[(name, json!("\u{1}"))]).to_string().replace("\"\\u0001\"", text)
+    }
 }
 
 impl Key {
@@ -133,20 +148,67 @@ impl Key {
         format!("{signed}.{}", encode(self.signature(signed.as_bytes())))
     }
 
+    /// A new key on this curve.
+    fn on_curve(algorithm: &'static str, curve: &str, signing: &'static EcdsaSigningAlgorithm) -> Self {
+        let made = EcdsaKeyPair::generate(signing).and_then(|pair| {
+            let der = pair.to_pkcs8v1()?.as_ref().to_vec();
+            Ok((der, pair.public_key().as_ref().to_vec()))
+        });
+        let (der, point) = made.unwrap_or_default();
+        let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+        let jwk = json!({
+            "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y), "kid": format!("a key on {curve}"), "use": "sig",
+            "alg": algorithm,
+        });
+        Self { algorithm, der, jwk }
+    }
+
     /// The signature over these bytes; empty for bytes that are no key.
     fn signature(&self, message: &[u8]) -> Vec<u8> {
-        let random = SystemRandom::new();
-        if self.algorithm == "ES256" {
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.der);
-            return pair.and_then(|pair| Ok(pair.sign(&random, message)?.as_ref().to_vec())).unwrap_or_default();
+        match self.algorithm {
+            "ES256" => self.by_curve(&ECDSA_P256_SHA256_FIXED_SIGNING, message),
+            "ES384" => self.by_curve(&ECDSA_P384_SHA384_FIXED_SIGNING, message),
+            _ => self.by_rsa(&RSA_PKCS1_SHA256, message),
         }
+    }
+
+    fn by_curve(&self, signing: &'static EcdsaSigningAlgorithm, message: &[u8]) -> Vec<u8> {
+        let pair = EcdsaKeyPair::from_pkcs8(signing, &self.der);
+        pair.and_then(|pair| Ok(pair.sign(&SystemRandom::new(), message)?.as_ref().to_vec())).unwrap_or_default()
+    }
+
+    fn by_rsa(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
         let Ok(pair) = RsaKeyPair::from_pkcs8(&self.der) else { return Vec::new() };
         let mut signature = vec![0; pair.public_modulus_len()];
-        match pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature) {
+        match pair.sign(encoding, &SystemRandom::new(), message, &mut signature) {
             Ok(()) => signature,
             Err(_) => Vec::new(),
         }
     }
+}
+
+/// The order of the group of P-256, big-endian.
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// The order less this number, which is below it: of a signature's `s`, the other one that holds as well.
+fn negated(number: &[u8]) -> Vec<u8> {
+    let mut borrow = 0;
+    let digits = ORDER.iter().zip(number).rev().map(|(order, digit)| {
+        let difference = i16::from(*order) - i16::from(*digit) - borrow;
+        borrow = i16::from(difference < 0);
+        difference.to_be_bytes()[1]
+    });
+    let mut digits: Vec<u8> = digits.collect();
+    digits.reverse();
+    digits
+}
+
+/// The bytes of a member of a key.
+fn member(jwk: &Value, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap_or_default()).unwrap_or_default()
 }
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -169,20 +231,9 @@ fn changed(object: &Value, changes: &[(&str, Value)]) -> Value {
     object
 }
 
-/// The text of an object in which `name` comes twice, with `first` and then `last`.
-fn twice(object: &Value, name: &str, first: &Value, last: &Value) -> String {
-    let rest = changed(object, &[(name, Value::Null)]).to_string();
-    let rest = rest.trim_start_matches('{');
-    format!("{{\"{name}\":{first},{}", rest.trim_end_matches('}')) + &format!(",\"{name}\":{last}}}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_member_can_come_twice() {
-        let text = twice(&json!({ "a": 1, "b": 2 }), "a", &json!(1), &json!("x"));
-        assert_eq!(text, "{\"a\":1,\"b\":2,\"a\":\"x\"}");
-    }
+/// The text of an object in which a member comes twice, under names that mean the same: `first` in front, `last` at the end.
+fn twice(object: &Value, first: (&str, &Value), last: (&str, &Value)) -> String {
+    let rest = changed(object, &[(first.0, Value::Null)]).to_string();
+    let rest = rest.trim_start_matches('{').trim_end_matches('}');
+    format!("{{\"{}\":{},{rest},\"{}\":{}}}", first.0, first.1, last.0, last.1)
 }

@@ -1,24 +1,32 @@
 //! Algorithms that are none, that are confused with each other, and signatures that do not hold.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
+use aws_lc_rs::signature::{
+    ECDSA_P384_SHA384_FIXED_SIGNING, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
+    RSA_PSS_SHA512, RsaEncoding,
+};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Bench, changed, encode, hmac};
+use super::{Bench, Key, ORDER, asn1, changed, encode, hmac, member};
 
-/// The order of the group of P-256, big-endian.
-const ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
-    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
-];
+/// RFC 7517 leaves it open what `alg` of a key forbids; the API server does not read it.
+const ANY_ALGORITHM: &str = "the API server takes every algorithm that the key can make";
+/// Its base64 overlooks them, and it checks the signature over the bytes as it would have written them itself.
+const OVERLOOKED: &str = "the API server overlooks bits behind the last byte, and the rest is good";
+/// The digits of base64url.
+const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 pub(super) fn add(bench: &mut Bench<'_>) {
     none(bench);
     symmetric(bench);
     confused(bench);
+    of_other_algorithms(bench);
     broken(bench);
+    misshapen(bench);
     rewritten(bench);
+    stray_bits(bench);
 }
 
 fn none(bench: &mut Bench<'_>) {
@@ -46,29 +54,22 @@ fn none(bench: &mut Bench<'_>) {
 /// A public key taken for a shared secret.
 fn symmetric(bench: &mut Bench<'_>) {
     let [es256, rs256] = &bench.mould.own;
-    let bytes = |jwk: &Value, member: &str| {
-        URL_SAFE_NO_PAD.decode(jwk[member].as_str().unwrap_or_default()).unwrap_or_default()
-    };
-    let (x, y, n) = (bytes(&es256.jwk, "x"), bytes(&es256.jwk, "y"), bytes(&rs256.jwk, "n"));
-    let pem =
-        |bytes: &[u8]| format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(bytes));
-    // The fixed start of a P-256 SubjectPublicKeyInfo, and the point.
-    let spki_start = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
-    let mut spki: Vec<u8> = (0..spki_start.len())
-        .step_by(2)
-        .filter_map(|at| u8::from_str_radix(&spki_start[at..at + 2], 16).ok())
-        .collect();
-    spki.extend([&[4], x.as_slice(), y.as_slice()].concat());
-    let secrets: [(&str, Vec<u8>); 10] = [
+    let (ec, rsa) = (asn1::public_key(&es256.jwk), asn1::public_key(&rs256.jwk));
+    let (ec_pem, rsa_pem) = (asn1::pem("PUBLIC KEY", &ec), asn1::pem("PUBLIC KEY", &rsa));
+    let pkcs1 = asn1::pem("RSA PUBLIC KEY", &asn1::rsa_public_key(&rs256.jwk));
+    let secrets: [(&str, Vec<u8>); 13] = [
         ("nothing", Vec::new()),
         ("the word secret", b"secret".to_vec()),
         ("the key's id", es256.kid().as_bytes().to_vec()),
-        ("the EC point", [&[4], x.as_slice(), y.as_slice()].concat()),
-        ("the EC key as DER", spki.clone()),
-        ("the EC key as PEM", pem(&spki).into_bytes()),
+        ("the EC point", asn1::point(&es256.jwk)),
+        ("the EC key as DER", ec),
+        ("the EC key as PEM", ec_pem.into_bytes()),
         ("the EC key as JWK", es256.jwk.to_string().into_bytes()),
-        ("the RSA modulus", n.clone()),
-        ("the RSA modulus as PEM", pem(&n).into_bytes()),
+        ("the RSA modulus", member(&rs256.jwk, "n")),
+        ("the RSA key as DER", rsa),
+        ("the RSA key as PEM without an end of line", rsa_pem.trim_end().as_bytes().to_vec()),
+        ("the RSA key as PEM", rsa_pem.into_bytes()),
+        ("the RSA key as PEM of PKCS#1", pkcs1.into_bytes()),
         ("the RSA key as JWK", rs256.jwk.to_string().into_bytes()),
     ];
     for (name, secret) in &secrets {
@@ -110,6 +111,35 @@ fn confused(bench: &mut Bench<'_>) {
     }
 }
 
+/// Signatures that hold, of algorithms and keys that are not the platform's.
+fn of_other_algorithms(bench: &mut Bench<'_>) {
+    let [es256, rs256] = &bench.mould.own;
+    let payload = encode(bench.payload());
+    let encodings: [(&str, &'static dyn RsaEncoding); 5] = [
+        ("RS384", &RSA_PKCS1_SHA384),
+        ("RS512", &RSA_PKCS1_SHA512),
+        ("PS256", &RSA_PSS_SHA256),
+        ("PS384", &RSA_PSS_SHA384),
+        ("PS512", &RSA_PSS_SHA512),
+    ];
+    for (alg, encoding) in encodings {
+        let header = encode(changed(&rs256.header(), &[("alg", json!(alg))]).to_string());
+        let signed = format!("{header}.{payload}");
+        let token = format!("{signed}.{}", encode(rs256.by_rsa(encoding, signed.as_bytes())));
+        bench.add_for_gateway(format!("{alg} by our own key"), token, ANY_ALGORITHM);
+    }
+    let p384 = Key::on_curve("ES384", "P-384", &ECDSA_P384_SHA384_FIXED_SIGNING);
+    let ours = changed(&p384.header(), &[("kid", json!(es256.kid()))]);
+    for (name, header) in [
+        ("under its own id", p384.header()),
+        ("under our id", ours.clone()),
+        ("under our id that it brings along", changed(&ours, &[("jwk", p384.jwk.clone())])),
+        ("under our id and algorithm", es256.header()),
+    ] {
+        bench.add(format!("a foreign key on P-384 {name}"), p384.sign(&header, bench.payload()));
+    }
+}
+
 fn broken(bench: &mut Bench<'_>) {
     let [es256, rs256] = &bench.mould.own;
     let payload = bench.payload();
@@ -140,7 +170,12 @@ fn broken(bench: &mut Bench<'_>) {
         let of_other = other.rsplit('.').next().unwrap_or_default();
         bench.add(format!("{alg} with the signature of another token"), format!("{signed}.{of_other}"));
     }
-    let good = es256.sign(&es256.header(), &payload);
+}
+
+/// Pairs of numbers that ECDSA never makes, and another form of one that it did.
+fn misshapen(bench: &mut Bench<'_>) {
+    let [es256, _] = &bench.mould.own;
+    let good = es256.sign(&es256.header(), bench.payload());
     let Some((signed, signature)) = good.rsplit_once('.') else { return };
     let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
     let (r, s) = bytes.split_at(bytes.len() / 2);
@@ -157,8 +192,7 @@ fn broken(bench: &mut Bench<'_>) {
     for (name, r, s) in pairs {
         bench.add(format!("ES256 with {name}"), format!("{signed}.{}", encode([r, s].concat())));
     }
-    let der = [&[0x30, 68, 2, 32], r, &[2, 32], s].concat();
-    bench.add("ES256 as DER", format!("{signed}.{}", encode(der)));
+    bench.add("ES256 as DER", format!("{signed}.{}", encode(asn1::signature(r, s))));
 }
 
 /// The same bits written otherwise.
@@ -190,4 +224,32 @@ fn rewritten(bench: &mut Bench<'_>) {
     );
     let (start, end) = payload.split_at(payload.len() / 2);
     bench.add("a changed payload under the old signature", format!("{header}.{end}{start}.{signature}"));
+}
+
+/// Parts whose last digit says more than the last byte, as lenient readers let pass: two texts for one token.
+fn stray_bits(bench: &mut Bench<'_>) {
+    let [es256, _] = &bench.mould.own;
+    // Long enough that the last digit is not full.
+    let longer = (1..=3).map(|more| changed(&bench.mould.claims, &[("x", json!("x".repeat(more)))]).to_string());
+    let payload = longer.into_iter().find(|text| text.len() % 3 != 0).unwrap_or_default();
+    let good = es256.sign(&es256.header(), payload);
+    let parts: Vec<&str> = good.split('.').collect();
+    let [header, payload, signature] = parts[..] else { return };
+    for (name, token) in [
+        ("header", format!("{}.{payload}.{signature}", stray(header))),
+        ("payload", format!("{header}.{}.{signature}", stray(payload))),
+        ("signature", format!("{header}.{payload}.{}", stray(signature))),
+    ] {
+        bench.add_for_gateway(format!("a {name} with stray bits"), token, OVERLOOKED);
+    }
+    bench.add("a header with stray bits, signed so", es256.sign_parts(&stray(header), payload));
+    bench.add("a payload with stray bits, signed so", es256.sign_parts(header, &stray(payload)));
+}
+
+/// The same bytes, with a bit behind the last one.
+pub(super) fn stray(part: &str) -> String {
+    let mut text = part.to_owned();
+    let last = text.pop().and_then(|last| DIGITS.find(last)).unwrap_or_default();
+    text.push(char::from(DIGITS.as_bytes()[last ^ 1]));
+    text
 }

@@ -1,7 +1,8 @@
 //! The authorisation endpoint, and the page that asks whether a program may come in.
 //!
 //! A browser that has to sign in first is sent away with a sealed note in the address to come back to. The note says as whom
-//! it was signed in then: whoever comes back with the same session has not signed in again.
+//! it was signed in then: whoever comes back with the same session has not signed in again. That a sign-in was a new one at
+//! the identity provider too is in neither address: the session says so that came of it.
 
 use axum::Extension;
 use axum::extract::{Form, Path, RawQuery, State};
@@ -20,6 +21,7 @@ use super::{DECISION, Early, Handled, by_address, realm};
 use crate::http::caller::same_origin;
 use crate::http::sign_in;
 use crate::pages;
+use crate::providers::Provider;
 use crate::state::ServerState;
 
 /// The parameter that holds the note.
@@ -104,10 +106,18 @@ impl Visit<'_> {
         let visitor = Visitor { live: self.live, asked: asked.as_ref(), confirmed };
         match oauth::authorize(&self.state.app, self.realm, &request, visitor, origin).await? {
             Answer::Code(code) => Ok(Redirect::to(&request.success_location(&code, &self.issuer()?)).into_response()),
+            Answer::SignIn { prompt: Some(sign_in::LOGIN) } if !self.anybody_signs_in_anew() => {
+                let sentence = "no identity provider here can be asked to have people sign in again";
+                self.refuse(&request, OAuthErrorCode::LoginRequired, sentence.to_owned())
+            }
             Answer::SignIn { prompt } => self.sign_in_first(prompt),
             Answer::Confirm(confirmation) => Ok(self.page(&confirmation)),
             Answer::Refuse(code, sentence) => self.refuse(&request, code, sentence),
         }
+    }
+
+    fn anybody_signs_in_anew(&self) -> bool {
+        self.state.providers.iter().any(Provider::signs_in_anew)
     }
 
     fn issuer(&self) -> Result<Issuer, Error> {

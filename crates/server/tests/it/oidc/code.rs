@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{authorize, code_for, me, redeem};
-use crate::support::{Platform, claims, oauth_error, pass, problem, refresh, shop, text};
+use crate::support::{Platform, claims, items, oauth_error, pass, problem, refresh, shop, text};
 
 #[tokio::test]
 async fn a_program_gets_tokens_for_a_code() -> Result<()> {
@@ -187,5 +187,30 @@ async fn an_id_token_of_the_platform_says_who_signed_in_when_and_for_whom() -> R
     let code = code_for(&platform, &alice, "platform", &without).await?;
     let tokens = redeem(&platform, "platform", &code, &without).await?.expect(200)?.json()?;
     assert_eq!(tokens["refresh_token"], Value::Null);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_code_ends_with_the_browsers_sign_in_that_gave_it() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let code = code_for(&platform, &alice, "platform", &[]).await?;
+    let others = alice.api.request(Method::POST, "/api/v1/me/sessions/end-others");
+    assert_eq!(alice.api.send(others).await?.expect(200)?.json()?, json!({ "ended": 1 }));
+    assert_eq!(oauth_error(&redeem(&platform, "platform", &code, &[]).await?), "invalid_grant");
+    assert_eq!(items(&alice.api.get("/api/v1/me/sessions").await?).len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sign_in_whose_tokens_cannot_be_made_leaves_no_session() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let bob = platform.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let code = code_for(&platform, &bob, &workspace, &[]).await?;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    assert_eq!(oauth_error(&redeem(&platform, &workspace, &code, &[]).await?), "access_denied");
+    let sessions = items(&bob.api.get("/api/v1/me/sessions").await?);
+    assert_eq!(sessions.len(), 2, "the browser's and that of hxb: {sessions:?}");
     Ok(())
 }

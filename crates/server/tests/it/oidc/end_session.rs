@@ -4,11 +4,13 @@ use anyhow::{Context as _, Result};
 use hexabase_oidc::jwt::Typ;
 use hexabase_testkit::http::Answer;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::{me, web_tokens};
-use crate::support::{HOST, Person, Platform, SESSION_COOKIE, broken, changed, claims, text, web_client};
+use super::{me, web_post, web_tokens};
+use crate::support::{
+    HOST, Person, Platform, SESSION_COOKIE, broken, changed, claims, oauth_error, pass, text, web_client,
+};
 
 const BYE: &str = "https://web.example.test/bye";
 
@@ -156,5 +158,34 @@ async fn the_request_may_be_a_form_of_another_site() -> Result<()> {
     let answer = alice.browser.get(&platform.at("/").join(answer.header("location"))?).await?.expect(303)?;
     assert_eq!(answer.header("location"), BYE);
     assert!(!is_signed_in(&platform, &alice).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_others_may_have_seen_signs_nobody_out_behind_their_back() -> Result<()> {
+    let platform = Platform::start_standing_with(|config| config.oidc.clients.push(web_client("web"))).await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    // A token for kubectl is for the workspace and was given to hxb: it is nobody's ID token.
+    let of_kubectl = alice.workspace_token(&platform, &workspace).await?;
+    let mut url = platform.at(&format!("/oidc/{workspace}/end_session"));
+    url.query_pairs_mut().append_pair("id_token_hint", &of_kubectl);
+    platform.browser().get(&url).await?.expect(200)?;
+    me(&platform, alice.api.token()).await?.expect(200)?;
+    // An ID token whose time is over leads back, and ends nothing where its person is not signed in.
+    let mut tokens = web_tokens(&platform, &alice, "platform", "web", "openid offline_access").await?;
+    let hint = text(&tokens["id_token"]);
+    let url = address(&platform, &[("id_token_hint", &hint), ("post_logout_redirect_uri", BYE)]);
+    let refresh = async |tokens: &Value| {
+        let token = text(&tokens["refresh_token"]);
+        let form = [("grant_type", "refresh_token"), ("refresh_token", &*token)];
+        web_post(&platform, "/oidc/platform/token", "web", &form).await
+    };
+    pass(&platform, 601);
+    assert_eq!(platform.browser().get(&url).await?.expect(303)?.header("location"), BYE);
+    tokens = refresh(&tokens).await?.expect(200)?.json()?;
+    // Where she is signed in it is as good as ever.
+    assert_eq!(alice.browser.get(&url).await?.expect(303)?.header("location"), BYE);
+    assert_eq!(oauth_error(&refresh(&tokens).await?), "invalid_grant");
     Ok(())
 }

@@ -138,3 +138,28 @@ async fn a_deleted_workspace_gives_no_tokens() -> Result<()> {
     assert_eq!(oauth_error(&alice.exchange(&platform, &workspace).await?), "access_denied");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_exchange_gives_an_access_token_and_nothing_else() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let ask = async |wanted: &str| {
+        let wanted = format!("urn:ietf:params:oauth:token-type:{wanted}");
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "hxb"),
+            ("subject_token", alice.api.token()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", &*wanted),
+        ];
+        let answer = platform.nobody().post_form(&format!("/oidc/{workspace}/token"), &form).await?;
+        anyhow::Ok((answer, wanted))
+    };
+    for wanted in ["jwt", "access_token"] {
+        let (answer, wanted) = ask(wanted).await?;
+        assert_eq!(answer.expect(200)?.json()?["issued_token_type"], wanted);
+    }
+    for wanted in ["refresh_token", "id_token", "saml2"] {
+        assert_eq!(oauth_error(&ask(wanted).await?.0), "invalid_request", "{wanted}");
+    }
+    Ok(())
+}

@@ -1,11 +1,16 @@
 //! An OpenID client that shares no code with us walks whole flows (npm's `openid-client`, certified as a relying party).
 
+use std::path::Path;
+
 use anyhow::Result;
 use hexabase_testkit::node_client;
 use serde_json::{Value, json};
 
 use super::REDIRECT_URI;
 use crate::support::{Person, Platform, WEB_REDIRECT_URI, web_client};
+
+/// Where the client's package is kept unless the project's cache is named.
+const CACHE: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// What every flow has to find.
 fn check(found: &Value, alice: &Person, client: &str) {
@@ -52,7 +57,7 @@ async fn an_independent_client_signs_people_in_whatever_kind_of_client_it_is() -
             let back = alice.browser.open_signed_in_until(address, &alice.email, redirect_uri).await?;
             Ok(back.to_string())
         };
-        let found = node_client::walk(&task, &platform.data().join("tls/ca.crt"), open).await?;
+        let found = node_client::walk(Path::new(CACHE), &task, &platform.data().join("tls/ca.crt"), open).await?;
         check(&found, &alice, client);
         if authentication != "none" {
             assert_eq!(
@@ -79,7 +84,7 @@ async fn an_independent_client_signs_in_a_device_without_a_browser() -> Result<(
         alice.browser.decide_device(address, &alice.email, true).await?.answer.expect(200)?;
         Ok("confirmed".to_owned())
     };
-    let found = node_client::walk(&task, &platform.data().join("tls/ca.crt"), open).await?;
+    let found = node_client::walk(Path::new(CACHE), &task, &platform.data().join("tls/ca.crt"), open).await?;
     check(&found, &alice, "hxb");
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{me, web_post, web_tokens};
 use crate::support::{
-    Person, Platform, claims, exchange, oauth_error, pass, problem, refresh, revoke, text, web_client,
+    Person, Platform, claims, exchange, items, oauth_error, pass, problem, refresh, revoke, text, web_client,
 };
 use crate::tokens::make_token;
 
@@ -178,5 +178,51 @@ async fn a_client_cannot_take_back_tokens_of_another() -> Result<()> {
     let own = text(&tokens["access_token"]);
     web_post(&platform, "/oidc/platform/revoke", "web", &[("token", &own)]).await?.expect(200)?;
     platform.nobody().with_token(&own).get("/oidc/platform/userinfo").await?.expect(401)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_is_no_member_any_more_can_still_take_a_workspaces_token_back() -> Result<()> {
+    let (platform, alice) = start().await?;
+    let bob = platform.person("bob").await?;
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let of_bob = bob.workspace_token(&platform, &workspace).await?;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    let form = [("token", of_bob.as_str()), ("client_id", "hxb")];
+    platform.nobody().post_form(&format!("/oidc/{workspace}/revoke"), &form).await?.expect(200)?;
+    problem(&me(&platform, bob.api.token()).await?, 401, "unauthenticated");
+    Ok(())
+}
+
+#[tokio::test]
+async fn to_be_asked_about_is_no_use_of_a_session() -> Result<()> {
+    let (platform, alice) = start().await?;
+    let last_seen = async || {
+        let rows = items(&alice.browser.get(&platform.at("/api/v1/me/sessions")).await?);
+        anyhow::Ok(rows.into_iter().find(|row| row["kind"] == "device").map(|row| row["last_seen_at"].clone()))
+    };
+    let before = last_seen().await?;
+    pass(&platform, 400);
+    assert_eq!(ask(&platform, "platform", "gateway", alice.api.token()).await?["active"], true);
+    let own = alice.api.token();
+    assert_eq!(ask_as_bearer(&platform, own, own).await?.expect(200)?.json()?["active"], true);
+    assert_eq!(last_seen().await?, before);
+    alice.api.get("/oidc/platform/userinfo").await?.expect(200)?;
+    assert_ne!(last_seen().await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_token_of_a_workspace_is_good_once_its_deletion_is_asked_for() -> Result<()> {
+    let (platform, alice) = start().await?;
+    let workspace = alice.workspace("shop").await?;
+    let token = alice.workspace_token(&platform, &workspace).await?;
+    let bearer = platform.nobody().with_token(&token);
+    let userinfo = format!("/oidc/{workspace}/userinfo");
+    bearer.get(&userinfo).await?.expect(200)?;
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}")).await?.expect(202)?;
+    bearer.get(&userinfo).await?.expect(401)?;
+    assert_eq!(ask(&platform, &workspace, "gateway", &token).await?, json!({ "active": false }));
     Ok(())
 }

@@ -13,6 +13,7 @@ mod forged;
 mod independent;
 mod inspect;
 mod keys;
+mod kubelogin;
 mod refresh;
 mod replicas;
 

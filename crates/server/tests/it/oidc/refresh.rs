@@ -156,3 +156,16 @@ async fn revoking_a_refresh_token_ends_the_session() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn revoking_a_refresh_token_that_was_used_ends_the_session_for_whoever_used_it() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let old = alice.refresh_token()?;
+    let next = refresh(&platform, &old).await?.expect(200)?.json()?;
+    // The answer may have been lost, or gone to a thief: whoever signs out with the old one means all of it.
+    pass(&platform, 3600);
+    revoke(&platform, &old).await?.expect(200)?;
+    assert_eq!(oauth_error(&refresh(&platform, &text(&next["refresh_token"])).await?), "invalid_grant");
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! What the OpenID Foundation's certification plans "Basic OP" and "Config OP" ask of a provider: one function for each of
 //! their modules, under the module's name. They are written from what the modules check, as clients that use none of our
-//! code: tokens are verified by another implementation, through the published keys.
+//! code: tokens are verified by another implementation, through the published keys. Each runs at the platform's issuer, with
+//! RS256 as the plans want it, and at a workspace's with ES256.
 
 mod codes;
 mod discovery;
@@ -11,6 +12,7 @@ mod scopes;
 mod user_info;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -29,15 +31,21 @@ use crate::support::{Person, Platform, SECRET, WEB_REDIRECT_URI, text, web_clien
 
 type Pairs = BTreeMap<String, String>;
 
-/// The client of nearly every module: HTTP Basic, RS256, and nothing that the plan does not send.
-const CLIENT: &str = "certified";
-/// A second one of the same kind, whose tokens the first must not be able to use.
-const CLIENT_2: &str = "certified-2";
+/// The client of nearly every module, with HTTP Basic and nothing that the plan does not send, and a second one of the same
+/// kind, whose tokens the first must not be able to use.
+const AT_PLATFORM: [&str; 2] = ["certified", "certified-2"];
+/// The same two at workspaces.
+const AT_WORKSPACES: [&str; 2] = ["certified-there", "certified-there-2"];
 
-/// A provider to be certified, and somebody who signs in to it.
+/// An issuer to be certified, and somebody who signs in to it.
 struct Suite {
-    platform: Platform,
-    alice: Person,
+    platform: Rc<Platform>,
+    alice: Rc<Person>,
+    realm: String,
+    /// Of the ID tokens that the clients are registered for.
+    algorithm: &'static str,
+    client: &'static str,
+    client_2: &'static str,
     discovery: Value,
 }
 
@@ -52,21 +60,35 @@ struct Flow {
 }
 
 impl Suite {
-    /// By the system's clock.
-    async fn start() -> Result<Self> {
+    /// Both issuers on one platform, by the system's clock.
+    async fn start() -> Result<impl Iterator<Item = Self>> {
         Self::on(Platform::start_with(|config| config.oidc.clients.extend(clients())).await?).await
     }
 
     /// By a clock that stands.
-    async fn start_standing() -> Result<Self> {
+    async fn start_standing() -> Result<impl Iterator<Item = Self>> {
         Self::on(Platform::start_standing_with(|config| config.oidc.clients.extend(clients())).await?).await
     }
 
-    async fn on(platform: Platform) -> Result<Self> {
-        let alice = platform.person("alice").await?;
-        let url = format!("{}/.well-known/openid-configuration", platform.issuer("platform"));
-        let discovery = platform.nobody().get(&url).await?.expect(200)?.json()?;
-        Ok(Self { platform, alice, discovery })
+    async fn on(platform: Platform) -> Result<impl Iterator<Item = Self>> {
+        let alice = Rc::new(platform.person("alice").await?);
+        let workspace = alice.workspace("shop").await?;
+        let platform = Rc::new(platform);
+        let mut suites = Vec::new();
+        for (realm, algorithm, [client, client_2]) in
+            [("platform".to_owned(), "RS256", AT_PLATFORM), (workspace, "ES256", AT_WORKSPACES)]
+        {
+            let url = format!("{}/.well-known/openid-configuration", platform.issuer(&realm));
+            let discovery = platform.nobody().get(&url).await?.expect(200)?.json()?;
+            let (platform, alice) = (platform.clone(), alice.clone());
+            suites.push(Self { platform, alice, realm, algorithm, client, client_2, discovery });
+        }
+        // Shown when one of them fails.
+        Ok(suites.into_iter().inspect(|suite| println!("at {} with {}", suite.issuer(), suite.algorithm)))
+    }
+
+    fn issuer(&self) -> String {
+        self.platform.issuer(&self.realm)
     }
 
     fn endpoint(&self, name: &str) -> String {
@@ -77,14 +99,14 @@ impl Suite {
     fn request(&self, changes: &[(&str, &str)]) -> Url {
         let mut parameters = BTreeMap::from([
             ("response_type", "code"),
-            ("client_id", CLIENT),
+            ("client_id", self.client),
             ("redirect_uri", WEB_REDIRECT_URI),
             ("scope", "openid"),
             ("state", "a-state"),
             ("nonce", "a-nonce"),
         ]);
         parameters.extend(changes.iter().copied());
-        let mut url = self.platform.at("/oidc/platform/authorize");
+        let mut url = self.platform.at(&format!("/oidc/{}/authorize", self.realm));
         url.query_pairs_mut().extend_pairs(parameters.into_iter().filter(|(_, value)| !value.is_empty()));
         url
     }
@@ -94,12 +116,21 @@ impl Suite {
         self.platform.browser()
     }
 
+    /// Somebody else who may sign in here.
+    async fn somebody(&self, name: &str) -> Result<Person> {
+        let person = self.platform.person(name).await?;
+        if self.realm != "platform" {
+            self.alice.add(&self.realm, &person.id, &[]).await?.expect(201)?;
+        }
+        Ok(person)
+    }
+
     /// Where a browser ends, in which Alice is or signs in.
     async fn callback(&self, browser: &Browser, request: &Url) -> Result<Pairs> {
         let back = browser.open_signed_in_until(request.as_str(), &self.alice.email, WEB_REDIRECT_URI).await?;
         let back: Pairs = back.query_pairs().into_owned().collect();
         ensure!(back.get("state").map(String::as_str) == Some("a-state"), "{back:?}");
-        ensure!(back.get("iss") == Some(&self.platform.issuer("platform")), "{back:?}");
+        ensure!(back.get("iss") == Some(&self.issuer()), "{back:?}");
         Ok(back)
     }
 
@@ -128,7 +159,15 @@ impl Suite {
         self.post("token_endpoint", client, &form).await
     }
 
-    /// A whole sign-in, from the request to a verified ID token.
+    /// The second half of a sign-in: tokens for a code, checked, and userinfo by them.
+    async fn finish(&self, client: &str, code: &str, nonce: Option<&str>) -> Result<Flow> {
+        let answer = self.redeem(client, code).await?.expect(200)?;
+        let flow = self.check(&answer, client, nonce).await?;
+        self.userinfo(&flow).await?;
+        Ok(flow)
+    }
+
+    /// A whole sign-in, from the request to userinfo.
     async fn flow(&self, changes: &[(&str, &str)]) -> Result<Flow> {
         self.flow_in(&self.alice.browser, changes).await
     }
@@ -139,8 +178,7 @@ impl Suite {
         let of = |name: &str, usual: &'static str| {
             changes.iter().find(|(changed, _)| *changed == name).map_or(usual, |(_, value)| value).to_owned()
         };
-        let answer = self.redeem(&of("client_id", CLIENT), code).await?.expect(200)?;
-        self.check(&answer, &of("client_id", CLIENT), Some(&of("nonce", "a-nonce"))).await
+        self.finish(&of("client_id", self.client), code, Some(&of("nonce", "a-nonce"))).await
     }
 
     /// Checks a token response: RFC 6749 section 5.1, OpenID Connect Core sections 2, 3.1.3.3 and 3.1.3.7.
@@ -170,7 +208,7 @@ impl Suite {
         let keys: JwkSet = keys.parse()?;
         let header = jsonwebtoken::decode_header(token)?;
         let key = keys.find(&header.kid.context("no kid")?).context("a key that is not published")?;
-        let mut validation = Validation::new(jsonwebtoken::Algorithm::RS256);
+        let mut validation = Validation::new(self.algorithm.parse()?);
         validation.set_issuer(&[text(&self.discovery["issuer"])]);
         validation.set_audience(&[client]);
         // By the clock of the platform, which may stand.
@@ -197,8 +235,12 @@ fn checked_userinfo(answer: &Answer, flow: &Flow) -> Result<Value> {
 
 /// As their owner registers them for the certification.
 fn clients() -> Vec<ClientConfig> {
-    let id_token_signed_response_alg = "RS256".to_owned();
-    [CLIENT, CLIENT_2]
-        .map(|id| ClientConfig { id_token_signed_response_alg: id_token_signed_response_alg.clone(), ..web_client(id) })
-        .to_vec()
+    let of = |ids: [&str; 2], realms: &str, algorithm: &str| {
+        ids.map(|id| ClientConfig {
+            realms: vec![realms.to_owned()],
+            id_token_signed_response_alg: algorithm.to_owned(),
+            ..web_client(id)
+        })
+    };
+    [of(AT_PLATFORM, "platform", "RS256"), of(AT_WORKSPACES, "workspaces", "ES256")].concat()
 }

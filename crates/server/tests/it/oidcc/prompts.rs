@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use hexabase_testkit::http::Answer;
 
-use super::{CLIENT, Suite};
+use super::Suite;
 use crate::support::{broken, claims, pass, text};
 
 /// Errors that say that somebody would have to be shown something (OpenID Connect Core section 3.1.2.6).
@@ -31,93 +31,104 @@ async fn again(suite: &Suite, changes: &[(&str, &str)]) -> Result<()> {
 
 #[tokio::test]
 async fn oidcc_prompt_login() -> Result<()> {
-    let suite = Suite::start_standing().await?;
-    again(&suite, &[("prompt", "login")]).await?;
-    // Coming back without having signed in again does not count.
-    let answer = suite.alice.browser.get(&suite.request(&[("prompt", "login")])).await?;
-    let sign_in = suite.platform.at("/").join(answer.header("location"))?;
-    let back = sign_in.query_pairs().find(|(name, _)| name == "return_to").context("no way back")?.1.into_owned();
-    assert!(is_asked_to_sign_in(&suite.alice.browser.get(&suite.platform.at(&back)).await?));
+    for suite in Suite::start_standing().await? {
+        again(&suite, &[("prompt", "login")]).await?;
+        // Coming back without having signed in again does not count.
+        let answer = suite.alice.browser.get(&suite.request(&[("prompt", "login")])).await?;
+        let sign_in = suite.platform.at("/").join(answer.header("location"))?;
+        let back = sign_in.query_pairs().find(|(name, _)| name == "return_to").context("no way back")?.1.into_owned();
+        assert!(is_asked_to_sign_in(&suite.alice.browser.get(&suite.platform.at(&back)).await?));
+    }
     Ok(())
 }
 
 #[tokio::test]
 async fn oidcc_prompt_none_not_logged_in() -> Result<()> {
-    let suite = Suite::start().await?;
-    let answer = suite.new_browser().get(&suite.request(&[("prompt", "none")])).await?;
-    let back = Suite::told(&answer)?;
-    assert!(NEEDS_A_PAGE.contains(&&*back["error"]) && !back.contains_key("code"), "{back:?}");
-    assert_eq!((&*back["state"], &back["iss"]), ("a-state", &suite.platform.issuer("platform")));
+    // As long as some clients have it, and with every character that needs no escape.
+    let state = format!("{}-._~", "a1B2c3D4".repeat(16).split_at(124).0);
+    for suite in Suite::start().await? {
+        let answer = suite.new_browser().get(&suite.request(&[("prompt", "none"), ("state", &state)])).await?;
+        let back = Suite::told(&answer)?;
+        assert!(NEEDS_A_PAGE.contains(&&*back["error"]), "{back:?}");
+        assert_eq!((&back["state"], &back["iss"]), (&state, &suite.issuer()));
+        // Nothing else, no code least of all, and a description as RFC 6749 section 4.1.2.1 has it.
+        let known = ["error", "error_description", "error_uri", "state", "iss"];
+        assert!(back.keys().all(|name| known.contains(&name.as_str())), "{back:?}");
+        let plain = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(back["error_description"].bytes().all(plain), "{back:?}");
+    }
     Ok(())
 }
 
 /// The answer comes at once, for the same person and the same sign-in.
 #[tokio::test]
 async fn oidcc_prompt_none_logged_in() -> Result<()> {
-    let suite = Suite::start_standing().await?;
-    let first = suite.flow(&[]).await?;
-    pass(&suite.platform, 2);
-    let request = suite.request(&[("prompt", "none")]);
-    let back = Suite::told(&suite.alice.browser.get(&request).await?)?;
-    let answer = suite.redeem(CLIENT, &back["code"]).await?.expect(200)?;
-    let second = suite.check(&answer, CLIENT, Some("a-nonce")).await?;
-    for claim in ["sub", "auth_time"] {
-        assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+    for suite in Suite::start_standing().await? {
+        let first = suite.flow(&[]).await?;
+        pass(&suite.platform, 2);
+        let request = suite.request(&[("prompt", "none")]);
+        let back = Suite::told(&suite.alice.browser.get(&request).await?)?;
+        let second = suite.finish(suite.client, &back["code"], Some("a-nonce")).await?;
+        for claim in ["sub", "auth_time"] {
+            assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+        }
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn oidcc_max_age_1() -> Result<()> {
-    let suite = Suite::start_standing().await?;
-    again(&suite, &[("max_age", "1")]).await?;
-    pass(&suite.platform, 2);
-    let silent = suite.request(&[("max_age", "1"), ("prompt", "none")]);
-    assert_eq!(Suite::told(&suite.alice.browser.get(&silent).await?)?["error"], "login_required");
+    for suite in Suite::start_standing().await? {
+        again(&suite, &[("max_age", "1")]).await?;
+        pass(&suite.platform, 2);
+        let silent = suite.request(&[("max_age", "1"), ("prompt", "none")]);
+        assert_eq!(Suite::told(&suite.alice.browser.get(&silent).await?)?["error"], "login_required");
+    }
     Ok(())
 }
 
 /// A sign-in that is young enough is used again, and the ID token says when it was.
 #[tokio::test]
 async fn oidcc_max_age_10000() -> Result<()> {
-    let suite = Suite::start_standing().await?;
-    let first = suite.flow(&[]).await?;
-    pass(&suite.platform, 2);
-    let request = suite.request(&[("max_age", "10000")]);
-    assert!(!is_asked_to_sign_in(&suite.alice.browser.get(&request).await?));
-    let second = suite.flow(&[("max_age", "10000")]).await?;
-    assert!(second.id_token["auth_time"].is_i64());
-    for claim in ["sub", "auth_time"] {
-        assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+    for suite in Suite::start_standing().await? {
+        let first = suite.flow(&[]).await?;
+        pass(&suite.platform, 2);
+        let request = suite.request(&[("max_age", "10000")]);
+        assert!(!is_asked_to_sign_in(&suite.alice.browser.get(&request).await?));
+        let second = suite.flow(&[("max_age", "10000")]).await?;
+        assert!(second.id_token["auth_time"].is_i64());
+        for claim in ["sub", "auth_time"] {
+            assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+        }
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn oidcc_id_token_hint() -> Result<()> {
-    let suite = Suite::start_standing().await?;
-    let first = suite.flow(&[]).await?;
-    pass(&suite.platform, 2);
-    let hint = text(&first.tokens["id_token"]);
-    let silent = |hint: &str| suite.request(&[("prompt", "none"), ("id_token_hint", hint)]);
-    let back = Suite::told(&suite.alice.browser.get(&silent(&hint)).await?)?;
-    let answer = suite.redeem(CLIENT, &back["code"]).await?.expect(200)?;
-    let second = suite.check(&answer, CLIENT, Some("a-nonce")).await?;
-    for claim in ["sub", "auth_time"] {
-        assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+    for suite in Suite::start_standing().await? {
+        let first = suite.flow(&[]).await?;
+        pass(&suite.platform, 2);
+        let hint = text(&first.tokens["id_token"]);
+        let silent = |hint: &str| suite.request(&[("prompt", "none"), ("id_token_hint", hint)]);
+        let back = Suite::told(&suite.alice.browser.get(&silent(&hint)).await?)?;
+        let second = suite.finish(suite.client, &back["code"], Some("a-nonce")).await?;
+        for claim in ["sub", "auth_time"] {
+            assert_eq!(first.id_token[claim], second.id_token[claim], "{claim}");
+        }
+        // Somebody else's, and one that is none of ours, are not answered for Alice.
+        let bob = suite.somebody("bob").await?;
+        let of_bob = suite.flow_in(&bob.browser, &[]).await?;
+        let of_bob = text(&of_bob.tokens["id_token"]);
+        assert_eq!(claims(&of_bob)?["sub"], bob.id);
+        for hint in [of_bob.as_str(), "a.b.c", &broken(&hint)?] {
+            let back = Suite::told(&suite.alice.browser.get(&silent(hint)).await?)?;
+            assert_eq!(back["error"], "login_required", "{hint}");
+        }
+        // With a page to show, another person is asked to sign in.
+        let answer = suite.alice.browser.get(&suite.request(&[("id_token_hint", &of_bob)])).await?;
+        let address = answer.header("location");
+        assert!(is_asked_to_sign_in(&answer) && address.contains("prompt=select_account"), "{answer:?}");
     }
-    // Somebody else's, and one that is none of ours, are not answered for Alice.
-    let bob = suite.platform.person("bob").await?;
-    let back = suite.callback(&bob.browser, &suite.request(&[])).await?;
-    let of_bob = suite.redeem(CLIENT, &back["code"]).await?.expect(200)?.json()?;
-    let of_bob = text(&of_bob["id_token"]);
-    assert_eq!(claims(&of_bob)?["sub"], bob.id);
-    for hint in [of_bob.as_str(), "a.b.c", &broken(&hint)?] {
-        let back = Suite::told(&suite.alice.browser.get(&silent(hint)).await?)?;
-        assert_eq!(back["error"], "login_required", "{hint}");
-    }
-    // With a page to show, another person is asked to sign in.
-    let answer = suite.alice.browser.get(&suite.request(&[("id_token_hint", &of_bob)])).await?;
-    assert!(is_asked_to_sign_in(&answer) && answer.header("location").contains("prompt=select_account"), "{answer:?}");
     Ok(())
 }
