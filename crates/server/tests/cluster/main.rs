@@ -12,4 +12,5 @@ mod removal;
 mod roles;
 mod support;
 mod surroundings;
+mod tokens;
 mod work;
