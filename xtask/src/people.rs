@@ -73,7 +73,14 @@ impl Person<'_> {
     }
 
     pub(crate) fn try_kubectl(&self, arguments: &[&str]) -> Result<Said> {
-        run(self.command(self.kubectl).args(arguments))
+        run(&mut self.kubectl_command(arguments))
+    }
+
+    /// kubectl, about to run.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(self.kubectl);
+        command.args(arguments);
+        command
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {

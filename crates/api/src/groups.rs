@@ -1,6 +1,7 @@
 //! Groups of a workspace.
 
 use hexabase_core::ids::{GroupId, UserId};
+use hexabase_core::users::UserKind;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -63,6 +64,9 @@ pub struct GroupMember {
     /// The person.
     #[schema(value_type = String)]
     pub user: UserId,
+    /// `person`, or `service` for a service account.
+    #[schema(value_type = String, example = "person")]
+    pub kind: UserKind,
     /// Name for people.
     pub display_name: String,
     /// Address, when known.

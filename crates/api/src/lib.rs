@@ -4,6 +4,7 @@
 //! To add a resource: a file here, its handlers in `server/src/http`, then `cargo xtask gen` for `docs/openapi.json`.
 
 pub mod access;
+pub mod audit;
 pub mod events;
 pub mod groups;
 pub mod identities;
@@ -15,5 +16,8 @@ pub mod plans;
 pub mod problem;
 pub mod projects;
 pub mod roles;
+pub mod service_accounts;
+pub mod sessions;
+pub mod tokens;
 pub mod users;
 pub mod workspaces;

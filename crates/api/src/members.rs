@@ -1,6 +1,7 @@
 //! People with access to a workspace.
 
 use hexabase_core::ids::UserId;
+use hexabase_core::users::UserKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +26,9 @@ pub struct Member {
     /// The person.
     #[schema(value_type = String)]
     pub user: UserId,
+    /// `person`, or `service` for a service account.
+    #[schema(value_type = String, example = "person")]
+    pub kind: UserKind,
     /// Name for people.
     pub display_name: String,
     /// Address, when known and to be told: one's own, and to those who give and take access.

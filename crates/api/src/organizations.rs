@@ -3,6 +3,7 @@
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
+use hexabase_core::users::UserKind;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -57,6 +58,9 @@ pub struct OrganizationMember {
     /// The person.
     #[schema(value_type = String)]
     pub user: UserId,
+    /// `person`, or `service` for a service account.
+    #[schema(value_type = String, example = "person")]
+    pub kind: UserKind,
     /// Name for people.
     pub display_name: String,
     /// Address, when known; told to admins only, and to the person.
@@ -64,6 +68,13 @@ pub struct OrganizationMember {
     /// What the person may do.
     #[schema(value_type = String, example = "member")]
     pub role: OrganizationRole,
+}
+
+/// What ended with a person's membership, besides access.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OrganizationMemberRemoved {
+    /// How many tokens of service accounts were revoked, because the person had made them.
+    pub tokens_ended: usize,
 }
 
 /// What is to be changed of a person's membership.

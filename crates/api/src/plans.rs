@@ -38,7 +38,7 @@ pub struct Limits {
     pub pods: u32,
     /// Projects.
     pub projects: u32,
-    /// People with access.
+    /// People with access; service accounts do not count.
     pub members: u32,
     /// Living workspaces of one organisation under this plan.
     pub workspaces: u32,

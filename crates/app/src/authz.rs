@@ -1,8 +1,10 @@
 //! Who may do what: the one place that decides.
 //!
-//! Two questions, in this order: may the *person* do it, by organisation role and group; and is the *credential* good for
-//! it. A token that was made for one workspace or for reading never does more, whatever its owner may do.
+//! Two questions, in this order: may the *person* do it, by organisation role and group, or as staff by break-glass while
+//! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
+//! whatever its owner may do.
 
+use hexabase_backends::store::audit::{self, LogScope};
 use hexabase_backends::store::groups as group_rows;
 use hexabase_backends::store::organizations::{self, OrganizationScope};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
@@ -15,6 +17,13 @@ use hexabase_core::tokens::TokenAccess;
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
 
+/// Said to staff under break-glass who would give anybody access, which would outlast it.
+pub(crate) const LASTING: &str =
+    "access by break-glass takes access away and gives nobody any that lasts; an admin of the organization can";
+/// Said to staff under break-glass who would dispose of what is the organisation's.
+const NOT_THEIRS: &str =
+    "access by break-glass neither deletes nor renames nor hands over what is the organization's; its admins can";
+
 /// What a person can do with their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountAction {
@@ -22,8 +31,11 @@ pub enum AccountAction {
     View,
     /// Change it, or make an organisation.
     Change,
-    /// Make and end sessions, tokens and identities; a token may not make tokens.
+    /// Make and end sessions, tokens and identities, and make or become an admin of an organisation: what a stolen token can do
+    /// ends with the token.
     ManageCredentials,
+    /// See what was done to it, from where and by what.
+    ViewAudit,
 }
 
 /// What can be done in an organisation.
@@ -41,6 +53,35 @@ pub enum OrganizationAction {
     ManageOrganization,
     /// Invite people, take them out, and give them another role.
     ManageMembers,
+    /// See who changed what in it, and from where.
+    ViewAudit,
+    /// See its service accounts and their tokens.
+    ViewServiceAccounts,
+    /// Make service accounts, and their tokens.
+    ManageServiceAccounts,
+    /// Delete service accounts, and revoke their tokens.
+    EndServiceAccounts,
+}
+
+impl OrganizationAction {
+    fn writes(self) -> bool {
+        !matches!(self, Self::View | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts)
+    }
+
+    /// Why staff under break-glass may not do it, if they may not.
+    fn beyond_break_glass(self) -> Option<&'static str> {
+        match self {
+            Self::CreateWorkspace | Self::ManageServiceAccounts => Some(LASTING),
+            Self::ManageOrganization => Some(NOT_THEIRS),
+            Self::View
+            | Self::SeeInvitations
+            | Self::Leave
+            | Self::ManageMembers
+            | Self::ViewAudit
+            | Self::ViewServiceAccounts
+            | Self::EndServiceAccounts => None,
+        }
+    }
 }
 
 /// What can be done with a workspace through the API. Rights inside it, by kubectl, come from its groups alone.
@@ -50,7 +91,9 @@ pub enum WorkspaceAction {
     View,
     /// Delete it.
     Delete,
-    /// Give and take access.
+    /// Give access: to people, to groups by roles, and to groups by putting them below others.
+    GiveAccess,
+    /// Take access away, see everybody's address, and make and rename groups.
     ManageMembers,
     /// Give up one's own access.
     Leave,
@@ -61,6 +104,17 @@ pub enum WorkspaceAction {
     MakeRoles,
 }
 
+impl WorkspaceAction {
+    /// Why staff under break-glass may not do it, if they may not.
+    fn beyond_break_glass(self) -> Option<&'static str> {
+        match self {
+            Self::GiveAccess => Some(LASTING),
+            Self::Delete => Some(NOT_THEIRS),
+            Self::View | Self::ManageMembers | Self::Leave | Self::ManageProjects | Self::MakeRoles => None,
+        }
+    }
+}
+
 /// Refuses what the credential is not good for in the caller's own account.
 ///
 /// # Errors
@@ -69,13 +123,14 @@ pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
     let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
     if action == AccountAction::ManageCredentials {
         return Err(Error::Forbidden(
-            "a token cannot manage sessions, tokens or identities; sign in for that".to_owned(),
+            "a token can neither manage sessions, tokens and identities nor make anybody an admin; sign in for that"
+                .to_owned(),
         ));
     }
     if scope.workspace.is_some() && action != AccountAction::View {
         return Err(bound());
     }
-    may_write(ctx, action != AccountAction::View)
+    may_write(ctx, !matches!(action, AccountAction::View | AccountAction::ViewAudit))
 }
 
 /// The organisation, if the caller may do `action` there.
@@ -89,18 +144,34 @@ pub async fn organization(
     organization: &OrganizationId,
     action: OrganizationAction,
 ) -> Result<OrganizationScope> {
-    let found = organizations::scope_for(db, &ctx.user, organization).await?;
-    let scope = found.ok_or(Error::NotFound("organization"))?;
+    let ordinary = organizations::scope_for(db, &ctx.user, organization).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.role() == OrganizationRole::Admin);
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            organizations::scope_by_break_glass(db, &ctx.user, organization, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = extraordinary.or(ordinary).ok_or(Error::NotFound("organization"))?;
     if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
         return Err(bound());
     }
-    may_write(ctx, !matches!(action, OrganizationAction::View | OrganizationAction::SeeInvitations))?;
+    may_write(ctx, action.writes())?;
+    if let (Some(_), Some(why)) = (scope.break_glass(), action.beyond_break_glass()) {
+        return Err(Error::Forbidden(why.to_owned()));
+    }
     let what = match (action, scope.role()) {
         (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
         (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
         (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
         (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
+        (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
+        (OrganizationAction::ViewServiceAccounts, OrganizationRole::Member) => "see its service accounts",
+        (
+            OrganizationAction::ManageServiceAccounts | OrganizationAction::EndServiceAccounts,
+            OrganizationRole::Member,
+        ) => "manage its service accounts",
     };
     Err(Error::Forbidden(format!("only an admin of the organization may {what}; ask one of its admins")))
 }
@@ -122,6 +193,24 @@ pub async fn organization_locked(
     organization(tx, ctx, id, action).await
 }
 
+/// The log of an organisation, if the caller may read it: for its admins, and once it is deleted for whoever was one then.
+///
+/// # Errors
+/// As for [`organization`].
+pub(crate) async fn audit_log(db: &impl Db, ctx: &OpContext, id: &OrganizationId) -> Result<LogScope> {
+    match organization(db, ctx, id, OrganizationAction::ViewAudit).await {
+        Ok(scope) => Ok((&scope).into()),
+        Err(Error::NotFound(what)) => {
+            let former = audit::scope_of_former_admin(db, &ctx.user, id).await?.ok_or(Error::NotFound(what))?;
+            if ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
+                return Err(bound());
+            }
+            Ok(former)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The workspace, if the caller may do `action` with it.
 ///
 /// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
@@ -138,12 +227,27 @@ pub async fn workspace(
     if only.is_some_and(|only| only != workspace) {
         return Err(Error::NotFound("workspace"));
     }
-    let scope = workspaces::scope_for(db, &ctx.user, workspace).await?.ok_or(Error::NotFound("workspace"))?;
+    let ordinary = workspaces::scope_for(db, &ctx.user, workspace).await?;
+    let is_admin = ordinary.as_ref().is_some_and(|scope| scope.organization_role() == Some(OrganizationRole::Admin));
+    let extraordinary = match ctx.credential {
+        Credential::Session(_) if !is_admin => {
+            workspaces::scope_by_break_glass(db, &ctx.user, workspace, ctx.now).await?
+        }
+        _ => None,
+    };
+    let scope = match (extraordinary, action.beyond_break_glass()) {
+        // What break-glass does not give, a group may give all the same.
+        (Some(_), Some(why)) => ordinary.ok_or_else(|| Error::Forbidden(why.to_owned()))?,
+        (extraordinary, _) => extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?,
+    };
     may_write(ctx, action != WorkspaceAction::View)?;
     let for_all = match action {
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
-        WorkspaceAction::Delete | WorkspaceAction::ManageMembers | WorkspaceAction::ManageProjects => false,
+        WorkspaceAction::Delete
+        | WorkspaceAction::GiveAccess
+        | WorkspaceAction::ManageMembers
+        | WorkspaceAction::ManageProjects => false,
     };
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(scope);
@@ -155,7 +259,7 @@ pub async fn workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
-        WorkspaceAction::ManageMembers => "change who has access to this workspace",
+        WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::ManageProjects => "make or delete projects here",
     };
     Err(Error::Forbidden(format!(
@@ -175,7 +279,7 @@ pub(crate) async fn locked_workspace(
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
     let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
-    if matches!(action, WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+    if matches!(action, WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
         // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
         organizations::lock_of(tx, &seen).await?;
     }

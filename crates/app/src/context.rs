@@ -67,10 +67,15 @@ impl App {
     /// # Errors
     /// The system's random source failed.
     pub fn new_id<T: Id>(&self) -> Result<T> {
-        let mut random = [0_u8; 8];
-        SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
-        Ok(T::from_parts(self.clock.now(), u64::from_ne_bytes(random)))
+        new_id(&self.clock)
     }
+}
+
+/// A new id, for who has a clock and no more.
+pub(crate) fn new_id<T: Id>(clock: &Clock) -> Result<T> {
+    let mut random = [0_u8; 8];
+    SystemRandom::new().fill(&mut random).map_err(|_| Error::internal("the system's random source failed"))?;
+    Ok(T::from_parts(clock.now(), u64::from_ne_bytes(random)))
 }
 
 /// Something that happened without anybody asking for it just then, for the live feed.
@@ -119,9 +124,18 @@ impl App {
     /// Writes a change into the audit log and, where it concerns an organisation, tells the live feed, when `tx` commits.
     /// Every use case that changes something calls this once.
     pub(crate) fn change(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        let told = change.after.clone().unwrap_or_else(|| json!({}));
+        self.change_telling(tx, ctx, change, told)
+    }
+
+    /// The same for what not everybody who hears the feed may see: the feed tells that it happened, and to what.
+    pub(crate) fn change_without_details(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>) -> Result<()> {
+        self.change_telling(tx, ctx, change, json!({}))
+    }
+
+    fn change_telling(&self, tx: &Tx, ctx: &OpContext, change: Change<'_>, data: Value) -> Result<()> {
         let Change { organization, workspace, action, subject, before, after } = change;
         if let Some(organization) = organization {
-            let data = after.clone().unwrap_or_else(|| json!({}));
             self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         }
         let chain = match organization {
@@ -161,10 +175,11 @@ impl App {
         self.change(tx, ctx, Change { organization, workspace, action, subject, before, after })
     }
 
-    /// Writes down what the platform did to an organisation by itself because its time had come.
+    /// Writes down what the platform did to an organisation by itself: because its time had come, or as the end of what somebody
+    /// asked for.
     pub(crate) fn change_by_itself(&self, tx: &Tx, organization: &OrganizationId, change: Change<'_>) -> Result<()> {
         let Change { workspace, action, subject, before, after, .. } = change;
-        let data = before.clone().unwrap_or_else(|| json!({}));
+        let data = after.clone().or_else(|| before.clone()).unwrap_or_else(|| json!({}));
         self.record(tx, Happening { organization, workspace, kind: action, subject, data })?;
         let entry = AuditEntry {
             id: self.new_id()?,
@@ -243,6 +258,17 @@ pub struct OpContext {
     pub request_id: RequestId,
     /// The address it came from.
     pub source: Option<String>,
+}
+
+impl OpContext {
+    /// Who asks, and what the credential is good for: what is answered to one is not answered to another.
+    pub fn principal(&self) -> String {
+        match self.credential.scope() {
+            None => self.user.to_string(),
+            Some(TokenScope { access, workspace: None }) => format!("{} {access}", self.user),
+            Some(TokenScope { access, workspace: Some(only) }) => format!("{} {access} {only}", self.user),
+        }
+    }
 }
 
 /// Where a request came from, before anybody is known.

@@ -1,8 +1,12 @@
 //! Who may pass to a workspace's API server, and where that is.
 
-use hexabase_backends::store::{groups, role_assignments, sessions, workspace_members, workspaces};
-use hexabase_core::ids::{RoleAssignmentId, SessionId, UserId, WorkspaceId};
+use std::fmt;
+use std::str::FromStr;
+
+use hexabase_backends::store::{groups, role_assignments, sessions as rows, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::WorkspaceClaims;
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
@@ -11,6 +15,33 @@ use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, mint};
 use crate::workspaces::endpoint_of;
+use crate::{sessions, tokens};
+
+/// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Basis {
+    /// A signed-in browser or device.
+    Session(SessionId),
+    /// An API token.
+    Token(ApiTokenId),
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => id.fmt(f),
+            Self::Token(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Basis {
+    type Err = hexabase_core::ids::InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Session))
+    }
+}
 
 /// Somebody who may pass.
 #[derive(Debug, Clone)]
@@ -19,8 +50,8 @@ pub struct Admitted {
     pub workspace: WorkspaceId,
     /// The person.
     pub user: UserId,
-    /// The browser or device the token was made for.
-    pub session: SessionId,
+    /// What the token was given for.
+    pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
     /// `host:port` of the tenant's API server.
@@ -47,15 +78,16 @@ pub struct Held {
 pub struct Identified {
     /// The person.
     pub user: UserId,
-    /// The browser or device the token was made for.
-    pub session: SessionId,
+    /// What the token was given for.
+    pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
     /// The groups that the token names.
     pub groups: Vec<String>,
 }
 
-/// Whose token this is: issued for this workspace, still good, its session alive and its person a member.
+/// Whose token this is: issued for this workspace, still good, the session or API token behind it alive and its person a
+/// member.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more.
@@ -76,9 +108,9 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     }
     let user: UserId =
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
-    let session: SessionId = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
-    check_standing(app, workspace, &user, &session).await?;
-    Ok(Identified { user, session, expires_at: claims.expires_at(), groups: claims.groups().to_vec() })
+    let basis: Basis = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
+    check_standing(app, workspace, &user, &basis).await?;
+    Ok(Identified { user, basis, expires_at: claims.expires_at(), groups: claims.groups().to_vec() })
 }
 
 /// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
@@ -90,7 +122,7 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, session, expires_at, groups: named } = identify(app, &id, bearer).await?;
+    let Identified { user, basis, expires_at, groups: named } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
@@ -101,7 +133,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
         true => None,
         false => {
             let life = (expires_at - app.clock.now().as_seconds()).max(1);
-            Some(mint(app, &id, &user, session.as_str(), None, life).await?)
+            Some(mint(app, &id, &user, &basis.to_string(), None, life).await?)
         }
     };
     let roles = match stays_open {
@@ -109,7 +141,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
         false => Vec::new(),
     };
     let held = Held { groups, roles };
-    Ok(Admitted { workspace: id, user, session, expires_at, endpoint, ca_pem, held, renewed })
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
 }
 
 async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
@@ -119,16 +151,10 @@ async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<
 
 /// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
 /// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
-pub async fn still_admitted(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    session: &SessionId,
-    held: &Held,
-) -> bool {
+pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    if !wanted || check_standing(app, workspace, user, session).await.is_err() {
+    if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
     let groups = groups_of(app, workspace, user).await;
@@ -138,11 +164,25 @@ pub async fn still_admitted(
     role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
 }
 
-async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, session: &SessionId) -> Result<()> {
-    let live = sessions::find_live(&app.store, session, app.clock.now()).await?;
-    if live.is_none_or(|session| session.user_id != *user) {
-        return Err(Error::Unauthenticated("the session behind this token has ended; sign in again".to_owned()));
+/// When what a workspace's token is given for ends at the latest.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it has ended already, or is somebody else's.
+pub(crate) async fn end_of(app: &App, user: &UserId, basis: &Basis) -> Result<Timestamp> {
+    match basis {
+        Basis::Session(session) => {
+            let live = rows::find_live(&app.store, session, app.clock.now()).await?;
+            let live = live.filter(|session| session.user_id == *user).ok_or_else(|| {
+                Error::Unauthenticated("the session behind this token has ended; sign in again".to_owned())
+            })?;
+            Ok(sessions::absolute_end(&live))
+        }
+        Basis::Token(token) => Ok(tokens::still_good(app, token, user).await?.expires_at),
     }
+}
+
+async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
+    end_of(app, user, basis).await?;
     if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
         return Err(Error::Forbidden("you are not, or no longer, a member of this workspace".to_owned()));
     }

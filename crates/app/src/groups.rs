@@ -156,8 +156,13 @@ pub async fn update(
     changes: &GroupChanges,
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
+    let action = match changes.parent {
+        // Whoever is in it is then in more groups; at the top, in fewer.
+        Some(Some(_)) => WorkspaceAction::GiveAccess,
+        Some(None) | None => WorkspaceAction::ManageMembers,
+    };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, action).await?;
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -280,10 +285,11 @@ async fn group_and_member(
     tx: &Tx,
     ctx: &OpContext,
     workspace: &WorkspaceId,
+    action: WorkspaceAction,
     id: &GroupId,
     user: &UserId,
 ) -> Result<(WorkspaceScope, Group)> {
-    let scope = authz::locked_living_workspace(tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(tx, ctx, workspace, action).await?;
     let group = find(tx, &scope, id).await?;
     if !workspace_members::is_member(tx, &scope, user).await? {
         return Err(Error::NotFound("member"));
@@ -300,7 +306,8 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let (scope, group) = group_and_member(&tx, ctx, workspace, id, user).await?;
+    let action = WorkspaceAction::GiveAccess;
+    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
     if !groups::add_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);
     }
@@ -319,7 +326,8 @@ pub async fn remove_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let (scope, group) = group_and_member(&tx, ctx, workspace, id, user).await?;
+    let action = WorkspaceAction::ManageMembers;
+    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
     let administered = standing::is_administered(&tx, &scope).await?;
     if !groups::remove_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);

@@ -11,7 +11,7 @@ use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey 
 use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_backends::store::{Store, groups, users, workspace_members};
 use hexabase_core::groups::{MAX_GROUP_BYTES_PER_TOKEN, MAX_GROUPS_PER_TOKEN};
-use hexabase_core::ids::{SessionId, UserId, WorkspaceId};
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::Issuer;
 use hexabase_oidc::claims::{MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
@@ -23,12 +23,13 @@ use secrecy::SecretString;
 
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
+use crate::gateway::{Basis, end_of};
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
 /// Algorithm of the tokens we sign: small and fast; RS256 is published for clients that know nothing else.
 pub const ALGORITHM: Algorithm = Algorithm::Es256;
-/// Seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
+/// Most seconds a token for kubectl lives: what bounds access after a change where no gateway is in the path.
 pub const WORKSPACE_TOKEN_SECONDS: i64 = MAX_WORKSPACE_TOKEN_LIFE;
 
 // What is refused when somebody is put into a group is what no token could carry: never found out at sign-in.
@@ -199,20 +200,26 @@ pub(crate) async fn check_member(app: &App, workspace: &WorkspaceId, user: &User
     Ok(())
 }
 
-/// A token with which `user` is known to the workspace's API server, and the seconds it lives. Groups are read now, never
-/// from an older token.
+/// A token with which `user` is known to the workspace's API server, and the seconds it lives: never longer than what it is
+/// given for, since the API server itself asks nobody. Groups are read now, never from an older token.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for everybody who is not a member at this moment.
+/// [`Error::Forbidden`] for everybody who is not a member at this moment, and [`Error::Unauthenticated`] when what it would be
+/// given for is over.
 pub async fn workspace_token(
     app: &App,
     workspace: &WorkspaceId,
     user: &UserId,
-    session: &SessionId,
+    basis: &Basis,
     nonce: Option<String>,
 ) -> Result<(String, i64)> {
-    let token = mint(app, workspace, user, session.as_str(), nonce, WORKSPACE_TOKEN_SECONDS).await?;
-    Ok((token, WORKSPACE_TOKEN_SECONDS))
+    let end = end_of(app, user, basis).await?;
+    let life = WORKSPACE_TOKEN_SECONDS.min(end.as_seconds() - app.clock.now().as_seconds());
+    if life < 1 {
+        return Err(Error::Unauthenticated("what you are signed in with ends this moment; sign in again".to_owned()));
+    }
+    let token = mint(app, workspace, user, &basis.to_string(), nonce, life).await?;
+    Ok((token, life))
 }
 
 /// The same with a life of its own, and with `sid` for what it was made for.

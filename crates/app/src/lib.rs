@@ -9,7 +9,9 @@
 //! ```
 
 pub mod access;
+pub mod audit;
 pub mod authz;
+pub mod break_glass;
 pub mod clock;
 pub mod context;
 pub mod error;
@@ -29,9 +31,12 @@ pub mod plans;
 pub mod projects;
 pub mod role_assignments;
 pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
 mod standing;
 mod tenant;
+pub mod tokens;
+mod user_agent;
 pub mod users;
 pub mod workspaces;
 

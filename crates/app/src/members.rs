@@ -51,9 +51,9 @@ pub async fn add(
     names: &[String],
 ) -> Result<Member> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
     let plan = plan_of(&tx, &scope).await?;
-    let user = find(&tx, who).await?;
+    let user = find(&tx, &scope, who).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     let chosen = choose_groups(&nodes, names)?;
     let_in(&tx, &scope, &plan, &user, ctx.now).await?;
@@ -73,10 +73,11 @@ pub async fn add(
 }
 
 /// Makes a person a member, of the organisation too, if the plan has room. The organisation and the workspace are locked:
-/// members are counted against the plan.
+/// people are counted against the plan. Service accounts are not: an organisation has few of them by another limit.
 pub(crate) async fn let_in(tx: &Tx, scope: &WorkspaceScope, plan: &Plan, user: &UserId, now: Timestamp) -> Result<()> {
     if !workspace_members::is_member(tx, scope, user).await? {
-        if workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
+        let is_person = !users::people_among(tx, std::slice::from_ref(user)).await?.is_empty();
+        if is_person && workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
                 "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
                 plan.id, plan.limits.members
@@ -100,9 +101,9 @@ pub(crate) fn topic(workspace: &WorkspaceId) -> Topic {
     Topic { kind: TOPIC.to_owned(), subject: workspace.to_string() }
 }
 
-async fn find(tx: &Tx, who: &Invitee) -> Result<UserId> {
+async fn find(tx: &Tx, scope: &WorkspaceScope, who: &Invitee) -> Result<UserId> {
     let found = match who {
-        Invitee::User(id) => users::get(tx, id).await?,
+        Invitee::User(id) => users::get(tx, id).await?.filter(|user| user.may_join(scope.organization())),
         Invitee::Email(address) => {
             let mut found = users::find_by_verified_email(tx, address).await?;
             if found.len() > 1 {
@@ -198,8 +199,8 @@ pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &
     let administered = standing::is_administered(&tx, &scope).await?;
     workspace_members::remove(&tx, &scope, user).await?;
     standing::check_administered(&tx, &scope, administered).await?;
-    organizations::leave_through(&tx, &scope, user).await?;
-    let before = serde_json::json!({ "user": user });
+    let left = organizations::leave_through(&tx, &scope, user).await?;
+    let before = serde_json::json!({ "user": user, "left_organization": left });
     app.change_in(&tx, ctx, &scope, "member.removed", user.as_str(), (Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));

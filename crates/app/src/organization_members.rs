@@ -1,16 +1,17 @@
 //! People who belong to an organisation.
 
 use hexabase_backends::store::organizations::{self, OrganizationMember, OrganizationScope};
-use hexabase_backends::store::{MAX_PAGE, Tx, workspace_members, workspaces};
-use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
+use hexabase_backends::store::{MAX_PAGE, Tx, service_accounts, users, workspace_members, workspaces};
+use hexabase_core::ids::{ApiTokenId, OrganizationId, UserId, WorkspaceId};
 use hexabase_core::roles::OrganizationRole;
+use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::authz::{self, OrganizationAction};
+use crate::authz::{self, AccountAction, OrganizationAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
-use crate::members;
 use crate::organizations::{personal, topic};
+use crate::{members, tokens};
 
 /// Longest text to search for.
 const MAX_SEARCH: usize = 80;
@@ -67,8 +68,14 @@ pub async fn set_role(
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageMembers).await?;
     let old = organizations::member_role(&tx, &scope, user).await?.ok_or(Error::NotFound("member"))?;
+    if role == OrganizationRole::Admin {
+        authz::account(ctx, AccountAction::ManageCredentials)?;
+        if scope.break_glass().is_some() {
+            return Err(Error::Forbidden(authz::LASTING.to_owned()));
+        }
+    }
     if old != role {
-        if role == OrganizationRole::Member {
+        if role == OrganizationRole::Member && !is_program(&tx, user).await? {
             may_go(&tx, &scope, user, "become an ordinary member").await?;
         }
         organizations::set_member_role(&tx, &scope, user, role).await?;
@@ -81,29 +88,43 @@ pub async fn set_role(
     Ok(member)
 }
 
-/// Takes a person out of an organisation and out of every workspace of it, in one step; people may take themselves out.
+async fn is_program(tx: &Tx, user: &UserId) -> Result<bool> {
+    Ok(users::get(tx, user).await?.is_some_and(|user| user.service_of.is_some()))
+}
+
+/// Takes a person out of an organisation and out of every workspace of it, in one step; people may take themselves out. A
+/// service account is deleted instead. The tokens that the person made for service accounts end as well, since the person may
+/// have kept them; says which.
 ///
 /// That somebody is the last of `WSAdmins` somewhere does not keep them: admins of the organisation, of whom one always
 /// stays, administer every workspace.
-pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<()> {
+pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &UserId) -> Result<Vec<ApiTokenId>> {
     let leaves = *user == ctx.user;
     let action = if leaves { OrganizationAction::Leave } else { OrganizationAction::ManageMembers };
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, action).await?;
     let role = organizations::member_role(&tx, &scope, user).await?.ok_or(Error::NotFound("member"))?;
+    if is_program(&tx, user).await? {
+        let detail = "a service account belongs to its organization as long as it is there; delete it instead";
+        return Err(Error::conflict("service_account", detail));
+    }
     may_go(&tx, &scope, user, "leave").await?;
-    let left = leave_workspaces(&tx, &scope, user).await?;
+    let left = leave_workspaces(&tx, &scope, user, ctx.now).await?;
+    let ended = service_accounts::revoke_tokens_made_by(&tx, &scope, user, ctx.now).await?;
     organizations::remove_member(&tx, &scope, user).await?;
     let action = if leaves { "organization.left" } else { "organization.member_removed" };
-    app.change(&tx, ctx, change(id, user, action, Some(json!({ "role": role, "workspaces": left })), None))?;
+    let before = json!({ "role": role, "workspaces": left, "tokens": ended });
+    app.change(&tx, ctx, change(id, user, action, Some(before), None))?;
     tx.commit().await?;
     app.bell.ring(topic(id));
     for workspace in &left {
         // Open streams end with the right to open new ones.
         app.bell.ring(members::topic(workspace));
     }
-    tracing::info!(organization.id = %id, user.id = %user, workspaces = left.len(), "member left the organization");
-    Ok(())
+    ended.iter().for_each(|token| tokens::announce_end(app, token));
+    let (workspaces, tokens) = (left.len(), ended.len());
+    tracing::info!(organization.id = %id, user.id = %user, workspaces, tokens, "member left the organization");
+    Ok(ended)
 }
 
 /// Refuses to part an organisation from its last admin, and a personal one from its person.
@@ -123,10 +144,19 @@ async fn may_go(tx: &Tx, scope: &OrganizationScope, user: &UserId, what: &str) -
 }
 
 /// The workspaces are locked one after the other in the order of their ids, as everybody does who locks several.
-async fn leave_workspaces(tx: &Tx, scope: &OrganizationScope, user: &UserId) -> Result<Vec<WorkspaceId>> {
+async fn leave_workspaces(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<Vec<WorkspaceId>> {
     let ids = workspaces::ids_of_member(tx, scope, user).await?;
     for id in &ids {
-        let workspace = workspaces::scope_for(tx, scope.user(), id).await?.ok_or(Error::NotFound("workspace"))?;
+        let workspace = match scope.break_glass() {
+            Some(_) => workspaces::scope_by_break_glass(tx, scope.user(), id, now).await?,
+            None => workspaces::scope_for(tx, scope.user(), id).await?,
+        };
+        let workspace = workspace.ok_or(Error::NotFound("workspace"))?;
         workspaces::lock(tx, &workspace).await?;
         workspace_members::remove(tx, &workspace, user).await?;
     }

@@ -32,6 +32,10 @@ pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organizat
     };
     let tx = app.store.begin().await?;
     users::lock(&tx, &ctx.user).await?;
+    if users::get(&tx, &ctx.user).await?.is_some_and(|user| user.service_of.is_some()) {
+        let sentence = "a service account belongs to its organization and makes no other one; a person may";
+        return Err(Error::Forbidden(sentence.to_owned()));
+    }
     let mine = organizations::list_for_user(&tx, &ctx.user, None, MAX_PAGE).await?;
     if mine.iter().filter(|(_, role)| *role == OrganizationRole::Admin).count() >= MAX_CREATED {
         return Err(Error::LimitReached(format!("one person administers at most {MAX_CREATED} organizations")));
@@ -85,7 +89,8 @@ pub async fn rename(
     Ok((Organization { name, ..old }, scope.role()))
 }
 
-/// Deletes an organisation that has no workspaces. Its people and pending invitations leave with it.
+/// Deletes an organisation that has no workspaces. Its people and pending invitations leave with it; whoever administered it can
+/// still read its audit log.
 pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<()> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
@@ -99,8 +104,9 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &OrganizationId) -> Result<(
         return Err(Error::conflict("organization_not_empty", in_the_way(&living)));
     }
     invitations::revoke_all(&tx, &scope, ctx.now).await?;
-    organizations::delete(&tx, &scope, ctx.now).await?;
-    let before = Some(json!({ "name": row.name.as_str() }));
+    let left = organizations::delete(&tx, &scope, ctx.now).await?;
+    let members: Vec<Value> = left.iter().map(|(user, role)| json!({ "user": user, "role": role })).collect();
+    let before = Some(json!({ "name": row.name.as_str(), "members": members }));
     app.change(&tx, ctx, change(id, "organization.deleted", before, None))?;
     tx.commit().await?;
     app.bell.ring(topic(id));
@@ -127,6 +133,7 @@ pub async fn transfer(
 ) -> Result<(Organization, OrganizationRole)> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, id, OrganizationAction::ManageOrganization).await?;
+    authz::account(ctx, AccountAction::ManageCredentials)?;
     let row = organizations::get(&tx, &scope).await?.ok_or(Error::NotFound("organization"))?;
     if row.personal_of.is_some() {
         return Err(personal("be handed over"));
@@ -137,6 +144,9 @@ pub async fn transfer(
     let Some(role) = organizations::member_role(&tx, &scope, to).await? else {
         return Err(Error::invalid("user", "this person does not belong to the organization; invite them first"));
     };
+    if users::get(&tx, to).await?.is_none_or(|user| user.service_of.is_some()) {
+        return Err(Error::invalid("user", "this is a service account; hand the organization over to a person"));
+    }
     organizations::set_member_role(&tx, &scope, to, OrganizationRole::Admin).await?;
     organizations::set_member_role(&tx, &scope, &ctx.user, OrganizationRole::Member).await?;
     let before = Some(json!({ "admin": ctx.user, "role_of_receiver": role }));

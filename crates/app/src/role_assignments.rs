@@ -120,7 +120,7 @@ pub async fn create(
     };
     let custom = parse_role(&role, project.is_some())?;
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
     forget_expired(app, &tx, scope.organization(), workspace, ctx.now).await?;
     if role_assignments::count(&tx, &scope).await? >= MAX_ROLE_ASSIGNMENTS {
         let detail = format!("a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given; take one away first");

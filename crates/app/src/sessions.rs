@@ -2,7 +2,7 @@
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::sessions::{self, Session, SessionKind};
-use hexabase_backends::store::{Digest, Tx};
+use hexabase_backends::store::{Digest, MAX_PAGE, Tx};
 use hexabase_core::ids::{SessionId, UserId};
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::AccessClaims;
@@ -10,15 +10,24 @@ use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::opaque_token;
 
+use crate::authz::{self, AccountAction};
 use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{API_AUDIENCE, Realm};
+use crate::tokens;
+use crate::user_agent::in_words;
 
-/// Seconds a browser stays signed in when it is used.
+/// Seconds without use after which a browser is signed out: over a holiday, on a machine that others may use, it ends.
 pub const BROWSER_SECONDS: i64 = 7 * 24 * 3600;
-/// Seconds a device, such as a laptop with `hxb`, stays signed in when it is used.
+/// Seconds after which a browser signs in again however much it is used: a copied cookie is good for a month at most, and
+/// the identity provider is asked once a month whether the person is still there.
+pub const BROWSER_MOST_SECONDS: i64 = 30 * 24 * 3600;
+/// Seconds without use after which a device is signed out, such as a laptop with `hxb`. Longer than for a browser: its refresh
+/// tokens change with each use, so that a copy is noticed, and signing in again interrupts work in a terminal.
 pub const DEVICE_SECONDS: i64 = 30 * 24 * 3600;
-/// How often a use is noted; a write at every request would cost more than it tells.
+/// Seconds after which a device signs in again however much it is used: twice a year.
+pub const DEVICE_MOST_SECONDS: i64 = 180 * 24 * 3600;
+/// How often a use from the same address is noted; a write at every request would cost more than it tells.
 const TOUCH_SECONDS: i64 = 300;
 
 /// A signed-in person.
@@ -42,9 +51,11 @@ pub async fn start_browser(app: &App, user: &UserId, label: &str, origin: &Origi
     Ok(token)
 }
 
-/// Writes a session that begins, and says so in the person's audit log.
+/// Writes a session that begins, with the place it begins at, and says so in the person's audit log.
 pub(crate) async fn store(app: &App, tx: &Tx, row: &Session, credential: Credential, origin: &Origin) -> Result<()> {
-    sessions::insert(tx, row).await?;
+    let source = origin.source.clone();
+    let placed = Session { created_from: source.clone(), last_seen_from: source, ..row.clone() };
+    sessions::insert(tx, &placed).await?;
     let ctx = OpContext::of(row.user_id.clone(), credential, row.created_at, origin);
     let after = serde_json::json!({ "kind": row.kind, "label": row.label });
     app.change(tx, &ctx, change("session.started", &row.id, Some(after)))
@@ -54,7 +65,12 @@ fn change<'a>(action: &'a str, session: &'a SessionId, after: Option<serde_json:
     Change { organization: None, workspace: None, action, subject: session.as_str(), before: None, after }
 }
 
-/// A session that is not yet stored.
+/// What a `User-Agent` is called in a list of sessions; words stay as they are.
+pub(crate) fn label_of(agent: &str) -> String {
+    in_words(agent).chars().filter(|character| !character.is_control()).take(120).collect()
+}
+
+/// A session that is not yet stored; `label` is the `User-Agent` of the browser or device, or words.
 pub(crate) fn new_session(
     app: &App,
     user: &UserId,
@@ -69,31 +85,34 @@ pub(crate) fn new_session(
         user_id: user.clone(),
         kind,
         token_hash,
-        label: label.chars().filter(|character| !character.is_control()).take(120).collect(),
+        label: label_of(label),
         created_at: now,
         last_seen_at: now,
         expires_at: now.plus_seconds(seconds),
         revoked_at: None,
+        created_from: None,
+        last_seen_from: None,
     })
 }
 
-/// The person behind a browser's cookie.
+/// The person behind a browser's cookie, which comes from the address `source` where that is known.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when it is unknown, revoked or over.
-pub async fn from_cookie(app: &App, token: &str) -> Result<Live> {
+pub async fn from_cookie(app: &App, token: &str, source: Option<&str>) -> Result<Live> {
     let now = app.clock.now();
     let found = sessions::find_live_by_token_hash(&app.store, &Digest::of(token), now).await?;
     let session = found.ok_or_else(ended)?;
-    let extended = note_use(app, &session, now, BROWSER_SECONDS).await?;
+    let extended = note_use(app, &session, now, source).await?;
     Ok(Live { user: session.user_id, session: session.id, extended })
 }
 
-/// The person behind an access token of the platform. The signature alone is not enough: the session must still live.
+/// The person behind an access token of the platform, which comes from the address `source` where that is known. The signature
+/// alone is not enough: the session must still live.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] with the reason.
-pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
+pub async fn from_access_token(app: &App, token: &str, source: Option<&str>) -> Result<Live> {
     let now = app.clock.now();
     let expected = Expectation {
         issuer: &Realm::Platform.issuer(&app.settings),
@@ -112,19 +131,60 @@ pub async fn from_access_token(app: &App, token: &str) -> Result<Live> {
     if session.user_id.as_str() != claims.subject() {
         return Err(ended());
     }
-    let extended = note_use(app, &session, now, DEVICE_SECONDS).await?;
+    let extended = note_use(app, &session, now, source).await?;
     Ok(Live { user: session.user_id, session: session.id, extended })
 }
 
+/// Whether a use is to be noted: now and then, and at once when it comes from another address than the last one.
+pub(crate) fn is_noteworthy(last: Option<Timestamp>, from: Option<&str>, now: Timestamp, source: Option<&str>) -> bool {
+    let moved = source.is_some() && source != from;
+    moved || last.is_none_or(|last| now.millis_since(last) > TOUCH_SECONDS * 1_000)
+}
+
 /// Moves the session's end, if it was not just now; says whether it did.
-async fn note_use(app: &App, session: &Session, now: Timestamp, seconds: i64) -> Result<bool> {
-    let due = now.millis_since(session.last_seen_at) > TOUCH_SECONDS * 1_000;
+async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&str>) -> Result<bool> {
+    let due = is_noteworthy(Some(session.last_seen_at), session.last_seen_from.as_deref(), now, source);
     if due {
         let tx = app.store.begin().await?;
-        sessions::touch(&tx, &session.id, now, now.plus_seconds(seconds)).await?;
+        touch(&tx, session, now, source).await?;
         tx.commit().await?;
     }
     Ok(due)
+}
+
+/// When a session ends however much it is used.
+pub(crate) fn absolute_end(session: &Session) -> Timestamp {
+    session.created_at.plus_seconds(match session.kind {
+        SessionKind::Browser => BROWSER_MOST_SECONDS,
+        SessionKind::Device => DEVICE_MOST_SECONDS,
+    })
+}
+
+/// Notes that a session was used, which moves its end, but never past the longest time that its kind may last.
+pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Option<&str>) -> Result<()> {
+    let idle = match session.kind {
+        SessionKind::Browser => BROWSER_SECONDS,
+        SessionKind::Device => DEVICE_SECONDS,
+    };
+    let end = now.plus_seconds(idle).min(absolute_end(session));
+    Ok(sessions::touch(tx, &session.id, now, end, source).await?)
+}
+
+/// Refuses a caller whose session or token has ended since the request began.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub(crate) async fn still_good(app: &App, ctx: &OpContext) -> Result<()> {
+    match &ctx.credential {
+        Credential::SignIn => {}
+        Credential::Session(session) => {
+            sessions::find_live(&app.store, session, app.clock.now()).await?.ok_or_else(ended)?;
+        }
+        Credential::Token { id, .. } => {
+            tokens::still_good(app, id, &ctx.user).await?;
+        }
+    }
+    Ok(())
 }
 
 fn ended() -> Error {
@@ -156,4 +216,56 @@ pub(crate) async fn revoke(app: &App, tx: &Tx, session: &SessionId, ctx: &OpCont
         app.change(tx, ctx, change("session.ended", session, None))?;
     }
     Ok(ended)
+}
+
+/// Where the caller is signed in, oldest first.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a token.
+pub async fn list(app: &App, ctx: &OpContext) -> Result<Vec<Session>> {
+    authz::account(ctx, AccountAction::ManageCredentials)?;
+    Ok(sessions::list_for_user(&app.store, &ctx.user, ctx.now, None, MAX_PAGE).await?)
+}
+
+/// Ends one session of the caller, perhaps the one that asks.
+///
+/// # Errors
+/// [`Error::NotFound`] for one that is somebody else's, or over, and [`Error::Forbidden`] for a token.
+pub async fn end_one(app: &App, ctx: &OpContext, session: &SessionId) -> Result<()> {
+    authz::account(ctx, AccountAction::ManageCredentials)?;
+    let tx = app.store.begin().await?;
+    let live = sessions::find_live(&tx, session, ctx.now).await?;
+    if live.is_none() || !revoke(app, &tx, session, ctx).await? {
+        return Err(Error::NotFound("session"));
+    }
+    tx.commit().await?;
+    announce_end(app, session);
+    Ok(())
+}
+
+/// Ends every session of the caller but the one that asks; says how many.
+///
+/// # Errors
+/// [`Error::Forbidden`] for a token.
+pub async fn end_others(app: &App, ctx: &OpContext) -> Result<usize> {
+    authz::account(ctx, AccountAction::ManageCredentials)?;
+    let tx = app.store.begin().await?;
+    let mut ended = Vec::new();
+    loop {
+        // What has ended is not listed again.
+        let page = sessions::list_for_user(&tx, &ctx.user, ctx.now, None, MAX_PAGE).await?;
+        let mut others =
+            page.into_iter().map(|row| row.id).filter(|id| ctx.credential.session() != Some(id)).peekable();
+        if others.peek().is_none() {
+            break;
+        }
+        for session in others {
+            if revoke(app, &tx, &session, ctx).await? {
+                ended.push(session);
+            }
+        }
+    }
+    tx.commit().await?;
+    ended.iter().for_each(|session| announce_end(app, session));
+    Ok(ended.len())
 }

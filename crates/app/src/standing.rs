@@ -2,19 +2,22 @@
 //! token. Asked inside the transaction of the change, with the workspace held.
 
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Tx, groups};
+use hexabase_backends::store::{Tx, groups, users};
 use hexabase_core::groups::{Forest, WS_ADMINS, check_claim};
 use hexabase_core::ids::{GroupId, UserId};
 
 use crate::error::{Error, Result};
 
-/// Whether anybody is in `WSAdmins`, or in a group below it.
+/// Whether a person is in `WSAdmins`, or in a group below it. A program does not count: it answers nobody who asks for
+/// access.
 pub(crate) async fn is_administered(tx: &Tx, scope: &WorkspaceScope) -> Result<bool> {
     let nodes = groups::nodes(tx, scope).await?;
     let forest = Forest::new(&nodes);
     let Some(admins) = forest.named(WS_ADMINS) else { return Ok(false) };
     let within = forest.within(&admins.id).into_iter().map(|group| &group.id);
-    Ok(!groups::memberships_in(tx, scope, within).await?.is_empty())
+    let holders: Vec<UserId> =
+        groups::memberships_in(tx, scope, within).await?.into_iter().map(|(_, holder)| holder).collect();
+    Ok(!users::people_among(tx, &holders).await?.is_empty())
 }
 
 /// Refuses a change that took the last administrator away; `before` is [`is_administered`] before it.

@@ -10,8 +10,9 @@ use hexabase_backends::store::users::{self, User};
 use hexabase_backends::store::{StoreError, Tx};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::DisplayName;
+use serde_json::{Value, json};
 
-use crate::context::{App, Credential, OpContext, Origin};
+use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::organizations::created;
 
@@ -64,6 +65,27 @@ pub(crate) async fn take_over(tx: &Tx, user: &UserId, said: &Said) -> Result<()>
     Ok(())
 }
 
+/// The same at a sign-in, which says in the person's audit log what changed by it.
+async fn follow(app: &App, tx: &Tx, ctx: &OpContext, said: &Said) -> Result<()> {
+    let before = users::get(tx, &ctx.user).await?.as_ref().map(told);
+    take_over(tx, &ctx.user, said).await?;
+    let after = users::get(tx, &ctx.user).await?.as_ref().map(told);
+    if before == after {
+        return Ok(());
+    }
+    let subject = ctx.user.as_str();
+    app.change(
+        tx,
+        ctx,
+        Change { organization: None, workspace: None, action: "account.changed", subject, before, after },
+    )
+}
+
+/// What a person's own audit log says of their profile.
+fn told(user: &User) -> Value {
+    json!({ "name": user.display_name.as_str(), "email": user.email, "email_verified": user.email_verified })
+}
+
 /// The person behind `identity`. The first time, makes the person and a private organisation with them as its admin, in one
 /// transaction: twenty sign-ins at once still make one of each.
 pub async fn sign_in(app: &App, identity: &ExternalIdentity, origin: &Origin) -> Result<UserId> {
@@ -92,7 +114,8 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -
     if let Some(known) = identities::find(&tx, &identity.issuer, &identity.subject).await? {
         identities::note_use(&tx, &known.id, &said, now).await?;
         if identities::list_for_user(&tx, &known.user_id).await?.first().is_some_and(|primary| primary.id == known.id) {
-            take_over(&tx, &known.user_id, &said).await?;
+            let ctx = OpContext::of(known.user_id.clone(), Credential::SignIn, now, origin);
+            follow(app, &tx, &ctx, &said).await?;
         }
         tx.commit().await?;
         return Ok(known.user_id);
@@ -103,6 +126,7 @@ async fn sign_in_once(app: &App, identity: &ExternalIdentity, origin: &Origin) -
         email: said.email.clone(),
         email_verified: said.email_verified,
         created_at: now,
+        service_of: None,
     };
     users::insert(&tx, &user).await?;
     let first = Identity {

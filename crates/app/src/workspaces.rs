@@ -151,9 +151,16 @@ pub async fn list_mine(
     after: Option<&WorkspaceId>,
     limit: u64,
 ) -> Result<Vec<Workspace>> {
-    let rows = workspaces::list_for_user(&app.store, &ctx.user, name, after, limit).await?;
-    let only = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref());
-    Ok(rows.into_iter().filter(|row| only.is_none_or(|only| *only == row.id)).collect())
+    let Some(only) = ctx.credential.scope().and_then(|scope| scope.workspace.as_ref()) else {
+        return Ok(workspaces::list_for_user(&app.store, &ctx.user, name, after, limit).await?);
+    };
+    // A token for one workspace sees a list of one, on the first page.
+    let Some(scope) = workspaces::scope_for(&app.store, &ctx.user, only).await? else { return Ok(Vec::new()) };
+    let row = workspaces::get(&app.store, &scope).await?;
+    let fits = |row: &Workspace| {
+        row.phase != WorkspacePhase::Deleted && name.is_none_or(|name| row.name.as_str() == name) && after.is_none()
+    };
+    Ok(row.into_iter().filter(fits).collect())
 }
 
 /// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.

@@ -1,6 +1,7 @@
 //! The command line: a noun, then a verb.
 
 mod access;
+mod credentials;
 mod nouns;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::access::{Access, Group, Role, Rules, Within};
+pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
 pub(crate) use self::nouns::{
     Goal, Identity, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
 };
@@ -37,6 +39,13 @@ pub(crate) struct Global {
     /// Where servers and sessions are kept [default: $XDG_CONFIG_HOME/hexabase/hxb.json].
     #[arg(long, global = true, env = "HXB_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The authority that signed the server's certificate (PEM); `hxb login` remembers it.
+    #[arg(long, global = true, env = "HXB_CERTIFICATE_AUTHORITY", value_name = "FILE")]
+    pub(crate) certificate_authority: Option<PathBuf>,
+    /// File with an API token to use in place of the session, at the server of --server or HEXABASE_SERVER; the variable
+    /// HXB_TOKEN, which holds the token itself, does the same.
+    #[arg(long, global = true, env = "HXB_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Show causes and request ids of failures.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
@@ -55,9 +64,6 @@ pub(crate) enum Command {
         /// Print the address of the sign-in page, open nothing.
         #[arg(long)]
         no_browser: bool,
-        /// The authority that signed the server's certificate (PEM); it is remembered.
-        #[arg(long, value_name = "FILE")]
-        certificate_authority: Option<PathBuf>,
     },
     /// End the session, here and at the server.
     Logout,
@@ -66,6 +72,12 @@ pub(crate) enum Command {
     /// What you sign in with.
     #[command(subcommand)]
     Identity(Identity),
+    /// Where you are signed in.
+    #[command(subcommand)]
+    Session(Session),
+    /// API tokens, for programs that act as you.
+    #[command(subcommand)]
+    Token(Token),
     /// Organisations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),
@@ -93,6 +105,12 @@ pub(crate) enum Command {
     /// Who may do what inside a workspace: give, take and explain.
     #[command(subcommand)]
     Access(Access),
+    /// Programs of an organisation, with tokens of their own.
+    #[command(subcommand)]
+    ServiceAccount(ServiceAccount),
+    /// The audit log: who changed what, and the proof that nobody changed the log.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Let kubectl reach a workspace: write its entry into the kubeconfig.
     Kubeconfig {
         /// NAME, ORG/NAME or id.

@@ -54,13 +54,17 @@ impl Api {
         let again = request.try_clone();
         let mut response = request.bearer_auth(&token).send().await.map_err(failed)?;
         if response.status() == StatusCode::UNAUTHORIZED
+            && self.sessions.token.is_none()
             && let Some(again) = again
         {
             let token = self.sessions.renew(&token).await?;
             response = again.bearer_auth(&token).send().await.map_err(failed)?;
         }
         http::check(self.server(), response).await.map_err(|error| match error.kind() {
-            Kind::NotSignedIn => error.hint(format!("run: hxb login {}", self.server())),
+            Kind::NotSignedIn => error.hint(match &self.sessions.token {
+                Some(token) => token.hint(),
+                None => format!("run: hxb login {}", self.server()),
+            }),
             _ => error,
         })
     }
@@ -138,6 +142,16 @@ impl Api {
     /// Removes something.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<()> {
         self.send(self.request(Method::DELETE, path, &[])?).await.map(|_| ())
+    }
+
+    /// Removes something; what ended with it.
+    pub(crate) async fn delete_for<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::DELETE, path, &[])?).await?).await
+    }
+
+    /// An answer of any length, to be read as it comes.
+    pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response> {
+        self.send(self.sessions.http.get(self.address(path, &[])?)).await
     }
 
     /// The live feed, from `last` on.

@@ -1,13 +1,17 @@
 //! What every command starts from: where the session is, which server, how to print.
 
+use std::path::PathBuf;
+
 use crate::args::Global;
 use crate::client::Api;
 use crate::config::{ConfigFile, server_address};
 use crate::error::{Error, Kind, Result};
+use crate::files;
 use crate::http;
 use crate::output::Format;
 use crate::session::Sessions;
 use crate::settings::Environment;
+use crate::token::ApiToken;
 
 /// What every command starts from.
 pub(crate) struct Context {
@@ -19,6 +23,10 @@ pub(crate) struct Context {
     pub(crate) default_file: bool,
     /// How to print.
     pub(crate) format: Format,
+    /// The file with the token that takes the place of the session.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The file with the authority of the server's certificate.
+    pub(crate) authority_file: Option<PathBuf>,
     server: Option<String>,
 }
 
@@ -31,8 +39,16 @@ impl Context {
             None => default?,
         };
         let default_file = environment.default_config().is_ok_and(|default| default == path);
-        let server = global.server.filter(|server| !server.is_empty());
-        Ok(Self { environment, file: ConfigFile::new(path), default_file, format: global.output, server })
+        let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Ok(Self {
+            environment,
+            file: ConfigFile::new(path),
+            default_file,
+            format: global.output,
+            token_file: global.token_file.map(whole),
+            authority_file: global.certificate_authority.map(whole),
+            server: global.server.filter(|server| !server.is_empty()),
+        })
     }
 
     /// The server to talk to.
@@ -46,23 +62,45 @@ impl Context {
         })
     }
 
-    /// The authority that is remembered for `server`.
+    /// The authority behind the certificate of `server`: given, or remembered.
     pub(crate) fn certificate_authority(&self, server: &str) -> Result<Option<String>> {
+        if let Some(path) = &self.authority_file {
+            let missing = || Error::new(Kind::Failure, format!("there is no file {}", path.display()));
+            return Ok(Some(http::certificates_of(&files::read(path)?.ok_or_else(missing)?)?));
+        }
         Ok(self.file.load()?.servers.remove(server).and_then(|server| server.certificate_authority))
     }
 
     /// The session at `server`, trusting `certificate_authority`.
     pub(crate) fn sessions(&self, server: String, certificate_authority: Option<&str>) -> Result<Sessions> {
         let http = http::client(&server, certificate_authority)?;
-        Ok(Sessions { file: self.file.clone(), server, http })
+        Ok(Sessions { file: self.file.clone(), server, http, token: None })
     }
 
-    /// The API of the server to talk to; fails at once when nobody is signed in there.
+    /// The API token that takes the place of the session.
+    fn token(&self) -> Result<Option<ApiToken>> {
+        match &self.token_file {
+            Some(path) => ApiToken::from_file(path).map(Some),
+            None => Ok(self.environment.token.clone()),
+        }
+    }
+
+    /// The API of the server to talk to; fails at once when nobody is signed in there and no token is given. A token is sent to
+    /// no server but the one that is named: the one last signed in to may be another.
     pub(crate) fn api(&self) -> Result<Api> {
+        let token = self.token()?;
+        if let (Some(token), None) = (&token, &self.server) {
+            return Err(Error::new(Kind::Usage, format!("{} holds a token, but no server is named", token.origin()))
+                .hint("name the server that it is for, with --server URL or in HEXABASE_SERVER"));
+        }
         let server = self.server()?;
         let certificate_authority = self.certificate_authority(&server)?;
         let sessions = self.sessions(server, certificate_authority.as_deref())?;
-        sessions.stored()?;
+        let sessions = Sessions { token, ..sessions };
+        match &sessions.token {
+            Some(token) => token.secret().map(drop)?,
+            None => sessions.stored().map(drop)?,
+        }
         Ok(Api { sessions })
     }
 }

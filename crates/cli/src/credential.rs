@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Kind, Result};
 use crate::oauth::{self, CLIENT_ID, Refusal};
 use crate::session::Sessions;
+use crate::token::ApiToken;
 use crate::{clock, files};
 
 /// kubectl asks again this long before the token's end, in seconds; a quarter of its life when that is less.
@@ -51,7 +52,7 @@ impl WorkspaceToken {
 
 /// A token for `workspace`: the kept one, or a new one. Of processes that ask at once, one exchanges.
 pub(crate) async fn workspace_token(sessions: &Sessions, workspace: &WorkspaceId) -> Result<WorkspaceToken> {
-    let mark = sessions.stored()?.mark;
+    let mark = sessions.mark()?;
     let path = sessions.file.tokens_folder(&sessions.server).join(format!("{workspace}.json"));
     let kept = || -> Result<Option<WorkspaceToken>> {
         // A damaged cache is no cache.
@@ -68,6 +69,11 @@ pub(crate) async fn workspace_token(sessions: &Sessions, workspace: &WorkspaceId
     let subject = sessions.access_token().await?;
     let exchanged = match exchange(sessions, workspace, &subject).await? {
         Ok(exchanged) => exchanged,
+        Err(refusal) if refusal.error == "invalid_grant" && sessions.token.is_some() => {
+            let hint = sessions.token.as_ref().map(ApiToken::hint).unwrap_or_default();
+            return Err(Error::new(Kind::NotSignedIn, refusal.sentence()).hint(hint));
+        }
+        Err(refusal) if sessions.token.is_some() => return Err(refused(workspace, &refusal)),
         // The subject token may have been revoked, or the server's keys changed: once more with a new one.
         Err(refusal) if ["invalid_grant", "invalid_request", "invalid_token"].contains(&refusal.error.as_str()) => {
             let subject = sessions.renew(&subject).await?;

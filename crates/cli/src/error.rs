@@ -16,7 +16,8 @@ Exit codes:
   3  not signed in, or the session has ended: run `hxb login`
   4  not found, or not visible to you
   5  refused by the server: not allowed, taken already, over a limit, not valid
-  6  timed out waiting; what was waited for goes on";
+  6  timed out waiting; what was waited for goes on
+  7  the audit log is not whole: something in it was changed, removed or moved";
 
 /// What kind of failure; each has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Kind {
     Refused,
     /// Waiting took longer than allowed.
     TimedOut,
+    /// An audit log does not hold together.
+    NotWhole,
 }
 
 impl Kind {
@@ -45,6 +48,7 @@ impl Kind {
             Self::NotFound => 4,
             Self::Refused => 5,
             Self::TimedOut => 6,
+            Self::NotWhole => 7,
         }
     }
 }

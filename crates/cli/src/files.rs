@@ -41,17 +41,43 @@ fn folder(path: &Path) -> PathBuf {
 /// Replaces a file's contents in one step. A new file is the user's alone; a file that is there keeps its mode, and a
 /// symbolic link stays a link.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    private_folder(&folder(&target))?;
-    let error = |error| failed("write", &target, error);
-    let mut file = tempfile::Builder::new().prefix(".hxb-").tempfile_in(folder(&target)).map_err(error)?;
-    if let Ok(metadata) = fs::metadata(&target) {
-        file.as_file().set_permissions(metadata.permissions()).map_err(error)?;
+    let mut draft = Draft::new(path)?;
+    draft.write(text)?;
+    draft.keep()
+}
+
+/// The new contents of a file, written beside it until they are whole. Dropped before that, it leaves everything as it was.
+pub(crate) struct Draft {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl Draft {
+    /// For the file at `path`.
+    pub(crate) fn new(path: &Path) -> Result<Self> {
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        private_folder(&folder(&target))?;
+        let error = |error| failed("write", &target, error);
+        let file = tempfile::Builder::new().prefix(".hxb-").tempfile_in(folder(&target)).map_err(error)?;
+        if let Ok(metadata) = fs::metadata(&target) {
+            file.as_file().set_permissions(metadata.permissions()).map_err(error)?;
+        }
+        Ok(Self { file, target })
     }
-    file.write_all(text.as_bytes()).map_err(error)?;
-    file.as_file().sync_all().map_err(error)?;
-    file.persist(&target).map_err(|persist| error(persist.error))?;
-    Ok(())
+
+    /// Adds text.
+    pub(crate) fn write(&mut self, text: &str) -> Result<()> {
+        self.file.write_all(text.as_bytes()).map_err(|error| failed("write", &self.target, error))
+    }
+
+    /// Puts it in the file's place.
+    pub(crate) fn keep(self) -> Result<()> {
+        let Self { file, target } = self;
+        let error = |error| failed("write", &target, error);
+        file.as_file().sync_all().map_err(error)?;
+        file.persist(&target).map_err(|persist| error(persist.error))?;
+        Ok(())
+    }
 }
 
 /// Like [`replace`], for secrets: the file is the user's alone whatever it was before.

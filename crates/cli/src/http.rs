@@ -1,5 +1,6 @@
 //! The HTTP client, and what its failures mean to a person.
 
+use std::env::consts::{ARCH, OS};
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// followed: they would carry secrets to an address that nobody chose.
 pub(crate) fn client(server: &str, certificate_authority: Option<&str>) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("hxb/", env!("CARGO_PKG_VERSION")))
+        .user_agent(format!("hxb/{} ({OS}; {ARCH})", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(Policy::none());
     if let Some(pem) = certificate_authority {

@@ -14,6 +14,7 @@
 //! To add a command: a variant in `args.rs`, a function in `commands/<noun>.rs`, a scenario in `tests/it`.
 
 mod args;
+pub mod audit;
 mod callback;
 mod client;
 mod clock;
@@ -35,6 +36,7 @@ mod receipt;
 mod resolve;
 mod session;
 mod settings;
+mod token;
 mod wait;
 
 use std::io::Write as _;

@@ -27,7 +27,7 @@ pub(crate) enum Way {
 
 /// Signs in and keeps the session, replacing one that was there.
 pub(crate) async fn sign_in(sessions: &Sessions, certificate_authority: Option<String>, way: Way) -> Result<()> {
-    let Sessions { file, server, http } = sessions;
+    let Sessions { file, server, http, .. } = sessions;
     let endpoints = oauth::discover(http, server).await?;
     let tokens = match way {
         Way::Device => device::sign_in(http, server, &endpoints).await?,
@@ -91,7 +91,7 @@ async fn code_flow(http: &reqwest::Client, server: &str, endpoints: &Endpoints, 
 
 /// Ends the session here, and at the server if that can be reached. `false` when there was none.
 pub(crate) async fn sign_out(sessions: &Sessions) -> Result<bool> {
-    let Sessions { file, server, http } = sessions;
+    let Sessions { file, server, http, .. } = sessions;
     let session = file.update(|config| config.servers.get_mut(server).and_then(|entry| entry.session.take())).await?;
     forget_workspace_tokens(file, server);
     let Some(session) = session else { return Ok(false) };

@@ -1,5 +1,7 @@
 //! From the names that people write to ids.
 
+use std::str::FromStr;
+
 use hexabase_api::groups::Group;
 use hexabase_api::identities::Identity;
 use hexabase_api::invitations::Invitation;
@@ -7,9 +9,12 @@ use hexabase_api::members::Member;
 use hexabase_api::organizations::{Organization, OrganizationMember};
 use hexabase_api::projects::Project;
 use hexabase_api::roles::Role;
+use hexabase_api::service_accounts::ServiceAccount;
+use hexabase_api::tokens::ApiToken;
 use hexabase_api::workspaces::Workspace;
-use hexabase_core::ids::{IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
+use hexabase_core::ids::{ApiTokenId, IdentityId, InvitationId, OrganizationId, ProjectId, UserId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase};
+use serde::de::DeserializeOwned;
 
 use crate::client::{Api, Fetched};
 use crate::error::{Error, Kind, Result};
@@ -54,9 +59,23 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
     }
 }
 
-/// The organisation of that name or id; without one, the only one or the personal one.
+/// The organisation of that name or id; without one, the only one or the personal one. One that is not listed may still be
+/// found by its id: break-glass gives access without membership.
 pub(crate) async fn organization(api: &Api, wanted: Option<&str>) -> Result<Organization> {
-    choose_organization(api.list(&["organizations"], &[]).await?.value, wanted)
+    let mine: Vec<Organization> = api.list(&["organizations"], &[]).await?.value;
+    match wanted.and_then(|wanted| wanted.parse::<OrganizationId>().ok()) {
+        Some(id) if mine.iter().all(|one| one.id != id) => Ok(api.get(&["organizations", id.as_str()]).await?.value),
+        _ => choose_organization(mine, wanted),
+    }
+}
+
+/// The id of the organisation of that name or id; without one, of the only one or the personal one. An id is taken as it is: the
+/// log of an organisation that was deleted is found by nothing else.
+pub(crate) async fn organization_id(api: &Api, wanted: Option<&str>) -> Result<OrganizationId> {
+    match wanted.and_then(|wanted| wanted.parse().ok()) {
+        Some(id) => Ok(id),
+        None => Ok(organization(api, wanted).await?.id),
+    }
 }
 
 fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
@@ -204,6 +223,47 @@ pub(crate) async fn invitation_id(api: &Api, organization: &OrganizationId, want
     match all.value.iter().rfind(|one| one.email.eq_ignore_ascii_case(wanted)) {
         Some(one) => Ok(one.id.clone()),
         None => Err(not_found("invitation", wanted, all.value.into_iter().map(|one| one.email))),
+    }
+}
+
+/// The id of the token below `place` that is given by name or id.
+pub(crate) async fn token_id(api: &Api, place: &[&str], wanted: &str) -> Result<ApiTokenId> {
+    let called = |token: ApiToken| (token.name, token.id);
+    below(api, "token", place, wanted, called).await
+}
+
+/// The id of the service account below `place` that is given by name or id.
+pub(crate) async fn service_account_id(api: &Api, place: &[&str], wanted: &str) -> Result<UserId> {
+    let called = |account: ServiceAccount| (account.name, account.id);
+    below(api, "service account", place, wanted, called).await
+}
+
+/// The id of one thing in the list at `place`, where names need not be unique.
+async fn below<T, I>(
+    api: &Api,
+    what: &str,
+    place: &[&str],
+    wanted: &str,
+    called: impl Fn(T) -> (String, I),
+) -> Result<I>
+where
+    T: DeserializeOwned,
+    I: FromStr + ToString,
+{
+    if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    let all: Vec<(String, I)> = api.list::<T>(place, &[]).await?.value.into_iter().map(called).collect();
+    let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    let mut matches: Vec<I> = all.into_iter().filter(|(name, _)| name == wanted).map(|(_, id)| id).collect();
+    match matches.len() {
+        0 => Err(not_found(what, wanted, names)),
+        1 => Ok(matches.remove(0)),
+        _ => {
+            let ids: Vec<_> = matches.iter().map(ToString::to_string).collect();
+            Err(Error::new(Kind::Usage, format!("several of the kind {what} are named {wanted}"))
+                .hint(format!("give the id: {}", ids.join(", "))))
+        }
     }
 }
 

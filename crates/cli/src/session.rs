@@ -4,6 +4,7 @@ use crate::clock;
 use crate::config::{ConfigFile, Session};
 use crate::error::{Error, Kind, Result};
 use crate::oauth::{self, CLIENT_ID, Tokens};
+use crate::token::ApiToken;
 
 /// An access token is renewed this long before it ends, in seconds.
 const MARGIN: i64 = 30;
@@ -17,6 +18,8 @@ pub(crate) struct Sessions {
     pub(crate) server: String,
     /// How to reach that.
     pub(crate) http: reqwest::Client,
+    /// What is used in place of the session, if anything.
+    pub(crate) token: Option<ApiToken>,
 }
 
 /// The session that `tokens` begin or, with the mark of the one before, go on.
@@ -37,8 +40,19 @@ impl Sessions {
         session.ok_or_else(|| Error::not_signed_in(&self.server, format!("you are not signed in to {}", self.server)))
     }
 
-    /// An access token that still lives.
+    /// By what cached workspace tokens know whose they are.
+    pub(crate) fn mark(&self) -> Result<String> {
+        match &self.token {
+            Some(token) => Ok(token.mark()),
+            None => Ok(self.stored()?.mark),
+        }
+    }
+
+    /// An access token that still lives, or the API token that takes its place.
     pub(crate) async fn access_token(&self) -> Result<String> {
+        if let Some(token) = &self.token {
+            return token.secret().map(str::to_owned);
+        }
         let session = self.stored()?;
         if fresh(&session) { Ok(session.access_token) } else { self.renew(&session.access_token).await }
     }

@@ -1,9 +1,13 @@
-//! What the environment says. No other file reads it (clap reads HEXABASE_SERVER and HXB_CONFIG by the same rule).
+//! What the environment says. No other file reads it (clap reads those variables by the same rule that stand for an option).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::token::ApiToken;
+
+/// Holds an API token. There is no such option: an option's value is seen by everybody on the machine.
+const TOKEN: &str = "HXB_TOKEN";
 
 /// The part of the environment that matters.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,8 @@ pub(crate) struct Environment {
     pub(crate) path: Option<OsString>,
     /// Whether a browser can be opened.
     pub(crate) can_open_browser: bool,
+    /// An API token to be used in place of a session.
+    pub(crate) token: Option<ApiToken>,
 }
 
 fn variable(name: &str) -> Option<OsString> {
@@ -34,6 +40,7 @@ impl Environment {
             kubeconfig: variable("KUBECONFIG"),
             path: variable("PATH"),
             can_open_browser: cfg!(any(target_os = "macos", windows)) || graphical,
+            token: variable(TOKEN).map(|text| ApiToken::new(&text.to_string_lossy(), TOKEN)),
         }
     }
 

@@ -10,6 +10,10 @@ use crate::time::Timestamp;
 /// The hash before the first entry of a chain, as text.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// Who runs the platform: the actor of what was done at its own machines, and those on whose behalf its staff acts under
+/// break-glass.
+pub const OPERATOR: &str = "operator";
+
 /// One change: who did what to what, from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
@@ -17,11 +21,12 @@ pub struct AuditEntry {
     pub id: AuditEntryId,
     /// When.
     pub at: Timestamp,
-    /// Who: the id of a person or service account, or `system`.
+    /// Who: the id of a person or service account, [`OPERATOR`], or `system`.
     pub actor: String,
     /// For whom the actor did it, where that is somebody else.
     pub on_behalf_of: Option<String>,
-    /// By what the actor was known: `session ses-…`, `token tok-…`, `sign-in`, or `system`.
+    /// By what the actor was known: `session ses-…`, `token tok-…`, `sign-in`, an account of the operating system, or `system`.
+    /// Under break-glass its id follows.
     pub credential: String,
     /// The address the request came from.
     pub source: Option<String>,

@@ -111,6 +111,8 @@ ids! {
     SessionId = "ses";
     /// A long-lived credential for a program.
     ApiTokenId = "tok";
+    /// Access of the platform's staff to one organisation for a short time.
+    BreakGlassId = "brg";
     /// One line of the audit log.
     AuditEntryId = "aud";
     /// One line of the activity feed.

@@ -19,3 +19,4 @@ pub mod roles;
 mod text;
 pub mod time;
 pub mod tokens;
+pub mod users;

@@ -20,7 +20,7 @@ pub struct Limits {
     pub pods: u32,
     /// Projects.
     pub projects: u32,
-    /// People with access.
+    /// People with access; service accounts do not count.
     pub members: u32,
     /// Living workspaces of one organisation under this plan.
     pub workspaces: u32,
@@ -131,7 +131,7 @@ pub fn seed() -> Vec<Plan> {
                 storage: Bytes::from_gibibytes(500),
                 pods: 250,
                 projects: 50,
-                members: 500,
+                members: 1_000,
                 workspaces: 50,
             },
             49_900,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexabase_app::gateway::{self, Held};
+use hexabase_app::gateway::{self, Basis, Held};
 use hexabase_app::{App, Error};
-use hexabase_core::ids::{SessionId, UserId};
+use hexabase_core::ids::UserId;
 
 use crate::gateway::{Admission, Authority, Bearer, Refusal, Upstream};
 
@@ -37,7 +37,7 @@ impl Authority for TokenAuthority {
                 server_name: SERVER_NAME.to_owned(),
                 ca_pem: Arc::from(admitted.ca_pem),
             },
-            principal: principal(&admitted.user, &admitted.session),
+            principal: principal(&admitted.user, &admitted.basis),
             expires_at: admitted.expires_at,
             groups: admitted.held.groups,
             roles: admitted.held.roles,
@@ -47,23 +47,23 @@ impl Authority for TokenAuthority {
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
-            Some((user, session)) => {
+            Some((user, basis)) => {
                 let Admission { workspace, groups, roles, .. } = admission;
                 let held = Held { groups: groups.clone(), roles: roles.clone() };
-                gateway::still_admitted(&self.app, workspace, &user, &session, &held).await
+                gateway::still_admitted(&self.app, workspace, &user, &basis, &held).await
             }
             None => false,
         }
     }
 }
 
-fn principal(user: &UserId, session: &SessionId) -> String {
-    format!("{user}/{session}")
+fn principal(user: &UserId, basis: &Basis) -> String {
+    format!("{user}/{basis}")
 }
 
-fn parse(principal: &str) -> Option<(UserId, SessionId)> {
-    let (user, session) = principal.split_once('/')?;
-    Some((user.parse().ok()?, session.parse().ok()?))
+fn parse(principal: &str) -> Option<(UserId, Basis)> {
+    let (user, basis) = principal.split_once('/')?;
+    Some((user.parse().ok()?, basis.parse().ok()?))
 }
 
 fn refusal(error: Error) -> Refusal {

@@ -2,6 +2,7 @@
 //!
 //! Handlers decode, call one use case of `hexabase-app`, and encode. This crate alone knows HTTP, TLS and the environment.
 
+pub mod break_glass;
 pub mod config;
 mod cookies;
 pub mod dev_issuer;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hexabase_server::config::Config;
-use hexabase_server::http;
 use hexabase_server::run::{self, Role};
+use hexabase_server::{break_glass, http};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +28,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// API, issuers, gateway and worker in one process.
     All,
@@ -40,6 +40,8 @@ enum Command {
     Migrate,
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
+    /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
+    BreakGlass(break_glass::Arguments),
     /// Print the OpenAPI document of the API.
     Openapi,
 }
@@ -92,6 +94,10 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Serve => run::run(config, Role::Serve, stop).await,
         Command::Work => run::run(config, Role::Work, stop).await,
         Command::Migrate => run::migrate(&config).await.map(drop),
+        Command::BreakGlass(arguments) => {
+            println!("{}", break_glass::execute(&config, arguments).await?);
+            Ok(())
+        }
         Command::CheckConfig | Command::Openapi => Ok(()),
     }
 }

@@ -66,17 +66,25 @@ pub fn check(config: &Config) -> Result<()> {
     }
 }
 
-/// Opens the database and brings its schema up to date.
+/// Opens the database.
 ///
 /// # Errors
-/// It cannot be reached, or is of a newer version.
-pub async fn migrate(config: &Config) -> Result<Store> {
+/// It cannot be reached.
+pub async fn open(config: &Config) -> Result<Store> {
     private_folder(&config.data_dir)?;
     let url = match config.store.address()? {
         Some(url) => url,
         None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()).parse()?,
     };
-    let store = Store::connect(&url).await.context("the database cannot be opened")?;
+    Store::connect(&url).await.context("the database cannot be opened")
+}
+
+/// Opens the database and brings its schema up to date.
+///
+/// # Errors
+/// It cannot be reached, or is of a newer version.
+pub async fn migrate(config: &Config) -> Result<Store> {
+    let store = open(config).await?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
 }
@@ -213,7 +221,8 @@ fn start_server(
     let providers = Providers::new(&config.sign_in, development.as_deref(), &public_url)?;
     let requests = TaskTracker::new();
     parts.spawn(drain(requests.clone(), stop.clone()));
-    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), requests };
+    let proxies = config.server.proxies()?.into();
+    let state = ServerState { app: app.clone(), providers, cookies: Arc::new(Cookies::new(sealer)), proxies, requests };
     if let Some(listener) = cluster {
         parts.spawn(listen::serve(
             listener,

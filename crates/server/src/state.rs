@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use hexabase_app::App;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Network;
 use crate::cookies::Cookies;
 use crate::providers::Providers;
 
@@ -18,6 +19,8 @@ pub struct ServerState {
     pub providers: Providers,
     /// Seals what a browser carries for us.
     pub cookies: Arc<Cookies>,
+    /// Networks of the reverse proxies whose word is taken for where a request came from.
+    pub proxies: Arc<[Network]>,
     /// Requests that are carried out to their end, whether their client waits or not.
     pub requests: TaskTracker,
 }

@@ -46,12 +46,20 @@ pub struct PlatformSpec {
     pub cluster_address: Option<String>,
     /// TOML to add at the end of the settings, such as a section `[host]`.
     pub more: String,
+    /// Variables of its environment.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 impl PlatformSpec {
     /// A server without a host cluster.
     pub fn serve(program: &Path) -> Self {
-        Self { program: program.to_owned(), role: "serve".to_owned(), cluster_address: None, more: String::new() }
+        Self {
+            program: program.to_owned(),
+            role: "serve".to_owned(),
+            cluster_address: None,
+            more: String::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -117,6 +125,7 @@ impl Platform {
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(self.folder.path()).arg(&self.spec.program);
         keeper.arg("--config").arg(self.settings()).arg(&self.spec.role).process_group(0);
+        keeper.envs(self.spec.environment.iter().copied());
         keeper.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut keeper = keeper.spawn().context("starting sh")?;
         let mut line = String::new();

@@ -2,6 +2,9 @@
 //!
 //! To add one: a file here with a function that returns its [`Figure`]s, and a line in `BENCHES`.
 
+mod identity;
+mod revoke;
+mod stage;
 mod workspace;
 
 use std::fs;
@@ -59,7 +62,8 @@ impl Figure {
 
 type Bench = fn(&host::Options) -> Result<Vec<Figure>>;
 
-const BENCHES: &[(&str, Bench)] = &[("workspace", workspace::run)];
+const BENCHES: &[(&str, Bench)] =
+    &[("workspace", workspace::run), ("identity", identity::run), ("revoke", revoke::run)];
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -2,26 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use hexabase_testkit::browser::Browser;
 use hexabase_testkit::http::Http;
 use serde_json::{Value, json};
 
-use super::{Figure, percentile};
+use super::{Figure, percentile, stage};
 use crate::cargo;
 use crate::cmd;
-use crate::host::{self, Host, process};
+use crate::host::{self, Host};
 use crate::people::Person;
-use crate::platform::{self, Which};
 use crate::progress::Progress;
 
-/// Name of the platform's process and of its folder.
-const PROCESS: &str = "hexabase-bench";
-const FOLDER: &str = "bench";
-/// Its ports are looked for from here on.
-const PORTS: u16 = 9443;
 const WORKSPACES: [&str; 5] = ["one", "two", "three", "four", "five"];
 const READS: usize = 2_000;
 const WRITES: usize = 300;
@@ -29,57 +23,14 @@ const WRITES: usize = 300;
 const WAKES: usize = 3;
 const SPOILT_WAKES: usize = 5;
 
-/// Measures it all on a fresh platform, and removes what it made.
+/// Measures it all.
 pub(crate) fn run(options: &host::Options) -> Result<Vec<Figure>> {
-    let progress = Progress::new();
-    host::preflight(options)?;
-    let _hold = host::hold()?;
-    let host = host::ensure(options)?;
-    let programs = progress.long_step("build for release", cargo::build_release)?;
-    let layout = host::layout()?;
-    // Of a run that was broken off.
-    process::stop(&layout, PROCESS, Duration::from_secs(10))?;
-    let port = platform::free_port(PORTS, host.node_ip)?;
-    let which = Which { process: PROCESS, folder: FOLDER, port };
-    let ending = Ending(|| process::stop(&layout, PROCESS, Duration::from_secs(10)));
-    let platform = platform::start(&host, &programs, which, &progress)?;
-    let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };
-    alice.sign_in()?;
-    Person { name: "bob", ..alice }.sign_in()?;
-    // Of a run that was broken off.
-    remove_all(&alice)?;
-    let figures = measure(&host, &alice, &progress);
-    if figures.is_err() {
-        // The error of the measurement says more than one of this.
-        let _ = remove_all(&alice);
-    }
-    drop(ending);
-    figures
-}
-
-/// Does something at the end, whatever the way there.
-struct Ending<F: Fn() -> Result<()>>(F);
-
-impl<F: Fn() -> Result<()>> Drop for Ending<F> {
-    fn drop(&mut self) {
-        if let Err(error) = (self.0)() {
-            eprintln!("{error:#}");
-        }
-    }
-}
-
-fn remove_all(alice: &Person<'_>) -> Result<()> {
-    for name in WORKSPACES {
-        if alice.try_hxb(&["workspace", "get", name])?.ok {
-            alice.hxb(&["workspace", "delete", name, "--yes", "--wait", "--timeout", "3m"])?;
-        }
-    }
-    Ok(())
+    stage::set(options, &WORKSPACES, measure)
 }
 
 fn measure(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let pid = process::running(&host::layout()?, PROCESS).context("the platform ended")?;
+    let pid = stage::pid()?;
     figures.push(Figure::plain("server memory, idle", resident_mb(pid)?, "MB", "RSS of `hexabase all`".into()));
     figures.extend(create(alice, progress)?);
     figures.push(Figure::at_most(

@@ -80,6 +80,9 @@ pub async fn accept(app: &App, ctx: &OpContext, token: &str) -> Result<Accepted>
     let tx = app.store.begin().await?;
     let row = invitations::find_by_token(&tx, &hash).await?.ok_or_else(no_such)?;
     let scope = vouched(&tx, ctx, &row).await?;
+    if row.role == OrganizationRole::Admin {
+        authz::account(ctx, AccountAction::ManageCredentials)?;
+    }
     // Organisation, invitation, workspaces: everybody locks in this order. What was true before is looked at again.
     organizations::lock(&tx, &scope).await?;
     let row = invitations::lock_by_token(&tx, &hash).await?.ok_or_else(no_such)?;

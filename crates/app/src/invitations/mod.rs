@@ -23,7 +23,7 @@ use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use self::token::Issued;
-use crate::authz::{self, OrganizationAction};
+use crate::authz::{self, AccountAction, OrganizationAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::SEND_INVITATION_MAIL;
@@ -90,6 +90,7 @@ pub async fn create(app: &App, ctx: &OpContext, organization: &OrganizationId, w
     let address: InvitedAddress = wanted.email.parse().map_err(|cause| Error::invalid("email", format!("{cause}")))?;
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageMembers).await?;
+    vouches(ctx, &scope, wanted.role)?;
     let invited_to = choose(&tx, &scope, &wanted.workspaces).await?;
     within_limits(&tx, &scope, &address, ctx.now).await?;
     let id: InvitationId = app.new_id()?;
@@ -123,12 +124,24 @@ pub async fn create(app: &App, ctx: &OpContext, organization: &OrganizationId, w
     finish(app, ctx, tx, row, accept_url).await
 }
 
+/// Refuses whoever will be no admin any more when the invitation is accepted, and a token that would make an admin.
+fn vouches(ctx: &OpContext, scope: &OrganizationScope, role: OrganizationRole) -> Result<()> {
+    if scope.break_glass().is_some() {
+        return Err(Error::Forbidden(authz::LASTING.to_owned()));
+    }
+    match role {
+        OrganizationRole::Admin => authz::account(ctx, AccountAction::ManageCredentials),
+        OrganizationRole::Member => Ok(()),
+    }
+}
+
 /// Sends a pending or expired invitation again, with a new token and a new end; the old token is good for nothing any more.
 /// From now on the caller vouches for it.
 pub async fn resend(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &InvitationId) -> Result<Made> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::ManageMembers).await?;
     let mut row = invitations::lock(&tx, &scope, id).await?.ok_or(Error::NotFound("invitation"))?;
+    vouches(ctx, &scope, row.role)?;
     match row.state(ctx.now) {
         InvitationState::Accepted => return Err(over("this invitation was accepted already")),
         InvitationState::Revoked => return Err(over("this invitation was taken back; invite the person anew")),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
-use hexabase_backends::store::workspaces::{self, Desired, Workspace};
+use hexabase_backends::store::workspaces::{self, Departed, Desired, Workspace};
 use hexabase_backends::store::{MAX_PAGE, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
@@ -19,7 +19,7 @@ use serde_json::json;
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
 use super::{custom_roles, expiry};
-use crate::context::{App, Happening};
+use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
 /// The job's kind; its subject is the workspace's id.
@@ -195,8 +195,8 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let outcome = match removed {
         Removed::Gone(receipt) => {
             let value = serde_json::to_value(&receipt).map_err(Error::internal)?;
-            workspaces::set_deleted(&tx, &row.id, &value, now).await?;
-            append(app, &tx, &row, "workspace.deleted", json!({ "phase": "deleted" }))?;
+            let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
+            tell_deleted(app, &tx, &row, &departed)?;
             tracing::info!(workspace.id = %row.id, objects = receipt.removed.len(), "workspace is gone");
             Outcome::Done
         }
@@ -222,6 +222,20 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// Writes down that the workspace is gone, and whose access went with it.
+fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_organization }: &Departed) -> Result<()> {
+    let before = json!({ "name": row.name.as_str(), "members": members, "left_organization": left_organization });
+    let gone = Change {
+        organization: Some(&row.organization_id),
+        workspace: Some(&row.id),
+        action: "workspace.deleted",
+        subject: row.id.as_str(),
+        before: Some(before),
+        after: Some(json!({ "phase": "deleted" })),
+    };
+    app.change_by_itself(tx, &row.organization_id, gone)
 }
 
 /// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with

@@ -11,7 +11,7 @@ use super::{clients, refusal};
 use crate::context::{App, Credential, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::Realm;
-use crate::sessions::{self, DEVICE_SECONDS, Live, new_session};
+use crate::sessions::{self, DEVICE_SECONDS, Live, label_of, new_session};
 
 const CODE_SECONDS: i64 = 600;
 const INTERVAL_SECONDS: i64 = 2;
@@ -25,11 +25,12 @@ pub struct DevicePrompt {
     pub client: String,
 }
 
-/// Begins: codes for the device and for the person.
+/// Begins: codes for the device and for the person. `label` is the `User-Agent` of the device, or words.
 pub async fn begin_device(
     app: &App,
     realm: &Realm,
     request: &DeviceAuthorizationRequest,
+    label: &str,
 ) -> Result<DeviceAuthorizationResponse, OAuthError> {
     let known = clients(realm).map_err(refusal)?;
     let client = request.client.authenticate(&known)?.id();
@@ -51,6 +52,7 @@ pub async fn begin_device(
             expires_at: now.plus_seconds(CODE_SECONDS),
             interval_s: INTERVAL_SECONDS,
             last_polled_at: None,
+            label: label_of(label),
         };
         match insert(app, &row).await {
             Err(StoreError::NotUnique(_)) => {}
@@ -77,6 +79,10 @@ async fn insert(app: &App, row: &DeviceCode) -> Result<(), StoreError> {
     tx.commit().await
 }
 
+fn too_old() -> Error {
+    Error::NotFound("code; it may be too old")
+}
+
 fn parse(typed: &str) -> Result<UserCode> {
     UserCode::parse(typed).map_err(|cause| Error::invalid("user_code", cause.to_string()))
 }
@@ -88,7 +94,7 @@ fn parse(typed: &str) -> Result<UserCode> {
 pub async fn device_prompt(app: &App, typed: &str) -> Result<DevicePrompt> {
     let code = parse(typed)?;
     let row = device_codes::find_pending(&app.store, code.as_str(), app.clock.now()).await?;
-    let row = row.ok_or(Error::NotFound("code; it may be too old"))?;
+    let row = row.ok_or_else(too_old)?;
     Ok(DevicePrompt { user_code: code.to_string(), client: row.client_id })
 }
 
@@ -98,15 +104,15 @@ pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool, ori
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     let decided = if agree {
-        let session =
-            new_session(app, &live.user, SessionKind::Device, "hxb, confirmed by code", DEVICE_SECONDS, None)?;
+        let row = device_codes::find_pending(&tx, code.as_str(), now).await?.ok_or_else(too_old)?;
+        let session = new_session(app, &live.user, SessionKind::Device, &row.label, DEVICE_SECONDS, None)?;
         sessions::store(app, &tx, &session, Credential::Session(live.session.clone()), origin).await?;
         device_codes::approve(&tx, code.as_str(), &live.user, &session.id, now).await?
     } else {
         device_codes::deny(&tx, code.as_str(), &live.user, now).await?
     };
     if !decided {
-        return Err(Error::NotFound("code; it may be too old"));
+        return Err(too_old());
     }
     tx.commit().await?;
     Ok(())

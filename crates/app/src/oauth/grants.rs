@@ -4,7 +4,8 @@ use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Red
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
 use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
 use hexabase_backends::store::{Digest, device_codes};
-use hexabase_core::ids::SessionId;
+use hexabase_core::ids::{SessionId, WorkspaceId};
+use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_oidc::opaque_token;
 use hexabase_oidc::provider::{
     AuthorizationRequest, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, TokenExchange, TokenRequest,
@@ -16,8 +17,10 @@ use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
 use crate::context::{App, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
-use crate::issuer::{Realm, check_member};
+use crate::gateway::Basis;
+use crate::issuer::{Realm, check_member, workspace_token};
 use crate::sessions::{self, DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
+use crate::tokens::{from_secret, is_api_token};
 
 /// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
 const CODE_SECONDS: i64 = 60;
@@ -78,8 +81,10 @@ pub async fn token(
         Grant::RefreshToken { refresh_token, .. } => {
             redeem_refresh(app, realm, client, refresh_token.expose_secret(), origin).await
         }
-        Grant::DeviceCode { device_code } => redeem_device(app, realm, client, device_code.expose_secret()).await,
-        Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange).await,
+        Grant::DeviceCode { device_code } => {
+            redeem_device(app, realm, client, device_code.expose_secret(), origin).await
+        }
+        Grant::TokenExchange(exchange) => redeem_exchange(app, realm, client, &exchange, origin).await,
     }
 }
 
@@ -189,13 +194,19 @@ async fn redeem_refresh(
         }
         Rotation::Unknown => return Err(unknown()),
     }
-    session_rows::touch(&tx, &session.id, now, now.plus_seconds(DEVICE_SECONDS)).await.map_err(store)?;
+    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
     tx.commit().await.map_err(store)?;
     response.refresh_token = Some(refresh);
     Ok(response)
 }
 
-async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Result<TokenResponse, OAuthError> {
+async fn redeem_device(
+    app: &App,
+    realm: &Realm,
+    client: &str,
+    code: &str,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
     use device_codes::Poll;
     let now = app.clock.now();
     let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
@@ -220,34 +231,61 @@ async fn redeem_device(app: &App, realm: &Realm, client: &str, code: &str) -> Re
     let holder = tokens::holder(realm, &session, client, &row.scope);
     let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
     refresh_tokens::insert(&tx, &refresh_row).await.map_err(store)?;
+    // The person confirmed it somewhere else; from here on the device is where it is.
+    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
     tx.commit().await.map_err(store)?;
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
     response.refresh_token = Some(refresh);
     Ok(response)
 }
 
-/// A workspace's token for an access token of the platform (RFC 8693): what kubectl's plugin asks for.
+/// A workspace's token for an access token of the platform or an API token (RFC 8693): what kubectl's plugin asks for.
 async fn redeem_exchange(
     app: &App,
     realm: &Realm,
     client: &str,
     exchange: &TokenExchange,
+    origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    if !matches!(realm, Realm::Workspace(_)) || exchange.subject_token_type != token_types::ACCESS_TOKEN {
+    let (Realm::Workspace(workspace), token_types::ACCESS_TOKEN) = (realm, exchange.subject_token_type.as_str()) else {
         return Err(OAuthError::new(
             OAuthErrorCode::InvalidRequest,
             "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
         ));
-    }
-    let live = from_access_token(app, exchange.subject_token.expose_secret()).await.map_err(|error| match error {
+    };
+    let not_accepted = |error: Error| match error {
         Error::Unauthenticated(sentence) => OAuthError::new(OAuthErrorCode::InvalidGrant, sentence),
         error => refusal(error),
-    })?;
-    let holder = Holder { realm, user: &live.user, session: &live.session, client, scope: "" };
-    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
+    };
+    let (token, source) = (exchange.subject_token.expose_secret(), origin.source.as_deref());
+    let mut response = if is_api_token(token) {
+        let row = from_secret(app, token, source).await.map_err(not_accepted)?;
+        check_scope(&row.scope, workspace)?;
+        let basis = Basis::Token(row.id);
+        let (token, seconds) = workspace_token(app, workspace, &row.user_id, &basis, None).await.map_err(refusal)?;
+        TokenResponse::bearer(token, seconds)
+    } else {
+        let live = from_access_token(app, token, source).await.map_err(not_accepted)?;
+        let holder = Holder { realm, user: &live.user, session: &live.session, client, scope: "" };
+        tokens::short_lived(app, &holder, None).await.map_err(refusal)?
+    };
     response.id_token = None;
     response.issued_token_type = Some(token_types::JWT.to_owned());
     Ok(response)
+}
+
+/// What a workspace's token lets do is decided by groups, which know no reading tokens: only one that may change things there
+/// is exchanged.
+fn check_scope(scope: &TokenScope, workspace: &WorkspaceId) -> Result<(), OAuthError> {
+    if scope.workspace.as_ref().is_some_and(|only| only != workspace) {
+        let sentence = "this token is good for another workspace only";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidTarget, sentence));
+    }
+    if scope.access == TokenAccess::Read {
+        let sentence = "this token may only read, and kubectl could change things; use one with the access write";
+        return Err(OAuthError::new(OAuthErrorCode::AccessDenied, sentence));
+    }
+    Ok(())
 }
 
 /// Ends the session behind a refresh token (RFC 7009). Unknown tokens are no error.

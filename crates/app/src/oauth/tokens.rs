@@ -12,6 +12,7 @@ use hexabase_oidc::{Issuer, opaque_token};
 
 use crate::context::App;
 use crate::error::{Error, Result};
+use crate::gateway::Basis;
 use crate::issuer::{ALGORITHM, API_AUDIENCE, Realm, workspace_token};
 use crate::sessions::DEVICE_SECONDS;
 
@@ -50,7 +51,8 @@ pub(super) async fn short_lived(app: &App, holder: &Holder<'_>, nonce: Option<St
             Ok(TokenResponse::bearer(token, ACCESS_SECONDS))
         }
         Realm::Workspace(workspace) => {
-            let (token, seconds) = workspace_token(app, workspace, holder.user, holder.session, nonce).await?;
+            let basis = Basis::Session(holder.session.clone());
+            let (token, seconds) = workspace_token(app, workspace, holder.user, &basis, nonce).await?;
             let mut response = TokenResponse::bearer(token.clone(), seconds);
             response.id_token = Some(token);
             Ok(response)

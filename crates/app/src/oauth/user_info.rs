@@ -21,13 +21,13 @@ pub struct UserInfo {
     pub email_verified: bool,
 }
 
-/// Tells about the bearer of `token`, an access token of `realm`.
+/// Tells about the bearer of `token`, an access token of `realm`, which comes from the address `source` where that is known.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`](crate::Error::Unauthenticated) for a token that is not accepted.
-pub async fn user_info(app: &App, realm: &Realm, token: &str) -> Result<UserInfo> {
+pub async fn user_info(app: &App, realm: &Realm, token: &str, source: Option<&str>) -> Result<UserInfo> {
     let user = match realm {
-        Realm::Platform => sessions::from_access_token(app, token).await?.user,
+        Realm::Platform => sessions::from_access_token(app, token, source).await?.user,
         Realm::Workspace(workspace) => gateway::identify(app, workspace, token).await?.user,
     };
     let person = users::get(app, &user).await?;

@@ -1,5 +1,6 @@
 //! Use cases on both kinds of database, and the worker on a host cluster in memory: what it stores, shows and removes.
 
+mod audit;
 mod people;
 mod removal;
 mod support;

@@ -1,9 +1,10 @@
-use hexabase_app::workspaces;
+use hexabase_app::members::{self, Invitee};
+use hexabase_app::{Origin, audit, events, users, workspaces};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_testkit::on_both_engines;
 use serde_json::json;
 
-use crate::support::Stage;
+use crate::support::{Stage, identity};
 
 on_both_engines! {
     async fn a_deletion_shows_what_is_in_its_way_and_goes_on_when_it_is_gone(store: TestStore) {
@@ -29,5 +30,28 @@ on_both_engines! {
         let gone = stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
         assert_eq!(gone.message, None);
         worker.stop().await?;
+    }
+
+    async fn the_log_tells_whose_access_ended_with_a_workspace(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let app = &stage.app;
+        let origin = Origin { request_id: app.new_id()?, source: None };
+        let bob = users::sign_in(app, &identity("bob"), &origin).await?;
+        members::add(app, &stage.alice, &stage.id, &Invitee::User(bob.clone()), &[]).await?;
+        workspaces::delete(app, &stage.alice, &stage.id).await?;
+        let worker = stage.work().await?;
+        let gone = stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
+        worker.stop().await?;
+        let rows = audit::list(app, &stage.alice, &gone.organization_id, &Default::default(), 0, 100).await?;
+        let told: Vec<_> = rows.iter().filter(|row| row.entry.action == "workspace.deleted").collect();
+        assert_eq!(told.len(), 1, "{rows:?}");
+        let entry = &told[0].entry;
+        assert_eq!((entry.actor.as_str(), &entry.subject, &entry.workspace), ("system", &gone.id.to_string(), &Some(gone.id)));
+        let expected = json!({ "name": "shop", "members": [stage.alice.user, bob], "left_organization": [bob] });
+        assert_eq!((entry.before.as_ref(), &entry.after), (Some(&expected), &Some(json!({ "phase": "deleted" }))));
+        // The feed says what it said before, and no names.
+        let heard = events::after(app, &stage.alice, 0).await?;
+        let heard: Vec<_> = heard.iter().filter(|event| event.event.kind == "workspace.deleted").collect();
+        assert_eq!((heard.len(), &heard[0].event.data), (1, &json!({ "phase": "deleted" })));
     }
 }

@@ -3,7 +3,9 @@
 //! Only the noun files of [`store`](crate::store) use these, and turn them into rows of core types.
 #![expect(unreachable_pub, reason = "the derives of SeaORM make their types `pub`")]
 
+pub(crate) mod api_tokens;
 pub(crate) mod audit;
+pub(crate) mod break_glass;
 pub(crate) mod groups;
 pub(crate) mod installation;
 pub(crate) mod invitations;

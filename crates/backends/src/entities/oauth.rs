@@ -48,6 +48,7 @@ pub(crate) mod device_code {
         pub expires_at: i64,
         pub interval_s: i64,
         pub last_polled_at: Option<i64>,
+        pub label: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

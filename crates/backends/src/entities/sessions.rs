@@ -17,6 +17,8 @@ pub(crate) mod session {
         pub last_seen_at: i64,
         pub expires_at: i64,
         pub revoked_at: Option<i64>,
+        pub created_from: Option<String>,
+        pub last_seen_from: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

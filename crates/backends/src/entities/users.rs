@@ -14,6 +14,9 @@ pub(crate) mod user {
         pub email_verified: bool,
         pub email_key: Option<String>,
         pub created_at: i64,
+        pub kind: String,
+        pub service_of: Option<String>,
+        pub deleted_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -7,7 +7,9 @@ mod m0001;
 mod m0002_audit;
 mod m0003_access;
 mod m0004_identities;
+mod m0005_tokens;
 mod m0006_invitations;
+mod m0008_former_admins;
 
 use sea_orm_migration::prelude::*;
 
@@ -21,7 +23,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_audit::Migration),
             Box::new(m0003_access::Migration),
             Box::new(m0004_identities::Migration),
+            Box::new(m0005_tokens::Migration),
             Box::new(m0006_invitations::Migration),
+            Box::new(m0008_former_admins::Migration),
         ]
     }
 }

@@ -5,18 +5,24 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hexabase_core::audit::{AuditEntry, GENESIS};
+use hexabase_core::audit::{AuditEntry, GENESIS, OPERATOR};
 use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
-use sea_orm::sea_query::{Expr, ExprTrait, LockType};
+use hexabase_core::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
 use super::organizations::OrganizationScope;
-use super::{Digest, StoreError, Tx, capped};
+use super::{Digest, StoreError, Tx, break_glass, capped};
 use crate::entities::audit::{audit_chain, audit_entry};
+use crate::entities::organizations::former_admin;
 
 const TABLE: Table = Table("audit_entries");
+/// What the credential of somebody who is signed in begins with.
+const SESSION: &str = "session ";
+/// Takes its meaning from the wildcard of a pattern that follows.
+const ESCAPE: char = '|';
 
 /// Whose chain an entry stands in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +73,41 @@ pub struct ChainHead {
     pub hash: String,
 }
 
+/// Proof that somebody may read the log of an organisation: of whoever belongs to it, whose role is looked at elsewhere, or of
+/// an admin that it had when it was deleted. It opens nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogScope(OrganizationId);
+
+impl LogScope {
+    /// Whose log it is.
+    pub fn organization(&self) -> &OrganizationId {
+        &self.0
+    }
+}
+
+impl From<&OrganizationScope> for LogScope {
+    fn from(scope: &OrganizationScope) -> Self {
+        Self(scope.id().clone())
+    }
+}
+
+impl From<&LogScope> for LogScope {
+    fn from(scope: &LogScope) -> Self {
+        scope.clone()
+    }
+}
+
+/// The scope of `user`, who administered the deleted organisation when it was deleted; `None` for everybody else.
+pub async fn scope_of_former_admin(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+) -> Result<Option<LogScope>, StoreError> {
+    let key = (organization.to_string(), user.to_string());
+    let found = former_admin::Entity::find_by_id(key).one(db.conn()).await?;
+    Ok(found.map(|_| LogScope(organization.clone())))
+}
+
 /// Which entries are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -78,6 +119,10 @@ pub struct AuditFilter {
     pub subject: Option<String>,
     /// Only in this workspace.
     pub workspace: Option<WorkspaceId>,
+    /// Only at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only before this moment.
+    pub until: Option<Timestamp>,
 }
 
 /// Notes a change. Written at [`Tx::commit`], so reads in the same transaction do not see it.
@@ -92,7 +137,10 @@ pub(super) async fn write(tx: &Tx, entries: Vec<NewAuditEntry>) -> Result<(), St
     for NewAuditEntry { chain, entry } in entries {
         by_chain.entry(chain).or_default().push(entry);
     }
-    for (chain, entries) in by_chain {
+    for (chain, mut entries) in by_chain {
+        if let AuditChain::Organization(organization) = &chain {
+            mark_break_glass(tx, organization, &mut entries).await?;
+        }
         let chain = chain.to_string();
         let start = audit_chain::Model { chain: chain.clone(), last_seq: 0, last_hash: GENESIS.to_owned() };
         db::insert_if_absent(tx.conn(), start).await?;
@@ -111,6 +159,23 @@ pub(super) async fn write(tx: &Tx, entries: Vec<NewAuditEntry>) -> Result<(), St
             .filter(audit_chain::Column::Chain.eq(chain))
             .exec(tx.conn())
             .await?;
+    }
+    Ok(())
+}
+
+/// Shows what somebody did under break-glass as such. Done here, where every entry passes, so that no use case can forget it.
+/// Break-glass opens nothing to a token, so that what a token did was done without it.
+async fn mark_break_glass(
+    tx: &Tx,
+    organization: &OrganizationId,
+    entries: &mut [AuditEntry],
+) -> Result<(), StoreError> {
+    let in_person = |entry: &&mut AuditEntry| entry.actor != OPERATOR && entry.credential.starts_with(SESSION);
+    for entry in entries.iter_mut().filter(in_person) {
+        if let Some(given) = break_glass::at(tx, organization.as_str(), &entry.actor, entry.at).await? {
+            entry.on_behalf_of = Some(OPERATOR.to_owned());
+            entry.credential = format!("{} under break-glass {}", entry.credential, given.id);
+        }
     }
     Ok(())
 }
@@ -162,12 +227,12 @@ fn read(model: audit_entry::Model) -> Result<AuditRow, StoreError> {
 /// Entries of the organisation's chain after place `seq`, oldest first.
 pub async fn list(
     db: &impl Db,
-    scope: &OrganizationScope,
+    scope: impl Into<LogScope>,
     filter: &AuditFilter,
     seq: i64,
     limit: u64,
 ) -> Result<Vec<AuditRow>, StoreError> {
-    page(db, &scope.id().to_string(), filter, seq, limit).await
+    page(db, scope.into().0.as_str(), filter, seq, limit).await
 }
 
 /// Entries of the person's own chain after place `seq`, oldest first.
@@ -189,8 +254,9 @@ async fn page(
         query = query.filter(audit_entry::Column::Actor.eq(actor.as_str()));
     }
     if let Some(action) = &filter.action {
-        let below = audit_entry::Column::Action.starts_with(format!("{action}."));
-        query = query.filter(audit_entry::Column::Action.eq(action.as_str()).or(below));
+        let below = LikeExpr::new(format!("{}.%", literal(action))).escape(ESCAPE);
+        query =
+            query.filter(audit_entry::Column::Action.eq(action.as_str()).or(audit_entry::Column::Action.like(below)));
     }
     if let Some(subject) = &filter.subject {
         query = query.filter(audit_entry::Column::Subject.eq(subject.as_str()));
@@ -198,13 +264,25 @@ async fn page(
     if let Some(workspace) = &filter.workspace {
         query = query.filter(audit_entry::Column::WorkspaceId.eq(workspace.as_str()));
     }
+    if let Some(since) = filter.since {
+        query = query.filter(audit_entry::Column::At.gte(since.as_micros()));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(audit_entry::Column::At.lt(until.as_micros()));
+    }
     let query = query.order_by_asc(audit_entry::Column::Seq).limit(capped(limit));
     query.all(db.conn()).await?.into_iter().map(read).collect()
 }
 
+/// The text as a pattern of LIKE that means just that.
+fn literal(text: &str) -> String {
+    let escaped = |letter: char| [ESCAPE, '%', '_'].contains(&letter).then_some(ESCAPE).into_iter().chain([letter]);
+    text.chars().flat_map(escaped).collect()
+}
+
 /// Where the organisation's chain ends.
-pub async fn head(db: &impl Db, scope: &OrganizationScope) -> Result<ChainHead, StoreError> {
-    let found = audit_chain::Entity::find_by_id(scope.id().to_string()).one(db.conn()).await?;
+pub async fn head(db: &impl Db, scope: impl Into<LogScope>) -> Result<ChainHead, StoreError> {
+    let found = audit_chain::Entity::find_by_id(scope.into().0.as_str()).one(db.conn()).await?;
     Ok(match found {
         Some(end) => ChainHead { seq: end.last_seq, hash: end.last_hash },
         None => ChainHead { seq: 0, hash: GENESIS.to_owned() },

@@ -105,6 +105,22 @@ impl Store {
         Ok(Tx::new(self.connection.begin_with_options(options).await?, permit))
     }
 
+    /// A store in memory that counts the statements it sends.
+    #[cfg(test)]
+    pub(super) async fn counted() -> Result<(Self, Arc<std::sync::atomic::AtomicUsize>), StoreError> {
+        // A second connection would have a database of its own.
+        let mut connection = Database::connect(options("sqlite::memory:", 1)).await?;
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        connection.set_metric_callback(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
+        let url = StoreUrl(Place::Sqlite(PathBuf::from("memory")));
+        let store = Self { connection, url, writer: Some(Arc::new(Semaphore::new(1))) };
+        store.migrate_locked().await?;
+        Ok((store, count))
+    }
+
     /// Closes every connection; clones can no longer be used.
     pub async fn close(&self) -> Result<(), StoreError> {
         Ok(self.connection.close_by_ref().await?)

@@ -56,6 +56,8 @@ pub struct DeviceCode {
     pub interval_s: i64,
     /// When it last polled.
     pub last_polled_at: Option<Timestamp>,
+    /// What the device calls itself, as the session is called that comes of it.
+    pub label: String,
 }
 
 /// What a poll finds.
@@ -90,6 +92,7 @@ fn read(model: device::Model) -> Result<DeviceCode, StoreError> {
         expires_at: time(model.expires_at),
         interval_s: model.interval_s,
         last_polled_at: time_opt(model.last_polled_at),
+        label: model.label,
     })
 }
 
@@ -108,6 +111,7 @@ pub async fn insert(tx: &Tx, row: &DeviceCode) -> Result<(), StoreError> {
         expires_at: row.expires_at.as_micros(),
         interval_s: row.interval_s,
         last_polled_at: micros_opt(row.last_polled_at),
+        label: row.label.clone(),
     };
     db::insert(tx.conn(), model).await
 }

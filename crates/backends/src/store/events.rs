@@ -136,8 +136,15 @@ pub async fn last_seq(db: &impl Db) -> Result<i64, StoreError> {
 }
 
 /// What happened after number `seq` that `user` may know of at this moment: as admin everything in the organisation, as
-/// member what concerns the organisation itself, and everything in the workspaces that `user` has access to.
-pub async fn list_for_user(db: &impl Db, user: &UserId, seq: i64, limit: u64) -> Result<Vec<Event>, StoreError> {
+/// member what concerns the organisation itself, and everything in the workspaces that `user` has access to. With `only`,
+/// what of that concerns this workspace.
+pub async fn list_for_user(
+    db: &impl Db,
+    user: &UserId,
+    only: Option<&WorkspaceId>,
+    seq: i64,
+    limit: u64,
+) -> Result<Vec<Event>, StoreError> {
     let organizations = |role: OrganizationRole| {
         Query::select()
             .column(organization_member::Column::OrganizationId)
@@ -156,11 +163,11 @@ pub async fn list_for_user(db: &impl Db, user: &UserId, seq: i64, limit: u64) ->
         .add(event::Column::OrganizationId.in_subquery(organizations(OrganizationRole::Admin)))
         .add(Condition::all().add(own).add(event::Column::WorkspaceId.is_null()))
         .add(event::Column::WorkspaceId.in_subquery(workspaces));
-    let query = event::Entity::find()
-        .filter(visible)
-        .filter(event::Column::Seq.gt(seq))
-        .order_by_asc(event::Column::Seq)
-        .limit(capped(limit));
+    let mut query = event::Entity::find().filter(visible).filter(event::Column::Seq.gt(seq));
+    if let Some(only) = only {
+        query = query.filter(event::Column::WorkspaceId.eq(only.as_str()));
+    }
+    let query = query.order_by_asc(event::Column::Seq).limit(capped(limit));
     query.all(db.conn()).await?.into_iter().map(read).collect()
 }
 

@@ -3,8 +3,10 @@
 //! Reads take `&impl Db`, which is the [`Store`] itself or a transaction; writes take a [`Tx`]. Lists are ordered by
 //! id, hold at most [`MAX_PAGE`] rows, and go on after the last id seen.
 
+pub mod api_tokens;
 pub mod audit;
 pub mod authorization_codes;
+pub mod break_glass;
 mod column;
 mod connect;
 mod db;
@@ -24,6 +26,7 @@ pub mod projects;
 pub mod refresh_tokens;
 pub mod role_assignments;
 pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
 pub mod settings;
 pub mod signing_keys;

@@ -1,6 +1,6 @@
 //! Organisations, who belongs to them, and the scope through which their rows are read.
 
-use hexabase_core::ids::{OrganizationId, UserId};
+use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
@@ -11,9 +11,9 @@ use super::column::{Table, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
-use super::{StoreError, Tx, capped};
+use super::{StoreError, Tx, break_glass, capped};
 use crate::entities::groups::group_member;
-use crate::entities::organizations::{organization, organization_member};
+use crate::entities::organizations::{former_admin, organization, organization_member};
 use crate::entities::workspaces::{workspace, workspace_member};
 
 const TABLE: Table = Table("organizations");
@@ -53,6 +53,7 @@ pub struct OrganizationScope {
     id: OrganizationId,
     user: UserId,
     role: OrganizationRole,
+    break_glass: Option<BreakGlassId>,
 }
 
 impl OrganizationScope {
@@ -69,6 +70,11 @@ impl OrganizationScope {
     /// What the person may do in it.
     pub fn role(&self) -> OrganizationRole {
         self.role
+    }
+
+    /// The break-glass by which the person, who is no admin, is treated as one.
+    pub fn break_glass(&self) -> Option<&BreakGlassId> {
+        self.break_glass.as_ref()
     }
 }
 
@@ -90,11 +96,40 @@ pub async fn scope_for(
     organization: &OrganizationId,
 ) -> Result<Option<OrganizationScope>, StoreError> {
     let Some(role) = role_of(db, user, organization).await? else { return Ok(None) };
+    let scope = OrganizationScope { id: organization.clone(), user: user.clone(), role, break_glass: None };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+/// The scope of `user` as an admin by break-glass, while that lasts; `None` for everybody else, and when the organisation does
+/// not exist or is deleted.
+pub async fn scope_by_break_glass(
+    db: &impl Db,
+    user: &UserId,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Option<OrganizationScope>, StoreError> {
+    let Some(given) = break_glass::find(db, organization, user, now).await? else { return Ok(None) };
+    let scope = OrganizationScope {
+        id: organization.clone(),
+        user: user.clone(),
+        role: OrganizationRole::Admin,
+        break_glass: Some(given.id),
+    };
+    Ok(is_living(db, organization).await?.then_some(scope))
+}
+
+async fn is_living(db: &impl Db, organization: &OrganizationId) -> Result<bool, StoreError> {
     let living = organization::Entity::find_by_id(organization.as_str())
         .filter(organization::Column::DeletedAt.is_null())
         .one(db.conn())
         .await?;
-    Ok(living.map(|_| OrganizationScope { id: organization.clone(), user: user.clone(), role }))
+    Ok(living.is_some())
+}
+
+/// Locks a living organisation for an operator, who belongs to none; `false` when there is no such organisation.
+pub async fn lock_for_operator(tx: &Tx, organization: &OrganizationId) -> Result<bool, StoreError> {
+    organization::Entity::find_by_id(organization.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    is_living(tx, organization).await
 }
 
 pub(super) async fn role_of(
@@ -155,7 +190,7 @@ pub async fn insert(tx: &Tx, organization: &Organization, founder: &UserId) -> R
     };
     db::insert(tx.conn(), model).await?;
     let role = OrganizationRole::Admin;
-    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role };
+    let scope = OrganizationScope { id: organization.id.clone(), user: founder.clone(), role, break_glass: None };
     add_member(tx, &scope, founder, role, organization.created_at).await?;
     Ok(scope)
 }
@@ -187,9 +222,14 @@ pub async fn rename(tx: &Tx, scope: &OrganizationScope, name: &DisplayName) -> R
     Ok(())
 }
 
-/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces. Its row stays as a record.
-/// Take [`lock`] first and make sure that no workspace lives.
-pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Result<(), StoreError> {
+/// Deletes the organisation: nobody belongs to it any more, nor to the records of its workspaces; says who did, by id, with the
+/// role. Its row stays as a record, and who administered it, for its audit log. Take [`lock`] first and make sure that no
+/// workspace lives.
+pub async fn delete(
+    tx: &Tx,
+    scope: &OrganizationScope,
+    now: Timestamp,
+) -> Result<Vec<(UserId, OrganizationRole)>, StoreError> {
     let workspaces = || {
         Query::select()
             .column(workspace::Column::Id)
@@ -205,16 +245,28 @@ pub async fn delete(tx: &Tx, scope: &OrganizationScope, now: Timestamp) -> Resul
         .filter(workspace_member::Column::WorkspaceId.in_subquery(workspaces()))
         .exec(tx.conn())
         .await?;
-    organization_member::Entity::delete_many()
-        .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
-        .exec(tx.conn())
+    let of_organization = organization_member::Column::OrganizationId.eq(scope.id.as_str());
+    let members = organization_member::Entity::find()
+        .filter(of_organization.clone())
+        .order_by_asc(organization_member::Column::UserId)
+        .all(tx.conn())
         .await?;
+    let mut left = Vec::with_capacity(members.len());
+    for member in members {
+        let role: OrganizationRole = MEMBERS.parse("role", &member.role)?;
+        left.push((MEMBERS.parse("user_id", &member.user_id)?, role));
+        if role == OrganizationRole::Admin {
+            let (organization_id, user_id) = (member.organization_id, member.user_id);
+            db::insert(tx.conn(), former_admin::Model { organization_id, user_id }).await?;
+        }
+    }
+    organization_member::Entity::delete_many().filter(of_organization).exec(tx.conn()).await?;
     organization::Entity::update_many()
         .col_expr(organization::Column::DeletedAt, Expr::value(now.as_micros()))
         .filter(organization::Column::Id.eq(scope.id.as_str()))
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(left)
 }
 
 /// Adds a person to the organisation.
@@ -259,9 +311,11 @@ pub async fn remove_member(tx: &Tx, scope: &OrganizationScope, user: &UserId) ->
     Ok(removed.rows_affected > 0)
 }
 
-/// How many admins the organisation has. To keep one, take [`lock`] first.
+/// How many people administer the organisation; service accounts, which answer nobody, do not count. To keep one, take [`lock`]
+/// first.
 pub async fn count_admins(db: &impl Db, scope: &OrganizationScope) -> Result<u64, StoreError> {
     let query = organization_member::Entity::find()
+        .filter(organization_member::Column::UserId.in_subquery(users::people()))
         .filter(organization_member::Column::OrganizationId.eq(scope.id.as_str()))
         .filter(organization_member::Column::Role.eq(OrganizationRole::Admin.as_str()));
     Ok(query.count(db.conn()).await?)
@@ -336,13 +390,20 @@ pub async fn leave_through(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Re
     leave(tx, scope.organization(), user.as_str()).await
 }
 
-/// The same for everybody who lost a workspace. `users` are in order, so that two workspaces that go at once do not wait
-/// for each other.
-pub(super) async fn leave_all(tx: &Tx, organization: &OrganizationId, users: &[String]) -> Result<(), StoreError> {
+/// The same for everybody who lost a workspace; says who left. `users` are in order, so that two workspaces that go at once do
+/// not wait for each other.
+pub(super) async fn leave_all(
+    tx: &Tx,
+    organization: &OrganizationId,
+    users: &[UserId],
+) -> Result<Vec<UserId>, StoreError> {
+    let mut left = Vec::new();
     for user in users {
-        leave(tx, organization, user).await?;
+        if leave(tx, organization, user.as_str()).await? {
+            left.push(user.clone());
+        }
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn leave(tx: &Tx, organization: &OrganizationId, user: &str) -> Result<bool, StoreError> {

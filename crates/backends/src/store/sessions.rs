@@ -45,6 +45,10 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
+    /// The address from which it signed in.
+    pub created_from: Option<String>,
+    /// The address from which it was last used, roughly.
+    pub last_seen_from: Option<String>,
 }
 
 fn read(model: session::Model) -> Result<Session, StoreError> {
@@ -58,6 +62,8 @@ fn read(model: session::Model) -> Result<Session, StoreError> {
         last_seen_at: time(model.last_seen_at),
         expires_at: time(model.expires_at),
         revoked_at: time_opt(model.revoked_at),
+        created_from: model.created_from,
+        last_seen_from: model.last_seen_from,
     })
 }
 
@@ -110,15 +116,27 @@ pub async fn insert(tx: &Tx, session: &Session) -> Result<(), StoreError> {
         last_seen_at: session.last_seen_at.as_micros(),
         expires_at: session.expires_at.as_micros(),
         revoked_at: micros_opt(session.revoked_at),
+        created_from: session.created_from.clone(),
+        last_seen_from: session.last_seen_from.clone(),
     };
     db::insert(tx.conn(), model).await
 }
 
-/// Notes that the session was used, and may move its end.
-pub async fn touch(tx: &Tx, id: &SessionId, now: Timestamp, expires_at: Timestamp) -> Result<(), StoreError> {
-    session::Entity::update_many()
+/// Notes that the session was used, from where if that is known, and may move its end.
+pub async fn touch(
+    tx: &Tx,
+    id: &SessionId,
+    now: Timestamp,
+    expires_at: Timestamp,
+    source: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut update = session::Entity::update_many()
         .col_expr(session::Column::LastSeenAt, Expr::value(now.as_micros()))
-        .col_expr(session::Column::ExpiresAt, Expr::value(expires_at.as_micros()))
+        .col_expr(session::Column::ExpiresAt, Expr::value(expires_at.as_micros()));
+    if let Some(source) = source {
+        update = update.col_expr(session::Column::LastSeenFrom, Expr::value(source));
+    }
+    update
         .filter(session::Column::Id.eq(id.as_str()))
         .filter(session::Column::RevokedAt.is_null())
         .exec(tx.conn())

@@ -49,7 +49,7 @@ pub async fn remove(tx: &Tx, scope: &WorkspaceScope, user: &UserId) -> Result<bo
 }
 
 /// Takes everybody out of the workspace and of all of its groups; says who it was, by id.
-pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<String>, StoreError> {
+pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<UserId>, StoreError> {
     let members = workspace_member::Entity::find()
         .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
         .order_by_asc(workspace_member::Column::UserId)
@@ -63,7 +63,7 @@ pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<S
         .filter(workspace_member::Column::WorkspaceId.eq(workspace.as_str()))
         .exec(tx.conn())
         .await?;
-    Ok(members.into_iter().map(|member| member.user_id).collect())
+    members.iter().map(|member| TABLE.parse("user_id", &member.user_id)).collect()
 }
 
 /// The people with access, by id.
@@ -120,9 +120,11 @@ pub async fn is_member_for_issuer(db: &impl Db, workspace: &WorkspaceId, user: &
     Ok(workspace_member::Entity::find_by_id(key).one(db.conn()).await?.is_some())
 }
 
-/// How many people have access. To hold a limit, take [`workspaces::lock`](super::workspaces::lock) first.
+/// How many people have access; service accounts, which an organisation has few of, do not count. To hold a limit, take
+/// [`workspaces::lock`](super::workspaces::lock) first.
 pub async fn count(db: &impl Db, scope: &WorkspaceScope) -> Result<u64, StoreError> {
-    let query =
-        workspace_member::Entity::find().filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()));
+    let query = workspace_member::Entity::find()
+        .filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(workspace_member::Column::UserId.in_subquery(users::people()));
     Ok(query.count(db.conn()).await?)
 }

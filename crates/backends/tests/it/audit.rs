@@ -89,7 +89,16 @@ on_both_engines! {
         let found = async |filter: AuditFilter| anyhow::Ok(audit::list(&*store, &scope, &filter, 0, 100).await?.len());
         assert_eq!(found(AuditFilter { action: Some("workspace".to_owned()), ..AuditFilter::default() }).await?, 2);
         assert_eq!(found(AuditFilter { action: Some("workspace.created".to_owned()), ..AuditFilter::default() }).await?, 1);
+        // Whoever asks writes no patterns.
+        for text in ["workspac_", "workspace%", "%", "_________", "workspace|", "workspace\\"] {
+            let filter = AuditFilter { action: Some(text.to_owned()), ..AuditFilter::default() };
+            assert_eq!(found(filter).await?, 0, "{text}");
+        }
         assert_eq!(found(AuditFilter { subject: Some("b".to_owned()), ..AuditFilter::default() }).await?, 1);
         assert_eq!(found(AuditFilter { actor: Some("nobody".to_owned()), ..AuditFilter::default() }).await?, 0);
+        let (now, later) = (Some(now()), Some(now().plus_seconds(1)));
+        assert_eq!(found(AuditFilter { since: now, until: later, ..AuditFilter::default() }).await?, 3);
+        assert_eq!(found(AuditFilter { since: later, ..AuditFilter::default() }).await?, 0);
+        assert_eq!(found(AuditFilter { until: now, ..AuditFilter::default() }).await?, 0);
     }
 }

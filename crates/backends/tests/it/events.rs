@@ -68,8 +68,11 @@ on_both_engines! {
             (&dee, &["in her workspace"]),
             (&new_id(now()), &[]),
         ] {
-            assert_eq!(kinds(&events::list_for_user(&*store, user, 0, 10).await?), expected);
+            assert_eq!(kinds(&events::list_for_user(&*store, user, None, 0, 10).await?), expected);
         }
+        let only = |user| events::list_for_user(&*store, user, Some(shop.workspace()), 0, 10);
+        assert_eq!(kinds(&only(hers.user()).await?), ["in her workspace"]);
+        assert!(only(his.user()).await?.is_empty());
         assert_eq!(events::last_seq(&*store).await?, 3);
     }
 

@@ -1,7 +1,9 @@
 //! The store's suites, each case on SQLite and on PostgreSQL, and those of the sealer and the bell.
 
+mod api_tokens;
 mod audit;
 mod bell;
+mod break_glass;
 mod connect;
 mod corrupt;
 mod events;
@@ -15,6 +17,7 @@ mod projects;
 mod roles;
 mod scenery;
 mod seal;
+mod service_accounts;
 mod sessions;
 mod signing_keys;
 mod workspaces;

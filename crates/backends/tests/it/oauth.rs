@@ -71,6 +71,7 @@ fn device() -> DeviceCode {
         expires_at: now().plus_seconds(600),
         interval_s: 5,
         last_polled_at: None,
+        label: "hxb on a laptop".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use hexabase_backends::store::identities::{self, Identity, Said};
 use hexabase_backends::store::organizations::{Organization, OrganizationScope};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{
-    Store, StoreError, Tx, Unique, groups, organizations, users, workspace_members, workspaces,
+    Store, StoreError, Tx, Unique, audit, groups, organizations, users, workspace_members, workspaces,
 };
 use hexabase_core::ids::UserId;
 use hexabase_core::roles::OrganizationRole;
@@ -337,8 +337,10 @@ on_both_engines! {
         }
         groups::add_member(&tx, &shop, &group, &cem).await?;
         organizations::rename(&tx, &hers, &"Ada & Co".parse()?).await?;
-        organizations::delete(&tx, &hers, now()).await?;
+        let left = organizations::delete(&tx, &hers, now()).await?;
         tx.commit().await?;
+        let expected = [(hers.user().clone(), OrganizationRole::Admin), (cem.clone(), OrganizationRole::Member)];
+        assert_eq!(left, expected);
         for user in [hers.user(), &cem] {
             assert_eq!(organizations::scope_for(&*store, user, hers.id()).await?, None);
             assert_eq!(workspaces::scope_for(&*store, user, shop.workspace()).await?, None);
@@ -346,5 +348,20 @@ on_both_engines! {
         let row = organizations::get(&*store, &hers).await?.context("a record stays")?;
         assert_eq!((row.name.as_str(), row.deleted_at), ("Ada & Co", Some(now())));
         assert!(workspaces::scope_for(&*store, &cem, other.workspace()).await?.is_some());
+    }
+
+    async fn whoever_administered_an_organization_when_it_was_deleted_keeps_its_log(store: TestStore) {
+        let (hers, his) = (add_organization(&store, "Ada").await?, add_organization(&store, "Bob").await?);
+        let cem = add_person(&store, "Cem").await?;
+        let tx = store.begin().await?;
+        organizations::add_member(&tx, &hers, &cem, OrganizationRole::Member, now()).await?;
+        assert_eq!(audit::scope_of_former_admin(&tx, hers.user(), hers.id()).await?, None, "it is there");
+        organizations::delete(&tx, &hers, now()).await?;
+        tx.commit().await?;
+        let scope = audit::scope_of_former_admin(&*store, hers.user(), hers.id()).await?.context("Ada")?;
+        assert_eq!(scope.organization(), hers.id());
+        for (user, organization) in [(&cem, &hers), (his.user(), &hers), (his.user(), &his), (hers.user(), &his)] {
+            assert_eq!(audit::scope_of_former_admin(&*store, user, organization.id()).await?, None);
+        }
     }
 }

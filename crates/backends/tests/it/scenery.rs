@@ -18,7 +18,14 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn person(name: &str) -> anyhow::Result<User> {
     let email = format!("{}@example.com", name.to_lowercase());
     let id = new_id(now());
-    Ok(User { id, display_name: name.parse()?, email: Some(email), email_verified: true, created_at: now() })
+    Ok(User {
+        id,
+        display_name: name.parse()?,
+        email: Some(email),
+        email_verified: true,
+        created_at: now(),
+        service_of: None,
+    })
 }
 
 pub(crate) async fn add_person(store: &Store, name: &str) -> anyhow::Result<UserId> {
@@ -103,6 +110,8 @@ pub(crate) async fn add_session(store: &Store, user: &UserId) -> anyhow::Result<
         last_seen_at: now(),
         expires_at: now().plus_seconds(3600),
         revoked_at: None,
+        created_from: Some("192.0.2.1".to_owned()),
+        last_seen_from: None,
     };
     let tx = store.begin().await?;
     sessions::insert(&tx, &session).await?;

@@ -1,3 +1,4 @@
+use anyhow::Context;
 use hexabase_backends::store::device_codes::{DeviceCode, DeviceState};
 use hexabase_backends::store::refresh_tokens::RefreshToken;
 use hexabase_backends::store::sessions::{Session, SessionKind};
@@ -21,6 +22,7 @@ fn pending() -> DeviceCode {
         expires_at: now().plus_seconds(600),
         interval_s: 2,
         last_polled_at: None,
+        label: "hxb on a laptop".to_owned(),
     }
 }
 
@@ -43,10 +45,18 @@ on_both_engines! {
 
         let later = now().plus_seconds(60);
         let tx = store.begin().await?;
-        sessions::touch(&tx, &session.id, later, later.plus_seconds(7200)).await?;
+        sessions::touch(&tx, &session.id, later, later.plus_seconds(7200), Some("192.0.2.2")).await?;
         tx.commit().await?;
-        let live = sessions::find_live(&*store, &session.id, session.expires_at).await?;
-        assert_eq!(live.map(|session| session.last_seen_at), Some(later));
+        let live = sessions::find_live(&*store, &session.id, session.expires_at).await?.context("it lives")?;
+        assert_eq!((live.last_seen_at, live.last_seen_from.as_deref()), (later, Some("192.0.2.2")));
+        assert_eq!(live.created_from.as_deref(), Some("192.0.2.1"));
+
+        let last = later.plus_seconds(60);
+        let tx = store.begin().await?;
+        sessions::touch(&tx, &session.id, last, last.plus_seconds(7200), None).await?;
+        tx.commit().await?;
+        let live = sessions::find_live(&*store, &session.id, session.expires_at).await?.context("it lives")?;
+        assert_eq!((live.last_seen_at, live.last_seen_from.as_deref()), (last, Some("192.0.2.2")));
     }
 
     async fn a_revoked_session_is_gone_at_once_and_the_others_stay(store: TestStore) {
@@ -73,9 +83,9 @@ on_both_engines! {
         ];
         let later = expired.expires_at.plus_seconds(10);
         let tx = store.begin().await?;
-        sessions::touch(&tx, &revoked.id, now(), later.plus_seconds(60)).await?;
+        sessions::touch(&tx, &revoked.id, now(), later.plus_seconds(60), None).await?;
         sessions::revoke(&tx, &ada, &revoked.id, now()).await?;
-        sessions::touch(&tx, &live.id, now(), later.plus_seconds(60)).await?;
+        sessions::touch(&tx, &live.id, now(), later.plus_seconds(60), None).await?;
         let token = RefreshToken {
             token_hash: Digest::of("token"),
             session_id: referred.id.clone(),

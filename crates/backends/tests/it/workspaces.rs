@@ -144,8 +144,11 @@ on_both_engines! {
         assert!(workspaces::scope_for(&*store, &bob, shop.workspace()).await?.is_some(), "until it is gone");
 
         let tx = store.begin().await?;
-        workspaces::set_deleted(&tx, shop.workspace(), &serde_json::json!({}), now().plus_seconds(9)).await?;
+        let none = serde_json::json!({});
+        let departed = workspaces::set_deleted(&tx, shop.workspace(), &none, now().plus_seconds(9)).await?;
         tx.commit().await?;
+        assert_eq!(departed.members, [bob.clone(), cem.clone(), dee.clone()]);
+        assert_eq!(departed.left_organization, std::slice::from_ref(&bob));
         for user in [&bob, &cem, &dee] {
             assert_eq!(workspaces::scope_for(&*store, user, shop.workspace()).await?, None);
         }

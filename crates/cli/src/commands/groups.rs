@@ -131,12 +131,13 @@ async fn members(context: &Context, api: &Api, group: &str, place: &args::In) ->
             let direct = if member.direct { "yes" } else { "no" };
             [
                 member.display_name,
+                member.kind.to_string(),
                 member.email.unwrap_or_default(),
                 direct.to_owned(),
                 through.join(", "),
                 member.user.to_string(),
             ]
         });
-        table(["NAME", "E-MAIL", "DIRECT", "THROUGH", "ID"], "Nobody is in this group.", rows)
+        table(["NAME", "KIND", "E-MAIL", "DIRECT", "THROUGH", "ID"], "Nobody is in this group.", rows)
     })
 }

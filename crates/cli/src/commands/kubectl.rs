@@ -33,6 +33,10 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
     if !context.default_file {
         arguments.extend(["--config".to_owned(), context.file.path().display().to_string()]);
     }
+    for (option, path) in [("--token-file", &context.token_file), ("--certificate-authority", &context.authority_file)]
+    {
+        arguments.extend(path.iter().flat_map(|path| [option.to_owned(), path.display().to_string()]));
+    }
     let entry = Entry {
         name: format!("hexabase-{}", workspace.id),
         context: target.name.unwrap_or_else(|| format!("hexabase-{}", workspace.name)),

@@ -30,10 +30,11 @@ pub(crate) async fn run(context: &Context, command: args::Member) -> Result<()> 
             let all = api.list::<Member>(&["workspaces", workspace.as_str(), "members"], &[]).await?;
             context.format.show(&all.raw, || {
                 let rows = all.value.into_iter().map(|member| {
+                    let (kind, email) = (member.kind.to_string(), member.email.unwrap_or_default());
                     let groups = (member.groups.join(", "), member.effective_groups.join(", "));
-                    [member.display_name, member.email.unwrap_or_default(), groups.0, groups.1, member.user.to_string()]
+                    [member.display_name, kind, email, groups.0, groups.1, member.user.to_string()]
                 });
-                table(["NAME", "E-MAIL", "GROUPS", "EFFECTIVE GROUPS", "ID"], "Nobody has access.", rows)
+                table(["NAME", "KIND", "E-MAIL", "GROUPS", "EFFECTIVE GROUPS", "ID"], "Nobody has access.", rows)
             })
         }
         args::Member::Remove { person, place } => {

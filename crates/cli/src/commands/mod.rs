@@ -1,6 +1,7 @@
 //! The commands, one file per noun.
 
 mod access;
+mod audit;
 mod groups;
 mod identities;
 mod invitations;
@@ -11,7 +12,10 @@ mod organizations;
 mod plans;
 mod projects;
 mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
+mod tokens;
 mod workspaces;
 
 use std::io::{IsTerminal as _, stderr, stdin};
@@ -40,12 +44,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     let context = Context::new(args.global, Environment::of_process())?;
     match args.command {
-        Command::Login { address, device, no_browser, certificate_authority } => {
-            sign_in::login(&context, address, sign_in::way(&context, device, no_browser), certificate_authority).await
+        Command::Login { address, device, no_browser } => {
+            sign_in::login(&context, address, sign_in::way(&context, device, no_browser)).await
         }
         Command::Logout => sign_in::logout(&context).await,
         Command::Whoami => sign_in::whoami(&context).await,
         Command::Identity(command) => identities::run(&context, command).await,
+        Command::Session(command) => sessions::run(&context, command).await,
+        Command::Token(command) => tokens::run(&context, command).await,
         Command::Org(command) => organizations::run(&context, command).await,
         Command::Invitation(command) => invitations::run(&context, command).await,
         Command::Plan(command) => plans::run(&context, command).await,
@@ -55,6 +61,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Group(command) => groups::run(&context, command).await,
         Command::Role(command) => roles::run(&context, command).await,
         Command::Access(command) => access::run(&context, command).await,
+        Command::ServiceAccount(command) => service_accounts::run(&context, command).await,
+        Command::Audit(command) => audit::run(&context, command).await,
         Command::Kubeconfig { workspace, file, print, context: name, set_current } => {
             kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current }).await
         }

@@ -1,6 +1,7 @@
 //! `hxb org member`.
 
-use hexabase_api::organizations::{OrganizationMember, OrganizationMemberUpdate};
+use hexabase_api::organizations::{OrganizationMember, OrganizationMemberRemoved, OrganizationMemberUpdate};
+use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
 
 use crate::args::{OrgMember, OrgRole};
@@ -34,11 +35,21 @@ pub(crate) async fn run(context: &Context, api: &Api, command: OrgMember) -> Res
         OrgMember::Remove { person, of } => {
             let organization = resolve::organization(api, of.org.as_deref()).await?;
             let user = resolve::organization_member_id(api, &organization.id, &person).await?;
-            api.delete(&["organizations", organization.id.as_str(), "members", user.as_str()]).await?;
-            say(&format!("{person} is out of {} and of all of its workspaces.", organization.name));
+            let ended = remove(api, &organization.id, &user).await?;
+            say(&format!("{person} is out of {} and of all of its workspaces.{ended}", organization.name));
             Ok(())
         }
     }
+}
+
+/// Takes somebody out of an organisation; a sentence about the tokens that ended with that, if any did.
+pub(super) async fn remove(api: &Api, organization: &OrganizationId, user: &UserId) -> Result<String> {
+    let path = ["organizations", organization.as_str(), "members", user.as_str()];
+    Ok(match api.delete_for::<OrganizationMemberRemoved>(&path).await?.value.tokens_ended {
+        0 => String::new(),
+        1 => " One token of a service account ended, which that person had made.".to_owned(),
+        many => format!(" {many} tokens of service accounts ended, which that person had made."),
+    })
 }
 
 pub(crate) async fn list(context: &Context, api: &Api, org: Option<&str>, search: Option<&str>) -> Result<()> {
@@ -48,8 +59,8 @@ pub(crate) async fn list(context: &Context, api: &Api, org: Option<&str>, search
     context.format.show(&all.raw, || {
         let rows = all.value.into_iter().map(|member| {
             let (email, role) = (member.email.unwrap_or_default(), member.role.to_string());
-            [member.display_name, email, role, member.user.to_string()]
+            [member.display_name, member.kind.to_string(), email, role, member.user.to_string()]
         });
-        table(["NAME", "E-MAIL", "ROLE", "ID"], "There is nobody like that in this organisation.", rows)
+        table(["NAME", "KIND", "E-MAIL", "ROLE", "ID"], "There is nobody like that in this organisation.", rows)
     })
 }

@@ -61,8 +61,8 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
         Org::Leave { org } => {
             let one = resolve::organization(&api, Some(&org)).await?;
             let me = api.get::<Me>(&["me"]).await?.value.id;
-            api.delete(&["organizations", one.id.as_str(), "members", me.as_str()]).await?;
-            say(&format!("You have left {} and its workspaces.", one.name));
+            let ended = organization_members::remove(&api, &one.id, &me).await?;
+            say(&format!("You have left {} and its workspaces.{ended}", one.name));
             Ok(())
         }
     }

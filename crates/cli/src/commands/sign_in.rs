@@ -1,16 +1,13 @@
 //! `hxb login`, `logout`, `whoami`.
 
-use std::path::PathBuf;
-
 use hexabase_api::users::Me;
 
 use crate::client::Api;
 use crate::config::server_address;
 use crate::context::Context;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::login::{self, Way};
 use crate::output::{fields, say};
-use crate::{files, http};
 
 /// How to sign in here: on another device where no browser can be opened.
 pub(crate) fn way(context: &Context, device: bool, no_browser: bool) -> Way {
@@ -22,23 +19,12 @@ pub(crate) fn way(context: &Context, device: bool, no_browser: bool) -> Way {
     }
 }
 
-pub(crate) async fn login(
-    context: &Context,
-    address: Option<String>,
-    way: Way,
-    authority: Option<PathBuf>,
-) -> Result<()> {
+pub(crate) async fn login(context: &Context, address: Option<String>, way: Way) -> Result<()> {
     let server = match address {
         Some(address) => server_address(&address)?,
         None => context.server()?,
     };
-    let authority = match authority {
-        Some(path) => {
-            let missing = || Error::new(Kind::Failure, format!("there is no file {}", path.display()));
-            Some(http::certificates_of(&files::read(&path)?.ok_or_else(missing)?)?)
-        }
-        None => context.certificate_authority(&server)?,
-    };
+    let authority = context.certificate_authority(&server)?;
     let sessions = context.sessions(server, authority.as_deref())?;
     login::sign_in(&sessions, authority, way).await?;
     let me = Api { sessions: sessions.clone() }.get::<Me>(&["me"]).await?;

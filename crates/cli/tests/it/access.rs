@@ -36,8 +36,7 @@ async fn world() -> (Stub, Home) {
     let base = format!("/workspaces/{WORKSPACE}");
     let quota = json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": 20 });
     let web = json!({ "id": WEB, "workspace": WORKSPACE, "name": "web", "phase": "ready", "quota": quota, "created_at": "2026-01-01T00:00:00Z" });
-    let bob =
-        json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "groups": [], "effective_groups": [] });
+    let bob = json!({ "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "groups": [], "effective_groups": [] });
     let list = |items: Value| json!({ "items": items });
     for (request, status, body) in [
         (format!("GET {base}/groups"), 200, list(json!([group(TEAM, "team", Some(TOP)), group(TOP, "top", None)]))),
@@ -126,14 +125,15 @@ async fn groups_and_their_members_are_told_in_tables() {
          top    top                    hexabase:workspace-viewer\n"
     );
     let members = json!({ "items": [
-        { "user": BOB, "display_name": "Bob", "email": "bob@example.com", "direct": false, "paths": [["team", "top"]] },
+        { "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "direct": false, "paths": [["team", "top"]] },
     ] });
     stub.answer(&format!("GET /workspaces/{WORKSPACE}/groups/{TOP}/members"), 200, members.clone());
     let (ended, ..) = run(&stub, &home, &["group", "members", "top"]).await;
     assert_eq!(
         ended.out,
         format!(
-            "NAME   E-MAIL            DIRECT   THROUGH      ID\nBob    bob@example.com   no       team < top   {BOB}\n"
+            "NAME   KIND     E-MAIL            DIRECT   THROUGH      ID\n\
+             Bob    person   bob@example.com   no       team < top   {BOB}\n"
         )
     );
     let (ended, ..) = run(&stub, &home, &["group", "members", "top", "-o", "json"]).await;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which clippy does not see as tests")]
 
 mod access;
+mod audit;
 mod exit_codes;
 mod harness;
 mod identities;
@@ -12,7 +13,9 @@ mod login;
 mod organizations;
 mod output;
 mod session;
+mod sessions;
 mod stub;
 mod stub_oauth;
 mod tls;
+mod tokens;
 mod workspaces;

@@ -8,7 +8,7 @@ use crate::stub::{Stub, organization, problem};
 const BOB: &str = "usr-00000000000000000002";
 
 fn bob(role: &str) -> Value {
-    json!({ "user": BOB, "display_name": "Bob", "email": "bob@example.com", "role": role })
+    json!({ "user": BOB, "kind": "person", "display_name": "Bob", "email": "bob@example.com", "role": role })
 }
 
 #[tokio::test]
@@ -24,8 +24,8 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
     stub.answer(&format!("POST {base}/transfer"), 200, handed_over);
     stub.answer(&format!("GET {members}"), 200, json!({ "items": [bob("member")] }));
     stub.answer(&format!("PATCH {members}/{BOB}"), 200, bob("admin"));
-    stub.answer(&format!("DELETE {members}/{BOB}"), 200, json!({}));
-    stub.answer(&format!("DELETE {members}/usr-00000000000000000001"), 200, json!({}));
+    stub.answer(&format!("DELETE {members}/{BOB}"), 200, json!({ "tokens_ended": 2 }));
+    stub.answer(&format!("DELETE {members}/usr-00000000000000000001"), 200, json!({ "tokens_ended": 0 }));
     for (arguments, request, body, says) in [
         (
             &["org", "rename", "acme", "Acme & Co"][..],
@@ -44,7 +44,7 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
             &["org", "leave", "acme"],
             format!("DELETE {members}/usr-00000000000000000001"),
             Value::Null,
-            "You have left acme",
+            "You have left acme and its workspaces.\n",
         ),
         (&["org", "members"], format!("GET {members}"), Value::Null, "bob@example.com"),
         (
@@ -59,7 +59,12 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
             json!({ "role": "admin" }),
             "Bob is admin of acme now.",
         ),
-        (&["org", "member", "remove", BOB], format!("DELETE {members}/{BOB}"), Value::Null, "is out of acme"),
+        (
+            &["org", "member", "remove", BOB],
+            format!("DELETE {members}/{BOB}"),
+            Value::Null,
+            "is out of acme and of all of its workspaces. 2 tokens of service accounts ended",
+        ),
     ] {
         let ended = home.hxb(arguments).await;
         assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
@@ -85,4 +90,18 @@ async fn what_the_server_refuses_is_told_in_its_words() {
     let ended = home.hxb(&["org", "member", "remove", "carol@example.com"]).await;
     let expected = "error: member carol@example.com not found; you can see: bob@example.com\n";
     assert_eq!((ended.code, ended.err.as_str()), (4, expected));
+}
+
+#[tokio::test]
+async fn people_and_programs_are_told_apart_in_lists_of_members() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut program = bob("member");
+    program["kind"] = json!("service");
+    program["display_name"] = json!("pipeline");
+    let people = json!({ "items": [bob("admin"), program] });
+    stub.answer(&format!("GET /organizations/{ORGANIZATION}/members"), 200, people);
+    let ended = home.hxb(&["org", "members"]).await;
+    let lines: Vec<_> = ended.out.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(lines, [["NAME", "KIND"], ["Bob", "person"], ["pipeline", "service"]], "{ended:?}");
 }

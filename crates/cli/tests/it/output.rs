@@ -54,7 +54,7 @@ async fn projects_and_members_go_to_the_api_as_they_were_typed() {
     let home = Home::signed_in(&stub, 600);
     let quota = json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": 20 });
     let project = json!({ "id": "prj-00000000000000000001", "workspace": WORKSPACE, "name": "web", "phase": "creating", "quota": quota, "created_at": "2026-01-01T00:00:00Z" });
-    let member = json!({ "user": "usr-00000000000000000002", "display_name": "Bob", "email": "bob@example.com", "groups": ["WSAdmins"], "effective_groups": [] });
+    let member = json!({ "user": "usr-00000000000000000002", "kind": "person", "display_name": "Bob", "email": "bob@example.com", "groups": ["WSAdmins"], "effective_groups": [] });
     let base = format!("/workspaces/{WORKSPACE}");
     stub.answer(&format!("POST {base}/projects"), 201, project.clone());
     stub.answer(&format!("GET {base}/projects"), 200, json!({ "items": [project] }));

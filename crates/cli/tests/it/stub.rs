@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) answers: HashMap<String, (u16, Value)>,
     /// States of the workspace, one for each time somebody looks; the last one stays.
     pub(crate) states: VecDeque<Value>,
+    /// A log to be exported, and its head.
+    pub(crate) export: Option<(String, String)>,
     pub(crate) no_feed: bool,
     pub(crate) feeds: Vec<mpsc::UnboundedSender<String>>,
 }
@@ -72,6 +74,11 @@ impl Stub {
 
     pub(crate) fn answer(&self, request: &str, status: u16, body: Value) {
         self.world().answers.insert(request.to_owned(), (status, body));
+    }
+
+    /// Lets the log of every organisation be exported so.
+    pub(crate) fn export(&self, lines: &str, head: &str) {
+        self.world().export = Some((lines.to_owned(), head.to_owned()));
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -161,6 +168,9 @@ async fn api(State(stub): State<Stub>, method: Method, uri: Uri, headers: Header
     let mut world = stub.world();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     world.requests.push((format!("{method} {path}{query}"), serde_json::from_str(&body).unwrap_or(Value::Null), key));
+    if let (true, Some((lines, head))) = (path.ends_with("/audit/export"), &world.export) {
+        return ([("x-audit-head", head.clone())], lines.clone()).into_response();
+    }
     let answer = world
         .answers
         .get(&format!("{method} {path}{query}"))

@@ -1,11 +1,10 @@
 //! The host cluster and how virtual clusters are made on it.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, existing, invalid};
+use super::{ConfigError, existing, invalid, networks};
 
 /// The host cluster.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,23 +50,6 @@ impl HostConfig {
         if self.endpoint == EndpointKind::NodePort && no_address {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
         }
-        if let Some(network) = self.platform_networks.iter().find(|network| !is_network(network)) {
-            return Err(invalid(
-                "host.platform_networks",
-                format!("\"{network}\" must be a network such as 10.0.0.0/24"),
-            ));
-        }
-        Ok(())
+        networks("host.platform_networks", &self.platform_networks).map(drop)
     }
-}
-
-/// Whether it is an address and the length of a prefix (RFC 4632 section 3.1, RFC 4291 section 2.3).
-fn is_network(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let most = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.bytes().all(|byte| byte.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= most)
 }

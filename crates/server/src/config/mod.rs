@@ -4,6 +4,7 @@
 
 mod host;
 mod mail;
+mod network;
 mod server;
 mod sign_in;
 mod store;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use host::{EndpointKind, HostConfig};
 pub use mail::MailConfig;
+pub use network::{InvalidNetwork, Network};
 pub use server::{ServerConfig, TlsConfig};
 pub use sign_in::{DevIssuerConfig, ProviderConfig, ProviderKind, SignInConfig};
 pub use store::StoreConfig;
@@ -66,6 +68,14 @@ fn existing(key: &'static str, path: Option<&Path>) -> Result<(), ConfigError> {
         Some(path) => Err(invalid(key, format!("names {}, which does not exist", path.display()))),
         None => Ok(()),
     }
+}
+
+/// Reads networks, and refuses a text that is none.
+fn networks(key: &'static str, texts: &[String]) -> Result<Vec<Network>, ConfigError> {
+    let parse = |text: &String| {
+        text.parse().map_err(|_| invalid(key, format!("\"{text}\" must be a network such as 10.0.0.0/24")))
+    };
+    texts.iter().map(parse).collect()
 }
 
 impl Config {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, StoreConfig, existing, invalid};
+use super::{ConfigError, Network, StoreConfig, existing, invalid, networks};
 
 /// Where the server listens and what it is called.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +21,9 @@ pub struct ServerConfig {
     pub cluster_listen: Option<SocketAddr>,
     /// What the host cluster calls that listener; `https`, no path.
     pub cluster_url: Option<Url>,
+    /// Networks (CIDR) of the reverse proxies in front of this server: from them, and from nobody else, it takes the word of
+    /// `X-Forwarded-For` for where a request came from.
+    pub trusted_proxies: Vec<String>,
     /// Certificates.
     pub tls: TlsConfig,
 }
@@ -44,7 +47,16 @@ impl ServerConfig {
         self.listen.ip().is_loopback()
     }
 
+    /// The networks of the reverse proxies.
+    ///
+    /// # Errors
+    /// A text that is no network.
+    pub fn proxies(&self) -> Result<Vec<Network>, ConfigError> {
+        networks("server.trusted_proxies", &self.trusted_proxies)
+    }
+
     pub(super) fn validate(&self, store: &StoreConfig) -> Result<(), ConfigError> {
+        self.proxies()?;
         check_base_url("server.public_url", &self.public_url)?;
         if let Some(url) = &self.cluster_url {
             check_base_url("server.cluster_url", url)?;

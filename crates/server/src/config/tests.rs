@@ -42,6 +42,9 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\nplatform_networks = [\"10.0.0.0/+8\"]", "host.platform_networks"),
         ("[host]\nplatform_networks = [\"example.com/8\"]", "host.platform_networks"),
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
+        ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "server.trusted_proxies"),
+        ("[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"proxy.example/24\"]", "server.trusted_proxies"),
+        ("[server]\ntrusted_proxies = [\"::/129\"]", "server.trusted_proxies"),
         ("[server.tls]\ncertificate = \"{dir}/missing\"\nprivate_key = \"{dir}/key\"", "server.tls.certificate"),
         (
             "[[sign_in.providers]]\nid = \"x\"\ndisplay_name = \"X\"\nissuer = \"https://x.example\"\n\
@@ -55,6 +58,7 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         "[store]\nurl_file = \"{dir}/good\"\nmaster_key_file = \"{dir}/key\"",
         "[host]\nendpoint = \"node-port\"\nnode_address = \"10.0.0.1\"\nplatform_networks = [\"10.0.0.1/32\", \"fd00::/8\"]",
         "[host]\nvcluster_chart = \"{dir}\"",
+        "[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"fd00::/8\", \"192.0.2.1/32\"]",
     ] {
         assert!(load(text).is_ok(), "{text}");
     }

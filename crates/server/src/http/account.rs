@@ -27,7 +27,7 @@ pub(super) fn router() -> Router<ServerState> {
 
 /// The signed-in person, as a use case wants to know them.
 async fn person(app: &App, headers: &HeaderMap, origin: &Origin) -> Result<Option<OpContext>, Error> {
-    Ok(live(app, headers).await?.map(|live| context(app, live, origin)))
+    Ok(live(app, headers, origin).await?.map(|live| context(app, live, origin)))
 }
 
 fn context(app: &App, live: Live, origin: &Origin) -> OpContext {
@@ -35,7 +35,7 @@ fn context(app: &App, live: Live, origin: &Origin) -> OpContext {
 }
 
 async fn home(State(state): State<ServerState>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
-    let live = match live(&state.app, &headers).await {
+    let live = match live(&state.app, &headers, &origin).await {
         Ok(Some(live)) => live,
         Ok(None) => return Redirect::to("/sign-in").into_response(),
         Err(error) => return failure(&error),

@@ -1,4 +1,4 @@
-//! Who is asking: a bearer token of the platform, or the browser's session cookie.
+//! Who is asking: an access token of the platform, an API token, or the browser's session cookie.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
-use hexabase_app::{App, Credential, Error, OpContext, Origin, sessions};
+use hexabase_app::{App, Credential, Error, OpContext, Origin, sessions, tokens};
 
 use super::error::{ApiError, ApiResult};
 use super::sign_in;
@@ -46,15 +46,21 @@ async fn authenticate(app: &App, parts: &Parts) -> ApiResult<(OpContext, CookieJ
     let origin = parts.extensions.get::<Origin>().cloned();
     let origin = origin.ok_or_else(|| Error::internal("the request has no id"))?;
     let headers = &parts.headers;
+    let source = origin.source.as_deref();
     let (live, renewed) = match bearer(headers)? {
-        Some(token) => (sessions::from_access_token(app, token).await?, CookieJar::new()),
+        Some(secret) if tokens::is_api_token(secret) => {
+            let token = tokens::from_secret(app, secret, source).await?;
+            let credential = Credential::Token { id: token.id, scope: token.scope };
+            return Ok((OpContext::of(token.user_id, credential, app.clock.now(), &origin), CookieJar::new()));
+        }
+        Some(token) => (sessions::from_access_token(app, token, source).await?, CookieJar::new()),
         None => {
             let jar = CookieJar::from_headers(headers);
             let Some(cookie) = jar.get(SESSION_COOKIE) else {
                 return Err(Error::Unauthenticated("sign in first: the request carries no token".to_owned()).into());
             };
             refuse_cross_site(app, &parts.method, headers)?;
-            let live = sessions::from_cookie(app, cookie.value()).await?;
+            let live = sessions::from_cookie(app, cookie.value(), source).await?;
             let renewed = sign_in::renewed(&live, headers);
             (live, renewed)
         }

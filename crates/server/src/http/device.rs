@@ -29,7 +29,12 @@ pub(super) fn router() -> Router<ServerState> {
     Router::new().route("/device", get(ask).post(decide))
 }
 
-async fn ask(State(state): State<ServerState>, Query(typed): Query<Typed>, headers: HeaderMap) -> Response {
+async fn ask(
+    State(state): State<ServerState>,
+    Query(typed): Query<Typed>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
     let back = match &typed.user_code {
         Some(code) => {
             format!(
@@ -39,7 +44,7 @@ async fn ask(State(state): State<ServerState>, Query(typed): Query<Typed>, heade
         }
         None => "/device".to_owned(),
     };
-    match sign_in::live(&state.app, &headers).await {
+    match sign_in::live(&state.app, &headers, &origin).await {
         Ok(Some(_)) => {}
         Ok(None) => return Redirect::to(&sign_in::sign_in_address(&back)).into_response(),
         Err(error) => return sign_in::failure(&error),
@@ -75,7 +80,7 @@ async fn decide(
     if !same_origin(&state.app, &headers) {
         return pages::problem(StatusCode::FORBIDDEN, "Not confirmed", "The request came from another site.");
     }
-    let live = match sign_in::live(&state.app, &headers).await {
+    let live = match sign_in::live(&state.app, &headers, &origin).await {
         Ok(Some(live)) => live,
         Ok(None) => return Redirect::to("/sign-in").into_response(),
         Err(error) => return sign_in::failure(&error),

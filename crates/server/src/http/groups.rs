@@ -27,6 +27,7 @@ fn view(GroupDetails { group, cluster_roles }: GroupDetails) -> Group {
 
 fn member(member: groups::GroupMember) -> GroupMember {
     GroupMember {
+        kind: member.row.user.kind(),
         user: member.row.user.id,
         display_name: member.row.user.display_name.into(),
         email: member.row.user.email,

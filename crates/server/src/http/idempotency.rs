@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: a POST that is sent again with the same key gets the first answer again.
 //!
-//! Kept for 24 hours per person. While the first is in flight: 409. The same key with another body or path: 422. A request
+//! Kept for 24 hours per person, and per what a token is good for. While the first is in flight: 409. The same key with another body or path: 422. A request
 //! with a key is carried out to its end, whether its client waits for the answer or not.
 
 use std::time::Duration;
@@ -66,7 +66,7 @@ async fn once(
     let (parts, body) = request.into_parts();
     let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?;
     let keyed = Keyed {
-        principal: context.user.to_string(),
+        principal: context.principal(),
         key: text.to_owned(),
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
@@ -106,12 +106,13 @@ async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> Ap
     keep(app, keyed, response).await
 }
 
-/// Stores the answer, unless it is one that trying again may change.
+/// Stores the answer, unless it is one that trying again may change: our fault, or a right that the caller may be given.
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(Error::internal)?;
     let told_once = parts.extensions.get::<ToldOnce>().map(|told| told.kept.as_str());
-    let text = told_once.or(std::str::from_utf8(&bytes).ok()).filter(|_| !parts.status.is_server_error());
+    let passes = parts.status.is_server_error() || parts.status == StatusCode::FORBIDDEN;
+    let text = told_once.or(std::str::from_utf8(&bytes).ok()).filter(|_| !passes);
     if let Err(error) = store(app, keyed, parts.status, text).await {
         tracing::warn!(%error, "an idempotent answer could not be kept");
     }
@@ -168,7 +169,8 @@ mod tests {
         let cookies = Arc::new(Cookies::new(sealer.clone()));
         let (store, bell) = ((**store).clone(), Bell::new());
         let app = App { store, bell, clock, settings, keys, sealer, mailer: Mailer::None };
-        Ok(ServerState { app, providers: Providers::default(), cookies, requests: TaskTracker::new() })
+        let (providers, proxies, requests) = (Providers::default(), Arc::default(), TaskTracker::new());
+        Ok(ServerState { app, providers, cookies, proxies, requests })
     }
 
     #[tokio::test]
@@ -194,7 +196,7 @@ mod tests {
         let router = Router::new()
             .route("/things", post(make))
             .layer(middleware::from_fn_with_state(state.clone(), layer))
-            .layer(middleware::from_fn_with_state(state.app.clone(), request_id::layer));
+            .layer(middleware::from_fn_with_state(state.clone(), request_id::layer));
         let ask = || {
             let request = Request::post("/things").header(HEADER, "k").extension(context.clone());
             anyhow::Ok(router.clone().oneshot(request.body(Body::empty())?))

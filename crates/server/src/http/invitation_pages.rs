@@ -94,9 +94,14 @@ fn context(state: &ServerState, live: &Live, origin: &Origin) -> OpContext {
 }
 
 /// The token and whoever is signed in; else the page to go to first.
-async fn ready(state: &ServerState, headers: &HeaderMap, jar: &CookieJar) -> Result<(Held, Live), Response> {
+async fn ready(
+    state: &ServerState,
+    headers: &HeaderMap,
+    jar: &CookieJar,
+    origin: &Origin,
+) -> Result<(Held, Live), Response> {
     let held = held(state, jar).ok_or_else(|| Redirect::to("/invitation").into_response())?;
-    match sign_in::live(&state.app, headers).await {
+    match sign_in::live(&state.app, headers, origin).await {
         Ok(Some(live)) => Ok((held, live)),
         Ok(None) => Err(Redirect::to(&sign_in::sign_in_address(CONFIRM)).into_response()),
         Err(error) => Err(sign_in::failure(&error)),
@@ -109,7 +114,7 @@ async fn show(
     headers: HeaderMap,
     jar: CookieJar,
 ) -> Response {
-    let (held, live) = match ready(&state, &headers, &jar).await {
+    let (held, live) = match ready(&state, &headers, &jar, &origin).await {
         Ok(ready) => ready,
         Err(response) => return response,
     };
@@ -134,7 +139,7 @@ async fn accept(
     if !same_origin(&state.app, &headers) {
         return elsewhere();
     }
-    let (held, live) = match ready(&state, &headers, &jar).await {
+    let (held, live) = match ready(&state, &headers, &jar, &origin).await {
         Ok(ready) => ready,
         Err(response) => return response,
     };

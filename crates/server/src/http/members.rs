@@ -16,6 +16,7 @@ use super::paging;
 
 fn view(member: members::Member) -> Member {
     Member {
+        kind: member.row.user.kind(),
         user: member.row.user.id,
         display_name: member.row.user.display_name.into(),
         email: member.row.user.email,

@@ -8,7 +8,9 @@
 
 mod access;
 mod account;
+mod audit;
 pub mod caller;
+mod client_address;
 mod device;
 mod error;
 mod events;
@@ -29,7 +31,10 @@ mod projects;
 pub mod request_id;
 mod role_assignments;
 mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
+mod tokens;
 mod users;
 mod workspaces;
 
@@ -66,6 +71,11 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(users::me))
         .routes(routes!(identities::list))
         .routes(routes!(identities::unlink))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
@@ -96,6 +106,14 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(projects::get, projects::delete))
         .routes(routes!(project_roles::list, project_roles::create))
         .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
+        .routes(routes!(service_accounts::list, service_accounts::create))
+        .routes(routes!(service_accounts::get, service_accounts::delete))
+        .routes(routes!(service_accounts::list_tokens, service_accounts::create_token))
+        .routes(routes!(service_accounts::revoke_token))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::head))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::list_own))
         .routes(routes!(events::stream))
 }
 
@@ -129,12 +147,12 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .fallback(no_such_route)
-        .with_state(state)
+        .with_state(state.clone())
         .layer(header("referrer-policy", "same-origin"))
         .merge(gateway)
         .layer(header("x-content-type-options", "nosniff"))
         .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn_with_state(app, request_id::layer))
+        .layer(middleware::from_fn_with_state(state, request_id::layer))
 }
 
 fn header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

@@ -113,6 +113,7 @@ async fn jwks(State(state): State<ServerState>, Path(name): Path<String>) -> Han
 async fn authorize(
     State(state): State<ServerState>,
     Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Handled {
@@ -132,7 +133,7 @@ async fn authorize(
         Redirect::to(&request.error_location(&OAuthError::new(code, sentence), &issuer)).into_response()
     };
     let asked_again = request.prompt.login || request.prompt.select_account;
-    let Some(live) = sign_in::live(app, &headers).await?.filter(|_| !asked_again) else {
+    let Some(live) = sign_in::live(app, &headers, &origin).await?.filter(|_| !asked_again) else {
         if request.prompt.none {
             return Ok(refuse(OAuthErrorCode::LoginRequired, "nobody is signed in".to_owned()));
         }
@@ -159,20 +160,29 @@ async fn token(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = TokenRequest::parse(of_form(&headers)?, &body)?;
-    let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program");
-    let response = oauth::token(&state.app, &realm, request, label, &origin).await?;
+    let response = oauth::token(&state.app, &realm, request, label(&headers), &origin).await?;
     Ok(no_store(Json(response).into_response()))
 }
 
+/// What the program that asks calls itself.
+fn label(headers: &HeaderMap) -> &str {
+    headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("a program")
+}
+
 /// OpenID Connect Core 1.0 section 5.3: who the bearer of an access token is.
-async fn userinfo(State(state): State<ServerState>, Path(name): Path<String>, headers: HeaderMap) -> Handled {
+async fn userinfo(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Handled {
     let realm = realm(&name)?;
     let refuse = |sentence: String| Early::from(OAuthError::new(OAuthErrorCode::InvalidToken, sentence));
     let authorization = authorization(&headers)?;
     let token = authorization
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| refuse("the request carries no token".to_owned()))?;
-    match oauth::user_info(&state.app, &realm, token).await {
+    match oauth::user_info(&state.app, &realm, token, origin.source.as_deref()).await {
         Ok(info) => Ok(no_store(Json(info).into_response())),
         Err(Error::Unauthenticated(sentence) | Error::Forbidden(sentence)) => Err(refuse(sentence)),
         Err(error) => Err(error.into()),
@@ -187,7 +197,7 @@ async fn device_authorization(
 ) -> Handled {
     let realm = realm(&name)?;
     let request = DeviceAuthorizationRequest::parse(of_form(&headers)?, &body)?;
-    let response = oauth::begin_device(&state.app, &realm, &request).await?;
+    let response = oauth::begin_device(&state.app, &realm, &request, label(&headers)).await?;
     Ok(no_store(Json(response).into_response()))
 }
 

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use hexabase_api::organizations::{OrganizationMember, OrganizationMemberQuery, OrganizationMemberUpdate};
+use hexabase_api::organizations::{
+    OrganizationMember, OrganizationMemberQuery, OrganizationMemberRemoved, OrganizationMemberUpdate,
+};
 use hexabase_api::page::{Page, PageQuery};
 use hexabase_app::{App, organization_members};
 use hexabase_backends::store::organizations::OrganizationMember as Row;
@@ -16,6 +17,7 @@ use super::paging;
 
 fn view(row: Row) -> OrganizationMember {
     OrganizationMember {
+        kind: row.user.kind(),
         user: row.user.id,
         display_name: row.user.display_name.into(),
         email: row.user.email,
@@ -55,16 +57,18 @@ pub(super) async fn update(
     Ok(Json(view(organization_members::set_role(&app, &ctx, &organization, &user, body.role).await?)))
 }
 
-/// Takes a person out of an organisation and all of its workspaces; people may take themselves out.
+/// Takes a person out of an organisation and all of its workspaces; people may take themselves out. The tokens that the person
+/// made for service accounts end.
 #[utoipa::path(delete, path = "/organizations/{organization}/members/{user}", tag = "organizations",
-    params(("organization" = String, Path), ("user" = String, Path)), responses((status = 204)))]
+    params(("organization" = String, Path), ("user" = String, Path)),
+    responses((status = 200, body = OrganizationMemberRemoved)))]
 pub(super) async fn remove(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path((organization, user)): Path<(String, String)>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<Json<OrganizationMemberRemoved>> {
     let organization = id("organization", &organization)?;
     let user = id("member", &user)?;
-    organization_members::remove(&app, &ctx, &organization, &user).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let ended = organization_members::remove(&app, &ctx, &organization, &user).await?;
+    Ok(Json(OrganizationMemberRemoved { tokens_ended: ended.len() }))
 }

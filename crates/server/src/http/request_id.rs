@@ -6,9 +6,12 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use hexabase_app::{App, Origin};
+use hexabase_app::Origin;
 use hexabase_core::ids::RequestId;
 use tracing::Instrument as _;
+
+use super::client_address::client_address;
+use crate::state::ServerState;
 
 /// The header that carries the id.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,11 +38,14 @@ pub(super) fn kept<F: Future>(work: F) -> impl Future<Output = F::Output> {
 }
 
 /// Gives the request its id and a span, and notes where it came from.
-pub async fn layer(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let Ok(id) = app.new_id::<RequestId>() else { return next.run(request).await };
+pub async fn layer(State(state): State<ServerState>, mut request: Request, next: Next) -> Response {
+    let Ok(id) = state.app.new_id::<RequestId>() else { return next.run(request).await };
     let span = tracing::info_span!("http", request.id = %id, method = %request.method(), path = %request.uri().path());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let source = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical().to_string());
+    let address = |ConnectInfo(peer): &ConnectInfo<SocketAddr>| {
+        client_address(peer.ip(), request.headers(), &state.proxies).to_string()
+    };
+    let source = peer.map(address);
     request.extensions_mut().insert(Origin { request_id: id.clone(), source });
     let value = HeaderValue::from_str(id.as_str());
     let started = tokio::time::Instant::now();

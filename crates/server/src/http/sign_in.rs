@@ -56,10 +56,10 @@ pub(super) fn router() -> Router<ServerState> {
 }
 
 /// The signed-in browser, if it is one.
-pub(super) async fn live(app: &App, headers: &HeaderMap) -> Result<Option<Live>, Error> {
+pub(super) async fn live(app: &App, headers: &HeaderMap, origin: &Origin) -> Result<Option<Live>, Error> {
     let jar = CookieJar::from_headers(headers);
     let Some(cookie) = jar.get(SESSION_COOKIE) else { return Ok(None) };
-    match sessions::from_cookie(app, cookie.value()).await {
+    match sessions::from_cookie(app, cookie.value(), origin.source.as_deref()).await {
         Ok(live) => Ok(Some(live)),
         Err(Error::Unauthenticated(_)) => Ok(None),
         Err(error) => Err(error),
@@ -184,7 +184,7 @@ async fn finish(
     if attempt.provider != provider.id || attempt.expires_at < now.as_seconds() {
         return Err(stale());
     }
-    let here = live(app, headers).await?;
+    let here = live(app, headers, origin).await?;
     // Who is signed in here must be who asked for it: else somebody could have another person's account opened to them.
     if attempt.link.is_some() && attempt.link != here.as_ref().map(|live| live.session.clone()) {
         return Err(stale());
@@ -221,7 +221,7 @@ async fn sign_out(
     if !same_origin(&state.app, &headers) {
         return pages::problem(StatusCode::FORBIDDEN, "Not signed out", "The request came from another site.");
     }
-    match live(&state.app, &headers).await {
+    match live(&state.app, &headers, &origin).await {
         Ok(None) => {}
         Ok(Some(live)) => {
             if let Err(error) = sessions::end(&state.app, &live, &origin).await {

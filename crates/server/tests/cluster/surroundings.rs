@@ -59,6 +59,7 @@ impl Surroundings {
                 text(&self.chart),
                 self.node
             ),
+            environment: Vec::new(),
         })
         .await?;
         let home = self.home.get_or_init(|| platform.home_of("nobody"));

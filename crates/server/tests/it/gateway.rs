@@ -15,13 +15,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::groups::{made, put, take_out};
 use crate::support::{Person, Platform, body, changed, claims, pass, revoke, shop, soon, text};
 
-fn version(workspace: &str) -> String {
+pub(crate) fn version(workspace: &str) -> String {
     format!("/k8s/{workspace}/version")
 }
 
 /// Fails unless the answer is a Kubernetes `Status` of this code and reason; returns its message.
 #[track_caller]
-fn status(answer: &Answer, code: u16, reason: &str) -> String {
+pub(crate) fn status(answer: &Answer, code: u16, reason: &str) -> String {
     let body = body(answer);
     assert_eq!((answer.status, body["code"].as_u64()), (code, Some(code.into())), "{}", answer.text);
     assert_eq!((body["kind"].as_str(), body["apiVersion"].as_str()), (Some("Status"), Some("v1")));
@@ -317,6 +317,26 @@ async fn an_open_watch_does_not_outlive_a_role_that_was_given_for_a_time() -> Re
     pass(&platform, 1);
     ask("late").await?;
     ends(watch).await
+}
+
+#[tokio::test]
+async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()> {
+    let (one, alice, workspace) = shop().await?;
+    let two = one.replica().await?;
+    let bob = one.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    Tenant::of(&one, &workspace).await?;
+    let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+    let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
+    let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
+    soon("the first event", watch.chunk()).await??;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    // The bell rings on the first server only: the second one finds out at its next check, after 20 seconds.
+    let begun = tokio::time::Instant::now();
+    soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await?;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
+    status(&api.get(&path).await?, 403, "Forbidden");
+    Ok(())
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Platform, items, pass, problem, text};
+use crate::tokens::make_token;
 
 const PATH: &str = "/api/v1/organizations";
 
@@ -135,5 +136,50 @@ async fn a_key_that_is_not_one_is_refused() -> Result<()> {
     // Only requests that change something by POST have one; elsewhere it means nothing.
     let get = alice.api.request(Method::GET, PATH).header("idempotency-key", "two words");
     alice.api.send(get).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_what_its_credential_is_good_for() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    let token = async |body: Value| {
+        let made = make_token(&alice.api, "/api/v1/me/tokens", body).await?;
+        anyhow::Ok(platform.nobody().with_token(made.secret))
+    };
+    let (writing, again) = (token(json!({})).await?, token(json!({})).await?);
+    let reading = token(json!({ "access": "read" })).await?;
+    let bound = token(json!({ "workspace": workspace })).await?;
+    let body = json!({ "name": "Once" });
+    let first = post(&alice.api, PATH, "k", &body).await?.expect(201)?;
+    // What a session may do is no answer to a token that may not.
+    for api in [&reading, &bound] {
+        let refused = post(api, PATH, "k", &body).await?;
+        problem(&refused, 403, "forbidden");
+        assert_eq!(refused.header("idempotent-replayed"), "");
+    }
+    let other = post(&writing, PATH, "k", &body).await?.expect(201)?;
+    assert_ne!(other.json()?["id"], first.json()?["id"]);
+    // Another token that is good for the same is as good: a pipeline's may change between two attempts.
+    let replayed = post(&again, PATH, "k", &body).await?.expect(201)?;
+    assert_eq!((&replayed.text, replayed.header("idempotent-replayed")), (&other.text, "true"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refusal_for_want_of_a_right_is_not_kept() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let workspace = alice.workspace("shop").await?;
+    alice.add(&workspace, &bob.id, &["WSUsers"]).await?.expect(201)?;
+    let path = format!("/api/v1/workspaces/{workspace}/projects");
+    let body = json!({ "name": "web" });
+    problem(&post(&bob.api, &path, "k", &body).await?, 403, "forbidden");
+    let refused = post(&bob.api, &path, "k", &body).await?;
+    problem(&refused, 403, "forbidden");
+    assert_eq!(refused.header("idempotent-replayed"), "");
+    alice.add(&workspace, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+    post(&bob.api, &path, "k", &body).await?.expect(201)?;
     Ok(())
 }

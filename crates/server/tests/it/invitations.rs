@@ -254,7 +254,7 @@ async fn an_invitation_is_void_when_nobody_vouches_for_it() -> Result<()> {
     bob.api.patch(&alices, &json!({ "role": "member" })).await?.expect(200)?;
     let void = |answer: &Answer| text(&problem(answer, 409, "invitation_over")["detail"]);
     assert!(void(&accept(&carol.api, &old).await?).contains("no longer administers"));
-    alice.api.delete(&alices).await?.expect(204)?;
+    alice.api.delete(&alices).await?.expect(200)?;
     assert!(void(&accept(&carol.api, &old).await?).contains("no longer administers"));
     // Whoever sends it again vouches for it.
     let again = resend(&bob, &acme, &id).await?.expect(200)?.json()?;
@@ -372,7 +372,7 @@ async fn only_admins_of_the_organization_invite_and_see_whom_it_has_invited() ->
     }
     // In the feed a member sees that somebody was invited, and not whom.
     let store = platform.store().await?;
-    let events = hexabase_backends::store::events::list_for_user(&store, &bob.id.parse()?, 0, 100).await?;
+    let events = hexabase_backends::store::events::list_for_user(&store, &bob.id.parse()?, None, 0, 100).await?;
     let event = events.iter().find(|event| event.event.kind == "invitation.created").context("no event")?;
     assert_eq!(event.event.data["address"], "c***@example.test");
     Ok(())
@@ -439,7 +439,7 @@ async fn of_twenty_acceptances_at_once_exactly_one_succeeds() -> Result<()> {
             }
             assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
             let members = format!("/api/v1/organizations/{}/members/{}", alice.organization, bob.id);
-            alice.api.delete(&members).await?.expect(204)?;
+            alice.api.delete(&members).await?.expect(200)?;
         }
     }
     Ok(())
@@ -459,7 +459,7 @@ async fn an_invitation_that_is_accepted_and_taken_back_at_once_is_one_or_the_oth
             let is_in = bob.api.get(&format!("/api/v1/organizations/{acme}")).await?.status == 200;
             assert_eq!(is_in, accepted.status == 200);
             if is_in {
-                alice.api.delete(&format!("/api/v1/organizations/{acme}/members/{}", bob.id)).await?.expect(204)?;
+                alice.api.delete(&format!("/api/v1/organizations/{acme}/members/{}", bob.id)).await?.expect(200)?;
             }
         }
     }

@@ -5,6 +5,9 @@
 
 mod support;
 
+mod audit;
+mod break_glass;
+mod canaries;
 mod events;
 mod gateway;
 mod groups;
@@ -12,8 +15,10 @@ mod idempotency;
 mod invitation_mail;
 mod invitation_pages;
 mod invitations;
+mod matrix;
 mod members;
 mod oidc;
+mod one_record;
 mod openapi;
 mod organization_members;
 mod organizations;
@@ -23,6 +28,9 @@ mod projects;
 mod providers;
 mod role_assignments;
 mod roles;
+mod service_accounts;
+mod sessions;
 mod sign_in;
 mod strangers;
+mod tokens;
 mod workspaces;

@@ -235,3 +235,42 @@ async fn people_who_are_added_at_once_do_not_exceed_the_plan() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn service_accounts_are_told_from_people_and_do_not_count_towards_the_plan() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob, carol, dora) = (
+        platform.person("alice").await?,
+        platform.person("bob").await?,
+        platform.person("carol").await?,
+        platform.person("dora").await?,
+    );
+    // Three people under this plan.
+    let workspace = text(&alice.create_workspace("small", "free").await?.expect(201)?.json()?["id"]);
+    let accounts = format!("/api/v1/organizations/{}/service-accounts", alice.organization);
+    let mut programs = Vec::new();
+    for name in ["one", "two", "three"] {
+        let made = alice.api.post(&accounts, &json!({ "name": name })).await?.expect(201)?.json()?;
+        programs.push(text(&made["id"]));
+    }
+    // However they come: programs first, people after them, and programs when it is full.
+    for user in [&programs[0], &programs[1], &bob.id, &carol.id] {
+        alice.add(&workspace, user, &[]).await?.expect(201)?;
+    }
+    problem(&alice.add(&workspace, &dora.id, &[]).await?, 409, "limit_reached");
+    let added = alice.add(&workspace, &programs[2], &[]).await?.expect(201)?.json()?;
+    assert_eq!(added["kind"], "service");
+    let groups = items(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/groups")).await?);
+    let users = groups.iter().find(|group| group["name"] == "WSUsers").context("no group")?;
+    let in_group = format!("/api/v1/workspaces/{workspace}/groups/{}/members", text(&users["id"]));
+    for (path, people) in [(members(&workspace), 3), (in_group, 2)] {
+        let rows = items(&alice.api.get(&path).await?);
+        for row in &rows {
+            let is_program = programs.contains(&text(&row["user"]));
+            assert_eq!(row["kind"], if is_program { "service" } else { "person" }, "{row}");
+        }
+        assert_eq!(rows.iter().filter(|row| row["kind"] == "person").count(), people);
+        assert_eq!(rows.len(), people + 3);
+    }
+    Ok(())
+}

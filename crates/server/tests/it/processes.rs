@@ -140,3 +140,89 @@ async fn hxb_signs_in_on_a_machine_without_a_browser() -> Result<()> {
     assert!(alice.run(&["whoami"]).await?.good()?.contains(EMAIL));
     Ok(())
 }
+
+#[tokio::test]
+async fn hxb_works_in_a_pipeline_with_a_token_and_checks_the_log_that_tells_of_it() -> Result<()> {
+    let platform = start().await?;
+    let alice = Hxb::new(hxb().await?, &platform.home_of("alice"), platform.url(), &platform.authority())?;
+    alice.sign_in(EMAIL).await?.good()?;
+    let sessions = alice.run(&["session", "list"]).await?.good()?;
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(sessions.contains(&format!("hxb {version} on Linux (this one)")), "{sessions}");
+    let arguments = ["token", "create", "pipeline", "--access", "write", "--expires-in", "1h"];
+    let secret = alice.run(&arguments).await?.good()?;
+    let secret = secret.strip_suffix('\n').context("one line")?;
+    // Another machine, which has nothing but the token and the authority's certificate.
+    let pipeline = Hxb::new(hxb().await?, &platform.home_of("pipeline"), platform.url(), &platform.authority())?;
+    let run = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::from(pipeline.command(arguments));
+        command.env("HXB_TOKEN", secret).env("HXB_CERTIFICATE_AUTHORITY", platform.authority());
+        let output = command.output().await?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    run(&["workspace", "create", "shop", "--plan", "standard", "--no-wait"]).await?;
+    let workspace: Value = serde_json::from_str(&run(&["workspace", "get", "shop", "-o", "json"]).await?)?;
+    let id = workspace["id"].as_str().context("no id")?;
+    let credential: Value = serde_json::from_str(&run(&["credential", "--workspace", id]).await?)?;
+    let of_workspace = credential["status"]["token"].as_str().context("no token")?;
+    let gateway = platform.nobody()?.with_token(of_workspace);
+    gateway.get(&format!("/k8s/{id}/version")).await?.expect(503)?;
+    run(&["kubeconfig", "shop"]).await?;
+    let kubeconfig = std::fs::read_to_string(pipeline.kubeconfig())?;
+    assert!(kubeconfig.contains("certificate-authority-data") && !kubeconfig.contains(secret), "{kubeconfig}");
+    // What it did is in the log, which is exported, checked without the server, and tampered with.
+    let log = platform.home_of("alice").join("log");
+    let file = log.to_str().context("a path")?;
+    alice.run(&["audit", "export", "--file", file]).await?.good()?;
+    let text = std::fs::read_to_string(&log)?;
+    assert!(text.contains("workspace.created") && text.contains("token tok-"), "{text}");
+    assert!(alice.run(&["audit", "verify"]).await?.good()?.contains("is whole: 2 records"));
+    assert!(alice.run(&["audit", "verify", "--me"]).await?.good()?.contains("is whole"));
+    assert!(alice.run(&["audit", "verify", "--file", file]).await?.good()?.contains("is whole: 2 records"));
+    std::fs::write(&log, text.replace("\"shop\"", "\"shed\""))?;
+    let tampered = alice.run(&["audit", "verify", "--file", file]).await?;
+    assert_eq!((tampered.code, tampered.stdout.as_str()), (7, "line 2: record 2 was changed after it was written\n"));
+    alice.run(&["token", "revoke", "pipeline"]).await?.good()?;
+    let refused = run(&["whoami"]).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("has been revoked"), "{refused}");
+    assert!(!platform.log().contains(&secret[8..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_breaks_the_glass_beside_the_running_server() -> Result<()> {
+    let platform = start().await?;
+    let program = hxb().await?;
+    let person = |name: &str| Hxb::new(program, &platform.home_of(name), platform.url(), &platform.authority());
+    let (tenant, staff) = (person("tenant")?, person("staff")?);
+    tenant.sign_in("tenant@example.test").await?.good()?;
+    staff.sign_in("staff@example.test").await?.good()?;
+    let organizations: Value = serde_json::from_str(&tenant.run(&["org", "list", "-o", "json"]).await?.good()?)?;
+    let organization = organizations["items"][0]["id"].as_str().context("no organization")?.to_owned();
+    let operator = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_hexabase"));
+        command.env("HEXABASE__DATA_DIR", platform.data()).arg("break-glass");
+        command.args(["--organization", &organization, "--user", "staff@example.test"]).args(arguments);
+        anyhow::Ok(command.output().await?)
+    };
+    assert_ne!(staff.run(&["org", "get", &organization]).await?.code, 0);
+    for wrong in [
+        &["--minutes", "60"][..],
+        &["--reason", "x"],
+        &["--minutes", "241", "--reason", "x"],
+        &["--end", "--reason", "x"],
+    ] {
+        assert!(!operator(wrong).await?.status.success(), "{wrong:?}");
+    }
+    let given = operator(&["--minutes", "60", "--reason", "locked out"]).await?;
+    assert!(given.status.success(), "{given:?}");
+    assert!(staff.run(&["org", "get", &organization]).await?.good()?.contains("admin"));
+    let log = tenant.run(&["audit", "list", "--action", "break_glass", "-o", "json"]).await?.good()?;
+    assert!(log.contains("locked out") && log.contains("operator"), "{log}");
+    assert!(operator(&["--end"]).await?.status.success());
+    assert_ne!(staff.run(&["org", "get", &organization]).await?.code, 0);
+    assert!(!operator(&["--end"]).await?.status.success());
+    tenant.run(&["audit", "verify"]).await?.good()?;
+    Ok(())
+}

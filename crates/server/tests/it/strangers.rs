@@ -10,24 +10,28 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, items, text};
+use crate::support::{Person, Platform, claims, items, text};
+use crate::tokens::{in_a_day, make_token};
 
 /// Ids to put into a path.
 #[derive(Clone, Debug)]
-struct Ids {
-    organization: String,
-    workspace: String,
-    project: String,
-    user: String,
-    group: String,
-    assignment: String,
-    role: String,
-    identity: String,
-    invitation: String,
+pub(crate) struct Ids {
+    pub(crate) organization: String,
+    pub(crate) workspace: String,
+    pub(crate) project: String,
+    pub(crate) user: String,
+    pub(crate) group: String,
+    pub(crate) assignment: String,
+    pub(crate) role: String,
+    pub(crate) identity: String,
+    pub(crate) invitation: String,
+    pub(crate) session: String,
+    pub(crate) token: String,
+    pub(crate) account: String,
 }
 
 impl Ids {
-    fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         let absent = |prefix: &str| format!("{prefix}-00000000000000000000");
         Self {
             organization: absent("org"),
@@ -39,6 +43,9 @@ impl Ids {
             role: absent("rol"),
             identity: absent("idn"),
             invitation: absent("inv"),
+            session: absent("ses"),
+            token: absent("tok"),
+            account: absent("usr"),
         }
     }
 
@@ -54,11 +61,14 @@ impl Ids {
             role: malformed(),
             identity: malformed(),
             invitation: malformed(),
+            session: malformed(),
+            token: malformed(),
+            account: malformed(),
         }
     }
 
     /// What `person` has: an organisation, a workspace, a project, a group with a role, a custom role.
-    async fn of(platform: &Platform, person: &Person) -> Result<Self> {
+    pub(crate) async fn of(platform: &Platform, person: &Person) -> Result<Self> {
         let workspace = person.workspace("shop").await?;
         let base = format!("/api/v1/workspaces/{workspace}");
         let make = async |noun: &str, body: Value| {
@@ -82,17 +92,34 @@ impl Ids {
         let invitation = text(&invited.expect(201)?.json()?["id"]);
         let identities = items(&person.api.get("/api/v1/me/identities").await?);
         let identity = text(&identities[0]["id"]);
-        let (organization, user, role) = (person.organization.clone(), person.id.clone(), new.id.to_string());
-        Ok(Self { organization, workspace, project, user, group, assignment, role, identity, invitation })
+        let session = text(&claims(person.api.token())?["sid"]);
+        let accounts = format!("/api/v1/organizations/{}/service-accounts", person.organization);
+        let account = text(&person.api.post(&accounts, &json!({ "name": "x" })).await?.expect(201)?.json()?["id"]);
+        let token = make_token(&person.api, "/api/v1/me/tokens", json!({ "name": "deploy", "access": "read" })).await?;
+        Ok(Self {
+            organization: person.organization.clone(),
+            workspace,
+            project,
+            user: person.id.clone(),
+            group,
+            assignment,
+            role: new.id.to_string(),
+            identity,
+            invitation,
+            session,
+            token: token.id,
+            account,
+        })
     }
 
-    fn fill(&self, path: &str) -> String {
+    pub(crate) fn fill(&self, path: &str) -> String {
         let path = path.replace("{organization}", &self.organization).replace("{workspace}", &self.workspace);
         let path = path.replace("{project}", &self.project).replace("{user}", &self.user);
+        let path = path.replace("{invitation}", &self.invitation).replace("{identity}", &self.identity);
+        let path = path.replace("{session}", &self.session).replace("{token}", &self.token);
+        let path = path.replace("{account}", &self.account).replace("{role}", &self.role);
         let path = path.replace("{group}", &self.group).replace("{assignment}", &self.assignment);
-        let path = path.replace("{identity}", &self.identity);
         // What is asked about somebody's access has to be asked.
-        let path = path.replace("{role}", &self.role).replace("{invitation}", &self.invitation);
         if path.contains("/access/") { format!("{path}?verb=get&resource=pods") } else { path }
     }
 }
@@ -110,6 +137,10 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         ("post", "/organizations/{organization}/workspaces") => Some(json!({ "name": "other", "plan": "standard" })),
         ("post", "/workspaces/{workspace}/members") => Some(json!({ "email": "alice@example.test" })),
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
+        ("post", "/organizations/{organization}/service-accounts") => Some(json!({ "name": "other" })),
+        ("post", "/me/tokens" | "/organizations/{organization}/service-accounts/{account}/tokens") => {
+            Some(json!({ "name": "x", "access": "read", "expires_at": in_a_day() }))
+        }
         ("post", "/workspaces/{workspace}/groups") => Some(json!({ "name": "other" })),
         ("patch", "/workspaces/{workspace}/groups/{group}") => Some(json!({ "display_name": "Another" })),
         ("put", "/workspaces/{workspace}/groups/{group}/members/{user}") => None,
@@ -118,7 +149,7 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         }
         ("post", path) if path.ends_with("roles") => Some(json!({ "name": "other", "rules": [rule()] })),
         ("put", path) if path.ends_with("roles/{role}") => Some(json!({ "rules": [rule()] })),
-        ("get" | "delete", _) => None,
+        ("post", "/me/sessions/end-others") | ("get" | "delete", _) => None,
         _ => anyhow::bail!("{method} {path} is new: give it a body here"),
     })
 }
@@ -181,11 +212,13 @@ async fn other_peoples_things_look_like_things_that_do_not_exist() -> Result<()>
         // All of hers; hers where something of one's own goes on; and one's own where hers goes on.
         let mixed = [
             hers.clone(),
-            // An identity hangs on no organisation: one's own is one's own.
+            // What belongs to an account hangs on no organisation: there, one's own is one's own.
             Ids {
                 organization: hers.organization.clone(),
                 workspace: hers.workspace.clone(),
                 identity: hers.identity.clone(),
+                session: hers.session.clone(),
+                token: hers.token.clone(),
                 ..own.clone()
             },
             Ids { organization: hers.organization.clone(), workspace: hers.workspace.clone(), ..absent.clone() },

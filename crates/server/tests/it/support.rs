@@ -58,12 +58,14 @@ struct Folder {
     database: Option<TestStore>,
     /// The mail server it sends by, if it sends mail.
     smtp: Option<SocketAddr>,
+    /// Networks of the proxies it trusts.
+    proxies: Vec<String>,
 }
 
 impl Folder {
     fn new() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("hexabase-server-").tempdir()?;
-        Ok(Self { dir, database: None, smtp: None })
+        Ok(Self { dir, database: None, smtp: None, proxies: Vec::new() })
     }
 }
 
@@ -86,6 +88,12 @@ impl Platform {
     pub(crate) async fn start_with_mail(smtp: &SmtpServer, clock: Clock) -> Result<Self> {
         let folder = Folder { smtp: Some(smtp.address()), ..Folder::new()? };
         Self::launch(Arc::new(folder), clock, None).await
+    }
+
+    /// One behind a reverse proxy on this machine, by a clock that stands.
+    pub(crate) async fn start_behind_a_proxy() -> Result<Self> {
+        let folder = Folder { proxies: vec!["127.0.0.0/8".to_owned()], ..Folder::new()? };
+        Self::launch(Arc::new(folder), Clock::standing_at(Clock::System.now()), None).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
@@ -144,6 +152,7 @@ impl Platform {
             config.mail.starttls = false;
             config.mail.from = Some("Hexabase <no-reply@hexabase.test>".to_owned());
         }
+        config.server.trusted_proxies = folder.proxies.clone();
         let listeners = Listeners::open(&mut config, Role::Serve).await?;
         let url = address(&config.server.public_url);
         let cluster_url = address(config.server.cluster_url.as_ref().context("there is no second listener")?);
@@ -176,11 +185,18 @@ impl Platform {
 
     /// Its database, by a connection of the test's own.
     pub(crate) async fn store(&self) -> Result<Store> {
-        if let Some(database) = &self.folder.database {
-            return database.reconnect().await;
+        match &self.folder.database {
+            Some(database) => database.reconnect().await,
+            None => Ok(Store::connect(&self.database().parse()?).await?),
         }
-        let file = self.data().join("hexabase.db");
-        Ok(Store::connect(&format!("sqlite://{}", file.display()).parse()?).await?)
+    }
+
+    /// Where its database is, for who wants to change it behind the platform's back.
+    pub(crate) fn database(&self) -> String {
+        match &self.folder.database {
+            Some(database) => database.address().to_owned(),
+            None => format!("sqlite://{}", self.data().join("hexabase.db").display()),
+        }
     }
 
     /// Its signing keys, with which a test makes tokens that only a stolen key could.

@@ -1,6 +1,6 @@
 //! What happens to a workspace.
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::PlanId;
@@ -140,12 +140,21 @@ pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -
     Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
+/// Whose access ended with a workspace, by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departed {
+    /// Everybody who was a member of it.
+    pub members: Vec<UserId>,
+    /// Those of them who belong to its organisation no more.
+    pub left_organization: Vec<UserId>,
+}
+
 /// Notes that nothing of the workspace is left on the host: frees its name and those of its projects, and ends everybody's
 /// membership in it, and with the last workspace in its organisation. The row stays as a record for the organisation's
 /// admins.
 ///
 /// [`StoreError::Stale`] when the deletion was not asked for, or is over already.
-pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<(), StoreError> {
+pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timestamp) -> Result<Departed, StoreError> {
     let update = change(id, now)
         .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Deleted.as_str()))
         .col_expr(workspace::Column::LivingName, Expr::value(None::<String>))
@@ -161,7 +170,8 @@ pub async fn set_deleted(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Timest
     projects::set_all_deleted(tx, id, now).await?;
     let row = super::load_for_job(tx, id).await?.ok_or(StoreError::Stale)?;
     let members = workspace_members::remove_all(tx, id).await?;
-    organizations::leave_all(tx, &row.organization_id, &members).await
+    let left_organization = organizations::leave_all(tx, &row.organization_id, &members).await?;
+    Ok(Departed { members, left_organization })
 }
 
 /// Notes what a deletion that is under way has found so far; [`StoreError::Stale`] when none is.

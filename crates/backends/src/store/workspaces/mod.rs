@@ -15,9 +15,9 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
 };
-pub use self::scope::{WorkspaceScope, scope_for, scope_for_name};
+pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 use super::column::{Table, time, time_opt};
 use super::db::Db;
 use super::organizations::OrganizationScope;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::me;
-use crate::support::{Platform, oauth_error, pass, refresh, text};
+use crate::support::{Platform, items, oauth_error, pass, refresh, text};
 
 async fn begin(platform: &Platform) -> Result<Value> {
     let form = [("client_id", "hxb"), ("scope", "openid offline_access")];
@@ -41,6 +41,23 @@ async fn a_device_is_signed_in_once_its_code_is_confirmed_elsewhere() -> Result<
     // Once.
     pass(&platform, 10);
     assert_eq!(oauth_error(&poll(&platform, &begun).await?), "invalid_grant");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_is_listed_by_what_it_called_itself_when_it_began() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let api = platform.nobody();
+    let begin = api.request(Method::POST, "/oidc/platform/device_authorization").form(&[("client_id", "hxb")]);
+    let begun = api.send(begin.header("user-agent", "hxb/9.9.9 (linux; x86_64)")).await?.expect(200)?.json()?;
+    let address = text(&begun["verification_uri_complete"]);
+    platform.browser().decide_device(&address, "alice@example.test", true).await?.answer.expect(200)?;
+    pass(&platform, 2);
+    // Whoever fetches the tokens may call itself anything by then.
+    let tokens = poll(&platform, &begun).await?.expect(200)?.json()?;
+    let sessions = api.with_token(text(&tokens["access_token"])).get("/api/v1/me/sessions").await?;
+    let labels: Vec<_> = items(&sessions).iter().map(|row| text(&row["label"])).collect();
+    assert!(labels.contains(&"hxb 9.9.9 on Linux".to_owned()), "{labels:?}");
     Ok(())
 }
 
