@@ -65,8 +65,6 @@ pub struct Forest<'a> {
     places: HashMap<&'a GroupId, usize>,
     /// For each place: itself, its parent, and so on to the top.
     chains: Vec<Vec<usize>>,
-    /// The same, sorted.
-    closures: Vec<Vec<usize>>,
 }
 
 impl<'a> Forest<'a> {
@@ -90,10 +88,8 @@ impl<'a> Forest<'a> {
             }
             chain
         };
-        let chains: Vec<Vec<usize>> = (0..groups.len()).map(chain).collect();
-        let mut closures = chains.clone();
-        closures.iter_mut().for_each(|closure| closure.sort_unstable());
-        Self { groups, places, chains, closures }
+        let chains = (0..groups.len()).map(chain).collect();
+        Self { groups, places, chains }
     }
 
     fn place(&self, id: &GroupId) -> Option<usize> {
@@ -102,23 +98,24 @@ impl<'a> Forest<'a> {
 
     /// Names of the groups in `direct` and of all above them: sorted, each once.
     pub fn effective<'d>(&self, direct: impl IntoIterator<Item = &'d GroupId>) -> Vec<&'a GroupName> {
-        let (mut places, mut several) = (Vec::new(), false);
-        for place in direct.into_iter().filter_map(|id| self.place(id)) {
-            several |= !places.is_empty();
-            places.extend_from_slice(&self.closures[place]);
+        self.collect(direct, &mut Places::of(&self.groups))
+    }
+
+    fn collect<'d>(&self, direct: impl IntoIterator<Item = &'d GroupId>, marked: &mut Places) -> Vec<&'a GroupName> {
+        for start in direct.into_iter().filter_map(|id| self.place(id)) {
+            self.chains[start].iter().for_each(|place| marked.mark(*place));
         }
-        if several {
-            places.sort_unstable();
-            places.dedup();
-        }
-        places.into_iter().map(|place| &self.groups[place].name).collect()
+        let mut names = Vec::with_capacity(marked.count());
+        marked.drain(|place| names.push(&self.groups[place].name));
+        names
     }
 
     /// The same for everybody in one pass. `memberships` says who was put into which group, person after person: those of
     /// one person have to stand together.
     pub fn everybody<'m>(&self, memberships: &'m [(GroupId, UserId)]) -> Vec<(&'m UserId, Vec<&'a GroupName>)> {
         let people = memberships.chunk_by(|(_, one), (_, other)| one == other);
-        people.map(|own| (&own[0].1, self.effective(own.iter().map(|(group, _)| group)))).collect()
+        let mut marked = Places::of(&self.groups);
+        people.map(|own| (&own[0].1, self.collect(own.iter().map(|(group, _)| group), &mut marked))).collect()
     }
 
     /// The group with this name.
@@ -148,8 +145,8 @@ impl<'a> Forest<'a> {
     /// The group and all below it: those whose members are its members.
     pub fn within(&self, id: &GroupId) -> Vec<&'a GroupNode> {
         let Some(top) = self.place(id) else { return Vec::new() };
-        let below = self.groups.iter().zip(&self.closures);
-        below.filter(|(_, closure)| closure.binary_search(&top).is_ok()).map(|(group, _)| *group).collect()
+        let below = self.groups.iter().zip(&self.chains);
+        below.filter(|(_, chain)| chain.contains(&top)).map(|(group, _)| *group).collect()
     }
 
     /// Groups from the top of its tree down to this one, both counted.
@@ -161,6 +158,35 @@ impl<'a> Forest<'a> {
     pub fn height(&self, id: &GroupId) -> usize {
         let lowest = self.within(id).into_iter().map(|group| self.depth(&group.id)).max();
         lowest.map_or(0, |lowest| lowest + 1 - self.depth(id))
+    }
+}
+
+/// Some places of a forest, a bit for each: nothing to sort, and none is there twice.
+struct Places(Vec<u64>);
+
+impl Places {
+    /// None of these.
+    fn of(groups: &[&GroupNode]) -> Self {
+        Self(vec![0; groups.len().div_ceil(64)])
+    }
+
+    fn mark(&mut self, place: usize) {
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
+    }
+
+    /// Those that are marked, in order; then none is.
+    fn drain(&mut self, mut each: impl FnMut(usize)) {
+        for (word, bits) in self.0.iter_mut().enumerate() {
+            let mut left = std::mem::take(bits);
+            while left != 0 {
+                each(word * 64 + left.trailing_zeros() as usize);
+                left &= left - 1;
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! To add one: a file here with a function that returns its [`Figure`]s, and a line in `BENCHES`.
 
+mod examples;
 mod identity;
 mod revoke;
 mod stage;

@@ -9,8 +9,7 @@ use hexabase_testkit::browser::Browser;
 use hexabase_testkit::http::Http;
 use serde_json::{Value, json};
 
-use super::{Figure, percentile, stage};
-use crate::cargo;
+use super::{Figure, examples, percentile, stage};
 use crate::cmd;
 use crate::host::{self, Host};
 use crate::people::Person;
@@ -43,7 +42,7 @@ fn measure(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<F
     figures.extend(api(alice, progress)?);
     figures.push(wake(host, alice, progress)?);
     figures.push(delete(alice, progress)?);
-    figures.extend(mint(progress)?);
+    figures.extend(examples::mint(progress)?);
     Ok(figures)
 }
 
@@ -188,22 +187,6 @@ fn api(alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
         Figure::at_most("API read, p99", percentile(&mut reads, 0.99), "ms", 10.0, detail()),
         Figure::plain("API write, p50", percentile(&mut writes, 0.5), "ms", detail()),
         Figure::plain("API write, p99", percentile(&mut writes, 0.99), "ms", detail()),
-    ])
-}
-
-fn mint(progress: &Progress) -> Result<Vec<Figure>> {
-    let printed = progress.long_step("sign tokens", || cargo::run_example("hexabase-oidc", "mint"))?;
-    let rates: Value = serde_json::from_str(&printed)?;
-    let rate = |name: &str| rates[name].as_f64().with_context(|| format!("no rate for {name}"));
-    Ok(vec![
-        Figure::at_least(
-            "ES256 mints per core",
-            rate("ES256")?,
-            "1/s",
-            3_000.0,
-            "claims, random id and signature".into(),
-        ),
-        Figure::plain("RS256 mints per core", rate("RS256")?, "1/s", "claims, random id and signature".into()),
     ])
 }
 
