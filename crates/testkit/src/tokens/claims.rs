@@ -194,10 +194,8 @@ fn when(bench: &mut Bench<'_>) {
         &[json!(now.to_string()), json!(now + 3_600), json!(now - 86_400), json!(true), json!(0), Value::Null],
         bench,
     );
-    let ahead = changed(
-        &bench.mould.claims,
-        &[("iat", json!(now + 50)), ("nbf", json!(now + 50)), ("exp", json!(now + 550))],
-    );
+    let ahead =
+        changed(&bench.mould.claims, &[("iat", json!(now + 50)), ("nbf", json!(now + 50)), ("exp", json!(now + 550))]);
     bench.add_for_gateway("of less than a minute ahead", own.sign(&own.header(), ahead.to_string()), TOLERATED);
 }
 
