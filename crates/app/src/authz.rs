@@ -2,7 +2,7 @@
 //!
 //! Two questions, in this order: may the *person* do it, by organisation role and group, or as staff by break-glass while
 //! that lasts; and is the *credential* good for it. A token that was made for one workspace or for reading never does more,
-//! whatever its owner may do.
+//! whatever its owner may do; nor does a client that acts for the person do what is theirs to do in person.
 
 use hexabase_backends::store::audit::{self, LogScope};
 use hexabase_backends::store::groups as group_rows;
@@ -31,8 +31,8 @@ pub enum AccountAction {
     View,
     /// Change it, or make an organisation.
     Change,
-    /// Make and end sessions, tokens and identities, and make or become an admin of an organisation: what a stolen token can do
-    /// ends with the token.
+    /// Make and end sessions, tokens and identities, and make or become an admin of an organisation, which people do in person:
+    /// what a stolen token can do ends with the token, and what a client can do ends with its session.
     ManageCredentials,
     /// See what was done to it, from where and by what.
     ViewAudit,
@@ -120,17 +120,20 @@ impl WorkspaceAction {
 /// # Errors
 /// [`Error::Forbidden`] with what would be needed.
 pub fn account(ctx: &OpContext, action: AccountAction) -> Result<()> {
-    let Credential::Token { scope, .. } = &ctx.credential else { return Ok(()) };
-    if action == AccountAction::ManageCredentials {
-        return Err(Error::Forbidden(
-            "a token can neither manage sessions, tokens and identities nor make anybody an admin; sign in for that"
-                .to_owned(),
-        ));
+    let in_person = |who: &str, how: &str| {
+        let sentence = "can neither manage sessions, tokens and identities nor make anybody an admin";
+        Err(Error::Forbidden(format!("{who} {sentence}; {how}")))
+    };
+    match (&ctx.credential, action) {
+        (Credential::Token { .. }, AccountAction::ManageCredentials) => in_person("a token", "sign in for that"),
+        (Credential::Client { id, .. }, AccountAction::ManageCredentials) => {
+            in_person(&format!("the program {id}"), "do that yourself, with hxb or on the platform's own pages")
+        }
+        (Credential::Token { scope, .. }, _) if scope.workspace.is_some() && action != AccountAction::View => {
+            Err(bound())
+        }
+        _ => may_write(ctx, !matches!(action, AccountAction::View | AccountAction::ViewAudit)),
     }
-    if scope.workspace.is_some() && action != AccountAction::View {
-        return Err(bound());
-    }
-    may_write(ctx, !matches!(action, AccountAction::View | AccountAction::ViewAudit))
 }
 
 /// The organisation, if the caller may do `action` there.
@@ -147,6 +150,7 @@ pub async fn organization(
     let ordinary = organizations::scope_for(db, &ctx.user, organization).await?;
     let is_admin = ordinary.as_ref().is_some_and(|scope| scope.role() == OrganizationRole::Admin);
     let extraordinary = match ctx.credential {
+        // In person: neither a token nor a client.
         Credential::Session(_) if !is_admin => {
             organizations::scope_by_break_glass(db, &ctx.user, organization, ctx.now).await?
         }
@@ -230,6 +234,7 @@ pub async fn workspace(
     let ordinary = workspaces::scope_for(db, &ctx.user, workspace).await?;
     let is_admin = ordinary.as_ref().is_some_and(|scope| scope.organization_role() == Some(OrganizationRole::Admin));
     let extraordinary = match ctx.credential {
+        // In person: neither a token nor a client.
         Credential::Session(_) if !is_admin => {
             workspaces::scope_by_break_glass(db, &ctx.user, workspace, ctx.now).await?
         }

@@ -1,5 +1,7 @@
 //! What every use case is given.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use hexabase_backends::bell::Bell;
 use hexabase_backends::mail::Mailer;
@@ -17,7 +19,8 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::issuer::Keys;
+use crate::keys::Keys;
+use crate::oauth::RegisteredClient;
 
 /// Addresses under which the platform is known.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct Settings {
     pub cluster_url: Option<Url>,
     /// PEM of the authority behind the server's certificate, where it is a private one.
     pub authority_pem: Option<String>,
+    /// Clients of the issuers beside our own programs.
+    pub oidc_clients: Arc<[RegisteredClient]>,
 }
 
 impl Settings {
@@ -205,8 +210,16 @@ impl App {
 pub enum Credential {
     /// An identity provider has just said who it is; there is no session yet.
     SignIn,
-    /// A signed-in browser or device.
+    /// The person themselves: a signed-in browser, or `hxb`.
     Session(SessionId),
+    /// A client that the operator lets act for people, in a session of its own. It does what the person may do, but nothing
+    /// that would outlast it.
+    Client {
+        /// Its session.
+        session: SessionId,
+        /// Its client id.
+        id: String,
+    },
     /// A long-lived token, which may be good for less than its owner may do.
     Token {
         /// The token.
@@ -220,7 +233,7 @@ impl Credential {
     /// The session, if it is one.
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Session(id) => Some(id),
+            Self::Session(id) | Self::Client { session: id, .. } => Some(id),
             Self::SignIn | Self::Token { .. } => None,
         }
     }
@@ -229,7 +242,7 @@ impl Credential {
     pub fn scope(&self) -> Option<&TokenScope> {
         match self {
             Self::Token { scope, .. } => Some(scope),
-            Self::SignIn | Self::Session(_) => None,
+            Self::SignIn | Self::Session(_) | Self::Client { .. } => None,
         }
     }
 }
@@ -240,6 +253,7 @@ impl std::fmt::Display for Credential {
         match self {
             Self::SignIn => f.write_str("sign-in"),
             Self::Session(id) => write!(f, "session {id}"),
+            Self::Client { session, id } => write!(f, "session {session} of {id}"),
             Self::Token { id, .. } => write!(f, "token {id}"),
         }
     }
@@ -263,10 +277,14 @@ pub struct OpContext {
 impl OpContext {
     /// Who asks, and what the credential is good for: what is answered to one is not answered to another.
     pub fn principal(&self) -> String {
-        match self.credential.scope() {
-            None => self.user.to_string(),
-            Some(TokenScope { access, workspace: None }) => format!("{} {access}", self.user),
-            Some(TokenScope { access, workspace: Some(only) }) => format!("{} {access} {only}", self.user),
+        let user = &self.user;
+        match &self.credential {
+            Credential::SignIn | Credential::Session(_) => user.to_string(),
+            Credential::Client { id, .. } => format!("{user} client {id}"),
+            Credential::Token { scope: TokenScope { access, workspace: None }, .. } => format!("{user} {access}"),
+            Credential::Token { scope: TokenScope { access, workspace: Some(only) }, .. } => {
+                format!("{user} {access} {only}")
+            }
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hexabase_backends::store::{groups, role_assignments, sessions as rows, workspace_members, workspaces};
+use hexabase_backends::store::{role_assignments, sessions as rows, workspace_members, workspaces};
 use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
-use hexabase_oidc::claims::WorkspaceClaims;
-use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
+use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
+use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ, key_id};
 use hexabase_oidc::keys::Algorithm;
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::{Realm, mint};
+use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
 use crate::workspaces::endpoint_of;
 use crate::{sessions, tokens};
 
@@ -71,6 +71,8 @@ pub struct Held {
     pub groups: Vec<String>,
     /// The roles given to those, when what is asked for may stay open.
     pub roles: Vec<RoleAssignmentId>,
+    /// The id of the key that signed the person's token.
+    pub key: String,
 }
 
 /// Somebody with a workspace's token.
@@ -82,8 +84,8 @@ pub struct Identified {
     pub basis: Basis,
     /// When the token ends, in seconds since the Unix epoch.
     pub expires_at: i64,
-    /// The groups that the token names.
-    pub groups: Vec<String>,
+    /// All that it says.
+    pub claims: WorkspaceClaims,
 }
 
 /// Whose token this is: issued for this workspace, still good, the session or API token behind it alive and its person a
@@ -92,6 +94,16 @@ pub struct Identified {
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more.
 pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<Identified> {
+    let found = read(app, workspace, bearer)?;
+    check_standing(app, workspace, &found.user, &found.basis).await?;
+    Ok(found)
+}
+
+/// Whose token this is: issued for this workspace, and its time not over. What it was given for may have ended since.
+///
+/// # Errors
+/// [`Error::Unauthenticated`].
+pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<Identified> {
     let expected = Expectation {
         issuer: &Realm::Workspace(workspace.clone()).issuer(&app.settings),
         audience: workspace.as_str(),
@@ -109,8 +121,7 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
     let user: UserId =
         claims.subject().parse().map_err(|_| unauthenticated("its subject is not a person".to_owned()))?;
     let basis: Basis = claims.session().parse().map_err(|_| unauthenticated("it has no session".to_owned()))?;
-    check_standing(app, workspace, &user, &basis).await?;
-    Ok(Identified { user, basis, expires_at: claims.expires_at(), groups: claims.groups().to_vec() })
+    Ok(Identified { user, basis, expires_at: claims.expires_at(), claims })
 }
 
 /// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
@@ -122,39 +133,39 @@ pub async fn identify(app: &App, workspace: &WorkspaceId, bearer: &str) -> Resul
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, basis, expires_at, groups: named } = identify(app, &id, bearer).await?;
+    let Identified { user, basis, expires_at, claims } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
     let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
-    let renewed = match groups == named {
+    let renewed = match groups == claims.groups() {
         true => None,
         false => {
             let life = (expires_at - app.clock.now().as_seconds()).max(1);
-            Some(mint(app, &id, &user, &basis.to_string(), None, life).await?)
+            let (basis, client) = (Some(&basis), claims.client_id());
+            let sign_in = WorkspaceSignIn::default();
+            Some(mint(app, WorkspaceBearer { workspace: &id, user: &user, basis, client, sign_in }, life).await?)
         }
     };
     let roles = match stays_open {
         true => role_assignments::held_for_issuer(&app.store, &id, &groups, app.clock.now()).await?,
         false => Vec::new(),
     };
-    let held = Held { groups, roles };
+    let key = key_id(bearer).ok().flatten();
+    let key = key.ok_or_else(|| Error::Unauthenticated("the token is not accepted: it names no key".to_owned()))?;
+    let held = Held { groups, roles, key };
     Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
 }
 
-async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
-    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
-    Ok(groups.into_iter().map(String::from).collect())
-}
-
-/// Whether somebody who passed may still be connected: as before, and still in every group that the person was in then, with
-/// every role that was given to those. Kubernetes does not ask again, and does not say by which of them it let somebody in.
+/// Whether somebody who passed may still be connected: as before, with a token that no revoked key has signed, and still in
+/// every group that the person was in then, with every role that was given to those. Kubernetes does not ask again, and does
+/// not say by which of them it let somebody in. That the token's time is over, or its key replaced, ends nothing.
 pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    if !wanted || check_standing(app, workspace, user, basis).await.is_err() {
+    if !wanted || app.keys.is_revoked(&held.key) || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
     let groups = groups_of(app, workspace, user).await;

@@ -1,22 +1,21 @@
-//! The platform as OpenID provider: its realms, its keys, and the tokens that workspaces trust.
+//! The platform as OpenID provider: its realms, what they publish, and the tokens that workspaces trust.
 //!
 //! A realm is an issuer below `/oidc/`: `platform` for the API and `hxb`, and one per workspace for kubectl. All realms sign
 //! with the same keys; issuer and audience keep their tokens apart (docs/adr/0004-one-key-ring.md).
 
 use std::str::FromStr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use hexabase_backends::seal::{Place, Sealer};
-use hexabase_backends::store::signing_keys::{self, SigningAlgorithm, SigningKey as KeyRow};
 use hexabase_backends::store::workspaces::{self, Desired};
-use hexabase_backends::store::{Store, groups, users, workspace_members};
+use hexabase_backends::store::{groups, users, workspace_members};
 use hexabase_core::groups::{MAX_GROUP_BYTES_PER_TOKEN, MAX_GROUPS_PER_TOKEN};
 use hexabase_core::ids::{UserId, WorkspaceId};
-use hexabase_core::time::Timestamp;
 use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
+use hexabase_oidc::claims::{
+    MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn,
+};
 use hexabase_oidc::jwt::Typ;
-use hexabase_oidc::keys::{Algorithm, Jwk, JwkSet, KeyRing, KeyState, RotationPolicy, SigningKey};
+use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::provider::{DiscoveryDocument, ProviderFeatures};
 use hexabase_oidc::random::random_id;
 use secrecy::SecretString;
@@ -24,6 +23,7 @@ use secrecy::SecretString;
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
 use crate::gateway::{Basis, end_of};
+use crate::oauth;
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
@@ -37,9 +37,12 @@ const _: () = assert!(MAX_GROUPS == MAX_GROUPS_PER_TOKEN && MAX_GROUP_BYTES == M
 
 /// Seconds a proof lives: long enough for clocks that are a little apart.
 const PROOF_SECONDS: i64 = 60;
-/// Who a proof speaks for; no id of a user or session looks like it.
-const NOBODY: &str = "nobody";
-const KEY_PURPOSE: &str = "signing_keys.private_sealed";
+/// Who a proof speaks for: an id as API servers want one, of a moment at which nobody was made.
+pub(crate) const NOBODY: &str = "usr-00000000000000000000";
+/// What a proof names as its session; no id of a session or token looks like it.
+const NO_SESSION: &str = "none";
+/// What a token names as its session with which the platform itself asks: it is no session, so the gateway refuses it.
+const OF_THE_PLATFORM: &str = "platform";
 
 /// An issuer of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,88 +80,6 @@ impl FromStr for Realm {
     }
 }
 
-/// The signing keys, shared by every process on the same database.
-#[derive(Debug, Clone)]
-pub struct Keys(Arc<RwLock<KeyRing>>);
-
-impl Keys {
-    /// Reads the keys, or makes the first ones. Of several processes that start at once, one makes them for all.
-    pub async fn load(store: &Store, sealer: &Sealer, now: Timestamp) -> Result<Self> {
-        if signing_keys::list(store).await?.is_empty() {
-            let mut rows = Vec::new();
-            for algorithm in Algorithm::ALL {
-                rows.push(first_key(sealer, algorithm, now)?);
-            }
-            let tx = store.begin().await?;
-            signing_keys::insert_if_none(&tx, &rows).await?;
-            tx.commit().await?;
-        }
-        let keys = Self(Arc::new(RwLock::new(KeyRing::new())));
-        keys.reload(store, sealer).await?;
-        Ok(keys)
-    }
-
-    /// Takes over what other processes have changed.
-    pub async fn reload(&self, store: &Store, sealer: &Sealer) -> Result<()> {
-        let mut ring = KeyRing::new();
-        for row in signing_keys::list(store).await? {
-            let place = Place { purpose: KEY_PURPOSE, row: &row.kid };
-            let der = sealer.open(place, &row.private_sealed).map_err(Error::internal)?;
-            let key = SigningKey::from_pkcs8_der(algorithm_of(row.algorithm), &der).map_err(Error::internal)?;
-            ring.add(key, state_of(&row)).map_err(Error::internal)?;
-        }
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = ring;
-        Ok(())
-    }
-
-    /// Runs `read` on the keys as they stand.
-    pub fn with<T>(&self, read: impl FnOnce(&KeyRing) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
-fn first_key(sealer: &Sealer, algorithm: Algorithm, now: Timestamp) -> Result<KeyRow> {
-    let key = SigningKey::generate(algorithm).map_err(Error::internal)?;
-    let der = key.to_pkcs8_der().map_err(Error::internal)?;
-    let place = Place { purpose: KEY_PURPOSE, row: key.kid() };
-    let state = RotationPolicy::DEFAULT.first(now.as_seconds());
-    let jwk: &Jwk = key.public_jwk();
-    Ok(KeyRow {
-        kid: key.kid().to_owned(),
-        algorithm: match algorithm {
-            Algorithm::Es256 => SigningAlgorithm::Es256,
-            Algorithm::Rs256 => SigningAlgorithm::Rs256,
-        },
-        private_sealed: {
-            use secrecy::ExposeSecret as _;
-            sealer.seal(place, der.expose_secret()).map_err(Error::internal)?
-        },
-        public_jwk: serde_json::to_value(jwk).map_err(Error::internal)?,
-        publish_from: Timestamp::from_seconds(state.publish_from),
-        sign_from: Timestamp::from_seconds(state.sign_from),
-        // Open until a successor is made: a server that nobody rotates must not stop signing.
-        sign_until: None,
-        publish_until: None,
-    })
-}
-
-fn algorithm_of(algorithm: SigningAlgorithm) -> Algorithm {
-    match algorithm {
-        SigningAlgorithm::Es256 => Algorithm::Es256,
-        SigningAlgorithm::Rs256 => Algorithm::Rs256,
-    }
-}
-
-fn state_of(row: &KeyRow) -> KeyState {
-    let end = |moment: Option<Timestamp>| moment.map_or(i64::MAX, Timestamp::as_seconds);
-    KeyState {
-        publish_from: row.publish_from.as_seconds(),
-        sign_from: row.sign_from.as_seconds(),
-        sign_until: end(row.sign_until),
-        publish_until: end(row.publish_until),
-    }
-}
-
 /// The discovery document of a realm. With `jwks_base` it sends readers there for the keys: what workspaces that cannot
 /// reach the public address are given.
 pub fn discovery(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<DiscoveryDocument> {
@@ -171,17 +92,18 @@ pub fn discovery(app: &App, realm: &Realm, jwks_base: Option<String>) -> Result<
         token_exchange: matches!(realm, Realm::Workspace(_)),
         groups: matches!(realm, Realm::Workspace(_)),
         revocation: true,
-        introspection: false,
-        end_session: false,
-        confidential_clients: false,
+        introspection: true,
+        end_session: true,
+        confidential_clients: oauth::clients(app, realm)?.iter().any(|client| !client.is_public()),
         public_clients: true,
+        claims_parameter: true,
     };
     Ok(DiscoveryDocument::new(&issuer, &features))
 }
 
-/// The public keys.
-pub fn jwks(app: &App) -> JwkSet {
-    app.keys.with(|ring| ring.jwks(app.clock.now().as_seconds()))
+/// The public keys as JSON, and the seconds for which readers may keep them.
+pub fn jwks(app: &App) -> Result<(Arc<str>, i64)> {
+    Ok((app.keys.published(app.clock.now().as_seconds())?, app.keys.policy().jwks_max_age))
 }
 
 /// Lets through who may have a token or a code for one: members, until the workspace's deletion is asked for.
@@ -200,54 +122,66 @@ pub(crate) async fn check_member(app: &App, workspace: &WorkspaceId, user: &User
     Ok(())
 }
 
-/// A token with which `user` is known to the workspace's API server, and the seconds it lives: never longer than what it is
+/// Whom a workspace's token is for.
+#[derive(Debug)]
+pub struct WorkspaceBearer<'a> {
+    /// The workspace.
+    pub workspace: &'a WorkspaceId,
+    /// The person.
+    pub user: &'a UserId,
+    /// What it is given for. Without, the platform itself asks as the person, and the gateway refuses the token.
+    pub basis: Option<&'a Basis>,
+    /// The client that gets it; nobody does when the platform itself asks.
+    pub client: Option<&'a str>,
+    /// What it says beside as an ID token.
+    pub sign_in: WorkspaceSignIn,
+}
+
+/// A token with which a person is known to the workspace's API server, and the seconds it lives: never longer than what it is
 /// given for, since the API server itself asks nobody. Groups are read now, never from an older token.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for everybody who is not a member at this moment, and [`Error::Unauthenticated`] when what it would be
 /// given for is over.
-pub async fn workspace_token(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    basis: &Basis,
-    nonce: Option<String>,
-) -> Result<(String, i64)> {
-    let end = end_of(app, user, basis).await?;
-    let life = WORKSPACE_TOKEN_SECONDS.min(end.as_seconds() - app.clock.now().as_seconds());
+pub async fn workspace_token(app: &App, bearer: WorkspaceBearer<'_>) -> Result<(String, i64)> {
+    let mut life = WORKSPACE_TOKEN_SECONDS;
+    if let Some(basis) = bearer.basis {
+        let end = end_of(app, bearer.user, basis).await?;
+        life = life.min(end.as_seconds() - app.clock.now().as_seconds());
+    }
     if life < 1 {
         return Err(Error::Unauthenticated("what you are signed in with ends this moment; sign in again".to_owned()));
     }
-    let token = mint(app, workspace, user, &basis.to_string(), nonce, life).await?;
-    Ok((token, life))
+    Ok((mint(app, bearer, life).await?, life))
 }
 
-/// The same with a life of its own, and with `sid` for what it was made for.
-pub(crate) async fn mint(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    sid: &str,
-    nonce: Option<String>,
-    life: i64,
-) -> Result<String> {
+/// The same with a life of its own.
+pub(crate) async fn mint(app: &App, bearer: WorkspaceBearer<'_>, life: i64) -> Result<String> {
+    let WorkspaceBearer { workspace, user, basis, client, sign_in } = bearer;
     check_member(app, workspace, user).await?;
     let person = users::get(&app.store, user).await?.ok_or(Error::NotFound("user"))?;
-    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
     let issuer = issuer_of(app, workspace)?;
+    let sid = basis.map_or(OF_THE_PLATFORM.to_owned(), Basis::to_string);
     sign(
         app,
         WorkspaceGrant {
             subject: user.as_str(),
-            session: sid,
-            groups: groups.into_iter().map(String::from).collect(),
+            session: &sid,
+            groups: groups_of(app, workspace, user).await?,
             email: person.email.filter(|_| person.email_verified),
             name: Some(person.display_name.into()),
-            nonce,
+            client,
+            sign_in,
             life,
             ..grant_for_nobody(app, &issuer, workspace)?
         },
     )
+}
+
+/// The groups a person is in at this moment, with all above them.
+pub(crate) async fn groups_of(app: &App, workspace: &WorkspaceId, user: &UserId) -> Result<Vec<String>> {
+    let groups = groups::effective_for_issuer(&app.store, workspace, user).await?;
+    Ok(groups.into_iter().map(String::from).collect())
 }
 
 /// A token that shows whether the workspace's API server believes us. It speaks for nobody and has no session, so that it
@@ -257,21 +191,28 @@ pub(crate) fn proof(app: &App, workspace: &WorkspaceId) -> Result<SecretString> 
     sign(app, grant_for_nobody(app, &issuer, workspace)?).map(SecretString::from)
 }
 
-fn issuer_of(app: &App, workspace: &WorkspaceId) -> Result<Issuer> {
+/// The issuer of a workspace.
+pub(crate) fn issuer_of(app: &App, workspace: &WorkspaceId) -> Result<Issuer> {
     Issuer::parse(&Realm::Workspace(workspace.clone()).issuer(&app.settings)).map_err(Error::internal)
 }
 
-fn grant_for_nobody<'a>(app: &App, issuer: &'a Issuer, workspace: &'a WorkspaceId) -> Result<WorkspaceGrant<'a>> {
+/// What a token says that speaks for nobody.
+pub(crate) fn grant_for_nobody<'a>(
+    app: &App,
+    issuer: &'a Issuer,
+    workspace: &'a WorkspaceId,
+) -> Result<WorkspaceGrant<'a>> {
     Ok(WorkspaceGrant {
         issuer,
         subject: NOBODY,
         audience: workspace.as_str(),
         workspace: workspace.as_str(),
-        session: NOBODY,
+        session: NO_SESSION,
         groups: Vec::new(),
         email: None,
         name: None,
-        nonce: None,
+        client: None,
+        sign_in: WorkspaceSignIn::default(),
         now: app.clock.now().as_seconds(),
         life: PROOF_SECONDS,
         jti: random_id().map_err(Error::internal)?,
@@ -282,4 +223,20 @@ fn sign(app: &App, grant: WorkspaceGrant<'_>) -> Result<String> {
     let now = grant.now;
     let claims = WorkspaceClaims::new(grant).map_err(Error::internal)?;
     app.keys.with(|ring| ring.sign(ALGORITHM, &claims, Typ::Jwt, now)).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_core::ids::Id as _;
+    use hexabase_core::time::Timestamp;
+
+    use super::*;
+    use crate::gateway::Basis;
+
+    #[test]
+    fn a_proof_names_a_person_who_never_was_and_no_session() {
+        assert_eq!(NOBODY, UserId::from_parts(Timestamp::from_seconds(0), 0).as_str());
+        assert!(NO_SESSION.parse::<Basis>().is_err());
+        assert!(OF_THE_PLATFORM.parse::<Basis>().is_err());
+    }
 }

@@ -23,6 +23,7 @@ pub mod identities;
 pub mod invitations;
 pub mod issuer;
 pub mod jobs;
+pub mod keys;
 pub mod members;
 pub mod oauth;
 pub mod organization_members;

@@ -9,11 +9,13 @@ use hexabase_oidc::claims::AccessClaims;
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ};
 use hexabase_oidc::keys::Algorithm;
 use hexabase_oidc::opaque_token;
+use serde_json::json;
 
 use crate::authz::{self, AccountAction};
 use crate::context::{App, Change, Credential, OpContext, Origin};
 use crate::error::{Error, Result};
 use crate::issuer::{API_AUDIENCE, Realm};
+use crate::oauth::HXB;
 use crate::tokens;
 use crate::user_agent::in_words;
 
@@ -39,26 +41,64 @@ pub struct Live {
     pub session: SessionId,
     /// Whether this use has moved the session's end; a browser is then given its cookie again, which has an end of its own.
     pub extended: bool,
+    /// The client whose access token was shown; a browser shows its cookie.
+    pub client: Option<String>,
 }
 
-/// Signs a browser in; returns the value of its cookie, which is stored only as a hash.
-pub async fn start_browser(app: &App, user: &UserId, label: &str, origin: &Origin) -> Result<String> {
+impl Live {
+    /// As what it acts: a browser and `hxb` as the person themselves, other clients for the person.
+    pub fn credential(&self) -> Credential {
+        let session = self.session.clone();
+        match &self.client {
+            Some(id) if id != HXB => Credential::Client { session, id: id.clone() },
+            _ => Credential::Session(session),
+        }
+    }
+}
+
+/// Signs a browser in, whose person proved who they are at `authenticated_at` if that is known; returns the value of its
+/// cookie, which is stored only as a hash.
+pub async fn start_browser(
+    app: &App,
+    user: &UserId,
+    label: &str,
+    authenticated_at: Option<Timestamp>,
+    origin: &Origin,
+) -> Result<String> {
     let token = opaque_token("hxs_").map_err(Error::internal)?;
     let row = new_session(app, user, SessionKind::Browser, label, BROWSER_SECONDS, Some(Digest::of(&token)))?;
+    let row = Session { authenticated_at, ..row };
     let tx = app.store.begin().await?;
-    store(app, &tx, &row, Credential::SignIn, origin).await?;
+    store(app, &tx, &row, Credential::SignIn, None, origin).await?;
     tx.commit().await?;
     Ok(token)
 }
 
-/// Writes a session that begins, with the place it begins at, and says so in the person's audit log.
-pub(crate) async fn store(app: &App, tx: &Tx, row: &Session, credential: Credential, origin: &Origin) -> Result<()> {
+/// Writes a session that begins, with the place it begins at, and says so in the person's audit log. A session that is not a
+/// browser's belongs to a client of an issuer.
+pub(crate) async fn store(
+    app: &App,
+    tx: &Tx,
+    row: &Session,
+    credential: Credential,
+    client: Option<(&Realm, &str)>,
+    origin: &Origin,
+) -> Result<()> {
     let source = origin.source.clone();
     let placed = Session { created_from: source.clone(), last_seen_from: source, ..row.clone() };
     sessions::insert(tx, &placed).await?;
     let ctx = OpContext::of(row.user_id.clone(), credential, row.created_at, origin);
-    let after = serde_json::json!({ "kind": row.kind, "label": row.label });
+    let mut after = json!({ "kind": row.kind, "label": row.label });
+    if let Some((realm, client)) = client {
+        after["realm"] = json!(realm.to_string());
+        after["client"] = json!(client);
+    }
     app.change(tx, &ctx, change("session.started", &row.id, Some(after)))
+}
+
+/// When the person of a browser signed in, as far as it is known: at their identity provider, or else here.
+pub(crate) fn auth_time(browser: &Session) -> Timestamp {
+    browser.authenticated_at.unwrap_or(browser.created_at)
 }
 
 fn change<'a>(action: &'a str, session: &'a SessionId, after: Option<serde_json::Value>) -> Change<'a> {
@@ -92,6 +132,7 @@ pub(crate) fn new_session(
         revoked_at: None,
         created_from: None,
         last_seen_from: None,
+        authenticated_at: None,
     })
 }
 
@@ -104,7 +145,7 @@ pub async fn from_cookie(app: &App, token: &str, source: Option<&str>) -> Result
     let found = sessions::find_live_by_token_hash(&app.store, &Digest::of(token), now).await?;
     let session = found.ok_or_else(ended)?;
     let extended = note_use(app, &session, now, source).await?;
-    Ok(Live { user: session.user_id, session: session.id, extended })
+    Ok(Live { user: session.user_id, session: session.id, extended, client: None })
 }
 
 /// The person behind an access token of the platform, which comes from the address `source` where that is known. The signature
@@ -113,26 +154,40 @@ pub async fn from_cookie(app: &App, token: &str, source: Option<&str>) -> Result
 /// # Errors
 /// [`Error::Unauthenticated`] with the reason.
 pub async fn from_access_token(app: &App, token: &str, source: Option<&str>) -> Result<Live> {
-    let now = app.clock.now();
+    let claims = claims_of(app, &Realm::Platform, API_AUDIENCE, token)?;
+    let session = session_of(app, &claims).await?;
+    let extended = note_use(app, &session, app.clock.now(), source).await?;
+    let client = Some(claims.client_id().to_owned());
+    Ok(Live { user: session.user_id, session: session.id, extended, client })
+}
+
+/// What an access token of `realm` says that is good at `audience`, and whose time is not over. Its session may have ended
+/// since: see [`session_of`].
+///
+/// # Errors
+/// [`Error::Unauthenticated`] with the reason.
+pub(crate) fn claims_of(app: &App, realm: &Realm, audience: &str, token: &str) -> Result<AccessClaims> {
     let expected = Expectation {
-        issuer: &Realm::Platform.issuer(&app.settings),
-        audience: API_AUDIENCE,
+        issuer: &realm.issuer(&app.settings),
+        audience,
         typ: ExpectedTyp::Exactly(Typ::AccessToken),
         algorithms: &Algorithm::ALL,
-        now: now.as_seconds(),
+        now: app.clock.now().as_seconds(),
         leeway: 0,
     };
-    let claims: AccessClaims = app
-        .keys
+    app.keys
         .with(|ring| ring.verify(token, &expected))
-        .map_err(|cause| Error::Unauthenticated(format!("the token is not accepted: {cause}")))?;
-    let session: SessionId = claims.session().parse().map_err(|_| ended())?;
-    let session = sessions::find_live(&app.store, &session, now).await?.ok_or_else(ended)?;
-    if session.user_id.as_str() != claims.subject() {
-        return Err(ended());
-    }
-    let extended = note_use(app, &session, now, source).await?;
-    Ok(Live { user: session.user_id, session: session.id, extended })
+        .map_err(|cause| Error::Unauthenticated(format!("the token is not accepted: {cause}")))
+}
+
+/// The session behind an access token, which must live and be its subject's.
+///
+/// # Errors
+/// [`Error::Unauthenticated`].
+pub(crate) async fn session_of(app: &App, claims: &AccessClaims) -> Result<Session> {
+    let id: SessionId = claims.session().parse().map_err(|_| ended())?;
+    let session = sessions::find_live(&app.store, &id, app.clock.now()).await?;
+    session.filter(|session| session.user_id.as_str() == claims.subject()).ok_or_else(ended)
 }
 
 /// Whether a use is to be noted: now and then, and at once when it comes from another address than the last one.
@@ -142,7 +197,7 @@ pub(crate) fn is_noteworthy(last: Option<Timestamp>, from: Option<&str>, now: Ti
 }
 
 /// Moves the session's end, if it was not just now; says whether it did.
-async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&str>) -> Result<bool> {
+pub(crate) async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&str>) -> Result<bool> {
     let due = is_noteworthy(Some(session.last_seen_at), session.last_seen_from.as_deref(), now, source);
     if due {
         let tx = app.store.begin().await?;
@@ -152,21 +207,27 @@ async fn note_use(app: &App, session: &Session, now: Timestamp, source: Option<&
     Ok(due)
 }
 
-/// When a session ends however much it is used.
-pub(crate) fn absolute_end(session: &Session) -> Timestamp {
-    session.created_at.plus_seconds(match session.kind {
-        SessionKind::Browser => BROWSER_MOST_SECONDS,
-        SessionKind::Device => DEVICE_MOST_SECONDS,
-    })
+/// Seconds that a session lasts without use, and at most.
+fn lasts(kind: SessionKind) -> (i64, i64) {
+    match kind {
+        SessionKind::Browser => (BROWSER_SECONDS, BROWSER_MOST_SECONDS),
+        SessionKind::Device => (DEVICE_SECONDS, DEVICE_MOST_SECONDS),
+    }
 }
 
-/// Notes that a session was used, which moves its end, but never past the longest time that its kind may last.
+/// When a session ends however much it is used. One that was made for less than its kind lasts without use ends as it was
+/// made to.
+pub(crate) fn absolute_end(session: &Session) -> Timestamp {
+    let (idle, most) = lasts(session.kind);
+    match session.expires_at < session.created_at.plus_seconds(idle) {
+        true => session.expires_at,
+        false => session.created_at.plus_seconds(most),
+    }
+}
+
+/// Notes that a session was used, which moves its end, but never past its [`absolute_end`].
 pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Option<&str>) -> Result<()> {
-    let idle = match session.kind {
-        SessionKind::Browser => BROWSER_SECONDS,
-        SessionKind::Device => DEVICE_SECONDS,
-    };
-    let end = now.plus_seconds(idle).min(absolute_end(session));
+    let end = now.plus_seconds(lasts(session.kind).0).min(absolute_end(session));
     Ok(sessions::touch(tx, &session.id, now, end, source).await?)
 }
 
@@ -177,7 +238,7 @@ pub(crate) async fn touch(tx: &Tx, session: &Session, now: Timestamp, source: Op
 pub(crate) async fn still_good(app: &App, ctx: &OpContext) -> Result<()> {
     match &ctx.credential {
         Credential::SignIn => {}
-        Credential::Session(session) => {
+        Credential::Session(session) | Credential::Client { session, .. } => {
             sessions::find_live(&app.store, session, app.clock.now()).await?.ok_or_else(ended)?;
         }
         Credential::Token { id, .. } => {
@@ -187,7 +248,8 @@ pub(crate) async fn still_good(app: &App, ctx: &OpContext) -> Result<()> {
     Ok(())
 }
 
-fn ended() -> Error {
+/// The refusal of whoever was signed in.
+pub(crate) fn ended() -> Error {
     Error::Unauthenticated("this session has ended; sign in again".to_owned())
 }
 
@@ -195,22 +257,27 @@ fn ended() -> Error {
 pub const TOPIC: &str = "sessions";
 
 /// Tells the streams of a session that it has ended; to be called after the commit.
-pub(crate) fn announce_end(app: &App, session: &SessionId) {
+fn announce_end(app: &App, session: &SessionId) {
     app.bell.ring(Topic { kind: TOPIC.to_owned(), subject: session.to_string() });
 }
 
-/// Ends a session: its cookie, its refresh tokens and, with the next check, its access tokens.
-pub async fn end(app: &App, live: &Live, origin: &Origin) -> Result<()> {
+/// Ends a session of `user`, as whoever holds it may: its cookie, its refresh tokens and, with the next check, its access
+/// tokens. `false` when there is none to end.
+pub async fn end(app: &App, user: &UserId, session: &SessionId, origin: &Origin) -> Result<bool> {
+    let credential = Credential::Session(session.clone());
+    end_as(app, &OpContext::of(user.clone(), credential, app.clock.now(), origin), session).await
+}
+
+async fn end_as(app: &App, ctx: &OpContext, session: &SessionId) -> Result<bool> {
     let tx = app.store.begin().await?;
-    let credential = Credential::Session(live.session.clone());
-    revoke(app, &tx, &live.session, &OpContext::of(live.user.clone(), credential, app.clock.now(), origin)).await?;
+    let ended = revoke(app, &tx, session, ctx).await?;
     tx.commit().await?;
-    announce_end(app, &live.session);
-    Ok(())
+    announce_end(app, session);
+    Ok(ended)
 }
 
 /// Ends a session of the caller, and says so in the caller's audit log; `false` when there is none to end.
-pub(crate) async fn revoke(app: &App, tx: &Tx, session: &SessionId, ctx: &OpContext) -> Result<bool> {
+async fn revoke(app: &App, tx: &Tx, session: &SessionId, ctx: &OpContext) -> Result<bool> {
     let ended = sessions::revoke(tx, &ctx.user, session, ctx.now).await?;
     if ended {
         app.change(tx, ctx, change("session.ended", session, None))?;
@@ -221,7 +288,7 @@ pub(crate) async fn revoke(app: &App, tx: &Tx, session: &SessionId, ctx: &OpCont
 /// Where the caller is signed in, oldest first.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for a token.
+/// [`Error::Forbidden`] for a token or a client.
 pub async fn list(app: &App, ctx: &OpContext) -> Result<Vec<Session>> {
     authz::account(ctx, AccountAction::ManageCredentials)?;
     Ok(sessions::list_for_user(&app.store, &ctx.user, ctx.now, None, MAX_PAGE).await?)
@@ -230,23 +297,20 @@ pub async fn list(app: &App, ctx: &OpContext) -> Result<Vec<Session>> {
 /// Ends one session of the caller, perhaps the one that asks.
 ///
 /// # Errors
-/// [`Error::NotFound`] for one that is somebody else's, or over, and [`Error::Forbidden`] for a token.
+/// [`Error::NotFound`] for one that is somebody else's, or over, and [`Error::Forbidden`] for a token or a client.
 pub async fn end_one(app: &App, ctx: &OpContext, session: &SessionId) -> Result<()> {
     authz::account(ctx, AccountAction::ManageCredentials)?;
-    let tx = app.store.begin().await?;
-    let live = sessions::find_live(&tx, session, ctx.now).await?;
-    if live.is_none() || !revoke(app, &tx, session, ctx).await? {
+    let live = sessions::find_live(&app.store, session, ctx.now).await?;
+    if live.is_none() || !end_as(app, ctx, session).await? {
         return Err(Error::NotFound("session"));
     }
-    tx.commit().await?;
-    announce_end(app, session);
     Ok(())
 }
 
 /// Ends every session of the caller but the one that asks; says how many.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for a token.
+/// [`Error::Forbidden`] for a token or a client.
 pub async fn end_others(app: &App, ctx: &OpContext) -> Result<usize> {
     authz::account(ctx, AccountAction::ManageCredentials)?;
     let tx = app.store.begin().await?;

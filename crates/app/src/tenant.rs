@@ -3,17 +3,16 @@
 
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_oidc::claims::WorkspaceSignIn;
 use hexabase_reconcile::{ReconcileError, TenantUser};
 
 use crate::context::App;
 use crate::error::{Error, Result};
-use crate::issuer::mint;
+use crate::issuer::{WorkspaceBearer, mint};
 use crate::workspaces::endpoint_of;
 
 /// Seconds such a token lives.
 const LIFE_SECONDS: i64 = 60;
-/// What such a token names as its session: it is no session, so the gateway refuses it.
-const SID: &str = "platform";
 
 /// The workspace's API server as the scope's person sees it.
 ///
@@ -39,7 +38,8 @@ pub(crate) async fn as_person(
     endpoint: &str,
     ca_pem: &str,
 ) -> Result<TenantUser> {
-    let token = mint(app, workspace, user, SID, None, LIFE_SECONDS).await?;
+    let bearer = WorkspaceBearer { workspace, user, basis: None, client: None, sign_in: WorkspaceSignIn::default() };
+    let token = mint(app, bearer, LIFE_SECONDS).await?;
     TenantUser::connect(endpoint, ca_pem, &token).await.map_err(Error::internal)
 }
 

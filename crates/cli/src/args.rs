@@ -128,6 +128,9 @@ pub(crate) enum Command {
         /// Make it the current context.
         #[arg(long)]
         set_current: bool,
+        /// The program that signs kubectl in.
+        #[arg(long, value_enum, default_value_t)]
+        plugin: Plugin,
     },
     /// Give kubectl a token: the client-go credential plugin that a kubeconfig names.
     #[command(hide = true)]
@@ -146,6 +149,16 @@ pub(crate) enum Command {
     /// What the exit codes mean.
     #[command(hide = true, after_help = EXIT_CODES)]
     ExitCodes,
+}
+
+/// Who signs kubectl in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Plugin {
+    /// This program, with the session of `hxb login`.
+    #[default]
+    Hxb,
+    /// kubelogin (`kubectl oidc-login`), with a browser of its own.
+    Kubelogin,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -18,10 +18,50 @@ pub(crate) struct Entry {
     pub(crate) server: String,
     /// The authority of the server's certificate, as PEM, when it is not a public one.
     pub(crate) certificate_authority: Option<String>,
-    /// How kubectl starts this program.
-    pub(crate) command: String,
-    /// What it tells it.
-    pub(crate) arguments: Vec<String>,
+    /// How kubectl gets a token.
+    pub(crate) login: Login,
+}
+
+/// The program that kubectl asks for a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    command: String,
+    arguments: Vec<String>,
+    hint: &'static str,
+}
+
+impl Login {
+    /// This program, called `command`, with more `options`, such as where its sessions are kept.
+    pub(crate) fn own(command: String, server: &str, workspace: &str, options: Vec<String>) -> Self {
+        let mut arguments = ["credential", "--server", server, "--workspace", workspace].map(str::to_owned).to_vec();
+        arguments.extend(options);
+        let hint = "hxb signs kubectl in to Hexabase AI. Install it, put it on the PATH, and run: hxb login";
+        Self { command, arguments, hint }
+    }
+
+    /// kubelogin, as kubectl's plugin `oidc-login`. It calls itself by the workspace's id, for which its ID token is made.
+    pub(crate) fn kubelogin(server: &str, workspace: &str, certificate_authority: Option<&str>) -> Self {
+        let mut arguments = vec![
+            "oidc-login".to_owned(),
+            "get-token".to_owned(),
+            format!("--oidc-issuer-url={server}/oidc/{workspace}"),
+            format!("--oidc-client-id={workspace}"),
+            "--oidc-pkce-method=S256".to_owned(),
+            // A refresh token: without it the browser is needed every ten minutes.
+            "--oidc-extra-scope=offline_access".to_owned(),
+        ];
+        arguments
+            .extend(certificate_authority.map(|pem| format!("--certificate-authority-data={}", STANDARD.encode(pem))));
+        let hint = "kubelogin signs kubectl in to Hexabase AI. Install it with: kubectl krew install oidc-login";
+        Self { command: "kubectl".to_owned(), arguments, hint }
+    }
+
+    /// Whether an entry of a kubeconfig is one that we wrote with either program.
+    fn wrote(&self, exec: &Value) -> bool {
+        let ours = |argument: &Value| argument == "credential" || argument == "oidc-login";
+        let known = exec["command"] == json!(self.command) || exec["command"] == "kubectl" || self.command == "kubectl";
+        known && ours(&exec["args"][0])
+    }
 }
 
 fn malformed(what: &str) -> Error {
@@ -102,8 +142,7 @@ fn written_for(root: &Map<String, Value>, name: &str, entry: &Entry) -> Option<W
     let (start, id) = server.rsplit_once('/')?;
     let ours = name != entry.name
         && entry.server.rsplit_once('/').is_some_and(|(own, _)| own == start)
-        && exec["command"] == json!(entry.command)
-        && exec["args"][0] == "credential";
+        && entry.login.wrote(exec);
     if ours { id.parse().ok() } else { None }
 }
 
@@ -125,10 +164,10 @@ fn forget(root: &mut Map<String, Value>, name: &str, context: &str) {
 fn user(entry: &Entry) -> Map<String, Value> {
     let exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1",
-        "command": entry.command,
-        "args": entry.arguments,
+        "command": entry.login.command,
+        "args": entry.login.arguments,
         "env": null,
-        "installHint": "hxb signs kubectl in to Hexabase AI. Install it, put it on the PATH, and run: hxb login",
+        "installHint": entry.login.hint,
         "interactiveMode": "Never",
         "provideClusterInfo": false,
     });

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hexabase_oidc::Issuer;
-use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceGrant};
+use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Typ, sign};
 use hexabase_oidc::keys::{Algorithm, SigningKey};
 use hexabase_oidc::random::random_id;
@@ -27,7 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 groups: vec!["WSUsers".to_owned(), "WorkspaceMembers".to_owned()],
                 email: Some("alice@example.test".to_owned()),
                 name: None,
-                nonce: None,
+                client: Some("hxb"),
+                sign_in: WorkspaceSignIn::default(),
                 now: 1_800_000_000,
                 life: 600,
                 jti: random_id()?,

@@ -6,6 +6,7 @@
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
 //! a person's token ─► TenantUser      ─► tenant: what that person may do, and roles made with that person's rights
+//! a witness's one  ─► believes_token  ─► tenant: whether it has fetched the platform's keys since the witness is there
 //! ```
 //!
 //! Invariants: every call reads state and may be repeated at any time by any worker that holds the newest fence; no call
@@ -41,4 +42,5 @@ pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
+pub use tenant::believes_token;
 pub use tenant_user::{Question, RolePlace, TenantUser, Verdict};

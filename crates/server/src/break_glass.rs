@@ -62,7 +62,7 @@ pub async fn execute(config: &Config, arguments: Arguments) -> Result<String> {
 
 /// The account that runs this: the one that signed in to the machine, where the kernel knows it, since with `sudo` everybody is
 /// root.
-fn operator() -> Result<String> {
+pub(crate) fn operator() -> Result<String> {
     const NOBODY: u32 = u32::MAX;
     let signed_in = fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
     let uid: u32 = match signed_in.filter(|uid| *uid != NOBODY) {

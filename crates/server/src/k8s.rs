@@ -41,6 +41,7 @@ impl Authority for TokenAuthority {
             expires_at: admitted.expires_at,
             groups: admitted.held.groups,
             roles: admitted.held.roles,
+            key: admitted.held.key,
             renewed: admitted.renewed.map(Bearer::new),
         })
     }
@@ -48,8 +49,8 @@ impl Authority for TokenAuthority {
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
             Some((user, basis)) => {
-                let Admission { workspace, groups, roles, .. } = admission;
-                let held = Held { groups: groups.clone(), roles: roles.clone() };
+                let Admission { workspace, groups, roles, key, .. } = admission;
+                let held = Held { groups: groups.clone(), roles: roles.clone(), key: key.clone() };
                 gateway::still_admitted(&self.app, workspace, &user, &basis, &held).await
             }
             None => false,

@@ -9,6 +9,7 @@ pub mod dev_issuer;
 pub mod gateway;
 pub mod http;
 mod k8s;
+pub mod keys;
 mod kubeconfig;
 mod listen;
 mod pages;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hexabase_server::config::Config;
+use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::run::{self, Role};
 use hexabase_server::{break_glass, http};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,9 @@ enum Command {
     Work,
     /// Bring the database schema up to date and stop.
     Migrate,
+    /// List, rotate or revoke the keys that sign tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
     /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
@@ -94,6 +98,7 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Serve => run::run(config, Role::Serve, stop).await,
         Command::Work => run::run(config, Role::Work, stop).await,
         Command::Migrate => run::migrate(&config).await.map(drop),
+        Command::Keys(command) => keys::execute(&config, command).await.map(|said| print!("{said}")),
         Command::BreakGlass(arguments) => {
             println!("{}", break_glass::execute(&config, arguments).await?);
             Ok(())

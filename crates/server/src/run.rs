@@ -3,20 +3,20 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
 use hexabase_app::jobs::{Worker, WorkerSettings};
+use hexabase_app::keys::{self, Keys, RELOAD_SECONDS};
 use hexabase_app::{App, Settings, housekeeping, members, sessions};
-use hexabase_backends::bell::{Bell, Ring};
+use hexabase_backends::bell::{Bell, Ring, Topic};
 use hexabase_backends::seal::Sealer;
-use hexabase_backends::store::Store;
+use hexabase_backends::store::{Store, StoreUrl};
 use hexabase_reconcile::{EndpointMode, Host, HostSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +35,6 @@ use crate::{http, listen, tls};
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 /// How long requests that go on without their client get when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often keys made by another process are taken over.
-const KEYS_RELOAD: Duration = Duration::from_secs(60);
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +70,30 @@ pub fn check(config: &Config) -> Result<()> {
 /// It cannot be reached.
 pub async fn open(config: &Config) -> Result<Store> {
     private_folder(&config.data_dir)?;
-    let url = match config.store.address()? {
+    connect(&database(config)?).await
+}
+
+/// Opens the database of a platform that has run before; makes nothing.
+///
+/// # Errors
+/// It is not there, or cannot be reached.
+pub async fn open_existing(config: &Config) -> Result<Store> {
+    let url = database(config)?;
+    if let Some(file) = url.file() {
+        ensure!(file.exists(), "there is no database at {}; are these the platform's settings?", file.display());
+    }
+    connect(&url).await
+}
+
+async fn connect(url: &StoreUrl) -> Result<Store> {
+    Store::connect(url).await.context("the database cannot be opened")
+}
+
+fn database(config: &Config) -> Result<StoreUrl> {
+    Ok(match config.store.address()? {
         Some(url) => url,
         None => format!("sqlite://{}", std::path::absolute(config.data_dir.join("hexabase.db"))?.display()).parse()?,
-    };
-    Store::connect(&url).await.context("the database cannot be opened")
+    })
 }
 
 /// Opens the database and brings its schema up to date.
@@ -87,6 +104,39 @@ pub async fn migrate(config: &Config) -> Result<Store> {
     let store = open(config).await?;
     store.migrate().await.context("the database schema cannot be brought up to date")?;
     Ok(store)
+}
+
+/// The signing keys of the installation, made at its first start.
+///
+/// # Errors
+/// They were sealed under another master key.
+async fn load_keys(config: &Config, store: &Store, sealer: &Sealer, clock: &Clock) -> Result<Keys> {
+    Keys::load(store, sealer, config.oidc.rotation(), clock.now())
+        .await
+        .context("the signing keys cannot be read; is the master key the right one?")
+}
+
+/// What seals secrets, by the master key of the settings; without one there, by a new one of the server's own.
+///
+/// # Errors
+/// It cannot be used.
+pub fn sealer(config: &Config) -> Result<Sealer> {
+    Ok(Sealer::new(&master_key(config)?, "master")?)
+}
+
+/// The same for a platform that has run before; makes no key.
+///
+/// # Errors
+/// There is none that can be used.
+pub fn existing_sealer(config: &Config) -> Result<Sealer> {
+    let file = own_key_file(config);
+    let there = config.store.key()?.is_some() || file.exists();
+    ensure!(there, "there is no master key at {}; are these the platform's settings?", file.display());
+    sealer(config)
+}
+
+fn own_key_file(config: &Config) -> PathBuf {
+    config.data_dir.join("master.key")
 }
 
 /// The sockets of a role, opened before anything else, so that their ports are known to whoever starts the server.
@@ -152,22 +202,22 @@ pub async fn run_on(
     stop: CancellationToken,
 ) -> Result<()> {
     let store = migrate(&config).await?;
-    let sealer = Sealer::new(&master_key(&config)?, "master")?;
-    let keys = Keys::load(&store, &sealer, clock.now())
-        .await
-        .context("the signing keys cannot be read; is the master key the right one?")?;
+    let sealer = sealer(&config)?;
+    let keys = load_keys(&config, &store, &sealer, &clock).await?;
+    keys.note_served(&store, clock.now()).await?;
     let tls = tls::load(&config)?;
     let settings = Settings {
         public_url: config.server.public_url.clone(),
         cluster_url: config.server.cluster_url.clone(),
         authority_pem: tls.authority_pem.clone(),
+        oidc_clients: config.oidc.registered()?.into(),
     };
     let mailer = config.mail.mailer(&config.server.public_url)?;
     let app = App { store, bell: Bell::new(), clock, settings, keys, sealer: sealer.clone(), mailer };
     let parts = TaskTracker::new();
     // Whatever ends this function also ends the parts.
     let _guard = stop.clone().drop_guard();
-    parts.spawn(reload_keys(app.clone(), sealer.clone(), stop.clone()));
+    parts.spawn(tend_keys(app.clone(), stop.clone()));
     start_server(&config, listeners, &app, sealer, &tls, &parts, &stop)?;
     let host = match role {
         Role::Serve => None,
@@ -254,7 +304,9 @@ async fn end_revoked_streams(app: App, revocations: Revocations, stop: Cancellat
     while let Some(Some(ring)) = stop.run_until_cancelled(bell.next()).await {
         match ring {
             Ring::Missed => revocations.everything(),
-            Ring::Topic(topic) if topic.kind == sessions::TOPIC => revocations.everything(),
+            Ring::Topic(topic) if [sessions::TOPIC, keys::TOPIC].contains(&topic.kind.as_str()) => {
+                revocations.everything();
+            }
             Ring::Topic(topic) if topic.kind == members::TOPIC => match topic.subject.parse() {
                 Ok(workspace) => revocations.workspace(&workspace),
                 Err(_) => revocations.everything(),
@@ -290,11 +342,21 @@ async fn keep_house(app: App, stop: CancellationToken) {
     }
 }
 
-async fn reload_keys(app: App, sealer: Sealer, stop: CancellationToken) {
-    while tokio::time::timeout(KEYS_RELOAD, stop.cancelled()).await.is_err() {
-        if let Err(error) = app.keys.reload(&app.store, &sealer).await {
-            tracing::warn!(%error, "signing keys could not be reloaded; the known ones stay in use");
+/// Takes over keys that other processes have made or taken back, and makes those that are due. When one was taken back, the
+/// bell is rung for whoever was let in by it.
+async fn tend_keys(app: App, stop: CancellationToken) {
+    let mut revoked = app.keys.revoked();
+    while tokio::time::timeout(Duration::from_secs(RELOAD_SECONDS), stop.cancelled()).await.is_err() {
+        if let Err(error) = app.keys.tend(&app.store, &app.clock).await {
+            tracing::warn!(%error, "signing keys could not be tended; the known ones stay in use");
         }
+        let now = app.keys.revoked();
+        if now == revoked {
+            continue;
+        }
+        now.difference(&revoked).for_each(|kid| tracing::warn!(kid, "a signing key was revoked"));
+        app.bell.ring(Topic { kind: keys::TOPIC.to_owned(), subject: String::new() });
+        revoked = now;
     }
 }
 
@@ -322,7 +384,7 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
 fn master_key(config: &Config) -> Result<[u8; 32]> {
     match config.store.key()? {
         Some(key) => Ok(key),
-        None => Ok(parse_key(&own_master_key(&config.data_dir.join("master.key"))?)?),
+        None => Ok(parse_key(&own_master_key(&own_key_file(config))?)?),
     }
 }
 

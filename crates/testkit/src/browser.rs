@@ -2,7 +2,7 @@
 //!
 //! It keeps cookies by the rules that matter here (`__Host-`, `Secure`, `Max-Age`), follows redirects, and reads just
 //! enough HTML to press a link or a button. On our sign-in page it chooses the development issuer; there it is whoever
-//! the test says.
+//! the test says. A program that asks to be let in it lets in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -192,6 +192,8 @@ impl Browser {
                 answer = self
                     .post(&url, &[("email".to_owned(), email.to_owned()), ("name".to_owned(), String::new())])
                     .await?;
+            } else if let Some(form) = forms(&answer.text).into_iter().find(|form| form.has("confirm")) {
+                (url, answer) = self.press(&url, form, "confirm", "continue").await?;
             } else {
                 return Ok((url, Some(answer)));
             }
@@ -231,11 +233,23 @@ impl Browser {
         let form = forms(&asked.answer.text).into_iter().find(|form| form.has("decision"));
         let form =
             form.with_context(|| format!("there is nothing to decide at {}: {}", asked.url, asked.answer.text))?;
-        let url = asked.url.join(&form.action)?;
-        let decision = ("decision".to_owned(), if agree { "agree" } else { "refuse" }.to_owned());
-        let hidden = form.fields.into_iter().filter(|(name, _)| name != "decision");
-        let answer = self.post(&url, &hidden.chain([decision]).collect::<Vec<_>>()).await?;
+        let (url, answer) = self.press(&asked.url, form, "decision", if agree { "agree" } else { "refuse" }).await?;
         Ok(Page { url, answer })
+    }
+
+    /// Presses one of the buttons called `button` on the page at `url`, whose HTML this is; follows nothing.
+    pub async fn press_button(&self, url: &Url, html: &str, button: &str, value: &str) -> anyhow::Result<Answer> {
+        let form = forms(html).into_iter().find(|form| form.has(button));
+        let form = form.with_context(|| format!("there is no button {button} at {url}: {html}"))?;
+        Ok(self.press(url, form, button, value).await?.1)
+    }
+
+    async fn press(&self, page: &Url, form: Form, button: &str, value: &str) -> anyhow::Result<(Url, Answer)> {
+        let url = page.join(&form.action)?;
+        let pressed = (button.to_owned(), value.to_owned());
+        let hidden = form.fields.into_iter().filter(|(name, _)| name != button);
+        let answer = self.post(&url, &hidden.chain([pressed]).collect::<Vec<_>>()).await?;
+        Ok((url, answer))
     }
 }
 

@@ -15,6 +15,10 @@ pub mod github;
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+#[cfg(feature = "platform")]
+pub mod node_client;
+#[cfg(any(feature = "platform", feature = "providers"))]
+mod npm;
 #[cfg(feature = "providers")]
 pub mod oidc_provider;
 #[cfg(feature = "platform")]
@@ -29,3 +33,5 @@ pub mod smtp;
 pub mod store;
 #[cfg(feature = "tenant")]
 pub mod tenant;
+#[cfg(feature = "tokens")]
+pub mod tokens;

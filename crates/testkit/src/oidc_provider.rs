@@ -1,24 +1,25 @@
 //! A real OpenID provider: the certified npm package `oidc-provider`, on a free loopback port.
 //!
-//! `node/package-lock.json` says which version; it is installed at the first use, into the folder that the test names.
+//! `node/package-lock.json` says which version; it is installed at the first use (`npm.rs`).
 
-use std::collections::hash_map::DefaultHasher;
 use std::fs;
-use std::hash::Hasher;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
+use crate::npm::{self, MISSING, Package};
 
-const MISSING: &str = "this test needs Node.js 20.12 or newer with npm: apt-get install -y nodejs npm";
-const MANIFEST: &str = include_str!("../node/package.json");
-const LOCK: &str = include_str!("../node/package-lock.json");
+const PACKAGE: Package = Package {
+    name: "oidc-provider",
+    manifest: include_str!("../node/package.json"),
+    lock: include_str!("../node/package-lock.json"),
+};
 const SCRIPT: &str = include_str!("../node/provider.mjs");
 
 /// Runs the provider until its own standard input ends, which the kernel sees to when the test process is gone, killed
@@ -58,11 +59,11 @@ impl OidcProvider {
         provider.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    /// Starts one. `cache` is a folder outside of the repository, such as `env!("CARGO_TARGET_TMPDIR")`, in which the package
-    /// is kept. With `slash` its issuer ends in a slash, as Auth0's and Authentik's do.
+    /// Starts one. The package is kept in `cache`, a folder outside of the repository such as `env!("CARGO_TARGET_TMPDIR")`,
+    /// unless the project's cache is named. With `slash` its issuer ends in a slash, as Auth0's and Authentik's do.
     pub fn start(cache: &Path, slash: bool) -> anyhow::Result<Self> {
-        let folder = installed(cache)?;
-        let (log, script) = (folder.join("log"), script(&folder)?);
+        let folder = PACKAGE.installed(cache)?;
+        let (log, script) = (folder.join("log"), npm::script(&folder, "provider", SCRIPT)?);
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper", "node"]).arg(script);
         if slash {
@@ -118,55 +119,13 @@ impl Drop for OidcProvider {
     }
 }
 
-fn hash(texts: &[&str]) -> String {
-    let mut hasher = DefaultHasher::new();
-    texts.iter().for_each(|text| hasher.write(text.as_bytes()));
-    format!("{:016x}", hasher.finish())
-}
-
-/// The script, beside the package that it uses.
-fn script(folder: &Path) -> anyhow::Result<PathBuf> {
-    let path = folder.join(format!("provider-{}.mjs", hash(&[SCRIPT])));
-    if !path.exists() {
-        let mut aside = tempfile::NamedTempFile::new_in(folder)?;
-        aside.write_all(SCRIPT.as_bytes())?;
-        aside.persist(&path)?;
-    }
-    Ok(path)
-}
-
-/// The folder that holds the package; installed when it is not there.
-fn installed(cache: &Path) -> anyhow::Result<PathBuf> {
-    let folder = cache.join(format!("oidc-provider-{}", hash(&[MANIFEST, LOCK])));
-    if folder.exists() {
-        return Ok(folder);
-    }
-    fs::create_dir_all(cache)?;
-    let aside = tempfile::Builder::new().prefix("oidc-provider-").tempdir_in(cache)?;
-    for (name, text) in [("package.json", MANIFEST), ("package-lock.json", LOCK)] {
-        fs::write(aside.path().join(name), text)?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(aside.path()).stdin(Stdio::null());
-    let output = npm.output().context(MISSING)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "npm ci failed in a copy of crates/testkit/node:\n{said}");
-    // Of two tests that install at once, one is first; both have the same.
-    match fs::rename(aside.path(), &folder) {
-        Ok(()) => drop(aside.keep()),
-        Err(_) if folder.exists() => {}
-        Err(error) => return Err(error).with_context(|| format!("moving to {}", folder.display())),
-    }
-    Ok(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_lock_file_pins_every_package_and_names_no_address_to_load_it_from() -> anyhow::Result<()> {
-        let lock: Value = serde_json::from_str(LOCK)?;
+        let lock: Value = serde_json::from_str(PACKAGE.lock)?;
         let packages = lock["packages"].as_object().context("no packages")?;
         assert!(packages.len() > 10, "{}", packages.len());
         for (path, package) in packages.iter().filter(|(path, _)| !path.is_empty()) {

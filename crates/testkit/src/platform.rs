@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
+use crate::browser::Said;
 use crate::http::Http;
 use crate::ports::free_port;
 
@@ -211,6 +212,18 @@ impl Platform {
     /// A folder of its own for a person's files; goes with the platform.
     pub fn home_of(&self, person: &str) -> PathBuf {
         self.folder.path().join("people").join(person)
+    }
+
+    /// Runs the server's program with its settings and these arguments, beside the running server.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<Said> {
+        let mut command = tokio::process::Command::new(&self.spec.program);
+        command.arg("--config").arg(self.settings()).args(arguments).current_dir(self.folder.path());
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("running the program")?;
+        Ok(Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 
     fn settings(&self) -> PathBuf {

@@ -9,6 +9,7 @@ mod expiry;
 pub(crate) mod follow;
 mod lease;
 mod reconcile_workspace;
+mod refresh_tenant_keys;
 mod send_invitation_mail;
 #[cfg(test)]
 mod stage;
@@ -16,5 +17,6 @@ mod sweep_host;
 mod worker;
 
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
+pub use refresh_tenant_keys::KIND as REFRESH_TENANT_KEYS;
 pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;
 pub use worker::{Worker, WorkerSettings};

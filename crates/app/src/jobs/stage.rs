@@ -1,5 +1,7 @@
 //! What tests of jobs begin with.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use hexabase_backends::bell::Bell;
 use hexabase_backends::mail::Mailer;
@@ -8,13 +10,14 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::workspaces::{self, Workspace};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspaceStep;
+use hexabase_oidc::keys::RotationPolicy;
 use hexabase_reconcile::{Observed, Progress, StepStatus, TenantEndpoint};
 use hexabase_testkit::store::TestStore;
 
 use crate::clock::Clock;
 use crate::context::{App, Credential, OpContext, Origin, Settings};
-use crate::issuer::Keys;
 use crate::jobs::RECONCILE_WORKSPACE;
+use crate::keys::Keys;
 use crate::users::{self, ExternalIdentity};
 
 /// A workspace that was asked for, and the claim of the worker that makes it.
@@ -29,8 +32,13 @@ impl Stage {
     pub(super) async fn set(store: &TestStore) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let sealer = Sealer::new(&[7; 32], "master")?;
-        let keys = Keys::load(store, &sealer, clock.now()).await?;
-        let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
+        let keys = Keys::load(store, &sealer, RotationPolicy::DEFAULT, clock.now()).await?;
+        let settings = Settings {
+            public_url: "https://localhost".parse()?,
+            cluster_url: None,
+            authority_pem: None,
+            oidc_clients: Arc::new([]),
+        };
         let app =
             App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None };
         let identity = ExternalIdentity {

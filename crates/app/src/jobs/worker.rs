@@ -11,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::{reconcile_workspace, send_invitation_mail, sweep_host};
+use super::{reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
 /// How long running jobs get to come to their end when the worker stops; the next worker takes up what they leave.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// What needs the host cluster, or what stands on it.
+const HOST_KINDS: [&str; 3] = [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -74,9 +77,9 @@ impl Worker {
         Self { app, host, settings }
     }
 
-    /// What this worker can do; the rest waits for one that can.
+    /// What this worker can do; the rest waits for one that can. Only a worker with a host is known to reach what is on it.
     fn kinds(&self) -> Vec<&'static str> {
-        let on_host = self.host.iter().flat_map(|_| [reconcile_workspace::KIND, sweep_host::KIND]);
+        let on_host = self.host.iter().flat_map(|_| HOST_KINDS);
         let mails = self.app.mailer.sends().then_some(send_invitation_mail::KIND);
         on_host.chain(mails).collect()
     }
@@ -184,6 +187,7 @@ impl Worker {
         match (claim.kind.as_str(), &self.host) {
             (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
+            (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
             (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),
         }

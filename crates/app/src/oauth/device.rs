@@ -1,17 +1,18 @@
 //! Signing in on a device without a browser (RFC 8628).
 
-use hexabase_backends::store::Digest;
-use hexabase_backends::store::StoreError;
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState};
-use hexabase_backends::store::sessions::SessionKind;
+use hexabase_backends::store::{Digest, StoreError, sessions as session_rows, workspaces};
+use hexabase_core::ids::UserId;
 use hexabase_oidc::opaque_token;
-use hexabase_oidc::provider::{DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, UserCode};
+use hexabase_oidc::provider::{
+    Client, DeviceAuthorizationRequest, DeviceAuthorizationResponse, OAuthError, Scopes, UserCode,
+};
 
-use super::{clients, refusal};
+use super::{clients, refusal, tokens};
 use crate::context::{App, Credential, Origin};
 use crate::error::{Error, Result};
-use crate::issuer::Realm;
-use crate::sessions::{self, DEVICE_SECONDS, Live, label_of, new_session};
+use crate::issuer::{Realm, check_member};
+use crate::sessions::{self, Live, label_of};
 
 const CODE_SECONDS: i64 = 600;
 const INTERVAL_SECONDS: i64 = 2;
@@ -21,8 +22,12 @@ const INTERVAL_SECONDS: i64 = 2;
 pub struct DevicePrompt {
     /// The code as the device shows it.
     pub user_code: String,
-    /// The program that asks.
+    /// What people know the program by that asks.
     pub client: String,
+    /// Whether it will act for the person, and not only learn who they are.
+    pub acts_for_people: bool,
+    /// The name of the workspace that it asks for; without one it asks for the platform.
+    pub workspace: Option<String>,
 }
 
 /// Begins: codes for the device and for the person. `label` is the `User-Agent` of the device, or words.
@@ -32,8 +37,9 @@ pub async fn begin_device(
     request: &DeviceAuthorizationRequest,
     label: &str,
 ) -> Result<DeviceAuthorizationResponse, OAuthError> {
-    let known = clients(realm).map_err(refusal)?;
-    let client = request.client.authenticate(&known)?.id();
+    let known = clients(app, realm).map_err(refusal)?;
+    let client = request.client.authenticate(&known)?;
+    let label = label_of(tokens::label(realm, client, label));
     let now = app.clock.now();
     let device_code = opaque_token("hxd_")?;
     // Two living user codes may not be equal; among 10^10 that needs one more try at most.
@@ -43,8 +49,8 @@ pub async fn begin_device(
             device_code_hash: Digest::of(&device_code),
             user_code: user_code.as_str().to_owned(),
             realm: realm.to_string(),
-            client_id: client.to_owned(),
-            scope: request.scopes.to_string(),
+            client_id: client.id().to_owned(),
+            scope: request.scopes.limited_to(realm.scopes()).to_string(),
             state: DeviceState::Pending,
             user_id: None,
             session_id: None,
@@ -52,7 +58,8 @@ pub async fn begin_device(
             expires_at: now.plus_seconds(CODE_SECONDS),
             interval_s: INTERVAL_SECONDS,
             last_polled_at: None,
-            label: label_of(label),
+            auth_time: None,
+            label: label.clone(),
         };
         match insert(app, &row).await {
             Err(StoreError::NotUnique(_)) => {}
@@ -87,29 +94,65 @@ fn parse(typed: &str) -> Result<UserCode> {
     UserCode::parse(typed).map_err(|cause| Error::invalid("user_code", cause.to_string()))
 }
 
+/// A device that waits for a decision.
+struct Waiting {
+    row: DeviceCode,
+    realm: Realm,
+    client: Client,
+}
+
+/// What stands behind a code, if it can come to anything when `user` agrees: nobody lets a program into a workspace that they
+/// are not in.
+async fn waiting(app: &App, user: &UserId, code: &UserCode) -> Result<Waiting> {
+    let row = device_codes::find_pending(&app.store, code.as_str(), app.clock.now()).await?.ok_or_else(too_old)?;
+    let realm: Realm = row.realm.parse()?;
+    if let Realm::Workspace(workspace) = &realm {
+        check_member(app, workspace, user).await?;
+    }
+    let mut known = clients(app, &realm)?.into_iter();
+    let client = known.find(|client| client.id() == row.client_id).ok_or_else(too_old)?;
+    Ok(Waiting { row, realm, client })
+}
+
 /// What stands behind a code that a person typed.
 ///
 /// # Errors
-/// [`Error::NotFound`] when it is unknown, decided or over.
-pub async fn device_prompt(app: &App, typed: &str) -> Result<DevicePrompt> {
+/// [`Error::NotFound`] when it is unknown, decided or over; [`Error::Forbidden`] when it is for a workspace that the person is
+/// no member of.
+pub async fn device_prompt(app: &App, live: &Live, typed: &str) -> Result<DevicePrompt> {
     let code = parse(typed)?;
-    let row = device_codes::find_pending(&app.store, code.as_str(), app.clock.now()).await?;
-    let row = row.ok_or_else(too_old)?;
-    Ok(DevicePrompt { user_code: code.to_string(), client: row.client_id })
+    let Waiting { realm, client, .. } = waiting(app, &live.user, &code).await?;
+    let workspace = match &realm {
+        Realm::Platform => None,
+        Realm::Workspace(id) => workspaces::load_for_issuer(&app.store, id).await?.map(|row| row.name.to_string()),
+    };
+    let (client, acts_for_people) = (client.name().to_owned(), client.acts_for_people());
+    Ok(DevicePrompt { user_code: code.to_string(), client, acts_for_people, workspace })
 }
 
 /// The person agrees or refuses. Agreeing makes the device's session.
+///
+/// # Errors
+/// As for [`device_prompt`], and [`Error::Unauthenticated`] when the browser's session has just ended.
 pub async fn decide_device(app: &App, live: &Live, typed: &str, agree: bool, origin: &Origin) -> Result<()> {
     let code = parse(typed)?;
     let now = app.clock.now();
+    let agreed = match agree {
+        true => Some(waiting(app, &live.user, &code).await?),
+        false => None,
+    };
     let tx = app.store.begin().await?;
-    let decided = if agree {
-        let row = device_codes::find_pending(&tx, code.as_str(), now).await?.ok_or_else(too_old)?;
-        let session = new_session(app, &live.user, SessionKind::Device, &row.label, DEVICE_SECONDS, None)?;
-        sessions::store(app, &tx, &session, Credential::Session(live.session.clone()), origin).await?;
-        device_codes::approve(&tx, code.as_str(), &live.user, &session.id, now).await?
-    } else {
-        device_codes::deny(&tx, code.as_str(), &live.user, now).await?
+    let browser = session_rows::find_live(&tx, &live.session, now).await?.ok_or_else(sessions::ended)?;
+    let decided = match agreed {
+        Some(Waiting { row, realm, client }) => {
+            let granted = Scopes::parse(&row.scope).map_err(Error::internal)?;
+            let session = tokens::session_for(app, &live.user, &row.label, &granted)?;
+            let client = Some((&realm, client.id()));
+            sessions::store(app, &tx, &session, Credential::Session(browser.id.clone()), client, origin).await?;
+            let auth_time = sessions::auth_time(&browser);
+            device_codes::approve(&tx, code.as_str(), &live.user, &session.id, auth_time, now).await?
+        }
+        None => device_codes::deny(&tx, code.as_str(), &live.user, now).await?,
     };
     if !decided {
         return Err(too_old());

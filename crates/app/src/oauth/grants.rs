@@ -2,62 +2,29 @@
 
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
 use hexabase_backends::store::refresh_tokens::{self, Rotation};
-use hexabase_backends::store::sessions::{self as session_rows, SessionKind};
-use hexabase_backends::store::{Digest, device_codes};
+use hexabase_backends::store::sessions::{self as session_rows, Session};
+use hexabase_backends::store::{Digest, StoreError, device_codes};
 use hexabase_core::ids::{SessionId, WorkspaceId};
 use hexabase_core::tokens::{TokenAccess, TokenScope};
-use hexabase_oidc::opaque_token;
+use hexabase_oidc::claims::WorkspaceSignIn;
 use hexabase_oidc::provider::{
-    AuthorizationRequest, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, TokenExchange, TokenRequest,
+    Client, CodeChallenge, CodeVerifier, Grant, OAuthError, OAuthErrorCode, Scopes, TokenExchange, TokenRequest,
     TokenResponse, token_types,
 };
 use secrecy::ExposeSecret as _;
 
 use super::tokens::{self, Holder};
 use super::{clients, invalid_grant, refusal};
-use crate::context::{App, Credential, OpContext, Origin};
-use crate::error::{Error, Result};
+use crate::context::{App, Credential, Origin};
+use crate::error::Error;
 use crate::gateway::Basis;
-use crate::issuer::{Realm, check_member, workspace_token};
-use crate::sessions::{self, DEVICE_SECONDS, Live, announce_end, from_access_token, new_session};
+use crate::issuer::{Realm, WorkspaceBearer, workspace_token};
+use crate::sessions::{self, from_access_token};
 use crate::tokens::{from_secret, is_api_token};
 
-/// Seconds a code lives (RFC 6749 section 4.1.2 allows ten minutes; a browser needs one).
-const CODE_SECONDS: i64 = 60;
 /// Seconds after its use in which a refresh token is answered once more: the client lost our answer, or two of its
 /// processes refreshed at once.
 const GRACE_SECONDS: i64 = 30;
-
-/// Gives a signed-in person's consent to a client: the code to redirect back with. Our clients are our own programs, so that
-/// signing in is the consent.
-///
-/// # Errors
-/// [`Error::Forbidden`] for a workspace that the person is not a member of.
-pub async fn authorize(app: &App, realm: &Realm, request: &AuthorizationRequest, live: &Live) -> Result<String> {
-    if let Realm::Workspace(workspace) = realm {
-        check_member(app, workspace, &live.user).await?;
-    }
-    let code = opaque_token("hxc_").map_err(Error::internal)?;
-    let now = app.clock.now();
-    let row = AuthorizationCode {
-        code_hash: Digest::of(&code),
-        session_id: live.session.clone(),
-        user_id: live.user.clone(),
-        realm: realm.to_string(),
-        client_id: request.client_id.clone(),
-        redirect_uri: request.redirect_uri.clone(),
-        code_challenge: request.code_challenge.as_str().to_owned(),
-        nonce: request.nonce.clone(),
-        scope: request.scopes.to_string(),
-        created_at: now,
-        expires_at: now.plus_seconds(CODE_SECONDS),
-        redeemed_at: None,
-    };
-    let tx = app.store.begin().await?;
-    authorization_codes::insert(&tx, &row).await?;
-    tx.commit().await?;
-    Ok(code)
-}
 
 /// Answers the token endpoint of a realm.
 ///
@@ -70,16 +37,20 @@ pub async fn token(
     label: &str,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    let known = clients(realm).map_err(refusal)?;
-    let client = request.client.authenticate(&known)?.id();
+    let known = clients(app, realm).map_err(refusal)?;
+    let client = request.client.authenticate(&known)?;
     match request.grant {
         Grant::AuthorizationCode { code, redirect_uri, code_verifier } => {
-            let presented =
-                Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier: &code_verifier };
+            if client.is_public() && code_verifier.is_none() {
+                // Said before the code is used up: no code of such a client can be redeemed like this.
+                return Err(OAuthError::new(OAuthErrorCode::InvalidRequest, "the parameter code_verifier is required"));
+            }
+            let verifier = code_verifier.as_ref();
+            let presented = Presented { code: code.expose_secret(), redirect_uri: &redirect_uri, verifier };
             redeem_code(app, realm, client, &presented, label, origin).await
         }
-        Grant::RefreshToken { refresh_token, .. } => {
-            redeem_refresh(app, realm, client, refresh_token.expose_secret(), origin).await
+        Grant::RefreshToken { refresh_token, scopes } => {
+            redeem_refresh(app, realm, client, refresh_token.expose_secret(), &scopes, origin).await
         }
         Grant::DeviceCode { device_code } => {
             redeem_device(app, realm, client, device_code.expose_secret(), origin).await
@@ -92,58 +63,102 @@ pub async fn token(
 struct Presented<'a> {
     code: &'a str,
     redirect_uri: &'a str,
-    verifier: &'a CodeVerifier,
+    verifier: Option<&'a CodeVerifier>,
+}
+
+impl Presented<'_> {
+    /// Whether the verifier is the one of the request, or there was neither. A verifier for a code without a challenge shows
+    /// that somebody took the challenge out of the request (RFC 9700 section 4.8.2).
+    fn meets(&self, challenge: &str) -> bool {
+        match (challenge, self.verifier) {
+            ("", None) => true,
+            ("", Some(_)) | (_, None) => false,
+            (challenge, Some(verifier)) => {
+                CodeChallenge::parse(Some(challenge), Some("S256")).is_ok_and(|challenge| challenge.is_met_by(verifier))
+            }
+        }
+    }
 }
 
 async fn redeem_code(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     presented: &Presented<'_>,
     label: &str,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
-    let Presented { code, redirect_uri, verifier } = *presented;
     let now = app.clock.now();
-    let tx = app.store.begin().await.map_err(|error| refusal(error.into()))?;
-    let redemption =
-        authorization_codes::redeem(&tx, &Digest::of(code), now).await.map_err(|error| refusal(error.into()))?;
+    let tx = app.store.begin().await.map_err(failed)?;
+    let redemption = authorization_codes::redeem(&tx, &Digest::of(presented.code), now).await.map_err(failed)?;
+    let theirs = |row: &AuthorizationCode| row.realm == realm.to_string() && row.client_id == client.id();
     let row = match redemption {
         Redemption::Redeemed(row) => row,
-        Redemption::Reused(row) => {
+        Redemption::Reused(row) if theirs(&row) => {
+            tx.rollback().await.map_err(failed)?;
             // Somebody has a copy: what came of the first use ends (RFC 6749 section 4.1.2).
-            let session = device_session_of(&row);
-            let ctx = OpContext::of(row.user_id.clone(), Credential::Session(session.clone()), now, origin);
-            sessions::revoke(app, &tx, &session, &ctx).await.map_err(refusal)?;
-            tx.commit().await.map_err(|error| refusal(error.into()))?;
-            announce_end(app, &device_session_of(&row));
+            sessions::end(app, &row.user_id, &device_session_of(&row), origin).await.map_err(refusal)?;
             return Err(invalid_grant("the code was used before; whatever it gave has been ended"));
         }
-        Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
+        Redemption::Reused(_) | Redemption::Unknown => return Err(invalid_grant("the code is unknown or too old")),
     };
-    let challenge = CodeChallenge::parse(Some(&row.code_challenge), Some("S256"));
-    let fits = row.realm == realm.to_string()
-        && row.client_id == client
-        && row.redirect_uri == redirect_uri
-        && challenge.is_ok_and(|challenge| challenge.is_met_by(verifier));
-    if !fits {
-        tx.commit().await.map_err(|error| refusal(error.into()))?;
-        return Err(invalid_grant("the code belongs to another request; it cannot be used any more"));
+    let fits = theirs(&row) && row.redirect_uri == presented.redirect_uri && presented.meets(&row.code_challenge);
+    let lives = session_rows::find_live(&tx, &row.session_id, now).await.map_err(failed)?.is_some();
+    if !fits || !lives {
+        // It is spent all the same.
+        tx.commit().await.map_err(failed)?;
+        return Err(invalid_grant(match fits {
+            true => "the browser's sign-in that gave the code has ended; sign in again",
+            false => "the code belongs to another request; it cannot be used any more",
+        }));
     }
-    let mut session =
-        new_session(app, &row.user_id, SessionKind::Device, label, DEVICE_SECONDS, None).map_err(refusal)?;
-    session.id = device_session_of(&row);
-    let holder = tokens::holder(realm, &session, client, &row.scope);
-    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
+    let scopes = Scopes::parse(&row.scope)?;
+    let label = tokens::label(realm, client, label);
+    let session = tokens::session_for(app, &row.user_id, label, &scopes).map_err(refusal)?;
+    let session = Session { id: device_session_of(&row), ..session };
+    let holder =
+        Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: row.claims.clone() };
+    let refresh = refresh_if_asked(app, &holder)?;
     let stored = async {
-        sessions::store(app, &tx, &session, Credential::Session(row.session_id.clone()), origin).await?;
-        refresh_tokens::insert(&tx, &refresh_row).await?;
+        let approved_in = Credential::Session(row.session_id.clone());
+        sessions::store(app, &tx, &session, approved_in, Some((realm, client.id())), origin).await?;
+        if let Some((_, row)) = &refresh {
+            refresh_tokens::insert(&tx, row).await?;
+        }
         Ok(tx.commit().await?)
     };
     stored.await.map_err(refusal)?;
-    let mut response = tokens::short_lived(app, &holder, row.nonce.clone()).await.map_err(refusal)?;
-    response.refresh_token = Some(refresh);
-    Ok(response)
+    first_tokens(app, &holder, refresh, row.nonce.clone(), origin).await
+}
+
+fn failed(error: StoreError) -> OAuthError {
+    refusal(error.into())
+}
+
+/// A refresh token, and what is kept of it.
+type Refresh = (String, refresh_tokens::RefreshToken);
+
+/// A refresh token, if all that was granted includes one.
+fn refresh_if_asked(app: &App, holder: &Holder<'_>) -> Result<Option<Refresh>, OAuthError> {
+    let granted = &holder.scopes;
+    tokens::may_refresh(granted).then(|| tokens::refresh(app, holder, granted)).transpose().map_err(refusal)
+}
+
+/// The tokens of a session that has just been stored. When they cannot be made, nobody holds anything of it, and it ends.
+async fn first_tokens(
+    app: &App,
+    holder: &Holder<'_>,
+    refresh: Option<Refresh>,
+    nonce: Option<String>,
+    origin: &Origin,
+) -> Result<TokenResponse, OAuthError> {
+    match tokens::short_lived(app, holder, nonce).await {
+        Ok(response) => Ok(TokenResponse { refresh_token: refresh.map(|(token, _)| token), ..response }),
+        Err(error) => {
+            sessions::end(app, &holder.session.user_id, &holder.session.id, origin).await.map_err(refusal)?;
+            Err(refusal(error))
+        }
+    }
 }
 
 /// The id of the session that a code makes: derived from the code, so that a second use of the code can end it.
@@ -157,36 +172,39 @@ fn device_session_of(row: &AuthorizationCode) -> SessionId {
 async fn redeem_refresh(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     token: &str,
+    asked: &Scopes,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
     let unknown = || invalid_grant("the session has ended; sign in again");
     let now = app.clock.now();
     let old = Digest::of(token);
-    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
-    let row = refresh_tokens::find(&app.store, &old).await.map_err(store)?.ok_or_else(unknown)?;
-    if row.realm != realm.to_string() || row.client_id != client {
+    let row = refresh_tokens::find(&app.store, &old).await.map_err(failed)?.ok_or_else(unknown)?;
+    if row.realm != realm.to_string() || row.client_id != client.id() {
         return Err(unknown());
     }
+    let granted = Scopes::parse(&row.scope)?;
+    if !asked.is_within(&granted) {
+        return Err(OAuthError::new(OAuthErrorCode::InvalidScope, "a refresh cannot ask for more than was granted"));
+    }
     let session =
-        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(store)?.ok_or_else(unknown)?;
-    let holder = tokens::holder(realm, &session, client, &row.scope);
+        session_rows::find_live(&app.store, &row.session_id, now).await.map_err(failed)?.ok_or_else(unknown)?;
+    let scopes = if asked.is_empty() { granted.clone() } else { asked.clone() };
+    let holder =
+        Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: row.claims.clone() };
     // Minted first: a person who may no longer have a token keeps the refresh token they have, unused.
     let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    let (refresh, next) = tokens::refresh(app, &holder).map_err(refusal)?;
-    let tx = app.store.begin().await.map_err(store)?;
-    match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(store)? {
+    let (refresh, next) = tokens::refresh(app, &holder, &granted).map_err(refusal)?;
+    let tx = app.store.begin().await.map_err(failed)?;
+    match refresh_tokens::rotate(&tx, &old, &next, now).await.map_err(failed)? {
         Rotation::Rotated => {}
         Rotation::Reused(used) if used.rotated_at.is_some_and(|at| now.millis_since(at) <= GRACE_SECONDS * 1_000) => {
-            refresh_tokens::insert(&tx, &next).await.map_err(store)?;
+            refresh_tokens::insert(&tx, &next).await.map_err(failed)?;
         }
         Rotation::Reused(_) => {
-            let credential = Credential::Session(row.session_id.clone());
-            let ctx = OpContext::of(row.user_id.clone(), credential, now, origin);
-            sessions::revoke(app, &tx, &row.session_id, &ctx).await.map_err(refusal)?;
-            tx.commit().await.map_err(store)?;
-            announce_end(app, &row.session_id);
+            tx.rollback().await.map_err(failed)?;
+            sessions::end(app, &row.user_id, &row.session_id, origin).await.map_err(refusal)?;
             tracing::warn!(session.id = %row.session_id, "a refresh token was used twice; its session has been ended");
             return Err(invalid_grant(
                 "this refresh token was used before, so the session has been ended; sign in again",
@@ -195,7 +213,7 @@ async fn redeem_refresh(
         Rotation::Unknown => return Err(unknown()),
     }
     sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
-    tx.commit().await.map_err(store)?;
+    tx.commit().await.map_err(failed)?;
     response.refresh_token = Some(refresh);
     Ok(response)
 }
@@ -203,19 +221,18 @@ async fn redeem_refresh(
 async fn redeem_device(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     code: &str,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
     use device_codes::Poll;
     let now = app.clock.now();
-    let store = |error: hexabase_backends::store::StoreError| refusal(error.into());
-    let tx = app.store.begin().await.map_err(store)?;
-    let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(store)?;
+    let tx = app.store.begin().await.map_err(failed)?;
+    let poll = device_codes::poll(&tx, &Digest::of(code), now).await.map_err(failed)?;
     let row = match poll {
-        Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client => row,
+        Poll::Approved(row) if row.realm == realm.to_string() && row.client_id == client.id() => row,
         other => {
-            tx.commit().await.map_err(store)?;
+            tx.commit().await.map_err(failed)?;
             return Err(match other {
                 Poll::Pending => OAuthError::new(OAuthErrorCode::AuthorizationPending, "nobody has confirmed yet"),
                 Poll::SlowDown => OAuthError::new(OAuthErrorCode::SlowDown, "ask less often"),
@@ -226,24 +243,33 @@ async fn redeem_device(
         }
     };
     let id = row.session_id.ok_or_else(|| invalid_grant("the device code has no session"))?;
-    let session = session_rows::find_live(&tx, &id, now).await.map_err(store)?;
+    let session = session_rows::find_live(&tx, &id, now).await.map_err(failed)?;
     let session = session.ok_or_else(|| invalid_grant("the session has ended; start again"))?;
-    let holder = tokens::holder(realm, &session, client, &row.scope);
-    let (refresh, refresh_row) = tokens::refresh(app, &holder).map_err(refusal)?;
-    refresh_tokens::insert(&tx, &refresh_row).await.map_err(store)?;
+    let scopes = Scopes::parse(&row.scope)?;
+    let holder = Holder { realm, client, session: &session, scopes, auth_time: row.auth_time, claims: None };
+    let refresh = refresh_if_asked(app, &holder)?;
     // The person confirmed it somewhere else; from here on the device is where it is.
-    sessions::touch(&tx, &session, now, origin.source.as_deref()).await.map_err(refusal)?;
-    tx.commit().await.map_err(store)?;
-    let mut response = tokens::short_lived(app, &holder, None).await.map_err(refusal)?;
-    response.refresh_token = Some(refresh);
-    Ok(response)
+    let source = origin.source.as_deref();
+    match &refresh {
+        Some((_, row)) => {
+            refresh_tokens::insert(&tx, row).await.map_err(failed)?;
+            sessions::touch(&tx, &session, now, source).await.map_err(refusal)?;
+        }
+        // Its one access token begins to run only now.
+        None => {
+            let end = now.plus_seconds(tokens::ACCESS_SECONDS);
+            session_rows::touch(&tx, &session.id, now, end, source).await.map_err(failed)?;
+        }
+    }
+    tx.commit().await.map_err(failed)?;
+    first_tokens(app, &holder, refresh, None, origin).await
 }
 
 /// A workspace's token for an access token of the platform or an API token (RFC 8693): what kubectl's plugin asks for.
 async fn redeem_exchange(
     app: &App,
     realm: &Realm,
-    client: &str,
+    client: &Client,
     exchange: &TokenExchange,
     origin: &Origin,
 ) -> Result<TokenResponse, OAuthError> {
@@ -253,24 +279,44 @@ async fn redeem_exchange(
             "an access token of the platform can be exchanged at a workspace's issuer, and nothing else",
         ));
     };
+    let wanted = exchange.requested_token_type.as_deref().unwrap_or(token_types::JWT);
+    if ![token_types::JWT, token_types::ACCESS_TOKEN].contains(&wanted) {
+        let sentence = "an exchange gives an access token, which is a JWT, and nothing else";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidRequest, sentence));
+    }
+    if !client.acts_for_people() {
+        let sentence = "this client may learn who people are, and not act for them";
+        return Err(OAuthError::new(OAuthErrorCode::UnauthorizedClient, sentence));
+    }
+    let issuer = realm.issuer(&app.settings);
+    let here = |target: &String| *target == issuer || target == workspace.as_str();
+    if !exchange.audiences.iter().chain(&exchange.resources).all(here) {
+        let sentence = "this issuer gives tokens for its own workspace and for no other target";
+        return Err(OAuthError::new(OAuthErrorCode::InvalidTarget, sentence));
+    }
     let not_accepted = |error: Error| match error {
         Error::Unauthenticated(sentence) => OAuthError::new(OAuthErrorCode::InvalidGrant, sentence),
         error => refusal(error),
     };
     let (token, source) = (exchange.subject_token.expose_secret(), origin.source.as_deref());
-    let mut response = if is_api_token(token) {
+    let (user, basis) = if is_api_token(token) {
         let row = from_secret(app, token, source).await.map_err(not_accepted)?;
         check_scope(&row.scope, workspace)?;
-        let basis = Basis::Token(row.id);
-        let (token, seconds) = workspace_token(app, workspace, &row.user_id, &basis, None).await.map_err(refusal)?;
-        TokenResponse::bearer(token, seconds)
+        (row.user_id, Basis::Token(row.id))
     } else {
         let live = from_access_token(app, token, source).await.map_err(not_accepted)?;
-        let holder = Holder { realm, user: &live.user, session: &live.session, client, scope: "" };
-        tokens::short_lived(app, &holder, None).await.map_err(refusal)?
+        (live.user, Basis::Session(live.session))
     };
-    response.id_token = None;
-    response.issued_token_type = Some(token_types::JWT.to_owned());
+    let bearer = WorkspaceBearer {
+        workspace,
+        user: &user,
+        basis: Some(&basis),
+        client: Some(client.id()),
+        sign_in: WorkspaceSignIn::default(),
+    };
+    let (token, seconds) = workspace_token(app, bearer).await.map_err(refusal)?;
+    let mut response = TokenResponse::bearer(token, seconds);
+    response.issued_token_type = Some(wanted.to_owned());
     Ok(response)
 }
 
@@ -284,21 +330,6 @@ fn check_scope(scope: &TokenScope, workspace: &WorkspaceId) -> Result<(), OAuthE
     if scope.access == TokenAccess::Read {
         let sentence = "this token may only read, and kubectl could change things; use one with the access write";
         return Err(OAuthError::new(OAuthErrorCode::AccessDenied, sentence));
-    }
-    Ok(())
-}
-
-/// Ends the session behind a refresh token (RFC 7009). Unknown tokens are no error.
-pub async fn revoke(app: &App, realm: &Realm, token: &str, origin: &Origin) -> Result<()> {
-    let tx = app.store.begin().await?;
-    if let Some(row) = refresh_tokens::find(&tx, &Digest::of(token)).await?
-        && row.realm == realm.to_string()
-    {
-        let credential = Credential::Session(row.session_id.clone());
-        let ctx = OpContext::of(row.user_id.clone(), credential, app.clock.now(), origin);
-        sessions::revoke(app, &tx, &row.session_id, &ctx).await?;
-        tx.commit().await?;
-        announce_end(app, &row.session_id);
     }
     Ok(())
 }

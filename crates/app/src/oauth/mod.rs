@@ -1,45 +1,37 @@
 //! The OAuth 2.0 and OpenID Connect grants of our issuers: what is decided and stored. The protocol itself is in
 //! `hexabase-oidc`, the pages and routes in `server`.
 
+mod authorize;
+mod clients;
 mod device;
+mod end_session;
 mod grants;
+mod inspect;
 mod tokens;
 mod user_info;
 
-use hexabase_oidc::provider::{Client, OAuthError, OAuthErrorCode, RedirectUri};
+use hexabase_oidc::provider::{AuthorizationError, AuthorizationRequest, OAuthError, OAuthErrorCode};
 
+pub use authorize::{Answer, AskedToSignIn, Confirmation, Visitor, authorize};
+pub(crate) use clients::clients;
+pub use clients::{HXB, Realms, RegisteredClient};
 pub use device::{DevicePrompt, begin_device, decide_device, device_prompt};
-pub use grants::{authorize, revoke, token};
+pub use end_session::{SignOut, end_session};
+pub use grants::token;
+pub use inspect::{introspect, revoke};
 pub use user_info::{UserInfo, user_info};
 
+use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::Realm;
 
-/// The client id of the command line.
-pub const HXB: &str = "hxb";
-
-/// The clients of a realm. All are public: they run on people's own machines and could keep no secret. In a workspace's
-/// realm a client may also call itself by the workspace's id, so that the audience of its ID tokens is the workspace
-/// (kubelogin's `--oidc-client-id`).
-pub fn clients(realm: &Realm) -> Result<Vec<Client>> {
-    let loopback = || -> Result<Vec<RedirectUri>> {
-        [
-            "http://127.0.0.1/callback",
-            "http://localhost/callback",
-            "http://localhost/",
-            "http://127.0.0.1/",
-            "http://localhost",
-            "http://[::1]/callback",
-        ]
-        .into_iter()
-        .map(|uri| RedirectUri::loopback(uri).map_err(Error::internal))
-        .collect()
-    };
-    let mut clients = vec![Client::public(HXB, loopback()?).map_err(Error::internal)?];
-    if let Realm::Workspace(id) = realm {
-        clients.push(Client::public(id.as_str(), loopback()?).map_err(Error::internal)?);
-    }
-    Ok(clients)
+/// Reads an authorisation request of a realm.
+///
+/// # Errors
+/// The inner one says whom to tell what is wrong with it.
+pub fn read_request(app: &App, realm: &Realm, query: &str) -> Result<Result<AuthorizationRequest, AuthorizationError>> {
+    let issuer = hexabase_oidc::Issuer::parse(&realm.issuer(&app.settings)).map_err(Error::internal)?;
+    Ok(AuthorizationRequest::parse(query, &issuer, &clients(app, realm)?))
 }
 
 /// What the token endpoint says when a use case refuses.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
 use hexabase_app::jobs::{Worker, WorkerSettings};
+use hexabase_app::keys::Keys;
 use hexabase_app::users::{self, ExternalIdentity};
 use hexabase_app::{App, Credential, OpContext, Origin, Settings, organizations, workspaces};
 use hexabase_backends::bell::Bell;
@@ -14,6 +14,7 @@ use hexabase_backends::mail::Mailer;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::workspaces::{self as rows, Workspace};
 use hexabase_core::ids::WorkspaceId;
+use hexabase_oidc::keys::RotationPolicy;
 use hexabase_reconcile::{Host, HostSettings};
 use hexabase_testkit::kubernetes::FakeKubernetes;
 use hexabase_testkit::store::TestStore;
@@ -86,8 +87,13 @@ impl Stage {
 pub(crate) async fn app(store: &TestStore) -> Result<App> {
     let clock = Clock::System;
     let sealer = Sealer::new(&[7; 32], "master")?;
-    let keys = Keys::load(store, &sealer, clock.now()).await?;
-    let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
+    let keys = Keys::load(store, &sealer, RotationPolicy::DEFAULT, clock.now()).await?;
+    let settings = Settings {
+        public_url: "https://localhost".parse()?,
+        cluster_url: None,
+        authority_pem: None,
+        oidc_clients: Arc::new([]),
+    };
     Ok(App { store: (**store).clone(), bell: Bell::new(), clock, settings, keys, sealer, mailer: Mailer::None })
 }
 

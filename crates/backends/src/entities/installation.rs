@@ -1,4 +1,4 @@
-//! What belongs to the installation itself: signing keys, settings, plans.
+//! What belongs to the installation itself: signing keys and how long others keep them, settings, plans.
 
 /// A key that signs tokens.
 pub(crate) mod signing_key {
@@ -16,6 +16,31 @@ pub(crate) mod signing_key {
         pub sign_from: i64,
         pub sign_until: Option<i64>,
         pub publish_until: Option<i64>,
+        pub purpose: String,
+        pub public_sealed: Option<Vec<u8>>,
+        pub made_by: Option<String>,
+        pub revoked_at: Option<i64>,
+        pub revoked_by: Option<String>,
+        pub revoked_because: Option<String>,
+        pub told_at: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A max-age under which the key set was served.
+pub(crate) mod key_set_age {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "key_set_ages")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub max_age: i64,
+        pub held_until: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -20,6 +20,8 @@ pub(crate) mod authorization_code {
         pub created_at: i64,
         pub expires_at: i64,
         pub redeemed_at: Option<i64>,
+        pub auth_time: Option<i64>,
+        pub claims: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -48,6 +50,7 @@ pub(crate) mod device_code {
         pub expires_at: i64,
         pub interval_s: i64,
         pub last_polled_at: Option<i64>,
+        pub auth_time: Option<i64>,
         pub label: String,
     }
 
@@ -75,6 +78,32 @@ pub(crate) mod refresh_token {
         pub expires_at: i64,
         pub rotated_at: Option<i64>,
         pub replaced_by: Option<String>,
+        pub auth_time: Option<i64>,
+        pub claims: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A program that a browser's person has let in.
+pub(crate) mod client_confirmation {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "client_confirmations")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub session_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub realm: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub client_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub redirect_host: String,
+        pub created_at: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

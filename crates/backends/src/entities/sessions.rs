@@ -19,6 +19,7 @@ pub(crate) mod session {
         pub revoked_at: Option<i64>,
         pub created_from: Option<String>,
         pub last_seen_from: Option<String>,
+        pub authenticated_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -10,6 +10,7 @@ mod m0004_identities;
 mod m0005_tokens;
 mod m0006_invitations;
 mod m0008_former_admins;
+mod m0009_issuer;
 
 use sea_orm_migration::prelude::*;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_tokens::Migration),
             Box::new(m0006_invitations::Migration),
             Box::new(m0008_former_admins::Migration),
+            Box::new(m0009_issuer::Migration),
         ]
     }
 }

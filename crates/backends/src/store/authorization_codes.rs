@@ -27,7 +27,7 @@ pub struct AuthorizationCode {
     pub client_id: String,
     /// Where it was sent; the redemption must name the same.
     pub redirect_uri: String,
-    /// The PKCE challenge (RFC 7636, S256).
+    /// The PKCE challenge (RFC 7636, S256); empty for a client that may do without.
     pub code_challenge: String,
     /// The client's nonce, for the ID token.
     pub nonce: Option<String>,
@@ -39,6 +39,10 @@ pub struct AuthorizationCode {
     pub expires_at: Timestamp,
     /// When it was used.
     pub redeemed_at: Option<Timestamp>,
+    /// When the person had signed in, for the ID token.
+    pub auth_time: Option<Timestamp>,
+    /// Single claims that were asked for, as whoever writes them reads them.
+    pub claims: Option<String>,
 }
 
 /// What became of an attempt to use a code.
@@ -66,6 +70,8 @@ fn read(model: code::Model) -> Result<AuthorizationCode, StoreError> {
         created_at: time(model.created_at),
         expires_at: time(model.expires_at),
         redeemed_at: time_opt(model.redeemed_at),
+        auth_time: time_opt(model.auth_time),
+        claims: model.claims,
     })
 }
 
@@ -84,6 +90,8 @@ pub async fn insert(tx: &Tx, row: &AuthorizationCode) -> Result<(), StoreError> 
         created_at: row.created_at.as_micros(),
         expires_at: row.expires_at.as_micros(),
         redeemed_at: micros_opt(row.redeemed_at),
+        auth_time: micros_opt(row.auth_time),
+        claims: row.claims.clone(),
     };
     db::insert(tx.conn(), model).await
 }

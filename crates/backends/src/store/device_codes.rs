@@ -56,6 +56,8 @@ pub struct DeviceCode {
     pub interval_s: i64,
     /// When it last polled.
     pub last_polled_at: Option<Timestamp>,
+    /// When the person who agreed had signed in, for the ID token.
+    pub auth_time: Option<Timestamp>,
     /// What the device calls itself, as the session is called that comes of it.
     pub label: String,
 }
@@ -92,6 +94,7 @@ fn read(model: device::Model) -> Result<DeviceCode, StoreError> {
         expires_at: time(model.expires_at),
         interval_s: model.interval_s,
         last_polled_at: time_opt(model.last_polled_at),
+        auth_time: time_opt(model.auth_time),
         label: model.label,
     })
 }
@@ -111,6 +114,7 @@ pub async fn insert(tx: &Tx, row: &DeviceCode) -> Result<(), StoreError> {
         expires_at: row.expires_at.as_micros(),
         interval_s: row.interval_s,
         last_polled_at: micros_opt(row.last_polled_at),
+        auth_time: micros_opt(row.auth_time),
         label: row.label.clone(),
     };
     db::insert(tx.conn(), model).await
@@ -125,15 +129,17 @@ pub async fn find_pending(db: &impl Db, user_code: &str, now: Timestamp) -> Resu
     found.one(db.conn()).await?.map(read).transpose()
 }
 
-/// The person agrees, and the device will act in `session`; `false` when there is nothing to decide.
+/// The person, signed in since `auth_time`, agrees, and the device will act in `session`; `false` when there is nothing to
+/// decide.
 pub async fn approve(
     tx: &Tx,
     user_code: &str,
     user: &UserId,
     session: &SessionId,
+    auth_time: Timestamp,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    decide(tx, user_code, DeviceState::Approved, user, Some(session), now).await
+    decide(tx, user_code, DeviceState::Approved, user, Some((session, auth_time)), now).await
 }
 
 /// The person refuses; `false` when there is nothing to decide.
@@ -146,13 +152,14 @@ async fn decide(
     user_code: &str,
     state: DeviceState,
     user: &UserId,
-    session: Option<&SessionId>,
+    session: Option<(&SessionId, Timestamp)>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let updated = device::Entity::update_many()
         .col_expr(device::Column::State, Expr::value(state.as_str()))
         .col_expr(device::Column::UserId, Expr::value(user.as_str()))
-        .col_expr(device::Column::SessionId, Expr::value(session.map(ToString::to_string)))
+        .col_expr(device::Column::SessionId, Expr::value(session.map(|(id, _)| id.to_string())))
+        .col_expr(device::Column::AuthTime, Expr::value(session.map(|(_, at)| at.as_micros())))
         .filter(device::Column::UserCode.eq(user_code))
         .filter(device::Column::State.eq(DeviceState::Pending.as_str()))
         .filter(device::Column::ExpiresAt.gt(now.as_micros()))

@@ -7,12 +7,13 @@
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, LockType};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement, UpdateMany, Value,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    Statement, UpdateMany, Value,
 };
 
 use super::column::{Table, time};
 use super::db::{Connection, Db};
-use super::{Store, StoreError, Tx};
+use super::{Store, StoreError, Tx, capped};
 use crate::entities::operations::job;
 
 const TABLE: Table = Table("jobs");
@@ -61,6 +62,15 @@ pub struct Backlog {
     pub failing: u64,
 }
 
+/// A job that is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The id of the subject.
+    pub subject: String,
+    /// Why the last attempt failed, if it did.
+    pub error: Option<String>,
+}
+
 /// Asks for the job to be run at `run_at` or before.
 pub async fn enqueue(tx: &Tx, kind: &str, subject: &str, run_at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
     let upsert = Statement::from_sql_and_values(
@@ -72,6 +82,23 @@ pub async fn enqueue(tx: &Tx, kind: &str, subject: &str, run_at: Timestamp, now:
          THEN excluded.run_at ELSE jobs.run_at END, \
          generation = jobs.generation + 1",
         [kind.into(), subject.into(), run_at.as_micros().into(), now.as_micros().into()],
+    );
+    tx.conn().execute_raw(upsert).await?;
+    Ok(())
+}
+
+/// [`enqueue`] for every workspace of which something may be on the host, in one statement however many there are.
+pub async fn enqueue_for_workspaces(tx: &Tx, kind: &str, run_at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    let upsert = Statement::from_sql_and_values(
+        tx.conn().get_database_backend(),
+        "INSERT INTO jobs (kind, subject, run_at, generation, attempts, lease_epoch, created_at) \
+         SELECT CAST($1 AS TEXT), id, CAST($2 AS BIGINT), 1, 0, 0, CAST($3 AS BIGINT) \
+         FROM workspaces WHERE living_name IS NOT NULL \
+         ON CONFLICT (kind, subject) DO UPDATE SET \
+         run_at = CASE WHEN jobs.run_at IS NULL OR jobs.run_at > excluded.run_at \
+         THEN excluded.run_at ELSE jobs.run_at END, \
+         generation = jobs.generation + 1",
+        [kind.into(), run_at.as_micros().into(), now.as_micros().into()],
     );
     tx.conn().execute_raw(upsert).await?;
     Ok(())
@@ -232,4 +259,20 @@ pub async fn backlog(db: &impl Db, now: Timestamp) -> Result<Backlog, StoreError
     let (running, run_at_past, both, all) = (count(0)?, count(1)?, count(2)?, count(3)?);
     let due = run_at_past - both;
     Ok(Backlog { due, running, scheduled: all - due - running, failing: count(4)? })
+}
+
+fn not_done(kind: &str) -> Select<job::Entity> {
+    job::Entity::find().filter(job::Column::Kind.eq(kind)).filter(job::Column::RunAt.is_not_null())
+}
+
+/// How many jobs of a kind are not done.
+pub async fn count_unfinished(db: &impl Db, kind: &str) -> Result<u64, StoreError> {
+    Ok(not_done(kind).count(db.conn()).await?)
+}
+
+/// Jobs of a kind that are not done, by subject.
+pub async fn list_unfinished(db: &impl Db, kind: &str, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+    let query = not_done(kind).order_by_asc(job::Column::Subject).limit(capped(limit));
+    let unfinished = |row: job::Model| Unfinished { subject: row.subject, error: row.last_error };
+    Ok(query.all(db.conn()).await?.into_iter().map(unfinished).collect())
 }

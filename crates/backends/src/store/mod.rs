@@ -7,6 +7,7 @@ pub mod api_tokens;
 pub mod audit;
 pub mod authorization_codes;
 pub mod break_glass;
+pub mod client_confirmations;
 mod column;
 mod connect;
 mod db;

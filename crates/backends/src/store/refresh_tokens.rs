@@ -35,6 +35,10 @@ pub struct RefreshToken {
     pub rotated_at: Option<Timestamp>,
     /// The token that took its place.
     pub replaced_by: Option<Digest>,
+    /// When the person had signed in, for the ID token.
+    pub auth_time: Option<Timestamp>,
+    /// Single claims that were asked for, as whoever writes them reads them.
+    pub claims: Option<String>,
 }
 
 /// What became of an attempt to use a token.
@@ -62,6 +66,8 @@ fn read(model: token::Model) -> Result<RefreshToken, StoreError> {
         expires_at: time(model.expires_at),
         rotated_at: time_opt(model.rotated_at),
         replaced_by: TABLE.parse_opt("replaced_by", model.replaced_by.as_deref())?,
+        auth_time: time_opt(model.auth_time),
+        claims: model.claims,
     })
 }
 
@@ -83,6 +89,8 @@ pub async fn insert(tx: &Tx, row: &RefreshToken) -> Result<(), StoreError> {
         expires_at: row.expires_at.as_micros(),
         rotated_at: micros_opt(row.rotated_at),
         replaced_by: row.replaced_by.map(|hash| hash.to_string()),
+        auth_time: micros_opt(row.auth_time),
+        claims: row.claims.clone(),
     };
     db::insert(tx.conn(), model).await
 }
@@ -105,15 +113,6 @@ pub async fn rotate(tx: &Tx, old: &Digest, next: &RefreshToken, now: Timestamp) 
         Some(row) if row.rotated_at.is_some() => Rotation::Reused(row),
         _ => Rotation::Unknown,
     })
-}
-
-/// Forgets every token of one client in one session, as its revocation asks; says how many.
-pub async fn remove(tx: &Tx, session: &SessionId, realm: &str, client_id: &str) -> Result<u64, StoreError> {
-    let family = token::Entity::delete_many()
-        .filter(token::Column::SessionId.eq(session.as_str()))
-        .filter(token::Column::Realm.eq(realm))
-        .filter(token::Column::ClientId.eq(client_id));
-    Ok(family.exec(tx.conn()).await?.rows_affected)
 }
 
 /// Forgets tokens that were over before `before`; says how many.

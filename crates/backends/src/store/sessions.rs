@@ -49,6 +49,8 @@ pub struct Session {
     pub created_from: Option<String>,
     /// The address from which it was last used, roughly.
     pub last_seen_from: Option<String>,
+    /// When the person of a browser proved to their identity provider who they are, as far as it is known.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 fn read(model: session::Model) -> Result<Session, StoreError> {
@@ -64,6 +66,7 @@ fn read(model: session::Model) -> Result<Session, StoreError> {
         revoked_at: time_opt(model.revoked_at),
         created_from: model.created_from,
         last_seen_from: model.last_seen_from,
+        authenticated_at: time_opt(model.authenticated_at),
     })
 }
 
@@ -118,6 +121,7 @@ pub async fn insert(tx: &Tx, session: &Session) -> Result<(), StoreError> {
         revoked_at: micros_opt(session.revoked_at),
         created_from: session.created_from.clone(),
         last_seen_from: session.last_seen_from.clone(),
+        authenticated_at: micros_opt(session.authenticated_at),
     };
     db::insert(tx.conn(), model).await
 }
@@ -157,7 +161,8 @@ pub async fn revoke(tx: &Tx, user: &UserId, id: &SessionId, now: Timestamp) -> R
 }
 
 /// Forgets sessions that were over before `before` and that no code or token refers to any more; says how many. Every table
-/// that refers to sessions has its place here.
+/// that refers to sessions has its place here, but what a browser's person has confirmed: that goes with its session, by the
+/// foreign key.
 pub async fn purge(tx: &Tx, before: Timestamp) -> Result<u64, StoreError> {
     let codes =
         Query::select().column(authorization_code::Column::SessionId).from(authorization_code::Entity).to_owned();

@@ -1,6 +1,7 @@
 //! Named values of the installation, such as the check value of the master key.
 
-use sea_orm::EntityTrait;
+use sea_orm::sea_query::LockType;
+use sea_orm::{EntityTrait, QuerySelect};
 
 use super::db::{self, Connection, Db};
 use super::{StoreError, Tx};
@@ -14,4 +15,10 @@ pub async fn get(db: &impl Db, key: &str) -> Result<Option<String>, StoreError> 
 /// Writes the value named `key` unless there is one; says whether it did. Of two that race, one waits for the other.
 pub async fn insert_if_none(tx: &Tx, key: &str, value: &str) -> Result<bool, StoreError> {
     db::insert_if_absent(tx.conn(), setting::Model { key: key.to_owned(), value: value.to_owned() }).await
+}
+
+/// Waits for others that hold the value named `key`, and keeps them waiting until the transaction ends.
+pub(super) async fn lock(tx: &Tx, key: &str) -> Result<(), StoreError> {
+    setting::Entity::find_by_id(key).lock(LockType::Update).one(tx.conn()).await?;
+    Ok(())
 }

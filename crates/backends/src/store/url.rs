@@ -1,7 +1,7 @@
 //! Where the store is.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where the store is: `sqlite:///path/to/file.db` or `postgres://user:password@host/database`.
@@ -25,6 +25,14 @@ impl StoreUrl {
     /// Whether it names a database server, which several processes can share, rather than a file.
     pub fn is_server(&self) -> bool {
         matches!(self.0, Place::Postgres(_))
+    }
+
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
-use hexabase_backends::store::jobs::{self, Backlog, Claim, Finish};
-use hexabase_backends::store::{Store, StoreError, settings};
+use hexabase_backends::store::jobs::{self, Backlog, Claim, Finish, Unfinished};
+use hexabase_backends::store::{Store, StoreError, settings, workspaces};
 use hexabase_core::time::Timestamp;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::{is_stale, now};
+use crate::scenery::{add_organization, add_workspace, is_stale, now};
 
 const KIND: &str = "reconcile-workspace";
 const LEASE: i64 = 60;
@@ -206,5 +206,41 @@ on_both_engines! {
         assert_eq!(jobs::release_all(&tx, &["mail"]).await?, 1);
         tx.commit().await?;
         assert_eq!(claim(&["mail", KIND]).await?.context("due again")?.kind, "mail");
+    }
+
+    async fn every_workspace_gets_a_job_of_its_own_and_repeating_that_makes_no_second_one(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let mut ids = Vec::new();
+        for name in ["shop", "office", "gone"] {
+            ids.push(add_workspace(&store, &organization, name).await?);
+        }
+        let gone = ids.pop().context("no workspace")?;
+        let tx = store.begin().await?;
+        workspaces::request_deletion(&tx, &gone, now()).await?;
+        workspaces::set_deleted(&tx, gone.workspace(), &serde_json::json!({}), now()).await?;
+        tx.commit().await?;
+        for seconds in [60, 30, 90] {
+            let tx = store.begin().await?;
+            jobs::enqueue_for_workspaces(&tx, "tell", now().plus_seconds(seconds), now()).await?;
+            tx.commit().await?;
+            assert_eq!(jobs::count_unfinished(&*store, "tell").await?, 2);
+        }
+        assert_eq!(jobs::next_due(&*store, &["tell"]).await?, Some(now().plus_seconds(30)), "the earliest counts");
+        let mut subjects: Vec<String> = ids.iter().map(|scope| scope.workspace().to_string()).collect();
+        subjects.sort();
+        let left = |listed: Vec<Unfinished>| listed.into_iter().map(|job| job.subject).collect::<Vec<_>>();
+        assert_eq!(left(jobs::list_unfinished(&*store, "tell", 10).await?), subjects);
+        assert_eq!(left(jobs::list_unfinished(&*store, "tell", 1).await?), subjects[..1]);
+
+        let at = now().plus_seconds(30);
+        let claim = async || jobs::claim(&store, &["tell"], at, "worker", LEASE).await;
+        let (first, second) = (claim().await?.context("due")?, claim().await?.context("due")?);
+        assert_eq!(first.generation, 3);
+        assert_eq!(jobs::count_unfinished(&*store, "tell").await?, 2, "they are being done");
+        let error = "no answer".to_owned();
+        finish(&store, &first, Finish::RetryAt { at, error: error.clone() }).await?;
+        finish(&store, &second, Finish::Done).await?;
+        let expected = vec![Unfinished { subject: first.subject, error: Some(error) }];
+        assert_eq!(jobs::list_unfinished(&*store, "tell", 10).await?, expected);
     }
 }

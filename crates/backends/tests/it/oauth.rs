@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use hexabase_backends::store::authorization_codes::{self, AuthorizationCode, Redemption};
+use hexabase_backends::store::client_confirmations::{self, ClientConfirmation};
 use hexabase_backends::store::device_codes::{self, DeviceCode, DeviceState, Poll};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken, Rotation};
 use hexabase_backends::store::sessions::Session;
@@ -25,6 +26,8 @@ fn code(session: &Session) -> AuthorizationCode {
         created_at: now(),
         expires_at: now().plus_seconds(60),
         redeemed_at: None,
+        auth_time: Some(now().plus_seconds(-600)),
+        claims: Some("{}".to_owned()),
     }
 }
 
@@ -40,6 +43,8 @@ fn token(session: &Session, secret: &str) -> RefreshToken {
         expires_at: now().plus_seconds(3600),
         rotated_at: None,
         replaced_by: None,
+        auth_time: Some(now().plus_seconds(-600)),
+        claims: None,
     }
 }
 
@@ -71,6 +76,7 @@ fn device() -> DeviceCode {
         expires_at: now().plus_seconds(600),
         interval_s: 5,
         last_polled_at: None,
+        auth_time: None,
         label: "hxb on a laptop".to_owned(),
     }
 }
@@ -160,9 +166,8 @@ on_both_engines! {
         let next = token(&session, "next");
         assert_eq!(refresh_tokens::rotate(&tx, &Digest::of("first"), &next, late).await?, Rotation::Unknown);
         assert_eq!(refresh_tokens::rotate(&tx, &Digest::of("none"), &next, now()).await?, Rotation::Unknown);
-        assert_eq!(refresh_tokens::remove(&tx, &session.id, "platform", "other").await?, 0);
-        assert_eq!(refresh_tokens::remove(&tx, &session.id, "platform", "hxb").await?, 1);
-        assert_eq!(refresh_tokens::purge(&tx, late.plus_seconds(1)).await?, 0);
+        assert_eq!(refresh_tokens::purge(&tx, late).await?, 0);
+        assert_eq!(refresh_tokens::purge(&tx, late.plus_seconds(1)).await?, 1);
     }
 
     async fn a_device_gets_its_tokens_once_after_the_person_agreed(store: TestStore) {
@@ -176,7 +181,7 @@ on_both_engines! {
         assert_eq!(device_codes::find_pending(&*store, "BCDF-GHJK", now()).await?.map(|row| row.client_id), Some("hxb".to_owned()));
 
         let tx = store.begin().await?;
-        assert!(device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, now()).await?);
+        assert!(device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, now(), now()).await?);
         assert!(!device_codes::deny(&tx, "BCDF-GHJK", &ada, now()).await?, "it is decided");
         tx.commit().await?;
         assert_eq!(device_codes::find_pending(&*store, "BCDF-GHJK", now()).await?, None);
@@ -191,6 +196,7 @@ on_both_engines! {
             match poll.await?? {
                 Poll::Approved(row) => {
                     assert_eq!((row.user_id.as_ref(), row.session_id.as_ref()), (Some(&ada), Some(&session.id)));
+                    assert_eq!(row.auth_time, Some(now()));
                     approved += 1;
                 }
                 other => assert_eq!(other, Poll::Unknown),
@@ -204,7 +210,7 @@ on_both_engines! {
         let session = add_session(&store, &ada).await?;
         add_device(&store).await?;
         let tx = store.begin().await?;
-        assert!(device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, now()).await?);
+        assert!(device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, now(), now()).await?);
         tx.commit().await?;
 
         let tx = store.begin().await?;
@@ -230,12 +236,36 @@ on_both_engines! {
         drop(tx);
         let late = now().plus_seconds(600);
         let tx = store.begin().await?;
-        assert!(!device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, late).await?);
+        assert!(!device_codes::approve(&tx, "BCDF-GHJK", &ada, &session.id, now(), late).await?);
         tx.commit().await?;
         assert_eq!(poll(&store, late).await?, Poll::Expired);
         let tx = store.begin().await?;
         assert!(device_codes::deny(&tx, "BCDF-GHJK", &ada, now()).await?);
         tx.commit().await?;
         assert_eq!(poll(&store, now()).await?, Poll::Denied);
+    }
+
+    async fn a_program_is_let_in_for_one_session_issuer_and_host(store: TestStore) {
+        let session = add_session(&store, &add_person(&store, "Ada").await?).await?;
+        let other = add_session(&store, &session.user_id).await?;
+        let hxb = ClientConfirmation {
+            session_id: session.id.clone(),
+            realm: "platform".to_owned(),
+            client_id: "hxb".to_owned(),
+            redirect_host: "127.0.0.1".to_owned(),
+        };
+        let tx = store.begin().await?;
+        assert!(client_confirmations::insert(&tx, &hxb, now()).await?);
+        assert!(!client_confirmations::insert(&tx, &hxb, now()).await?, "it was there");
+        tx.commit().await?;
+        assert!(client_confirmations::exists(&*store, &hxb).await?);
+        for different in [
+            ClientConfirmation { session_id: other.id, ..hxb.clone() },
+            ClientConfirmation { realm: "ws-1".to_owned(), ..hxb.clone() },
+            ClientConfirmation { client_id: "web".to_owned(), ..hxb.clone() },
+            ClientConfirmation { redirect_host: "localhost".to_owned(), ..hxb.clone() },
+        ] {
+            assert!(!client_confirmations::exists(&*store, &different).await?, "{different:?}");
+        }
     }
 }

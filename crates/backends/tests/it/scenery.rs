@@ -112,6 +112,7 @@ pub(crate) async fn add_session(store: &Store, user: &UserId) -> anyhow::Result<
         revoked_at: None,
         created_from: Some("192.0.2.1".to_owned()),
         last_seen_from: None,
+        authenticated_at: None,
     };
     let tx = store.begin().await?;
     sessions::insert(&tx, &session).await?;

@@ -1,4 +1,5 @@
 use anyhow::Context;
+use hexabase_backends::store::client_confirmations::{self, ClientConfirmation};
 use hexabase_backends::store::device_codes::{DeviceCode, DeviceState};
 use hexabase_backends::store::refresh_tokens::RefreshToken;
 use hexabase_backends::store::sessions::{Session, SessionKind};
@@ -22,6 +23,7 @@ fn pending() -> DeviceCode {
         expires_at: now().plus_seconds(600),
         interval_s: 2,
         last_polled_at: None,
+        auth_time: None,
         label: "hxb on a laptop".to_owned(),
     }
 }
@@ -34,6 +36,7 @@ on_both_engines! {
             kind: SessionKind::Browser,
             token_hash: Some(hash),
             id: new_id(now()),
+            authenticated_at: Some(now().plus_seconds(-600)),
             ..add_session(&store, &ada).await?
         };
         let tx = store.begin().await?;
@@ -97,8 +100,20 @@ on_both_engines! {
             expires_at: later,
             rotated_at: None,
             replaced_by: None,
+            auth_time: None,
+            claims: None,
         };
         refresh_tokens::insert(&tx, &token).await?;
+        // What was confirmed in a browser goes with its session.
+        let confirmed = [&expired, &live].map(|session| ClientConfirmation {
+            session_id: session.id.clone(),
+            realm: "platform".to_owned(),
+            client_id: "hxb".to_owned(),
+            redirect_host: "127.0.0.1".to_owned(),
+        });
+        for confirmation in &confirmed {
+            client_confirmations::insert(&tx, confirmation, now()).await?;
+        }
         // A pending device code has no session, which must not stand in the way.
         device_codes::insert(&tx, &pending()).await?;
         assert_eq!(sessions::purge(&tx, now()).await?, 0, "none was over before now");
@@ -107,5 +122,7 @@ on_both_engines! {
         assert_eq!(sessions::purge(&tx, later).await?, 1);
         tx.commit().await?;
         assert!(sessions::find_live(&*store, &live.id, later).await?.is_some());
+        assert!(!client_confirmations::exists(&*store, &confirmed[0]).await?);
+        assert!(client_confirmations::exists(&*store, &confirmed[1]).await?);
     }
 }

@@ -6,11 +6,12 @@ use hexabase_api::workspaces::Workspace;
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 
+use crate::args::Plugin;
 use crate::client::Api;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, KubeconfigLock};
-use crate::kubeconfig::{Entry, holder, merge, standalone};
+use crate::kubeconfig::{Entry, Login, holder, merge, standalone};
 use crate::output::{self, say};
 use crate::{credential, resolve};
 
@@ -20,30 +21,24 @@ pub(crate) struct Target {
     pub(crate) print: bool,
     pub(crate) name: Option<String>,
     pub(crate) set_current: bool,
+    pub(crate) plugin: Plugin,
 }
 
 pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) -> Result<()> {
     let api = context.api()?;
     let workspace = resolve::workspace(&api, wanted).await?.value;
     let server = api.server().to_owned();
-    let program = std::env::current_exe()
-        .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
-    let mut arguments =
-        ["credential", "--server", &server, "--workspace", workspace.id.as_str()].map(str::to_owned).to_vec();
-    if !context.default_file {
-        arguments.extend(["--config".to_owned(), context.file.path().display().to_string()]);
-    }
-    for (option, path) in [("--token-file", &context.token_file), ("--certificate-authority", &context.authority_file)]
-    {
-        arguments.extend(path.iter().flat_map(|path| [option.to_owned(), path.display().to_string()]));
-    }
+    let certificate_authority = context.certificate_authority(&server)?;
+    let login = match target.plugin {
+        Plugin::Hxb => own_login(context, &server, &workspace.id)?,
+        Plugin::Kubelogin => Login::kubelogin(&server, workspace.id.as_str(), certificate_authority.as_deref()),
+    };
     let entry = Entry {
         name: format!("hexabase-{}", workspace.id),
         context: target.name.unwrap_or_else(|| format!("hexabase-{}", workspace.name)),
-        certificate_authority: context.certificate_authority(&server)?,
+        certificate_authority,
         server: workspace.server,
-        command: context.environment.command_name(&program),
-        arguments,
+        login,
     };
     if target.print {
         return output::write(&standalone(&entry)?);
@@ -67,6 +62,21 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
     let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
     say(&format!("Context {} is in {}. Try: kubectl{file}{select} get namespaces", entry.context, path.display()));
     Ok(())
+}
+
+/// How kubectl starts this program.
+fn own_login(context: &Context, server: &str, workspace: &WorkspaceId) -> Result<Login> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new(Kind::Failure, "cannot find this program's path").because(error))?;
+    let mut options = Vec::new();
+    if !context.default_file {
+        options.extend(["--config".to_owned(), context.file.path().display().to_string()]);
+    }
+    for (option, path) in [("--token-file", &context.token_file), ("--certificate-authority", &context.authority_file)]
+    {
+        options.extend(path.iter().flat_map(|path| [option.to_owned(), path.display().to_string()]));
+    }
+    Ok(Login::own(context.environment.command_name(&program), server, workspace.as_str(), options))
 }
 
 /// The workspace, if it is deleted or cannot be seen any more.

@@ -63,8 +63,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Access(command) => access::run(&context, command).await,
         Command::ServiceAccount(command) => service_accounts::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,
-        Command::Kubeconfig { workspace, file, print, context: name, set_current } => {
-            kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current }).await
+        Command::Kubeconfig { workspace, file, print, context: name, set_current, plugin } => {
+            kubectl::kubeconfig(&context, &workspace, kubectl::Target { file, print, name, set_current, plugin }).await
         }
         Command::Credential { workspace } => kubectl::credential(&context, &workspace).await,
         Command::Completion { .. } | Command::Version | Command::ExitCodes => Ok(()),

@@ -33,10 +33,7 @@ fn entry() -> Entry {
         context: "hexabase-shop".to_owned(),
         server: "https://hexabase.example/k8s/ws-1".to_owned(),
         certificate_authority: Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(9)),
-        command: "hxb".to_owned(),
-        arguments: ["credential", "--server", "https://hexabase.example", "--workspace", "ws-1"]
-            .map(str::to_owned)
-            .to_vec(),
+        login: Login::own("hxb".to_owned(), "https://hexabase.example", "ws-1", Vec::new()),
     }
 }
 
@@ -156,6 +153,48 @@ fn old() -> Entry {
 }
 
 #[test]
+fn kubelogin_is_told_the_workspaces_issuer_and_the_authority_and_no_secret() {
+    let pem = entry().certificate_authority.unwrap();
+    let login = Login::kubelogin("https://hexabase.example", "ws-1", Some(&pem));
+    let text = standalone(&Entry { login, ..entry() }).unwrap();
+    let exec = &parse(&text).unwrap()["users"][0]["user"]["exec"];
+    assert_eq!(exec["command"], "kubectl");
+    let arguments: Vec<&str> =
+        exec["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()).collect();
+    let expected = [
+        "oidc-login",
+        "get-token",
+        "--oidc-issuer-url=https://hexabase.example/oidc/ws-1",
+        "--oidc-client-id=ws-1",
+        "--oidc-pkce-method=S256",
+        "--oidc-extra-scope=offline_access",
+        &format!("--certificate-authority-data={}", STANDARD.encode(&pem)),
+    ];
+    assert_eq!(arguments, expected);
+    let public = Login::kubelogin("https://hexabase.example", "ws-1", None);
+    assert_eq!(public.arguments, expected[..6]);
+}
+
+#[test]
+fn an_entry_changes_hands_between_the_two_programs() {
+    let kubelogin = || Entry { login: Login::kubelogin("https://hexabase.example", "ws-1", None), ..entry() };
+    let of_hxb = merge(FOREIGN, &entry(), None, false).unwrap();
+    let of_kubelogin = merge(&of_hxb, &kubelogin(), None, false).unwrap();
+    assert_eq!(parse(&of_kubelogin).unwrap()["users"][2]["user"]["exec"]["args"][0], "oidc-login");
+    assert_eq!(merge(&of_kubelogin, &entry(), None, false).unwrap(), of_hxb);
+    // A deleted workspace's entry is recognised whichever program it named.
+    let id = "ws-00000000000000000000";
+    for old in [old(), Entry { login: Login::kubelogin("https://hexabase.example", id, None), ..old() }] {
+        let before = merge(FOREIGN, &old, None, false).unwrap();
+        for new in [entry(), kubelogin()] {
+            let gone = holder(&before, &new).unwrap();
+            assert_eq!(gone.as_ref().map(WorkspaceId::as_str), Some(id));
+            assert!(!merge(&before, &new, gone.as_ref(), false).unwrap().contains(id));
+        }
+    }
+}
+
+#[test]
 fn the_name_of_a_deleted_workspace_leads_to_its_successor() {
     let before = merge(FOREIGN, &old(), None, false).unwrap();
     let gone = holder(&before, &entry()).unwrap();
@@ -178,7 +217,10 @@ fn a_context_is_kept_for_whoever_else_can_still_use_it() {
     assert_eq!(refused(&entry(), Some(&another)), living);
     for elsewhere in [
         Entry { server: "https://another.example/k8s/ws-1".to_owned(), ..entry() },
-        Entry { command: "/opt/another/hxb".to_owned(), ..entry() },
+        Entry {
+            login: Login::own("/opt/another/hxb".to_owned(), "https://hexabase.example", "ws-1", Vec::new()),
+            ..entry()
+        },
     ] {
         assert_eq!(holder(&before, &elsewhere).unwrap(), None);
         assert!(refused(&elsewhere, Some(&gone)).contains("--context NAME"));

@@ -32,6 +32,28 @@ async fn a_first_kubeconfig_is_private_and_complete() {
 }
 
 #[tokio::test]
+async fn kubelogin_can_take_the_place_of_this_program() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let ended = home.hxb(&["kubeconfig", "shop", "--plugin", "kubelogin"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let config = yaml(&home.read(".kube/config"));
+    let exec = &config["users"][0]["user"]["exec"];
+    assert_eq!(exec["command"], "kubectl");
+    let expected = [
+        "oidc-login".to_owned(),
+        "get-token".to_owned(),
+        format!("--oidc-issuer-url={}/oidc/{WORKSPACE}", stub.address()),
+        format!("--oidc-client-id={WORKSPACE}"),
+        "--oidc-pkce-method=S256".to_owned(),
+        "--oidc-extra-scope=offline_access".to_owned(),
+    ];
+    assert_eq!(exec["args"], json!(expected));
+    let unknown = home.hxb(&["kubeconfig", "shop", "--plugin", "aws"]).await;
+    assert_eq!((unknown.code, unknown.err.contains("kubelogin")), (2, true), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn the_first_file_of_a_list_is_changed_and_the_current_context_kept() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);

@@ -22,6 +22,8 @@ pub struct AccessGrant<'a> {
     pub session: &'a str,
     /// Granted scopes, separated by spaces.
     pub scope: Option<String>,
+    /// Names of claims that userinfo is to give beside those of the scopes, separated by spaces.
+    pub userinfo: Option<String>,
     /// Seconds since 1970.
     pub now: i64,
     /// Seconds it lives, 1 to 3600.
@@ -45,6 +47,8 @@ pub struct AccessClaims {
     sid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    userinfo: Option<String>,
     token_use: TokenUse,
 }
 
@@ -61,6 +65,7 @@ impl AccessClaims {
             client_id: grant.client_id.to_owned(),
             sid: grant.session.to_owned(),
             scope: grant.scope,
+            userinfo: grant.userinfo,
             token_use: TokenUse::Access,
         };
         claims.check()?;
@@ -97,6 +102,21 @@ impl AccessClaims {
         self.scope.as_deref().unwrap_or_default().split_ascii_whitespace()
     }
 
+    /// The claims that userinfo is to give beside those of the scopes.
+    pub fn userinfo(&self) -> impl Iterator<Item = &str> {
+        self.userinfo.as_deref().unwrap_or_default().split_ascii_whitespace()
+    }
+
+    /// What it is good for.
+    pub fn audience(&self) -> &str {
+        &self.aud
+    }
+
+    /// When it was made, seconds since 1970.
+    pub fn issued_at(&self) -> i64 {
+        self.iat
+    }
+
     /// When it ends, seconds since 1970.
     pub fn expires_at(&self) -> i64 {
         self.exp
@@ -119,6 +139,7 @@ struct Raw {
     client_id: String,
     sid: String,
     scope: Option<String>,
+    userinfo: Option<String>,
     token_use: TokenUse,
 }
 
@@ -128,8 +149,9 @@ impl TryFrom<Raw> for AccessClaims {
         if raw.token_use != TokenUse::Access {
             return Err(ClaimsError::TokenUse);
         }
-        let Raw { iss, sub, aud, exp, iat, jti, client_id, sid, scope, token_use: _ } = raw;
-        let claims = Self { iss, sub, aud, exp, iat, jti, client_id, sid, scope, token_use: TokenUse::Access };
+        let Raw { iss, sub, aud, exp, iat, jti, client_id, sid, scope, userinfo, token_use: _ } = raw;
+        let token_use = TokenUse::Access;
+        let claims = Self { iss, sub, aud, exp, iat, jti, client_id, sid, scope, userinfo, token_use };
         claims.check()?;
         Ok(claims)
     }

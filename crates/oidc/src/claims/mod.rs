@@ -7,7 +7,9 @@ mod workspace;
 pub use access::{AccessClaims, AccessGrant};
 pub(crate) use id_token::lenient_bool;
 pub use id_token::{Audience, IdTokenClaims};
-pub use workspace::{MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant};
+pub use workspace::{
+    MAX_GROUP_BYTES, MAX_GROUPS, MAX_WORKSPACE_TOKEN_LIFE, WorkspaceClaims, WorkspaceGrant, WorkspaceSignIn,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +33,7 @@ pub enum ClaimsError {
     /// A name Kubernetes reserves for itself.
     #[error("names that start with system: are reserved")]
     Reserved,
-    /// A group name that is empty, longer than 255 bytes, or holds white space at an end or control characters.
+    /// A group name that is not 1 to 63 ASCII letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
     #[error("a group name is empty or not plain")]
     Group,
     /// More groups than a token may carry, by number or by size.

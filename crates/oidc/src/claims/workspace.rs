@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimsError, TokenUse, check_not_empty, check_subject, is_reserved};
+use super::{ClaimsError, TokenUse, check_not_empty, check_subject};
 use crate::Issuer;
 
 /// The most groups one token may carry.
@@ -31,14 +31,28 @@ pub struct WorkspaceGrant<'a> {
     pub email: Option<String>,
     /// Display only.
     pub name: Option<String>,
-    /// The client's nonce, when the token answers an authorisation request (OpenID Connect Core section 2).
-    pub nonce: Option<String>,
+    /// The client it is issued to.
+    pub client: Option<&'a str>,
+    /// What an ID token says beside; nothing for an access token.
+    pub sign_in: WorkspaceSignIn,
     /// Seconds since 1970.
     pub now: i64,
     /// Seconds the token lives, 1 to [`MAX_WORKSPACE_TOKEN_LIFE`].
     pub life: i64,
     /// Unique id, for example [`crate::random::random_id`].
     pub jti: String,
+}
+
+/// What makes a workspace token an ID token of the client that is called like the workspace (OpenID Connect Core 1.0
+/// section 2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkspaceSignIn {
+    /// The nonce of the authorisation request, unchanged.
+    pub nonce: Option<String>,
+    /// When the person signed in, seconds since 1970.
+    pub auth_time: Option<i64>,
+    /// Left half of the access token's hash.
+    pub at_hash: Option<String>,
 }
 
 /// The claims of a workspace token. Reading one checks what building one checks.
@@ -58,15 +72,22 @@ pub struct WorkspaceClaims {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    azp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_hash: Option<String>,
     sid: String,
     ws: String,
     token_use: TokenUse,
 }
 
 impl WorkspaceClaims {
-    /// Refuses what a tenant's API server must never be told: an empty or `system:` subject, a `system:` group, more
-    /// than 200 groups or 8 KB of them, a life of more than 600 s. Groups come out sorted and without repetition.
+    /// Refuses what a tenant's API server must never be told: an empty or `system:` subject, a group that is not plain
+    /// ASCII or begins with `system`, more than 200 groups or 8 KB of them, a life of more than 600 s. Groups come out
+    /// sorted and without repetition.
     pub fn new(grant: WorkspaceGrant<'_>) -> Result<Self, ClaimsError> {
         let WorkspaceGrant {
             issuer,
@@ -77,7 +98,8 @@ impl WorkspaceClaims {
             mut groups,
             email,
             name,
-            nonce,
+            client,
+            sign_in: WorkspaceSignIn { nonce, auth_time, at_hash },
             now,
             life,
             jti,
@@ -95,7 +117,10 @@ impl WorkspaceClaims {
             groups,
             email,
             name,
+            azp: client.map(str::to_owned),
             nonce,
+            auth_time,
+            at_hash,
             sid: session.to_owned(),
             ws: workspace.to_owned(),
             token_use: TokenUse::Workspace,
@@ -114,16 +139,18 @@ impl WorkspaceClaims {
             return Err(ClaimsError::TooManyGroups);
         }
         for group in &self.groups {
-            if is_reserved(group) {
+            if group.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("system")) {
                 return Err(ClaimsError::Reserved);
             }
-            let plain = group.trim() == group && !group.chars().any(char::is_control);
-            if group.is_empty() || group.len() > 255 || !plain {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            let begins = group.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+            if !begins || group.len() > 63 || !group.bytes().all(plain) {
                 return Err(ClaimsError::Group);
             }
         }
         let life = self.exp.checked_sub(self.iat).ok_or(ClaimsError::Life)?;
-        if !(1..=MAX_WORKSPACE_TOKEN_LIFE).contains(&life) || self.nbf > self.exp {
+        // One instant, so that an API server that looks at `nbf` alone refuses a token from the future all the same.
+        if !(1..=MAX_WORKSPACE_TOKEN_LIFE).contains(&life) || self.nbf != self.iat {
             return Err(ClaimsError::Life);
         }
         Ok(())
@@ -159,6 +186,16 @@ impl WorkspaceClaims {
         self.email.as_deref()
     }
 
+    /// The client it was issued to, where it says so.
+    pub fn client_id(&self) -> Option<&str> {
+        self.azp.as_deref()
+    }
+
+    /// When it was made, seconds since 1970.
+    pub fn issued_at(&self) -> i64 {
+        self.iat
+    }
+
     /// When it ends, seconds since 1970.
     pub fn expires_at(&self) -> i64 {
         self.exp
@@ -182,7 +219,10 @@ struct Raw {
     groups: Vec<String>,
     email: Option<String>,
     name: Option<String>,
+    azp: Option<String>,
     nonce: Option<String>,
+    auth_time: Option<i64>,
+    at_hash: Option<String>,
     sid: String,
     ws: String,
     token_use: TokenUse,
@@ -191,12 +231,30 @@ struct Raw {
 impl TryFrom<Raw> for WorkspaceClaims {
     type Error = ClaimsError;
     fn try_from(raw: Raw) -> Result<Self, ClaimsError> {
-        let Raw { iss, sub, aud, exp, iat, nbf, jti, groups, email, name, nonce, sid, ws, token_use } = raw;
-        if token_use != TokenUse::Workspace {
+        if raw.token_use != TokenUse::Workspace {
             return Err(ClaimsError::TokenUse);
         }
-        let token_use = TokenUse::Workspace;
-        let claims = Self { iss, sub, aud, exp, iat, nbf, jti, groups, email, name, nonce, sid, ws, token_use };
+        let Raw { iss, sub, aud, exp, iat, nbf, jti, groups, email, name, azp, nonce, auth_time, at_hash, .. } = raw;
+        let Raw { sid, ws, token_use, .. } = raw;
+        let claims = Self {
+            iss,
+            sub,
+            aud,
+            exp,
+            iat,
+            nbf,
+            jti,
+            groups,
+            email,
+            name,
+            azp,
+            nonce,
+            auth_time,
+            at_hash,
+            sid,
+            ws,
+            token_use,
+        };
         claims.check()?;
         Ok(claims)
     }

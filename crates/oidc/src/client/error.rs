@@ -117,6 +117,9 @@ pub enum ClientError {
     /// The ID token has no usable subject.
     #[error("the ID token's subject is empty or not plain")]
     Subject,
+    /// The person was to sign in anew, and the provider says that they signed in before that (Core section 3.1.3.7, 13).
+    #[error("the provider did not have the person sign in again")]
+    NotAnew,
     /// Userinfo is about somebody else (Core section 5.3.2).
     #[error("userinfo is about another subject than the ID token")]
     UserInfoSubject,
@@ -179,6 +182,7 @@ impl ClientError {
             | Self::NonceMismatch
             | Self::AccessTokenHash
             | Self::Subject
+            | Self::NotAnew
             | Self::UserInfoSubject => Fault::Refusal,
         }
     }

@@ -15,8 +15,11 @@ use crate::{
     random::{RandomError, opaque_token},
 };
 
-/// The three secrets of one attempt to sign in. Keep it server-side, or sealed, bound to the browser by a `__Host-`
-/// cookie, for ten minutes and one use.
+/// How far the provider's clock may be behind when it says when somebody signed in.
+const SKEW: i64 = 30;
+
+/// The three secrets of one attempt to sign in, and what it demands. Keep it server-side, or sealed, bound to the browser
+/// by a `__Host-` cookie, for ten minutes and one use.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LoginAttempt {
     /// Comes back in the callback.
@@ -25,6 +28,9 @@ pub struct LoginAttempt {
     pub nonce: String,
     /// Goes to the token endpoint.
     pub code_verifier: String,
+    /// The person is to prove anew who they are: not before this, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
 }
 
 impl LoginAttempt {
@@ -34,7 +40,15 @@ impl LoginAttempt {
             state: opaque_token("")?,
             nonce: opaque_token("")?,
             code_verifier: CodeVerifier::generate()?.expose().to_owned(),
+            since: None,
         })
+    }
+
+    /// The same, to be met by a sign-in from `now` on, whatever session the person has at the provider. For OpenID providers:
+    /// nobody else knows how to ask for it.
+    #[must_use]
+    pub fn anew(self, now: i64) -> Self {
+        Self { since: Some(now), ..self }
     }
 }
 
@@ -103,6 +117,9 @@ pub struct Identity {
     pub name: Option<String>,
     /// Their portrait.
     pub picture: Option<String>,
+    /// When they proved who they are, as far as it is known: by the provider's word, or by what the attempt demanded.
+    /// Seconds since 1970.
+    pub auth_time: Option<i64>,
 }
 
 /// Us, as registered with one provider.
@@ -127,6 +144,8 @@ impl RelyingParty {
         login_hint: Option<&str>,
     ) -> Result<String, ClientError> {
         let verifier = verifier(attempt)?;
+        // `max_age` makes the provider say in the ID token when it was, which `prompt` alone does not.
+        let anew = attempt.since.map(|_| [("prompt", "login"), ("max_age", "0")]);
         let mut url = metadata.authorization_endpoint.clone();
         url.query_pairs_mut()
             .append_pair("response_type", "code")
@@ -137,7 +156,8 @@ impl RelyingParty {
             .append_pair("nonce", &attempt.nonce)
             .append_pair("code_challenge", verifier.challenge().as_str())
             .append_pair("code_challenge_method", "S256")
-            .extend_pairs(login_hint.map(|hint| ("login_hint", hint)));
+            .extend_pairs(login_hint.map(|hint| ("login_hint", hint)))
+            .extend_pairs(anew.into_iter().flatten());
         Ok(url.into())
     }
 
@@ -187,8 +207,8 @@ impl RelyingParty {
         Ok(tokens)
     }
 
-    /// Everything after the browser came back: checks the callback, redeems the code, validates the ID token, and asks
-    /// userinfo when the ID token has no address.
+    /// Everything after the browser came back: checks the callback, redeems the code, validates the ID token and the age of
+    /// the sign-in, and asks userinfo when the ID token has no address.
     pub async fn finish(
         &self,
         http: &Outbound,
@@ -214,22 +234,27 @@ impl RelyingParty {
                 now,
             },
         )?;
+        let auth_time = signed_in_at(claims.auth_time, attempt.since, now)?;
         if claims.email.is_some() || metadata.userinfo_endpoint.is_none() {
-            return Ok(identity(claims));
+            return Ok(identity(claims, auth_time));
         }
         let info = UserInfo::fetch(http, metadata, &tokens.access_token, &claims.sub).await?;
         let UserInfo { sub: _, email, email_verified, name, picture } = info;
-        Ok(identity(IdTokenClaims {
-            email,
-            email_verified,
-            name: claims.name.or(name),
-            picture: claims.picture.or(picture),
-            ..claims
-        }))
+        let (name, picture) = (claims.name.or(name), claims.picture.or(picture));
+        Ok(identity(IdTokenClaims { email, email_verified, name, picture, ..claims }, auth_time))
     }
 }
 
-fn identity(claims: IdTokenClaims) -> Identity {
+/// When the person signed in there. A provider that was to have them do so anew and says that it did not is refused; one that
+/// says nothing is believed.
+fn signed_in_at(said: Option<i64>, since: Option<i64>, now: i64) -> Result<Option<i64>, ClientError> {
+    match (said, since) {
+        (Some(said), Some(since)) if said < since - SKEW => Err(ClientError::NotAnew),
+        (said, since) => Ok(said.max(since).map(|at| at.min(now))),
+    }
+}
+
+fn identity(claims: IdTokenClaims, auth_time: Option<i64>) -> Identity {
     Identity {
         issuer: claims.iss,
         subject: claims.sub,
@@ -237,6 +262,7 @@ fn identity(claims: IdTokenClaims) -> Identity {
         email: claims.email,
         name: claims.name,
         picture: claims.picture,
+        auth_time,
     }
 }
 

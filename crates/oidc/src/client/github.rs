@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The person is whom `/user` of our own API address names for the token that we were just given for our own code, so there
-//! is no signed statement to check. The numeric id is the key: logins are given up and taken by others.
+//! is no signed statement to check. The numeric id is the key: logins are given up and taken by others. When the person
+//! signed in there is not told, and nobody can ask for it to be done anew.
 
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -124,6 +125,7 @@ impl GitHub {
             email,
             name: user.name.filter(|name| !name.trim().is_empty()).or(Some(user.login)),
             picture: user.avatar_url,
+            auth_time: None,
         })
     }
 

@@ -7,8 +7,8 @@ mod verify;
 
 pub use error::{SignError, TokenError};
 pub use header::Typ;
-pub(crate) use verify::verify_among;
 pub use verify::{Expectation, ExpectedTyp, key_id, verify};
+pub(crate) use verify::{claimed_audience, verify_among};
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

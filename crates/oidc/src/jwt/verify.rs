@@ -53,6 +53,13 @@ pub fn key_id(token: &str) -> Result<Option<String>, TokenError> {
     Ok(Parts::split(token)?.header.kid)
 }
 
+/// The one audience that a token claims, unverified: to expect it, for nothing else.
+pub(crate) fn claimed_audience(token: &str) -> Result<String, TokenError> {
+    let StrictObject(claims) = serde_json::from_slice(&decode(Parts::split(token)?.payload, "payload")?)
+        .map_err(|_| TokenError::Malformed("payload"))?;
+    claims.get("aud").and_then(Value::as_str).map(str::to_owned).ok_or(TokenError::Malformed("aud"))
+}
+
 struct Parts<'a> {
     header: Header,
     signed: &'a str,

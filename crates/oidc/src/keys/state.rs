@@ -85,6 +85,30 @@ impl RotationPolicy {
         KeyState { publish_from, sign_from, sign_until, publish_until: sign_until + self.tail() }
     }
 
+    /// The end that a key with an open end is given when its successor begins to sign at `successor_signs_from`: a lead
+    /// later, so that a process which learns of the successor late still signs with a key that is published.
+    pub const fn retired(&self, key: KeyState, successor_signs_from: i64) -> KeyState {
+        let sign_until = successor_signs_from + self.lead();
+        KeyState { sign_until, publish_until: sign_until + self.tail(), ..key }
+    }
+
+    /// Whether a new key should be made at `now` beside those with the lives `keys`, all of one algorithm and able to sign,
+    /// and if so with which life. `None`: nothing to do. A key whose end is open is replaced after the policy's time all
+    /// the same.
+    ///
+    /// Idempotent: with the successor among the keys it answers `None` until the next rotation. Two processes that ask at
+    /// the same moment both get an answer, so make the key under a lock.
+    pub fn due(&self, keys: impl Iterator<Item = KeyState>, now: i64) -> Option<KeyState> {
+        let signing = keys.filter(|key| key.sign_until > now);
+        let ends = signing.map(|key| key.sign_until.min(key.sign_from.saturating_add(self.sign_for)));
+        match ends.max() {
+            // Nothing signs: the service is down anyway, so do not add the lead to the outage.
+            None => Some(self.first(now)),
+            Some(until) if now >= self.successor_due_at(until) => Some(self.successor(now, until)),
+            Some(_) => None,
+        }
+    }
+
     /// When the successor of a key that signs until `sign_until` should be made: three leads before, which leaves
     /// room for a missed run.
     pub const fn successor_due_at(&self, sign_until: i64) -> i64 {
@@ -128,7 +152,7 @@ impl KeyState {
     }
 
     /// The life of a key that is known to be stolen: over, at once. Verifiers elsewhere keep believing it until they
-    /// refetch; the caller must present a token with an unknown `kid` to each after `max-age`.
+    /// refetch; the caller must see to it that each does, and ask it for proof ([`super::KeyRing::add_witness`]).
     #[must_use]
     pub const fn revoked(self, now: i64) -> Self {
         Self { sign_until: min_i64(self.sign_until, now), publish_until: min_i64(self.publish_until, now), ..self }

@@ -1,6 +1,6 @@
 //! The authorisation request (RFC 6749 section 4.1.1, OpenID Connect Core 1.0 section 3.1.2.1).
 
-use super::{Client, CodeChallenge, OAuthError, OAuthErrorCode, Scopes, append_query};
+use super::{ClaimsRequest, Client, CodeChallenge, OAuthError, OAuthErrorCode, PkceError, Scopes, append_query};
 use crate::{Issuer, params::Params};
 
 /// What the person is to be asked, whatever their session (OpenID Connect Core 1.0 section 3.1.2.1, `prompt`).
@@ -29,16 +29,18 @@ pub struct AuthorizationRequest {
     pub nonce: Option<String>,
     /// What is asked for. Unknown scopes are still in it; see [`Scopes::limited_to`].
     pub scopes: Scopes,
-    /// To be stored with the code and met by the verifier.
-    pub code_challenge: CodeChallenge,
+    /// To be stored with the code and met by the verifier; only a client with a secret may leave it out.
+    pub code_challenge: Option<CodeChallenge>,
     /// What to ask the person.
     pub prompt: Prompt,
     /// Sign in again if the last sign-in is longer ago than this many seconds; then `auth_time` is a must.
     pub max_age: Option<i64>,
     /// Whom the client expects; a suggestion only.
     pub login_hint: Option<String>,
-    /// An earlier ID token; a suggestion only, verify before use.
+    /// An earlier ID token; verify it before use ([`crate::keys::KeyRing::verify_hint`]).
     pub id_token_hint: Option<String>,
+    /// Single claims that were asked for.
+    pub claims: ClaimsRequest,
 }
 
 /// Why a request cannot be answered, and who is told.
@@ -60,12 +62,10 @@ pub enum AuthorizationError {
 
 /// Parameters we ignore, which may nevertheless appear once at most (RFC 6749 section 3.1). The others are checked
 /// where they are read.
-const IGNORED: [&str; 5] = ["display", "ui_locales", "claims_locales", "acr_values", "claims"];
+const IGNORED: [&str; 4] = ["display", "ui_locales", "claims_locales", "acr_values"];
 
-/// The `client_id` of a request, to load that one client for [`AuthorizationRequest::parse`].
-pub fn client_id_of(query: &str) -> Option<String> {
-    Params::parse(query).ok()?.one("client_id").ok()?.map(str::to_owned)
-}
+/// Bytes of what is only handed back: a browser carries the whole request while its person signs in.
+const MOST_ECHOED: usize = 1024;
 
 impl AuthorizationRequest {
     /// Reads and validates a raw query string (or the form body of a POST).
@@ -86,13 +86,13 @@ impl AuthorizationRequest {
         }
         // From here on the client can be told. A state that came twice is none.
         let state = params.one("state").ok().flatten();
-        Self::parse_rest(&params, client_id, redirect_uri).map_err(|error| AuthorizationError::Redirect {
+        Self::parse_rest(&params, client, redirect_uri).map_err(|error| AuthorizationError::Redirect {
             location: error_location(redirect_uri, state, issuer, &error),
             error,
         })
     }
 
-    fn parse_rest(params: &Params, client_id: &str, redirect_uri: &str) -> Result<Self, OAuthError> {
+    fn parse_rest(params: &Params, client: &Client, redirect_uri: &str) -> Result<Self, OAuthError> {
         let error = |code, description: &'static str| OAuthError::new(code, description);
         let invalid = |description| error(OAuthErrorCode::InvalidRequest, description);
         let state = params.one("state")?;
@@ -116,29 +116,29 @@ impl AuthorizationRequest {
         if params.one("response_mode")?.is_some_and(|mode| mode != "query") {
             return Err(invalid("response_mode must be query"));
         }
-        let challenge = CodeChallenge::parse(params.one("code_challenge")?, params.one("code_challenge_method")?);
         let max_age = match params.one("max_age")?.map(str::parse::<u32>) {
             None => None,
             Some(Ok(seconds)) => Some(i64::from(seconds)),
             Some(Err(_)) => return Err(invalid("max_age must be a number of seconds")),
         };
         let nonce = params.one("nonce")?;
-        if [state, nonce].into_iter().flatten().any(|value| value.len() > 2048) {
-            return Err(invalid("state and nonce must not be longer than 2048 bytes"));
+        let code_challenge = challenge(params, client, nonce.is_some())?;
+        if [state, nonce].into_iter().flatten().any(|value| value.len() > MOST_ECHOED) {
+            return Err(invalid("state and nonce must not be longer than 1024 bytes"));
         }
         let owned = |name| params.one(name).map(|value| value.map(str::to_owned));
         Ok(Self {
-            client_id: client_id.to_owned(),
+            client_id: client.id().to_owned(),
             redirect_uri: redirect_uri.to_owned(),
             state: state.map(str::to_owned),
             nonce: nonce.map(str::to_owned),
             scopes: Scopes::parse(params.one("scope")?.unwrap_or_default())?,
-            code_challenge: challenge
-                .map_err(|error| OAuthError::new(OAuthErrorCode::InvalidRequest, error.to_string()))?,
+            code_challenge,
             prompt: parse_prompt(params.one("prompt")?.unwrap_or_default())?,
             max_age,
             login_hint: owned("login_hint")?,
             id_token_hint: owned("id_token_hint")?,
+            claims: params.one("claims")?.map(ClaimsRequest::parse).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -158,6 +158,15 @@ fn error_location(redirect_uri: &str, state: Option<&str>, issuer: &Issuer, erro
     let pairs = [("error", error.code.as_str()), ("error_description", &error.description)];
     let pairs = pairs.into_iter().chain(state.map(|state| ("state", state)));
     append_query(redirect_uri, pairs.chain([("iss", issuer.as_str())]))
+}
+
+/// The challenge. A method without one is a mistake, not a request to go without.
+fn challenge(params: &Params, client: &Client, has_nonce: bool) -> Result<Option<CodeChallenge>, OAuthError> {
+    let invalid = |error: PkceError| OAuthError::new(OAuthErrorCode::InvalidRequest, error.to_string());
+    match (params.one("code_challenge")?, params.one("code_challenge_method")?) {
+        (None, None) if client.accepts_pkce(false, has_nonce) => Ok(None),
+        (challenge, method) => CodeChallenge::parse(challenge, method).map(Some).map_err(invalid),
+    }
 }
 
 fn parse_prompt(text: &str) -> Result<Prompt, OAuthError> {

@@ -52,6 +52,8 @@ pub struct ProviderFeatures {
     pub confidential_clients: bool,
     /// Clients without a secret.
     pub public_clients: bool,
+    /// The `claims` parameter.
+    pub claims_parameter: bool,
 }
 
 /// The document itself; serve it as JSON.
@@ -80,6 +82,10 @@ pub struct DiscoveryDocument {
     pub claims_supported: Vec<&'static str>,
     pub code_challenge_methods_supported: Vec<&'static str>,
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_endpoint_auth_methods_supported: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_endpoint_auth_methods_supported: Option<Vec<&'static str>>,
     pub prompt_values_supported: Vec<&'static str>,
     pub authorization_response_iss_parameter_supported: bool,
     pub claims_parameter_supported: bool,
@@ -96,6 +102,11 @@ impl DiscoveryDocument {
             let more = more.iter().filter(|(on, _)| *on).map(|(_, name)| *name);
             base.iter().copied().chain(more).collect::<Vec<_>>()
         };
+        let secrets = [
+            (features.confidential_clients, "client_secret_basic"),
+            (features.confidential_clients, "client_secret_post"),
+        ];
+        let client_methods = with(&[], &[&secrets[..], &[(features.public_clients, "none")]].concat());
         Self {
             issuer: issuer.as_str().to_owned(),
             authorization_endpoint: at(paths::AUTHORIZE),
@@ -135,6 +146,8 @@ impl DiscoveryDocument {
                     "auth_time",
                     "nonce",
                     "at_hash",
+                    "azp",
+                    "sid",
                     "email",
                     "email_verified",
                     "name",
@@ -142,17 +155,13 @@ impl DiscoveryDocument {
                 &[(features.groups, "groups")],
             ),
             code_challenge_methods_supported: vec!["S256"],
-            token_endpoint_auth_methods_supported: with(
-                &[],
-                &[
-                    (features.confidential_clients, "client_secret_basic"),
-                    (features.confidential_clients, "client_secret_post"),
-                    (features.public_clients, "none"),
-                ],
-            ),
-            prompt_values_supported: vec!["none", "login", "select_account"],
+            // A bearer token is the other way to ask what that token is (RFC 8414 section 2 takes such names here).
+            introspection_endpoint_auth_methods_supported: features.introspection.then(|| with(&["Bearer"], &secrets)),
+            revocation_endpoint_auth_methods_supported: features.revocation.then(|| client_methods.clone()),
+            token_endpoint_auth_methods_supported: client_methods,
+            prompt_values_supported: vec!["none", "login", "consent", "select_account"],
             authorization_response_iss_parameter_supported: true,
-            claims_parameter_supported: false,
+            claims_parameter_supported: features.claims_parameter,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
         }

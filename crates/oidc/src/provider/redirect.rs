@@ -93,9 +93,23 @@ fn checked(uri: &str) -> Result<Url, RedirectUriError> {
     }
 }
 
+/// Where a native program waits for the answer: its loopback host, or its private scheme. `None` for `https`, where the owner
+/// of the name waits. Any program of the machine may stand there instead (RFC 8252 sections 8.6 and 8.4).
+pub fn native_target(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    match url.scheme() {
+        "https" => None,
+        "http" => url.host_str().map(str::to_owned),
+        private => Some(private.to_owned()),
+    }
+}
+
 /// `uri` with these parameters added to its query, the rest of it untouched.
 pub fn append_query<'a>(uri: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    if query.is_empty() {
+        return uri.to_owned();
+    }
     let separator = match uri.split_once('?') {
         None => "?",
         Some((_, "")) => "",

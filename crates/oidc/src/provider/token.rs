@@ -43,14 +43,15 @@ pub struct TokenRequest {
 #[derive(Debug, Clone)]
 pub enum Grant {
     /// The caller must check: the code is this client's, unused and not expired; `redirect_uri` is the one of the
-    /// request; the stored [`super::CodeChallenge`] is met. A second use ends everything the first one gave.
+    /// request; the stored [`super::CodeChallenge`] is met, or neither challenge nor verifier is there. A second use ends
+    /// everything the first one gave.
     AuthorizationCode {
         /// Look it up by [`crate::hash_token`].
         code: SecretString,
         /// Must equal the one in the authorisation request.
         redirect_uri: String,
-        /// Must meet the challenge.
-        code_verifier: CodeVerifier,
+        /// Must meet the challenge; absent only where the request had none.
+        code_verifier: Option<CodeVerifier>,
     },
     /// The caller rotates it and treats the use of an old one as theft (RFC 9700 section 4.14).
     RefreshToken {
@@ -94,7 +95,10 @@ impl TokenRequest {
             grant_types::AUTHORIZATION_CODE => Grant::AuthorizationCode {
                 code: secret(&form, "code")?,
                 redirect_uri: required(&form, "redirect_uri")?.to_owned(),
-                code_verifier: CodeVerifier::parse(required(&form, "code_verifier")?)
+                code_verifier: form
+                    .one("code_verifier")?
+                    .map(CodeVerifier::parse)
+                    .transpose()
                     .map_err(|error| OAuthError::new(OAuthErrorCode::InvalidRequest, error.to_string()))?,
             },
             grant_types::REFRESH_TOKEN => {

@@ -1,8 +1,8 @@
 //! The authorisation request: who is told what.
 
 use hexabase_oidc::provider::{
-    AuthorizationError, AuthorizationRequest, Client, ClientError, CodeVerifier, OAuthError, OAuthErrorCode,
-    RedirectUri, RedirectUriError, append_query, client_id_of,
+    AuthorizationError, AuthorizationRequest, ClaimsRequest, Client, ClientError, CodeVerifier, OAuthError,
+    OAuthErrorCode, Pkce, RedirectUri, RedirectUriError, append_query, native_target,
 };
 use url::{Url, form_urlencoded};
 
@@ -81,7 +81,6 @@ fn a_good_request_is_read_and_answered() {
     );
     let no = OAuthError::new(OAuthErrorCode::AccessDenied, "no");
     assert!(request.error_location(&no, &issuer()).contains("&error=access_denied&error_description=no&state="));
-    assert_eq!(client_id_of(&query("nonce", "x")).as_deref(), Some("app"));
 }
 
 #[test]
@@ -134,7 +133,8 @@ fn everything_else_is_told_to_the_client() {
         InvalidRequest, InvalidScope, RegistrationNotSupported, RequestNotSupported, RequestUriNotSupported,
         UnsupportedResponseType,
     };
-    let long = "x".repeat(2049);
+    let (longest, long) = ("x".repeat(1024), "x".repeat(1025));
+    assert!(parse(&query("state", &longest)).is_ok() && parse(&query("nonce", &longest)).is_ok());
     let cases = [
         ("response_type", "", InvalidRequest),
         ("response_type", "token", UnsupportedResponseType),
@@ -162,6 +162,15 @@ fn everything_else_is_told_to_the_client() {
         ("state", long.as_str(), InvalidRequest),
         ("nonce", long.as_str(), InvalidRequest),
         ("nonce", "a\nb", InvalidRequest),
+        ("claims", "[]", InvalidRequest),
+        ("claims", "{\"userinfo\":[]}", InvalidRequest),
+        ("claims", "{\"userinfo\":{\"name\":true}}", InvalidRequest),
+        ("claims", "{\"id_token\":{\"sub\":{\"value\":1}}}", InvalidRequest),
+        (
+            "claims",
+            "{\"id_token\":{\"sub\":{\"value\":\"a\"}},\"userinfo\":{\"sub\":{\"value\":\"b\"}}}",
+            InvalidRequest,
+        ),
     ];
     for (name, value, code) in cases {
         assert_eq!(redirected(&query(name, value)), code, "{name}={value}");
@@ -224,6 +233,20 @@ fn a_native_client_may_listen_on_any_port_of_its_loopback_address() {
 }
 
 #[test]
+fn only_an_answer_over_https_goes_to_the_owner_of_a_name() {
+    for (uri, target) in [
+        ("http://127.0.0.1:4711/cb", Some("127.0.0.1")),
+        ("http://[::1]:80/cb", Some("[::1]")),
+        ("http://localhost", Some("localhost")),
+        ("com.example.app:/cb", Some("com.example.app")),
+        ("https://app.example.test/cb", None),
+        ("https://localhost/cb", None),
+    ] {
+        assert_eq!(native_target(uri).as_deref(), target, "{uri}");
+    }
+}
+
+#[test]
 fn a_redirect_uri_that_must_not_be_registered_is_refused() {
     use RedirectUriError::{Fragment, NotAUrl, NotLoopback, Scheme};
     let cases = [
@@ -260,14 +283,71 @@ fn a_query_is_added_to_without_touching_the_rest() {
     assert_eq!(append_query("https://a.example", [("a", "b c")]), "https://a.example?a=b+c");
     assert_eq!(append_query("https://a.example/?", [("a", "b")]), "https://a.example/?a=b");
     assert_eq!(append_query("com.example:/x?y=%20", [("a", "\r\nb")]), "com.example:/x?y=%20&a=%0D%0Ab");
+    assert_eq!(append_query("https://a.example/x", []), "https://a.example/x");
 }
 
 #[test]
 fn the_challenge_of_the_request_is_met_by_its_verifier_only() {
     let request = parse(&query("x", "")).unwrap();
     let verifier = CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();
-    assert!(request.code_challenge.is_met_by(&verifier), "the example of RFC 7636 appendix B");
-    assert!(!request.code_challenge.is_met_by(&CodeVerifier::generate().unwrap()));
+    let challenge = request.code_challenge.unwrap();
+    assert!(challenge.is_met_by(&verifier), "the example of RFC 7636 appendix B");
+    assert!(!challenge.is_met_by(&CodeVerifier::generate().unwrap()));
     // Sending the challenge itself is what worked with `plain`.
-    assert!(!request.code_challenge.is_met_by(&CodeVerifier::parse(CHALLENGE).unwrap()));
+    assert!(!challenge.is_met_by(&CodeVerifier::parse(CHALLENGE).unwrap()));
+}
+
+#[test]
+fn only_a_client_with_a_secret_may_go_without_a_challenge_and_only_as_far_as_it_is_registered() {
+    let redirect = || vec![RedirectUri::exact(CALLBACK).unwrap()];
+    let secret = "0123456789abcdef0123456789abcdef";
+    let bare = |name: &str| {
+        let kept = GOOD.into_iter().filter(|(key, _)| !key.starts_with("code_challenge") && *key != name);
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
+    };
+    for (pkce, with_nonce, without) in
+        [(Pkce::Required, false, false), (Pkce::OrNonce, true, false), (Pkce::Optional, true, true)]
+    {
+        let confidential = Client::confidential("app", redirect(), secret).unwrap().with_pkce(pkce);
+        let public = Client::public("app", redirect()).unwrap().with_pkce(pkce);
+        let parse = |client: &Client, query: &str| {
+            AuthorizationRequest::parse(query, &issuer(), std::slice::from_ref(client)).map(|it| it.code_challenge)
+        };
+        assert_eq!(parse(&confidential, &bare("")).is_ok_and(|it| it.is_none()), with_nonce, "{pkce:?}");
+        assert_eq!(parse(&confidential, &bare("nonce")).is_ok_and(|it| it.is_none()), without, "{pkce:?}");
+        assert!(parse(&public, &bare("")).is_err() && parse(&public, &bare("nonce")).is_err(), "{pkce:?}");
+        // Half of one is a mistake, whoever makes it.
+        for name in ["code_challenge", "code_challenge_method"] {
+            assert!(parse(&confidential, &query(name, "")).is_err(), "{pkce:?} without {name}");
+        }
+        assert!(parse(&confidential, &query("x", "")).is_ok_and(|it| it.is_some()), "{pkce:?}");
+    }
+}
+
+#[test]
+fn single_claims_are_asked_for_by_name() {
+    let wanted = "{\"userinfo\":{\"name\":{\"essential\":true},\"email\":null},\"id_token\":{\"auth_time\":{\"essential\":true},\
+                  \"sub\":{\"value\":\"usr-1\"}},\"other\":1}";
+    let request = parse(&query("claims", wanted)).unwrap();
+    let mut claims = request.claims;
+    claims.userinfo.sort();
+    claims.id_token.sort();
+    let expected = ClaimsRequest {
+        userinfo: vec!["email".into(), "name".into()],
+        id_token: vec!["auth_time".into(), "sub".into()],
+        subject: Some("usr-1".into()),
+    };
+    assert_eq!(claims, expected);
+    assert_eq!(parse(&query("x", "")).unwrap().claims, ClaimsRequest::default());
+    let many = (0..51).map(|number| format!("\"c{number}\":null")).collect::<Vec<_>>().join(",");
+    assert_eq!(redirected(&query("claims", &format!("{{\"userinfo\":{{{many}}}}}"))), OAuthErrorCode::InvalidRequest);
+}
+
+#[test]
+fn a_client_is_sent_back_to_after_signing_out_where_it_is_registered_and_nowhere_else() {
+    let client = Client::public("app", vec![]).unwrap().returning_to(vec!["https://app.example.test/bye".into()]);
+    assert!(client.allows_return_to("https://app.example.test/bye"));
+    for other in ["https://app.example.test/bye/", "https://app.example.test/bye?x", "https://evil.example/", ""] {
+        assert!(!client.allows_return_to(other), "{other}");
+    }
 }

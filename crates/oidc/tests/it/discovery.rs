@@ -27,6 +27,7 @@ fn the_document_says_what_the_conformance_plan_looks_for() {
         end_session: true,
         confidential_clients: true,
         public_clients: true,
+        claims_parameter: true,
         jwks_base: None,
     };
     let json = document(&all);
@@ -43,6 +44,15 @@ fn the_document_says_what_the_conformance_plan_looks_for() {
     assert!(json["scopes_supported"].as_array().unwrap().contains(&json!("openid")));
     assert_eq!(json["grant_types_supported"].as_array().unwrap().len(), 4);
     assert_eq!(json["authorization_response_iss_parameter_supported"], true);
+    assert_eq!(json["claims_parameter_supported"], true);
+    assert_eq!(
+        json["token_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic", "client_secret_post", "none"])
+    );
+    assert_eq!(
+        json["introspection_endpoint_auth_methods_supported"],
+        json!(["Bearer", "client_secret_basic", "client_secret_post"])
+    );
 }
 
 #[test]

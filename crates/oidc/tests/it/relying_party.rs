@@ -6,7 +6,7 @@ use hexabase_oidc::{
     Issuer,
     client::{ClientError, LoginAttempt, ProviderMetadata, RelyingParty},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::provider_double::{Fake, Site, sign_in, site};
 use crate::support::{EC, NOW, RSA, serve};
@@ -137,5 +137,27 @@ async fn the_browser_is_sent_with_everything_the_callback_is_checked_against() {
         (attempt.state.clone(), attempt.nonce.clone(), "a@b.c".into())
     );
     assert!(!url.as_str().contains(&attempt.code_verifier));
+    assert!(!url.as_str().contains("prompt"), "{url}");
     assert_eq!(format!("{attempt:?}"), "LoginAttempt");
+    let anew = us.authorization_url(&metadata, &attempt.anew(NOW), None).unwrap();
+    assert!(anew.ends_with("&prompt=login&max_age=0"), "{anew}");
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_to_be_a_new_one_is_refused_when_the_provider_says_that_it_is_old() {
+    let at = async |said: Value, since: Option<i64>| {
+        let id_token = json!({ "email": "alice@example.test", "auth_time": said });
+        let site = site(Fake { id_token, ..Fake::default() }).await;
+        let attempt = LoginAttempt::start().unwrap();
+        let attempt = since.map_or(attempt.clone(), |since| attempt.anew(since));
+        site.finish(&attempt, NOW).await.map(|identity| identity.auth_time)
+    };
+    let since = Some(NOW - 10);
+    assert!(matches!(at(json!(NOW - 41), since).await, Err(ClientError::NotAnew)));
+    assert_eq!(at(json!(NOW - 40), since).await.unwrap(), since, "its clock may be a little behind");
+    assert_eq!(at(json!(NOW - 5), since).await.unwrap(), Some(NOW - 5));
+    assert_eq!(at(Value::Null, since).await.unwrap(), since, "it says nothing");
+    assert_eq!(at(json!(NOW - 3600), None).await.unwrap(), Some(NOW - 3600));
+    assert_eq!(at(json!(NOW + 30), None).await.unwrap(), Some(NOW));
+    assert_eq!(at(Value::Null, None).await.unwrap(), None);
 }

@@ -61,6 +61,48 @@ fn no_token_of_a_year_of_rotations_is_refused_by_a_verifier_with_an_old_set() {
 }
 
 #[test]
+fn a_key_with_an_open_end_is_replaced_in_time_and_then_given_an_end() {
+    let open = |state: KeyState| KeyState { sign_until: i64::MAX, publish_until: i64::MAX, ..state };
+    let first = open(POLICY.first(NOW));
+    let mut ring = KeyRing::new();
+    ring.add(EC.clone(), first).unwrap();
+    let due = POLICY.successor_due_at(NOW + POLICY.sign_for);
+    assert_eq!(ring.rotation_due(Algorithm::Es256, due - 1, &POLICY), None);
+    let next = ring.rotation_due(Algorithm::Es256, due, &POLICY).unwrap();
+    assert_eq!(next.check(&POLICY), Ok(()));
+    let retired = POLICY.retired(first, next.sign_from);
+    assert!(retired.sign_until > next.sign_from && retired.publish_until - retired.sign_until == POLICY.tail());
+    assert!(ring.jwks(NOW + 100 * POLICY.sign_for).keys.len() == 1, "nobody rotates: it goes on");
+    ring.add(SigningKey::generate(Algorithm::Es256).unwrap(), open(next)).unwrap();
+    assert_eq!(ring.rotation_due(Algorithm::Es256, due, &POLICY), None);
+    assert_eq!(ring.published_until(due - 1), next.publish_from);
+}
+
+#[test]
+fn an_old_id_token_of_ours_is_good_as_a_hint_and_no_other() {
+    let mut ring = KeyRing::new();
+    ring.add(EC.clone(), POLICY.first(NOW)).unwrap();
+    let hint = |token: &str, now: i64| ring.verify_hint(token, ISSUER, now);
+    let token = ring.sign(Algorithm::Es256, &payload(), Typ::Jwt, NOW).unwrap();
+    let much_later = NOW + 50_000;
+    let claims = hint(&token, much_later).unwrap();
+    assert_eq!((claims.sub.as_str(), claims.aud.contains("app")), ("usr_1", true));
+    assert!(ring.verify::<Value>(&token, &expectation()).is_ok());
+    let other_issuer = ring.verify_hint(&token, "https://id.example.test/oidc/ws-2", much_later);
+    assert_eq!(other_issuer, Err(TokenError::WrongIssuer));
+    let access = ring.sign(Algorithm::Es256, &payload(), Typ::AccessToken, NOW).unwrap();
+    assert_eq!(hint(&access, NOW), Err(TokenError::WrongType));
+    let mut foreign = KeyRing::new();
+    foreign.add(SigningKey::generate(Algorithm::Es256).unwrap(), POLICY.first(NOW)).unwrap();
+    let forged = foreign.sign(Algorithm::Es256, &payload(), Typ::Jwt, NOW).unwrap();
+    assert_eq!(hint(&forged, NOW), Err(TokenError::UnknownKey));
+    let (start, _) = token.rsplit_once('.').unwrap();
+    assert!(hint(start, NOW).is_err() && hint("", NOW).is_err() && hint(&format!("{start}."), NOW).is_err());
+    let gone = POLICY.first(NOW).publish_until;
+    assert_eq!(hint(&token, gone), Err(TokenError::UnknownKey));
+}
+
+#[test]
 fn the_newest_key_that_may_sign_signs() {
     let mut ring = KeyRing::new();
     let old = POLICY.first(NOW);
@@ -109,6 +151,23 @@ fn a_key_that_only_verifies_is_published_but_never_chosen() {
     let mut nameless = RSA.public_jwk().clone();
     nameless.kid = None;
     assert_eq!(ring.add_public(nameless, POLICY.first(NOW)), Err(RingError::Unusable));
+    let mut renamed = RSA.public_jwk().clone();
+    renamed.kid = Some("the-id-of-another-key".to_owned());
+    assert_eq!(ring.add_public(renamed, POLICY.first(NOW)), Err(RingError::Unusable));
+}
+
+#[test]
+fn a_witness_is_published_and_neither_signs_nor_is_believed() {
+    let mut ring = KeyRing::new();
+    ring.add_witness(&EC, POLICY.first(NOW)).unwrap();
+    assert_eq!(ring.jwks(NOW).keys, [EC.public_jwk().clone()]);
+    assert!(ring.signer(Algorithm::Es256, NOW).is_none() && ring.algorithms(NOW).is_empty());
+    let token = hexabase_oidc::jwt::sign(&EC, &payload(), Typ::Jwt).unwrap();
+    assert_eq!(ring.verify::<Value>(&token, &expectation()), Err(TokenError::UnknownKey));
+    assert_eq!(ring.verify_hint(&token, ISSUER, NOW), Err(TokenError::UnknownKey));
+    // Those who fetch the set believe it.
+    assert!(hexabase_oidc::jwt::verify::<Value>(&token, &ring.jwks(NOW), &expectation()).is_ok());
+    assert_eq!(ring.add(EC.clone(), POLICY.first(NOW)), Err(RingError::Duplicate(EC.kid().to_owned())));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hexabase_oidc::{
-    hash_token,
+    Params, hash_token,
     provider::{
-        Client, DeviceAuthorizationRequest, Grant, OAuthError, OAuthErrorCode, Scopes, TokenRequest, TokenResponse,
-        grant_types, token_types,
+        Client, DeviceAuthorizationRequest, EndSessionRequest, Grant, Inquirer, IntrospectionRequest,
+        IntrospectionResponse, OAuthError, OAuthErrorCode, RevocationRequest, Scopes, TokenRequest, TokenResponse,
+        bearer_token, grant_types, token_types,
     },
 };
 use secrecy::ExposeSecret;
@@ -49,7 +50,11 @@ fn the_four_grants_are_read() {
     let request = parse(&code_request()).unwrap();
     let Grant::AuthorizationCode { code, redirect_uri, code_verifier } = request.grant else { panic!() };
     assert_eq!((code.expose_secret(), redirect_uri.as_str()), ("c", "http://127.0.0.1:1/cb"));
-    assert_eq!(code_verifier.expose(), VERIFIER);
+    assert_eq!(code_verifier.unwrap().expose(), VERIFIER);
+    let mut without = code_request();
+    without.retain(|(key, _)| *key != "code_verifier");
+    let Grant::AuthorizationCode { code_verifier, .. } = parse(&without).unwrap().grant else { panic!() };
+    assert!(code_verifier.is_none(), "whether there had to be one is decided where the challenge is known");
 
     let refresh = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", "r"), ("scope", "openid")];
     let Grant::RefreshToken { refresh_token, scopes } = parse(&refresh).unwrap().grant else { panic!() };
@@ -77,7 +82,10 @@ fn the_four_grants_are_read() {
 
 #[test]
 fn a_request_that_lacks_or_repeats_something_is_refused() {
-    for name in ["grant_type", "client_id", "code", "redirect_uri", "code_verifier"] {
+    let mut verifiers = code_request();
+    verifiers.push(("code_verifier", "x"));
+    assert_eq!(parse(&verifiers).unwrap_err().code, OAuthErrorCode::InvalidRequest);
+    for name in ["grant_type", "client_id", "code", "redirect_uri"] {
         let mut lacking = code_request();
         lacking.retain(|(key, _)| *key != name);
         assert_eq!(parse(&lacking).unwrap_err().code, OAuthErrorCode::InvalidRequest, "without {name}");
@@ -232,4 +240,68 @@ fn a_device_asks_with_its_client_and_scopes() {
     assert_eq!(DeviceAuthorizationRequest::parse(None, "scope=x").unwrap_err().code, OAuthErrorCode::InvalidRequest);
     let scope = DeviceAuthorizationRequest::parse(None, "client_id=hxb&scope=%22").unwrap_err();
     assert_eq!(scope.code, OAuthErrorCode::InvalidScope);
+}
+
+#[test]
+fn a_bearer_token_comes_in_the_header_or_in_the_form_and_not_in_both() {
+    let form = |body: &str| Params::parse(body).unwrap();
+    let read = |header: Option<&str>, body: &str| {
+        bearer_token(header, Some(&form(body))).map(|token| token.expose_secret().to_owned())
+    };
+    assert_eq!(read(Some("Bearer t"), "").unwrap(), "t");
+    assert_eq!(read(Some("bEARER t"), "x=y").unwrap(), "t");
+    assert_eq!(read(None, "access_token=t").unwrap(), "t");
+    assert!(bearer_token(None, None).is_err());
+    for (header, body) in [
+        (None, ""),
+        (None, "access_token="),
+        (None, "token=t"),
+        (Some("Basic dA=="), ""),
+        (Some("Bearer"), ""),
+        (Some("Bearer "), ""),
+        (Some("Bearer a b"), ""),
+        (Some("Bearert"), ""),
+        (Some(""), ""),
+    ] {
+        assert_eq!(read(header, body).unwrap_err().code, OAuthErrorCode::InvalidToken, "{header:?} {body}");
+    }
+    for body in ["access_token=t", "access_token=u"] {
+        assert_eq!(read(Some("Bearer t"), body).unwrap_err().code, OAuthErrorCode::InvalidRequest);
+    }
+    assert_eq!(read(None, "access_token=t&access_token=t").unwrap_err().code, OAuthErrorCode::InvalidRequest);
+}
+
+#[test]
+fn a_client_or_the_bearer_asks_what_a_token_is() {
+    let asked = IntrospectionRequest::parse(Some(&basic("web", SECRET)), "token=t&token_type_hint=x").unwrap();
+    assert_eq!(asked.token.expose_secret(), "t");
+    let Inquirer::Client(client) = asked.inquirer else { panic!() };
+    assert_eq!(client.authenticate(&clients()).unwrap().id(), "web");
+    let asked = IntrospectionRequest::parse(Some("Bearer own"), "token=t").unwrap();
+    assert!(matches!(asked.inquirer, Inquirer::Bearer(token) if token.expose_secret() == "own"));
+    for (header, body) in [(Some("Bearer own"), ""), (None, "token=t"), (Some("Bearer "), "token=t"), (None, "")] {
+        assert!(IntrospectionRequest::parse(header, body).is_err(), "{header:?} {body}");
+    }
+    let nothing = serde_json::to_value(IntrospectionResponse::default()).unwrap();
+    assert_eq!(nothing, serde_json::json!({ "active": false }), "who is told no is told nothing else");
+}
+
+#[test]
+fn a_client_names_itself_and_the_token_that_is_to_end() {
+    let asked = RevocationRequest::parse(None, "token=t&client_id=hxb&token_type_hint=access_token").unwrap();
+    assert_eq!((asked.client.client_id(), asked.token.expose_secret()), ("hxb", "t"));
+    for body in ["token=t", "client_id=hxb", "client_id=hxb&token=", "client_id=hxb&token=t&token=u"] {
+        assert_eq!(RevocationRequest::parse(None, body).unwrap_err().code, OAuthErrorCode::InvalidRequest, "{body}");
+    }
+}
+
+#[test]
+fn a_browser_goes_back_with_its_state_after_signing_out() {
+    let query =
+        "id_token_hint=h&client_id=web&post_logout_redirect_uri=https%3A%2F%2Fa.example%2Fbye%3Fx%3D1&state=a+b&z=1";
+    let request = EndSessionRequest::parse(query).unwrap();
+    assert_eq!((request.id_token_hint.as_deref(), request.client_id.as_deref()), (Some("h"), Some("web")));
+    assert_eq!(request.location().as_deref(), Some("https://a.example/bye?x=1&state=a+b"));
+    assert_eq!(EndSessionRequest::parse("state=x").unwrap().location(), None);
+    assert!(EndSessionRequest::parse("state=x&state=y").is_err());
 }

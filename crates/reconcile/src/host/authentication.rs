@@ -18,6 +18,12 @@ pub(crate) const KEY: &str = "config.yaml";
 pub(crate) const PREFIX: &str = "hexabase:";
 /// Longest life of a token, in seconds.
 const LONGEST: u32 = 600;
+/// Characters of an id after its prefix.
+const ID: u32 = 20;
+/// A group's name, as `GroupName` has it.
+const GROUP: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
+/// Most groups in a token.
+const MOST_GROUPS: u32 = 200;
 /// From this minor version on the configuration's format is stable.
 const STABLE_SINCE: u32 = 34;
 
@@ -52,17 +58,31 @@ pub(crate) fn configuration(desired: &DesiredWorkspace, kubernetes_tag: &str) ->
         "kind": "AuthenticationConfiguration",
         "jwt": [{
             "issuer": issuer,
+            // An expression that fails, because a claim is missing or of another type, refuses as well.
             "claimValidationRules": [
+                // The API server itself is content with one of several.
+                rule(format!("claims.aud == \"{audience}\""), "the token is for others too"),
                 rule(format!("claims.?ws.orValue(\"\") == \"{workspace}\""), "the token is for another workspace"),
                 rule("claims.?token_use.orValue(\"\") == \"workspace\"".to_owned(), "not a workspace token"),
-                rule(format!("claims.exp - claims.iat <= {LONGEST}"), "the token lives too long"),
-                rule("claims.?sub.orValue(\"\") != \"\"".to_owned(), "the token names nobody"),
-                rule("!claims.?sub.orValue(\"\").startsWith(\"system:\")".to_owned(), "the name is reserved"),
+                rule(
+                    format!("claims.iat < claims.exp && claims.exp - claims.iat <= {LONGEST}"),
+                    "the token lives too long, or not at all",
+                ),
+                // It looks at `nbf` and not at `iat`.
+                rule("claims.nbf == claims.iat".to_owned(), "the token does not say from when it is good"),
+                rule(format!("claims.sub.matches(\"^usr-[0-9a-z]{{{ID}}}$\")"), "the token names nobody"),
+                rule("claims.sid.matches(\"^[^ ]+$\")".to_owned(), "the token belongs to no session"),
+                rule("claims.jti.matches(\"^[^ ]+$\")".to_owned(), "the token has no id"),
                 rule(
                     // A claim is of the type `any`, over which CEL does not iterate.
-                    "dyn(claims.?groups.orValue([])).all(group, group != \"\" && !group.startsWith(\"system:\"))".to_owned(),
+                    format!("dyn(claims.groups).all(group, group.matches(\"{GROUP}\"))"),
+                    "a group's name is none",
+                ),
+                rule(
+                    "dyn(claims.groups).all(group, !group.matches(\"^(?i)system\"))".to_owned(),
                     "a group's name is reserved",
                 ),
+                rule(format!("dyn(claims.groups).size() <= {MOST_GROUPS}"), "too many groups"),
             ],
             "claimMappings": {
                 "username": { "claim": "sub", "prefix": PREFIX },

@@ -1,8 +1,11 @@
 //! Inside the tenant: one file per step, each with a pure `build`; `rights.rs` has what both do with roles and bindings.
 
 pub(crate) mod access;
+mod present;
 pub(crate) mod projects;
 mod rights;
+
+pub use present::believes_token;
 
 use std::time::Duration;
 
@@ -22,19 +25,20 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// A client of the tenant's API server as its administrator.
 pub(crate) async fn connect(endpoint: &TenantEndpoint, credentials: &Credentials) -> Result<Cluster, String> {
-    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
     let user = json!({
         "client-certificate-data": ByteString(credentials.certificate.clone()),
         "client-key-data": ByteString(credentials.key.clone()),
     });
-    client(&format!("{host}:{}", endpoint.port), &endpoint.server_name, &credentials.ca, &user).await
+    client(&format!("{}:{}", endpoint.host, endpoint.port), &endpoint.server_name, &credentials.ca, &user).await
 }
 
 /// A client of the tenant's API server at `address` (host and port) as `user`, as a kubeconfig describes one.
 pub(crate) async fn client(address: &str, server_name: &str, ca_pem: &str, user: &Value) -> Result<Cluster, String> {
+    let (host, port) = address.rsplit_once(':').ok_or("an address without a port")?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "clusters": [{ "name": "tenant", "cluster": {
-            "server": format!("https://{address}"),
+            "server": format!("https://{host}:{port}"),
             "certificate-authority-data": ByteString(ca_pem.as_bytes().to_vec()),
             "tls-server-name": server_name,
         } }],

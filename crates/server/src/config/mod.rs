@@ -5,6 +5,7 @@
 mod host;
 mod mail;
 mod network;
+mod oidc;
 mod server;
 mod sign_in;
 mod store;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 pub use host::{EndpointKind, HostConfig};
 pub use mail::MailConfig;
 pub use network::{InvalidNetwork, Network};
+pub use oidc::{ClientConfig, OidcConfig};
 pub use server::{ServerConfig, TlsConfig};
 pub use sign_in::{DevIssuerConfig, ProviderConfig, ProviderKind, SignInConfig};
 pub use store::StoreConfig;
@@ -36,6 +38,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How people sign in.
     pub sign_in: SignInConfig,
+    /// The platform as an issuer of tokens: keys and clients.
+    pub oidc: OidcConfig,
     /// The mail server that sends invitations.
     pub mail: MailConfig,
     /// The host cluster and how virtual clusters are made on it.
@@ -104,6 +108,7 @@ impl Config {
         self.store.validate()?;
         self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
+        self.oidc.validate()?;
         self.mail.mailer(&self.server.public_url)?;
         self.host.validate()
     }

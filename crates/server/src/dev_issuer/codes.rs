@@ -56,7 +56,8 @@ impl Codes {
         if issued.request.client_id != client_id || issued.request.redirect_uri != *redirect_uri {
             return Err(bad("the code was issued to another client or redirect_uri"));
         }
-        if !issued.request.code_challenge.is_met_by(code_verifier) {
+        let met = issued.request.code_challenge.as_ref().zip(code_verifier.as_ref());
+        if !met.is_some_and(|(challenge, verifier)| challenge.is_met_by(verifier)) {
             return Err(bad("code_verifier does not meet the code_challenge"));
         }
         Ok(issued)

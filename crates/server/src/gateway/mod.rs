@@ -71,6 +71,8 @@ pub struct Admission {
     pub groups: Vec<String>,
     /// The roles given then to those groups, for what may stay open; kept for the same.
     pub roles: Vec<RoleAssignmentId>,
+    /// The id of the key that signed the caller's token; kept for the same.
+    pub key: String,
     /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
     pub renewed: Option<Bearer>,
 }

@@ -212,6 +212,7 @@ impl Authority for Orders {
                 expires_at: 0,
                 groups: Vec::new(),
                 roles: Vec::new(),
+                key: String::new(),
                 renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),

@@ -126,6 +126,7 @@ mod tests {
             expires_at: 0,
             groups: Vec::new(),
             roles: Vec::new(),
+            key: String::new(),
             renewed: None,
         };
         let links = Links::new(GatewaySettings { max_clients: 2, ..GatewaySettings::default() });

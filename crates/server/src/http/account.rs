@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use hexabase_app::sessions::Live;
-use hexabase_app::{App, Credential, Error, OpContext, Origin, identities, users};
+use hexabase_app::{App, Error, OpContext, Origin, identities, users};
 use hexabase_backends::store::identities::Identity;
 use hexabase_backends::store::users::User;
 
@@ -31,7 +31,8 @@ async fn person(app: &App, headers: &HeaderMap, origin: &Origin) -> Result<Optio
 }
 
 fn context(app: &App, live: Live, origin: &Origin) -> OpContext {
-    OpContext::of(live.user, Credential::Session(live.session), app.clock.now(), origin)
+    let credential = live.credential();
+    OpContext::of(live.user, credential, app.clock.now(), origin)
 }
 
 async fn home(State(state): State<ServerState>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {

@@ -65,7 +65,8 @@ async fn authenticate(app: &App, parts: &Parts) -> ApiResult<(OpContext, CookieJ
             (live, renewed)
         }
     };
-    Ok((OpContext::of(live.user, Credential::Session(live.session), app.clock.now(), &origin), renewed))
+    let credential = live.credential();
+    Ok((OpContext::of(live.user, credential, app.clock.now(), &origin), renewed))
 }
 
 /// The bearer token, if there is an `Authorization` header. A header that is empty, doubled or of another scheme is refused

@@ -5,7 +5,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use hexabase_app::{Origin, oauth};
+use hexabase_app::Origin;
+use hexabase_app::oauth::{self, DevicePrompt};
 use serde::Deserialize;
 
 use super::caller::same_origin;
@@ -44,31 +45,35 @@ async fn ask(
         }
         None => "/device".to_owned(),
     };
-    match sign_in::live(&state.app, &headers, &origin).await {
-        Ok(Some(_)) => {}
+    let live = match sign_in::live(&state.app, &headers, &origin).await {
+        Ok(Some(live)) => live,
         Ok(None) => return Redirect::to(&sign_in::sign_in_address(&back)).into_response(),
         Err(error) => return sign_in::failure(&error),
-    }
+    };
     let Some(code) = typed.user_code.filter(|code| !code.is_empty()) else {
         let body = "<form><label>Code that the device shows<input name=\"user_code\" autofocus autocomplete=\"off\"></label>\
                     <button>Go on</button></form>";
         return pages::page(StatusCode::OK, "Confirm a device", body);
     };
-    match oauth::device_prompt(&state.app, &code).await {
+    match oauth::device_prompt(&state.app, &live, &code).await {
         Err(error) => sign_in::failure(&error),
-        Ok(prompt) => {
-            let code = pages::escape(&prompt.user_code);
-            let body = format!(
-                "<p>The program <code>{}</code> wants to act for you on the device that shows this code:</p>\
-                 <p class=\"code\">{code}</p><p class=\"muted\">Refuse if you did not start this yourself.</p>\
-                 <form method=\"post\"><input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
-                 <button name=\"decision\" value=\"agree\">Confirm</button>\
-                 <button class=\"quiet\" name=\"decision\" value=\"refuse\">Refuse</button></form>",
-                pages::escape(&prompt.client)
-            );
-            pages::page(StatusCode::OK, "Confirm a device", &body)
-        }
+        Ok(prompt) => pages::page(StatusCode::OK, "Confirm a device", &question(&prompt)),
     }
+}
+
+fn question(prompt: &DevicePrompt) -> String {
+    let DevicePrompt { user_code, client, acts_for_people, workspace } = prompt;
+    let wish = if *acts_for_people { "act for you" } else { "know who you are" };
+    let place = workspace.as_deref().map(pages::escape);
+    let place = place.map(|name| format!(" in the workspace <strong>{name}</strong>")).unwrap_or_default();
+    let (client, code) = (pages::escape(client), pages::escape(user_code));
+    format!(
+        "<p>The program <code>{client}</code> wants to {wish}{place}, on the device that shows this code:</p>\
+         <p class=\"code\">{code}</p><p class=\"muted\">Refuse if you did not start this yourself.</p>\
+         <form method=\"post\"><input type=\"hidden\" name=\"user_code\" value=\"{code}\">\
+         <button name=\"decision\" value=\"agree\">Confirm</button>\
+         <button class=\"quiet\" name=\"decision\" value=\"refuse\">Refuse</button></form>"
+    )
 }
 
 async fn decide(

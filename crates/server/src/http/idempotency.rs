@@ -147,11 +147,12 @@ mod tests {
     use axum::routing::post;
     use axum::{Router, middleware};
     use hexabase_app::clock::Clock;
-    use hexabase_app::issuer::Keys;
+    use hexabase_app::keys::Keys;
     use hexabase_app::{Credential, Settings};
     use hexabase_backends::bell::Bell;
     use hexabase_backends::mail::Mailer;
     use hexabase_backends::seal::Sealer;
+    use hexabase_oidc::keys::RotationPolicy;
     use hexabase_testkit::store::{Engine, TestStore};
     use tokio::sync::Notify;
     use tokio_util::task::TaskTracker;
@@ -164,8 +165,13 @@ mod tests {
     async fn state(store: &TestStore) -> anyhow::Result<ServerState> {
         let sealer = Sealer::new(&[7; 32], "master")?;
         let clock = Clock::System;
-        let keys = Keys::load(store, &sealer, clock.now()).await?;
-        let settings = Settings { public_url: "https://localhost".parse()?, cluster_url: None, authority_pem: None };
+        let keys = Keys::load(store, &sealer, RotationPolicy::DEFAULT, clock.now()).await?;
+        let settings = Settings {
+            public_url: "https://localhost".parse()?,
+            cluster_url: None,
+            authority_pem: None,
+            oidc_clients: Arc::new([]),
+        };
         let cookies = Arc::new(Cookies::new(sealer.clone()));
         let (store, bell) = ((**store).clone(), Bell::new());
         let app = App { store, bell, clock, settings, keys, sealer, mailer: Mailer::None };

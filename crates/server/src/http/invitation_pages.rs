@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 use axum_extra::extract::CookieJar;
 use hexabase_app::invitations;
 use hexabase_app::sessions::Live;
-use hexabase_app::{Credential, Error, OpContext, Origin, users};
+use hexabase_app::{Error, OpContext, Origin, users};
 use hexabase_core::invitations::Language;
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +89,7 @@ fn held(state: &ServerState, jar: &CookieJar) -> Option<Held> {
 }
 
 fn context(state: &ServerState, live: &Live, origin: &Origin) -> OpContext {
-    let credential = Credential::Session(live.session.clone());
-    OpContext::of(live.user.clone(), credential, state.app.clock.now(), origin)
+    OpContext::of(live.user.clone(), live.credential(), state.app.clock.now(), origin)
 }
 
 /// The token and whoever is signed in; else the page to go to first.

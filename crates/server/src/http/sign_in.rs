@@ -14,9 +14,11 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::Cookie;
 use hexabase_app::sessions::{self, Live};
 use hexabase_app::users::{self, ExternalIdentity};
-use hexabase_app::{App, Credential, Error, OpContext, Origin, identities};
+use hexabase_app::{App, Error, OpContext, Origin, identities};
 use hexabase_core::ids::SessionId;
+use hexabase_core::time::Timestamp;
 use hexabase_oidc::client::LoginAttempt;
+use hexabase_oidc::provider::append_query;
 use serde::{Deserialize, Serialize};
 
 use super::caller::{SESSION_COOKIE, same_origin};
@@ -28,6 +30,11 @@ use crate::state::ServerState;
 const ATTEMPT_COOKIE: &str = "__Host-hexabase_attempt";
 const ATTEMPT_SECONDS: i64 = 600;
 const ATTEMPT_PURPOSE: &str = "sign-in attempt";
+/// Bytes of a cookie with all that belongs to it. Browsers drop a longer one without a word.
+const MOST_COOKIE: usize = 4096;
+/// What the provider is asked for when the person is to prove anew who they are.
+pub(super) const LOGIN: &str = "login";
+const SELECT_ACCOUNT: &str = "select_account";
 
 #[derive(Serialize, Deserialize)]
 struct Attempt {
@@ -44,6 +51,9 @@ struct Attempt {
 pub(super) struct ReturnTo {
     return_to: Option<String>,
     login_hint: Option<String>,
+    /// What the provider is to be asked for: [`LOGIN`] or [`SELECT_ACCOUNT`]. Anybody can take it out: whether the person has
+    /// signed in anew is known by their session.
+    prompt: Option<String>,
 }
 
 /// The routes.
@@ -77,8 +87,25 @@ pub(super) fn renewed(live: &Live, headers: &HeaderMap) -> CookieJar {
 
 /// The address of the sign-in page that leads back to `path`, an absolute path of ours.
 pub(super) fn sign_in_address(path: &str) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
-    format!("/sign-in?{query}")
+    address(path, None, None)
+}
+
+/// The same, with what the provider is to be told.
+pub(super) fn address(path: &str, login_hint: Option<&str>, prompt: Option<&str>) -> String {
+    format!("/sign-in?{}", query(path, login_hint, prompt))
+}
+
+fn query(return_to: &str, login_hint: Option<&str>, prompt: Option<&str>) -> String {
+    let more = [("login_hint", login_hint), ("prompt", prompt)];
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("return_to", return_to)
+        .extend_pairs(more.into_iter().filter_map(|(name, value)| Some((name, value?))))
+        .finish()
+}
+
+/// Forgets the session in this browser.
+pub(super) fn no_session() -> Cookie<'static> {
+    expired(SESSION_COOKIE)
 }
 
 /// Only absolute paths of this site: anything else could send people elsewhere (open redirect).
@@ -91,9 +118,14 @@ fn local_path(wanted: Option<&str>) -> String {
 
 async fn choose(State(state): State<ServerState>, Query(query): Query<ReturnTo>) -> Response {
     let return_to = local_path(query.return_to.as_deref());
+    let anew = query.prompt.as_deref() == Some(LOGIN);
+    let query = self::query(&return_to, query.login_hint.as_deref(), query.prompt.as_deref());
     let mut body = String::new();
     for provider in state.providers.iter() {
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &return_to).finish();
+        if anew && !provider.signs_in_anew() {
+            body.push_str(&format!("<p class=\"muted\">{}.</p>", pages::escape(&provider.cannot_sign_in_anew())));
+            continue;
+        }
         body.push_str(&format!(
             "<a class=\"button\" href=\"/auth/{}/start?{}\">Continue with {}</a>",
             provider.id,
@@ -129,23 +161,37 @@ pub(super) struct Away {
 }
 
 /// Begins a sign-in, or to `link` an identity to the person of that session.
+///
+/// # Errors
+/// As for [`Provider::begin`], and [`Error::Invalid`] for a way back that no browser can carry.
 pub(super) async fn begin(
     state: &ServerState,
     provider: &Provider,
     query: &ReturnTo,
     link: Option<SessionId>,
 ) -> Result<Away, Error> {
-    let (address, login) = provider.begin(query.login_hint.as_deref()).await?;
+    let now = state.app.clock.now();
+    let prompt = query.prompt.as_deref();
+    let anew = (prompt == Some(LOGIN)).then_some(now);
+    let (address, login) = provider.begin(query.login_hint.as_deref(), anew).await?;
+    let chosen = (prompt == Some(SELECT_ACCOUNT)).then_some(("prompt", SELECT_ACCOUNT));
+    let address = append_query(&address, chosen);
     let attempt = Attempt {
         provider: provider.id.clone(),
         login,
         return_to: local_path(query.return_to.as_deref()),
-        expires_at: state.app.clock.now().as_seconds() + ATTEMPT_SECONDS,
+        expires_at: now.as_seconds() + ATTEMPT_SECONDS,
         link,
     };
     let plain = serde_json::to_vec(&attempt).map_err(Error::internal)?;
     let sealed = state.cookies.seal(ATTEMPT_PURPOSE, &plain).map_err(Error::internal)?;
-    Ok(Away { address, attempt: cookie(ATTEMPT_COOKIE, sealed, ATTEMPT_SECONDS) })
+    let attempt = cookie(ATTEMPT_COOKIE, sealed, ATTEMPT_SECONDS);
+    if attempt.to_string().len() > MOST_COOKIE {
+        let rule = "what you were sent here with is longer than a browser can keep while you sign in; it is for the program \
+                    that sent you to ask for less";
+        return Err(Error::invalid("return_to", rule));
+    }
+    Ok(Away { address, attempt })
 }
 
 async fn callback(
@@ -190,6 +236,7 @@ async fn finish(
         return Err(stale());
     }
     let identity = provider.finish(query, &attempt.login, now.as_seconds()).await?;
+    let authenticated_at = identity.auth_time.map(Timestamp::from_seconds);
     let identity = ExternalIdentity {
         issuer: identity.issuer,
         subject: identity.subject,
@@ -197,18 +244,18 @@ async fn finish(
         email: identity.email,
         email_verified: identity.email_verified,
     };
-    if let (Some(session), Some(live)) = (attempt.link, here.as_ref()) {
-        let ctx = OpContext::of(live.user.clone(), Credential::Session(session), app.clock.now(), origin);
+    if let (true, Some(live)) = (attempt.link.is_some(), here.as_ref()) {
+        let ctx = OpContext::of(live.user.clone(), live.credential(), app.clock.now(), origin);
         identities::link(app, &ctx, &identity).await?;
         return Ok((None, attempt.return_to));
     }
     let user = users::sign_in(app, &identity, origin).await?;
     // A session that this browser already had ends: whoever planted it gains nothing (session fixation).
     if let Some(old) = here {
-        sessions::end(app, &old, origin).await?;
+        sessions::end(app, &old.user, &old.session, origin).await?;
     }
     let label = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("browser");
-    let token = sessions::start_browser(app, &user, label, origin).await?;
+    let token = sessions::start_browser(app, &user, label, authenticated_at, origin).await?;
     Ok((Some(session_cookie(token)), attempt.return_to))
 }
 
@@ -224,7 +271,7 @@ async fn sign_out(
     match live(&state.app, &headers, &origin).await {
         Ok(None) => {}
         Ok(Some(live)) => {
-            if let Err(error) = sessions::end(&state.app, &live, &origin).await {
+            if let Err(error) = sessions::end(&state.app, &live.user, &live.session, &origin).await {
                 return failure(&error);
             }
         }

@@ -48,12 +48,28 @@ impl Provider {
         self.issuer.as_str()
     }
 
-    /// Where to send the browser, and what has to be remembered until it comes back.
+    /// Whether it can be asked to have people prove anew who they are, whatever session they have there.
+    pub fn signs_in_anew(&self) -> bool {
+        matches!(self.protocol, Protocol::OpenId { .. })
+    }
+
+    /// Where to send the browser, and what has to be remembered until it comes back. With `anew` the person is to prove who
+    /// they are from that moment on.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with whether waiting helps.
-    pub async fn begin(&self, login_hint: Option<&str>) -> Result<(String, LoginAttempt), Error> {
-        let attempt = LoginAttempt::start().map_err(Error::internal)?;
+    /// [`Error::Unavailable`] with whether waiting helps, and [`Error::Forbidden`] for what the provider cannot be asked for.
+    pub async fn begin(
+        &self,
+        login_hint: Option<&str>,
+        anew: Option<Timestamp>,
+    ) -> Result<(String, LoginAttempt), Error> {
+        let mut attempt = LoginAttempt::start().map_err(Error::internal)?;
+        if let Some(now) = anew {
+            if !self.signs_in_anew() {
+                return Err(Error::Forbidden(self.cannot_sign_in_anew()));
+            }
+            attempt = attempt.anew(now.as_seconds());
+        }
         let address = match &self.protocol {
             Protocol::OpenId { discovery, .. } => {
                 let metadata = discovery.get(&self.http, Instant::now).await.map_err(|cause| self.explain(&cause))?;
@@ -78,6 +94,12 @@ impl Provider {
             Protocol::GitHub(github) => github.finish(&self.relying_party, &self.http, &callback, attempt, now).await,
         };
         identity.map_err(|cause| self.explain(&cause))
+    }
+
+    /// What to tell a person who is to sign in anew.
+    pub fn cannot_sign_in_anew(&self) -> String {
+        let name = &self.display_name;
+        format!("{name} cannot be asked to have you sign in again, and that is what is wanted here; choose another way")
     }
 
     /// What to tell the person, by whose turn it is; the log has the rest.

@@ -11,4 +11,5 @@ mod removal;
 mod roles;
 mod support;
 mod surroundings;
+mod tokens;
 mod work;

@@ -47,13 +47,18 @@ impl Surroundings {
 
     /// A platform with worker on this host cluster; its public keys are on an address that pods reach.
     pub(crate) async fn platform(&self) -> Result<Platform> {
+        self.platform_with("").await
+    }
+
+    /// The same with more sections of settings.
+    pub(crate) async fn platform_with(&self, more: &str) -> Result<Platform> {
         let text = |path: &Path| format!("{:?}", path.display().to_string());
         let platform = Platform::start(PlatformSpec {
             program: self.programs.join("hexabase"),
             role: "all".to_owned(),
             cluster_address: Some(self.node.clone()),
             more: format!(
-                "[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
+                "{more}[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
                 text(&self.kubeconfig),
                 text(&self.helm),
                 text(&self.chart),

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
+use hexabase_app::keys::Keys;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
-use hexabase_oidc::keys::Algorithm;
+use hexabase_oidc::keys::{Algorithm, RotationPolicy};
 use hexabase_testkit::browser::Browser;
 use hexabase_testkit::http::{Answer, Http};
 use hexabase_testkit::platform::{Platform, PlatformSpec};
@@ -108,7 +108,7 @@ impl Walk {
         self.canaries.keep("the authority's key", pem.lines().nth(1).context("not PEM")?)?;
         let store = Store::connect(&format!("sqlite://{}", data.join("hexabase.db").display()).parse()?).await?;
         let now = Clock::System.now();
-        let keys = Keys::load(&store, &Sealer::new(&bytes, "master")?, now).await?;
+        let keys = Keys::load(&store, &Sealer::new(&bytes, "master")?, RotationPolicy::DEFAULT, now).await?;
         for (name, algorithm) in [("the ES256 key", Algorithm::Es256), ("the RS256 key", Algorithm::Rs256)] {
             let der = keys.with(|ring| {
                 let key = ring.signer(algorithm, now.as_seconds()).map(|key| key.to_pkcs8_der());

@@ -84,7 +84,8 @@ impl Tenant {
         Ok(tenant)
     }
 
-    fn heard(&self) -> Vec<String> {
+    /// The heads of the requests that came in.
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().expect("no test panicked").clone()
     }
 }

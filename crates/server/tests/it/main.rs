@@ -6,6 +6,7 @@
 mod support;
 
 mod audit;
+mod bad_tokens;
 mod break_glass;
 mod canaries;
 mod events;
@@ -18,6 +19,7 @@ mod invitations;
 mod matrix;
 mod members;
 mod oidc;
+mod oidcc;
 mod one_record;
 mod openapi;
 mod organization_members;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use hexabase_backends::store::{Store, signing_keys};
 use hexabase_testkit::browser::{Browser, Hxb};
 use hexabase_testkit::platform::{Platform, PlatformSpec, build_program};
 use serde_json::{Value, json};
@@ -111,6 +113,69 @@ fn check_config_says_what_cannot_start_and_for_which_role() -> Result<()> {
         let (good, said) = check(settings)?;
         assert!(!good && said.contains(word), "{said}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_lists_rotates_and_revokes_keys_beside_a_running_server() -> Result<()> {
+    let platform = start().await?;
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    api.get("/api/v1/me").await?.expect(200)?;
+    let list = platform.run(&["keys", "list"]).await?.good()?;
+    let rows = |text: &str, state: &str| text.lines().filter(|line| line.contains(state)).count();
+    assert_eq!((rows(&list, "signing"), list.lines().count()), (2, 3), "{list}");
+    let rotated = platform.run(&["keys", "rotate"]).await?.good()?;
+    assert_eq!((rows(&rotated, "signing"), rows(&rotated, "announced")), (2, 2), "{rotated}");
+    let again = platform.run(&["keys", "rotate"]).await?;
+    assert!(again.code != 0 && again.stderr.contains("already waiting"), "{again:?}");
+    api.get("/api/v1/me").await?.expect(200)?;
+    let header = tokens.access_token.split('.').next().context("no header")?;
+    let header: Value = serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header)?)?;
+    let kid = header["kid"].as_str().context("no kid")?;
+    assert_ne!(platform.run(&["keys", "revoke", kid]).await?.code, 0, "it takes a reason");
+    let revoked = platform.run(&["keys", "revoke", kid, "--reason", "a laptop was lost"]).await?.good()?;
+    assert!(revoked.contains(&format!("revoked {kid}")) && revoked.contains("a laptop was lost"), "{revoked}");
+    assert!(revoked.lines().any(|line| line.starts_with(kid) && line.contains("revoked")), "{revoked}");
+    let begun = std::time::Instant::now();
+    while api.get("/api/v1/me").await?.status == 200 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the server still believes the key");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let unknown = platform.run(&["keys", "revoke", "no-such-key", "--reason", "x"]).await?;
+    assert!(unknown.code != 0 && unknown.stderr.contains("no such key"), "{unknown:?}");
+    let again = platform.run(&["keys", "revoke", kid, "--reason", "once more"]).await?.good()?;
+    assert!(again.contains(&format!("revoked before: {kid}")), "{again}");
+    assert!(!format!("{list}{rotated}{revoked}").contains("PRIVATE"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_look_at_the_keys_of_no_platform_makes_none() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let keys = |arguments: &[&str]| -> Result<(bool, String)> {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_hexabase"));
+        let output = program.env_clear().env("HEXABASE__DATA_DIR", &data).arg("keys").args(arguments).output()?;
+        Ok((output.status.success(), String::from_utf8(output.stderr)?))
+    };
+    for arguments in [&["list"][..], &["rotate"], &["revoke", "x", "--reason", "y"]] {
+        let (done, said) = keys(arguments)?;
+        assert!(!done && said.contains("there is no master key at"), "{said}");
+        assert!(!data.exists(), "{arguments:?} made something");
+    }
+    // Nor where there is a master key, or a database in which no server has run.
+    std::fs::create_dir(&data)?;
+    std::fs::write(data.join("master.key"), base64::engine::general_purpose::STANDARD.encode([7_u8; 32]))?;
+    let (done, said) = keys(&["list"])?;
+    assert!(!done && said.contains("there is no database at") && !data.join("hexabase.db").exists(), "{said}");
+    let url = format!("sqlite://{}", data.join("hexabase.db").display());
+    let store = Store::connect(&url.parse()?).await?;
+    store.migrate().await?;
+    let (done, said) = keys(&["list"])?;
+    assert!(!done && said.contains("no signing keys"), "{said}");
+    assert!(signing_keys::list(&store).await?.is_empty());
     Ok(())
 }
 

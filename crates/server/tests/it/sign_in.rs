@@ -420,3 +420,14 @@ async fn an_invented_session_is_nobody() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_way_back_that_no_browser_can_keep_is_refused_at_once() -> Result<()> {
+    let platform = Platform::start().await?;
+    let start = |length| with_return_to(&platform, "/auth/development/start", &format!("/{}", "x".repeat(length)));
+    platform.browser().get(&start(2000)).await?.expect(303)?;
+    let answer = platform.browser().get(&start(4000)).await?.expect(400)?;
+    assert!(answer.text.contains("longer than a browser can keep"), "{}", answer.text);
+    assert_eq!((answer.header("location"), answer.set_cookies().count()), ("", 0));
+    Ok(())
+}

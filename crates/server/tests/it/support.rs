@@ -9,13 +9,13 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hexabase_app::clock::Clock;
-use hexabase_app::issuer::Keys;
+use hexabase_app::keys::Keys;
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::Store;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::jwt::Typ;
-use hexabase_oidc::keys::Algorithm;
-use hexabase_server::config::{Config, ProviderConfig};
+use hexabase_oidc::keys::{Algorithm, RotationPolicy};
+use hexabase_server::config::{ClientConfig, Config, ProviderConfig};
 use hexabase_server::run::{self, Listeners, Role};
 use hexabase_testkit::browser::{Browser, Tokens};
 use hexabase_testkit::http::{Answer, Http};
@@ -81,33 +81,43 @@ pub(crate) struct Kept {
 impl Platform {
     /// One by the system's clock.
     pub(crate) async fn start() -> Result<Self> {
-        Self::launch(Arc::new(Folder::new()?), Clock::System, None).await
+        Self::start_with(|_| ()).await
+    }
+
+    /// One with other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
+        Self::launch(Arc::new(Folder::new()?), Clock::System, None, at_once(change)).await
     }
 
     /// One that sends its mail by this server.
     pub(crate) async fn start_with_mail(smtp: &SmtpServer, clock: Clock) -> Result<Self> {
         let folder = Folder { smtp: Some(smtp.address()), ..Folder::new()? };
-        Self::launch(Arc::new(folder), clock, None).await
+        Self::launch(Arc::new(folder), clock, None, at_once(|_| ())).await
     }
 
     /// One behind a reverse proxy on this machine, by a clock that stands.
     pub(crate) async fn start_behind_a_proxy() -> Result<Self> {
         let folder = Folder { proxies: vec!["127.0.0.0/8".to_owned()], ..Folder::new()? };
-        Self::launch(Arc::new(folder), Clock::standing_at(Clock::System.now()), None).await
+        Self::launch(Arc::new(folder), Clock::standing_at(Clock::System.now()), None, at_once(|_| ())).await
     }
 
     /// One on each kind of database, for what several requests at once might break.
     pub(crate) async fn start_on_each_engine() -> Result<[Self; 2]> {
         let database = TestStore::new(Engine::Postgres).await?;
         let folder = Folder { database: Some(database), ..Folder::new()? };
-        let postgres = Self::launch(Arc::new(folder), Clock::System, None);
+        let postgres = Self::launch(Arc::new(folder), Clock::System, None, at_once(|_| ()));
         Ok([Self::start().await?, postgres.await?])
     }
 
     /// One whose clock stands until the test moves it.
     pub(crate) async fn start_with_standing_clock() -> Result<Self> {
+        Self::start_standing_with(|_| ()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_standing_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
         let clock = Clock::standing_at(Clock::System.now());
-        Self::launch(Arc::new(Folder::new()?), clock, None).await
+        Self::launch(Arc::new(Folder::new()?), clock, None, at_once(change)).await
     }
 
     /// One with these identity providers, which are told its address.
@@ -115,7 +125,11 @@ impl Platform {
         clock: Clock,
         providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
     ) -> Result<Self> {
-        Self::launch_with(Arc::new(Folder::new()?), clock, None, providers).await
+        Self::launch(Arc::new(Folder::new()?), clock, None, async |config: &mut Config| {
+            config.sign_in.providers = providers(&address(&config.server.public_url)).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// What a restart needs: the data and the name.
@@ -125,23 +139,22 @@ impl Platform {
 
     /// A server on the data that another one left.
     pub(crate) async fn start_on(kept: &Kept) -> Result<Self> {
-        Self::launch(kept.folder.clone(), Clock::System, Some(Url::parse(&kept.public_url)?)).await
+        let called = Some(Url::parse(&kept.public_url)?);
+        Self::launch(kept.folder.clone(), Clock::System, called, at_once(|_| ())).await
     }
 
     /// A second server under the same address, on the same database and master key, as replicas behind a load balancer are.
     pub(crate) async fn replica(&self) -> Result<Self> {
-        Self::launch(self.folder.clone(), self.clock.clone(), Some(Url::parse(&self.public_url)?)).await
+        let called = Some(Url::parse(&self.public_url)?);
+        Self::launch(self.folder.clone(), self.clock.clone(), called, at_once(|_| ())).await
     }
 
-    async fn launch(folder: Arc<Folder>, clock: Clock, called: Option<Url>) -> Result<Self> {
-        Self::launch_with(folder, clock, called, async |_: &str| Ok(Vec::new())).await
-    }
-
-    async fn launch_with(
+    /// One whose settings are changed once its addresses are known.
+    async fn launch(
         folder: Arc<Folder>,
         clock: Clock,
         called: Option<Url>,
-        providers: impl AsyncFnOnce(&str) -> Result<Vec<ProviderConfig>>,
+        change: impl AsyncFnOnce(&mut Config) -> Result<()>,
     ) -> Result<Self> {
         run::install_crypto();
         let mut config = config(folder.dir.path())?;
@@ -160,7 +173,7 @@ impl Platform {
             config.server.public_url = called;
         }
         let public_url = address(&config.server.public_url);
-        config.sign_in.providers = providers(&public_url).await?;
+        change(&mut config).await?;
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let mut server = tokio::spawn(run::run_on(config, Role::Serve, listeners, clock.clone(), stop));
@@ -203,7 +216,8 @@ impl Platform {
     pub(crate) async fn keys(&self) -> Result<Keys> {
         let text = std::fs::read_to_string(self.data().join("master.key"))?;
         let bytes: [u8; 32] = STANDARD.decode(text.trim())?.try_into().ok().context("the master key is too short")?;
-        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, self.clock.now()).await?)
+        Ok(Keys::load(&self.store().await?, &Sealer::new(&bytes, "master")?, RotationPolicy::DEFAULT, self.clock.now())
+            .await?)
     }
 
     /// A token with these claims, signed with the platform's own key.
@@ -338,6 +352,28 @@ pub(crate) async fn exchange(platform: &Platform, realm: &str, token: &str) -> R
     platform.nobody().post_form(&format!("/oidc/{realm}/token"), &form).await
 }
 
+/// The secret of every confidential client here.
+pub(crate) const SECRET: &str = "a secret of at least 32 characters";
+/// Where confidential clients are sent back to; nobody listens there, and no browser here goes there.
+pub(crate) const WEB_REDIRECT_URI: &str = "https://web.example.test/callback";
+
+/// A client with a secret in the platform's realm.
+pub(crate) fn web_client(id: &str) -> ClientConfig {
+    ClientConfig {
+        id: id.to_owned(),
+        name: Some(format!("The client {id}")),
+        secret: Some(SECRET.into()),
+        secret_file: None,
+        redirect_uris: vec![WEB_REDIRECT_URI.to_owned()],
+        post_logout_redirect_uris: vec!["https://web.example.test/bye".to_owned()],
+        id_token_signed_response_alg: "ES256".to_owned(),
+        realms: vec!["platform".to_owned()],
+        pkce: Some("optional".to_owned()),
+        acts_for_people: false,
+        introspects: false,
+    }
+}
+
 /// Asks for new tokens.
 pub(crate) async fn refresh(platform: &Platform, token: &str) -> Result<Answer> {
     let form = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", token)];
@@ -354,6 +390,14 @@ pub(crate) async fn revoke(platform: &Platform, token: &str) -> Result<Answer> {
 pub(crate) fn claims(token: &str) -> Result<Value> {
     let part = token.split('.').nth(1).context("not a token")?;
     Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
+}
+
+/// A token with a signature that does not hold.
+pub(crate) fn broken(token: &str) -> Result<String> {
+    let (signed, signature) = token.rsplit_once('.').context("not a token")?;
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature)?;
+    bytes[0] ^= 1;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 /// An object with some members changed; one that becomes null is left out.
@@ -438,6 +482,14 @@ async fn until_ready(url: &str, folder: &Path) -> Result<String> {
     };
     Http::new(url, &authority)?.get("/readyz").await?.expect(200)?;
     Ok(authority)
+}
+
+/// A change of settings that waits for nothing.
+fn at_once(change: impl FnOnce(&mut Config)) -> impl AsyncFnOnce(&mut Config) -> Result<()> {
+    async move |config: &mut Config| {
+        change(config);
+        Ok(())
+    }
 }
 
 fn config(folder: &Path) -> Result<Config> {

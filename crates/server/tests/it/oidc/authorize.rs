@@ -91,3 +91,14 @@ async fn a_stranger_gets_no_code_for_a_workspace() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_long_state_survives_a_sign_in() -> Result<()> {
+    let platform = Platform::start().await?;
+    let long = "s".repeat(512);
+    let url = request(&platform, "platform", &[("state", &long), ("nonce", &long)]);
+    let back = platform.browser().open_signed_in_until(url.as_str(), "alice@example.test", REDIRECT_URI).await?;
+    let back = pairs(&back);
+    assert!(back["state"] == long && back.contains_key("code"), "{back:?}");
+    Ok(())
+}

@@ -89,5 +89,12 @@ async fn the_bearer_of_an_access_token_can_ask_who_they_are() -> Result<()> {
     }
     let refused = platform.nobody().get("/oidc/platform/userinfo").await?.expect(401)?;
     assert!(refused.header("www-authenticate").starts_with("Bearer"));
+    // In a posted form, but neither twice nor in an address.
+    let token = [("access_token", alice.api.token())];
+    let nobody = platform.nobody();
+    nobody.post_form("/oidc/platform/userinfo", &token).await?.expect(200)?;
+    let twice = alice.api.post_form("/oidc/platform/userinfo", &token).await?.expect(400)?.json()?;
+    assert_eq!(twice["error"], "invalid_request");
+    nobody.get(&format!("/oidc/platform/userinfo?access_token={}", token[0].1)).await?.expect(401)?;
     Ok(())
 }

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use hexabase_testkit::http::Answer;
 use reqwest::Method;
 use serde_json::Value;
+use url::Url;
 
-use super::me;
-use crate::support::{Platform, items, oauth_error, pass, refresh, text};
+use super::{me, web_post};
+use crate::support::{Platform, items, oauth_error, pass, refresh, text, web_client};
 
 async fn begin(platform: &Platform) -> Result<Value> {
     let form = [("client_id", "hxb"), ("scope", "openid offline_access")];
@@ -141,5 +142,29 @@ async fn a_code_that_no_device_shows_confirms_nothing() -> Result<()> {
         let form = [("user_code".to_owned(), code.to_owned()), ("decision".to_owned(), "agree".to_owned())];
         alice.browser.post(&platform.at("/device"), &form).await?.expect(status)?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_is_let_into_a_workspace_by_its_members_who_are_told_which_it_is() -> Result<()> {
+    let platform = Platform::start_standing_with(|config| config.oidc.clients.push(web_client("web"))).await?;
+    let (alice, mallory) = (platform.person("alice").await?, platform.person("mallory").await?);
+    let workspace = alice.workspace("shop").await?;
+    let path = format!("/oidc/{workspace}/device_authorization");
+    let begun = platform.nobody().post_form(&path, &[("client_id", "hxb"), ("scope", "openid")]).await?;
+    let begun = begun.expect(200)?.json()?;
+    let url = Url::parse(&text(&begun["verification_uri_complete"]))?;
+    let agree = [("user_code".to_owned(), text(&begun["user_code"])), ("decision".to_owned(), "agree".to_owned())];
+    let refused = mallory.browser.get(&url).await?.expect(403)?;
+    assert!(!refused.text.contains("<strong>shop</strong>"), "{}", refused.text);
+    mallory.browser.post(&platform.at("/device"), &agree).await?.expect(403)?;
+    let page = alice.browser.get(&url).await?.expect(200)?;
+    assert!(page.text.contains("wants to act for you in the workspace <strong>shop</strong>"), "{}", page.text);
+    alice.browser.post(&platform.at("/device"), &agree).await?.expect(200)?;
+    // What may not act for people does not say that it would.
+    let begun = web_post(&platform, "/oidc/platform/device_authorization", "web", &[("scope", "openid")]).await?;
+    let begun = begun.expect(200)?.json()?;
+    let page = alice.browser.get(&Url::parse(&text(&begun["verification_uri_complete"]))?).await?.expect(200)?;
+    assert!(page.text.contains("The client web</code> wants to know who you are,"), "{}", page.text);
     Ok(())
 }

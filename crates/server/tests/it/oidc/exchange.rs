@@ -98,6 +98,31 @@ async fn only_an_access_token_of_the_platform_is_exchanged_and_only_for_a_worksp
 }
 
 #[tokio::test]
+async fn an_exchange_is_for_the_issuers_own_workspace_and_for_no_other_target() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let other = alice.workspace("other").await?;
+    let issuer = platform.issuer(&workspace);
+    let ask = async |name: &str, target: &str| {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "hxb"),
+            ("subject_token", alice.api.token()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            (name, target),
+        ];
+        platform.nobody().post_form(&format!("/oidc/{workspace}/token"), &form).await
+    };
+    for (name, target) in [("audience", workspace.as_str()), ("audience", &issuer), ("resource", &issuer)] {
+        ask(name, target).await?.expect(200)?;
+    }
+    for (name, target) in [("audience", other.as_str()), ("audience", "hexabase"), ("resource", "https://evil.example")]
+    {
+        assert_eq!(oauth_error(&ask(name, target).await?), "invalid_target", "{name}={target}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_ended_session_gets_no_token() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let token = alice.refresh_token()?;
@@ -111,5 +136,30 @@ async fn a_deleted_workspace_gives_no_tokens() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}")).await?.expect(202)?;
     assert_eq!(oauth_error(&alice.exchange(&platform, &workspace).await?), "access_denied");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_exchange_gives_an_access_token_and_nothing_else() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let ask = async |wanted: &str| {
+        let wanted = format!("urn:ietf:params:oauth:token-type:{wanted}");
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "hxb"),
+            ("subject_token", alice.api.token()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", &*wanted),
+        ];
+        let answer = platform.nobody().post_form(&format!("/oidc/{workspace}/token"), &form).await?;
+        anyhow::Ok((answer, wanted))
+    };
+    for wanted in ["jwt", "access_token"] {
+        let (answer, wanted) = ask(wanted).await?;
+        assert_eq!(answer.expect(200)?.json()?["issued_token_type"], wanted);
+    }
+    for wanted in ["refresh_token", "id_token", "saml2"] {
+        assert_eq!(oauth_error(&ask(wanted).await?.0), "invalid_request", "{wanted}");
+    }
     Ok(())
 }

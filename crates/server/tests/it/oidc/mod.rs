@@ -2,21 +2,32 @@
 
 mod authorize;
 mod bearer;
+mod clients;
 mod code;
+mod confirm;
 mod device;
 mod discovery;
+mod end_session;
 mod exchange;
 mod forged;
+mod independent;
+mod inspect;
+mod keys;
+mod kubelogin;
 mod refresh;
 mod replicas;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hexabase_testkit::http::Answer;
+use reqwest::Method;
+use serde_json::Value;
 use url::Url;
 
-use crate::support::{Person, Platform};
+use crate::support::{Person, Platform, SECRET, WEB_REDIRECT_URI};
 
 /// The example of RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -72,6 +83,23 @@ async fn redeem(platform: &Platform, realm: &str, code: &str, changes: &[(&str, 
     form.extend(changes.iter().copied());
     let form: Vec<_> = form.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     platform.nobody().post_form(&format!("/oidc/{realm}/token"), &form).await
+}
+
+/// The tokens of a person who signs in to a client of the operator's; such a client sends no challenge.
+async fn web_tokens(platform: &Platform, person: &Person, realm: &str, client: &str, scope: &str) -> Result<Value> {
+    let plain = [("code_challenge", ""), ("code_challenge_method", ""), ("redirect_uri", WEB_REDIRECT_URI)];
+    let changes = [&plain[..], &[("client_id", client), ("scope", scope)]].concat();
+    let code = code_for(platform, person, realm, &changes).await?;
+    let form = [("grant_type", "authorization_code"), ("code", &code), ("redirect_uri", WEB_REDIRECT_URI)];
+    web_post(platform, &format!("/oidc/{realm}/token"), client, &form).await?.expect(200)?.json()
+}
+
+/// A form sent by a client that proves itself by HTTP Basic.
+async fn web_post(platform: &Platform, path: &str, client: &str, form: &[(&str, &str)]) -> Result<Answer> {
+    let nobody = platform.nobody();
+    let secret = SECRET.replace(' ', "+");
+    let basic = format!("Basic {}", STANDARD.encode(format!("{client}:{secret}")));
+    nobody.send(nobody.request(Method::POST, path).header("authorization", basic).form(form)).await
 }
 
 async fn me(platform: &Platform, token: &str) -> Result<Answer> {

@@ -99,6 +99,32 @@ async fn a_refresh_token_is_good_for_its_own_client_and_issuer_only() -> Result<
 }
 
 #[tokio::test]
+async fn a_refresh_can_ask_for_less_and_never_for_more() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let ask = async |token: &str, scope: &str| {
+        let form = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", token), ("scope", scope)];
+        platform.nobody().post_form("/oidc/platform/token", &form).await
+    };
+    let token = alice.refresh_token()?;
+    for more in ["openid groups", "admin", "openid profile email offline_access address"] {
+        assert_eq!(oauth_error(&ask(&token, more).await?), "invalid_scope", "{more}");
+    }
+    let narrowed = ask(&token, "openid email").await?.expect(200)?.json()?;
+    assert_eq!(narrowed["scope"], "openid email");
+    let userinfo = async |tokens: &serde_json::Value| {
+        let bearer = platform.nobody().with_token(text(&tokens["access_token"]));
+        bearer.get("/oidc/platform/userinfo").await?.expect(200)?.json()
+    };
+    let said = userinfo(&narrowed).await?;
+    assert!(said["email"].is_string() && said["name"].is_null(), "{said}");
+    // What was granted is not lost.
+    let whole = ask(&text(&narrowed["refresh_token"]), "").await?.expect(200)?.json()?;
+    assert!(userinfo(&whole).await?["name"].is_string());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_used_for_a_month_is_signed_out() -> Result<()> {
     let platform = Platform::start_with_standing_clock().await?;
     let alice = platform.person("alice").await?;
@@ -128,5 +154,18 @@ async fn revoking_a_refresh_token_ends_the_session() -> Result<()> {
         oauth_error(&nobody.post_form("/oidc/platform/revoke", &[("client_id", "hxb")]).await?),
         "invalid_request"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn revoking_a_refresh_token_that_was_used_ends_the_session_for_whoever_used_it() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let old = alice.refresh_token()?;
+    let next = refresh(&platform, &old).await?.expect(200)?.json()?;
+    // The answer may have been lost, or gone to a thief: whoever signs out with the old one means all of it.
+    pass(&platform, 3600);
+    revoke(&platform, &old).await?.expect(200)?;
+    assert_eq!(oauth_error(&refresh(&platform, &text(&next["refresh_token"])).await?), "invalid_grant");
     Ok(())
 }

@@ -8,7 +8,9 @@ use hexabase_server::config::{ProviderConfig, ProviderKind};
 use hexabase_testkit::github::{CLIENT_ID, CLIENT_SECRET, GitHub, GitHubUser};
 use tokio::sync::OnceCell;
 
-use super::{come_back, identities, is_signed_in, me, redirect_uri, signed_in, until_callback, with_parameter_of};
+use super::{
+    AUTHORIZE, come_back, identities, is_signed_in, me, redirect_uri, signed_in, until_callback, with_parameter_of,
+};
 use crate::support::{ATTEMPT_COOKIE, HOST, Platform};
 
 /// Settings of the double.
@@ -166,5 +168,27 @@ async fn a_github_that_does_not_know_us_is_the_operators_to_mend() -> Result<()>
     let platform = Platform::start_with_providers(Clock::System, settings).await?;
     let page = come_back(&platform, &platform.browser(), "github", "mona").await?.expect(503)?;
     assert!(page.text.contains("incorrect_client_credentials") && page.text.contains("does not help"), "{}", page.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn github_is_not_offered_where_a_new_sign_in_is_wanted_and_counts_for_none() -> Result<()> {
+    let (platform, github) = site(Clock::System).await?;
+    github.user(GitHubUser::new(1, "mona", "mona@example.test"));
+    let browser = signed_in(&platform, "github", "mona").await?;
+    // When she signed in at GitHub nobody knows, so that it is never young enough.
+    for wanted in ["max_age=10000", "prompt=login"] {
+        let answer = browser.get(&platform.at(&format!("{AUTHORIZE}&{wanted}"))).await?.expect(303)?;
+        let location = answer.header("location");
+        assert!(location.starts_with("/sign-in?") && location.contains("prompt=login"), "{wanted}: {location}");
+    }
+    let page = browser.get(&platform.at("/sign-in?prompt=login")).await?.expect(200)?;
+    let offered = |provider: &str| page.text.contains(&format!("/auth/{provider}/start"));
+    assert!(offered("development") && !offered("github"), "{}", page.text);
+    assert!(page.text.contains("GitHub cannot be asked to have you sign in again"), "{}", page.text);
+    let refused = browser.get(&platform.at("/auth/github/start?prompt=login")).await?.expect(403)?;
+    assert_eq!(refused.header("location"), "");
+    let other = browser.get(&platform.at("/auth/github/start?prompt=select_account")).await?.expect(303)?;
+    assert!(other.header("location").contains("prompt=select_account"), "{other:?}");
     Ok(())
 }

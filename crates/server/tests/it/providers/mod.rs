@@ -19,6 +19,11 @@ use url::Url;
 
 use crate::support::{HOST, Platform, SESSION_COOKIE};
 
+/// An authorisation request of `hxb`.
+const AUTHORIZE: &str = "/oidc/platform/authorize?response_type=code&client_id=hxb&scope=openid\
+    &redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fcallback\
+    &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
 /// The provider that tests of this process share.
 fn shared() -> Result<&'static OidcProvider> {
     OidcProvider::shared(Path::new(env!("CARGO_TARGET_TMPDIR")))

@@ -14,10 +14,10 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    acme, come_back, identities, is_signed_in, me, openid, redirect_uri, registered, shared, signed_in, until_callback,
-    with_parameter_of,
+    AUTHORIZE, acme, come_back, identities, is_signed_in, me, openid, redirect_uri, registered, shared, signed_in,
+    until_callback, with_parameter_of,
 };
-use crate::support::{Platform, items};
+use crate::support::{Platform, items, pass};
 
 #[tokio::test]
 async fn a_person_signs_in_with_a_certified_provider() -> Result<()> {
@@ -262,5 +262,32 @@ async fn a_wrong_configuration_is_told_from_a_provider_that_is_away() -> Result<
     assert!(page.text.contains("The away does not answer; try again in a moment"), "{}", page.text);
     let page = come_back(&platform, &platform.browser(), "secret", "nina@example.test").await?.expect(503)?;
     assert!(page.text.contains("invalid_client") && page.text.contains("does not help"), "{}", page.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_sign_in_that_a_client_wants_is_a_new_one_at_the_provider_too() -> Result<()> {
+    let settings = async |url: &str| Ok(vec![registered(url, "acme", json!({})).await?]);
+    let platform = Platform::start_with_providers(Clock::standing_at(Clock::System.now()), settings).await?;
+    let browser = signed_in(&platform, "acme", "olga@example.test").await?;
+    pass(&platform, 5);
+    let request = platform.at(&format!("{AUTHORIZE}&prompt=login"));
+    let away = browser.get(&request).await?.expect(303)?;
+    let sign_in = platform.at("/").join(away.header("location"))?;
+    // The provider would not ask anything: whoever takes the demand out of the address is asked once more.
+    let mut start = platform.at("/auth/acme/start");
+    start.query_pairs_mut().extend_pairs(sign_in.query_pairs().filter(|(name, _)| name != "prompt"));
+    let callback = platform.at("/auth/acme/callback");
+    let back = browser.open_signed_in_until(start.as_str(), "olga@example.test", callback.as_str()).await?;
+    let answer = browser.get(&back).await?.expect(303)?;
+    let answer = browser.get(&platform.at("/").join(answer.header("location"))?).await?.expect(303)?;
+    assert!(answer.header("location").starts_with("/sign-in?"), "{answer:?}");
+    // Asked as it is to be, the provider has her sign in.
+    start.set_query(sign_in.query());
+    let asked = browser.get(&start).await?.expect(303)?;
+    assert!(asked.header("location").contains("prompt=login&max_age=0"), "{asked:?}");
+    let back = browser.open_signed_in_until(start.as_str(), "olga@example.test", callback.as_str()).await?;
+    let end = browser.open_signed_in_until(back.as_str(), "olga@example.test", "http://127.0.0.1:9/callback").await?;
+    assert!(end.query_pairs().any(|(name, _)| name == "code"), "{end}");
     Ok(())
 }
