@@ -71,6 +71,11 @@ impl Person {
         text(&credential["status"], "token")
     }
 
+    /// Has hxb forget the workspace tokens that it keeps while they live.
+    pub(crate) fn forget_tokens(&self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(self.hxb.kubeconfig().with_file_name("hxb.tokens"))?)
+    }
+
     /// The id of a workspace.
     pub(crate) async fn id_of(&self, name: &str) -> Result<String> {
         text(&self.json(&["workspace", "get", name]).await?, "id")

@@ -96,7 +96,8 @@ async fn keys(suite: &Suite, url: &str) -> Result<()> {
         };
         let mut expected = [&["kty", "kid", "use", "alg"], &members[..]].concat();
         let mut found: Vec<&str> = key.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected, "nothing private, nothing unknown");
         assert_eq!(key["use"], "sig");
         usable(key)?;
