@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +17,15 @@ use crate::status::Progress;
 
 /// How many calls are made at the same time.
 const PARALLEL: usize = 6;
+
+/// What becomes of the objects that an object owns, when it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dependents {
+    /// Kubernetes deletes them.
+    Go,
+    /// Kubernetes makes them nobody's first: until then its finalizer holds the object.
+    Stay,
+}
 
 /// An API server: the host's or a tenant's.
 #[derive(Clone)]
@@ -199,7 +208,34 @@ impl Cluster {
         if let Some(seconds) = grace {
             parameters = parameters.grace_period(seconds);
         }
-        match self.api(kind, namespace).delete(name, &parameters).await {
+        self.delete_with(kind, namespace, name, &parameters).await
+    }
+
+    /// Deletes the object with this uid; refused with 409 when another one has its name by now.
+    pub(crate) async fn delete_this(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        uid: Option<&str>,
+        dependents: Dependents,
+    ) -> Result<bool, ReconcileError> {
+        let parameters = match dependents {
+            Dependents::Go => DeleteParams::background(),
+            Dependents::Stay => DeleteParams::orphan(),
+        };
+        let only = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
+        self.delete_with(kind, namespace, name, &parameters.preconditions(only)).await
+    }
+
+    async fn delete_with(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        parameters: &DeleteParams,
+    ) -> Result<bool, ReconcileError> {
+        match self.api(kind, namespace).delete(name, parameters).await {
             Ok(_) => Ok(true),
             Err(Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(self.error("delete", kind, name, error)),

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::apply::{Cluster, each};
+use crate::apply::{Cluster, Dependents, each};
 use crate::error::ReconcileError;
 use crate::labels::{MANAGED_BY, MANAGER};
 use crate::manifest::{Kind, Manifest};
@@ -134,7 +134,7 @@ async fn make(tenant: &Cluster, manifest: &Manifest) -> Result<Progress, Reconci
 }
 
 /// Deletes an object. RBAC goes by an object that is being deleted as by any other, so what somebody's finalizer keeps would
-/// go on giving rights: it is taken off. With a `uid`, one that was made anew meanwhile counts as gone.
+/// go on giving rights: it is taken off. With a `uid`, one that was made anew meanwhile counts as gone, and stays.
 pub(crate) async fn remove(
     tenant: &Cluster,
     kind: Kind,
@@ -142,10 +142,24 @@ pub(crate) async fn remove(
     name: &str,
     uid: Option<&str>,
 ) -> Result<Progress, ReconcileError> {
-    if !tenant.delete(kind, namespace, name, None).await? || !is_there(tenant, kind, namespace, name, uid).await? {
+    let conflict = match tenant.delete_this(kind, namespace, name, uid, Dependents::Go).await {
+        Ok(true) => None,
+        Ok(false) => return Ok(Progress::Done),
+        // Another one has its name by now, or somebody writes it at this moment.
+        Err(error) if error.is(409) => Some(error),
+        Err(error) => return Err(error),
+    };
+    if !is_there(tenant, kind, namespace, name, uid).await? {
         return Ok(Progress::Done);
     }
-    match tenant.merge(kind, namespace, name, &json!({ "metadata": { "finalizers": null } })).await {
+    if let Some(error) = conflict {
+        return Err(error);
+    }
+    let mut free = json!({ "metadata": { "finalizers": null } });
+    if let Some(uid) = uid {
+        free["metadata"]["uid"] = json!(uid);
+    }
+    match tenant.merge(kind, namespace, name, &free).await {
         Err(error) if error.is(404) => {}
         other => other?,
     }
