@@ -25,7 +25,7 @@ use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
-pub use self::service_accounts::{Renewed, TokenSecret};
+pub use self::service_accounts::{Missing, Renewed, TokenSecret};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";
