@@ -4,12 +4,14 @@
 //! What was asked for is in our rows, because Kubernetes keeps nothing of it; what was made as a Secret is in the workspace,
 //! marked with its maker. Both is read, and ended, with the caller's own rights there.
 
+use std::collections::HashMap;
+
 use hexabase_backends::store::service_account_tokens::{self as rows, TokensGiven};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use hexabase_core::tokens::ServiceAccountTokenKind;
-use hexabase_reconcile::{ReconcileError, Renewed, TenantUser, TokenSecret};
+use hexabase_reconcile::{Missing, ReconcileError, Renewed, TokenSecret};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
@@ -17,6 +19,14 @@ use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::tenant;
+
+/// How many Secrets are deleted with one token of the caller's.
+const SECRETS: usize = 60;
+/// How many ServiceAccounts are made anew with one: as many as are at the same time.
+const ACCOUNTS: usize = 6;
+
+/// Namespace and name of a ServiceAccount.
+type Account = (String, String);
 
 /// A token of a ServiceAccount; those that were asked for count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +72,7 @@ impl Token {
         }
     }
 
-    fn account(&self) -> (String, String) {
+    fn account(&self) -> Account {
         (self.namespace.clone(), self.service_account.clone())
     }
 }
@@ -112,6 +122,8 @@ pub struct Revoked {
     pub failed: Vec<Failure>,
     /// Pods (namespace and name) that hold tokens which are refused now, and have to be restarted.
     pub pods: Vec<(String, String)>,
+    /// ServiceAccounts that are not there again, each as somebody has to apply it.
+    missing: Vec<Value>,
 }
 
 /// The tokens of ServiceAccounts that a person came by, who need not be a member any more. Their own are told to everybody.
@@ -153,7 +165,7 @@ pub async fn revoke(app: &App, ctx: &OpContext, workspace: &WorkspaceId, wanted:
     // Read before anything ends: what is given meanwhile is not forgotten.
     let given = rows::list(&app.store, &scope, None).await?;
     let secrets = tenant.token_secrets().await.map_err(tenant::refusal)?;
-    let work = carry_out(app.clone(), ctx.clone(), scope, tenant, wanted.clone(), (given, secrets));
+    let work = carry_out(app.clone(), ctx.clone(), scope, wanted.clone(), (given, secrets));
     // In a task of its own: whoever hangs up would leave ServiceAccounts missing, and nothing written down.
     tokio::spawn(work.in_current_span()).await.map_err(Error::internal)?
 }
@@ -162,7 +174,6 @@ async fn carry_out(
     app: App,
     ctx: OpContext,
     scope: WorkspaceScope,
-    tenant: TenantUser,
     wanted: Revocation,
     (given, secrets): (Vec<TokensGiven>, Vec<TokenSecret>),
 ) -> Result<Revoked> {
@@ -171,12 +182,9 @@ async fn carry_out(
     };
     let (made, others): (Vec<TokenSecret>, Vec<TokenSecret>) = secrets.into_iter().partition(theirs);
     let mut revoked = Revoked::default();
-    let outcomes = tenant.end_secrets(&made).await;
-    for (secret, outcome) in made.iter().zip(outcomes) {
-        revoked.take(Token::in_secret(secret), outcome.err());
-    }
-    let over = end_accounts(&tenant, &wanted, &given, &others, &mut revoked).await;
-    if revoked.ended.is_empty() {
+    end_secrets(&app, &scope, &made, &mut revoked).await;
+    let over = end_accounts(&app, &scope, &wanted, &given, &others, &mut revoked).await;
+    if revoked.ended.is_empty() && revoked.missing.is_empty() {
         return Ok(revoked);
     }
 
@@ -185,7 +193,10 @@ async fn carry_out(
     for given in over {
         rows::forget(&tx, &scope, given).await?;
     }
-    let before = json!({ "ended": revoked.ended.iter().map(told).collect::<Vec<_>>() });
+    let mut before = json!({ "ended": revoked.ended.iter().map(told).collect::<Vec<_>>() });
+    if !revoked.missing.is_empty() {
+        before["missing"] = json!(revoked.missing);
+    }
     let action = "service_account_tokens.revoked";
     app.change_in(&tx, &ctx, &scope, action, wanted.user.as_str(), (Some(before), None))?;
     tx.commit().await?;
@@ -194,9 +205,23 @@ async fn carry_out(
     Ok(revoked)
 }
 
+async fn end_secrets(app: &App, scope: &WorkspaceScope, made: &[TokenSecret], revoked: &mut Revoked) {
+    for some in made.chunks(SECRETS) {
+        match tenant::as_caller(app, scope).await {
+            Ok(tenant) => {
+                for (secret, outcome) in some.iter().zip(tenant.end_secrets(some).await) {
+                    revoked.take(Token::in_secret(secret), outcome.map_err(tenant::refusal));
+                }
+            }
+            Err(error) => revoked.keep(some.iter().map(Token::in_secret), &error),
+        }
+    }
+}
+
 /// Makes the ServiceAccounts anew of which the person asked for tokens; says which rows tell of tokens that are over.
 async fn end_accounts<'g>(
-    tenant: &TenantUser,
+    app: &App,
+    scope: &WorkspaceScope,
     wanted: &Revocation,
     given: &'g [TokensGiven],
     others: &[TokenSecret],
@@ -206,46 +231,91 @@ async fn end_accounts<'g>(
         given.user_id == wanted.user && wanted.concerns(&given.namespace, &given.service_account)
     };
     let asked_for: Vec<Token> = given.iter().filter(theirs).map(Token::asked_for).collect();
-    let accounts: Vec<(String, String)> = asked_for.iter().map(Token::account).collect();
-    let outcomes = tenant.renew_service_accounts(&accounts).await;
+    let rows = by_account(given, |given| (given.namespace.clone(), given.service_account.clone()));
+    let secrets = by_account(others, |secret| (secret.namespace.clone(), secret.service_account.clone()));
     let mut over = Vec::new();
-    for (mut token, outcome) in asked_for.into_iter().zip(outcomes) {
-        let Renewed { absent, missing, pods } = match outcome {
-            Ok(renewed) => renewed,
+    for some in asked_for.chunks(ACCOUNTS) {
+        let tenant = match tenant::to_renew(app, scope).await {
+            Ok(tenant) => tenant,
             Err(error) => {
-                revoked.take(token, Some(error));
+                revoked.keep(some.iter().cloned(), &error);
                 continue;
             }
         };
-        token.gone = absent;
-        if let Some(error) = missing {
-            revoked.complain(&token, "its tokens ended, but it is not there again", error);
+        let accounts: Vec<Account> = some.iter().map(Token::account).collect();
+        let outcomes = tenant.renew_service_accounts(&accounts).await;
+        for ((token, account), outcome) in some.iter().zip(&accounts).zip(outcomes) {
+            let lost = secrets.get(account).into_iter().flatten().map(|secret| Token::in_secret(secret));
+            if revoked.take_account(token.clone(), outcome, lost) {
+                over.extend(rows.get(account).into_iter().flatten());
+            }
         }
-        match pods {
-            Ok(pods) => revoked.pods.extend(pods.into_iter().map(|pod| (token.namespace.clone(), pod))),
-            Err(error) => revoked.complain(&token, "the pods that hold its tokens cannot be told", error),
-        }
-        let account = token.account();
-        over.extend(given.iter().filter(|given| Token::asked_for(given).account() == account));
-        // Kubernetes deletes the Secrets of a ServiceAccount that was deleted, whoever made them.
-        let lost = others.iter().map(Token::in_secret).filter(|lost| lost.account() == account);
-        let lost: Vec<Token> = if absent { Vec::new() } else { lost.collect() };
-        revoked.ended.push(token);
-        revoked.ended.extend(lost);
     }
     over
 }
 
+fn by_account<T>(all: &[T], account: impl Fn(&T) -> Account) -> HashMap<Account, Vec<&T>> {
+    let mut found: HashMap<Account, Vec<&T>> = HashMap::new();
+    for one in all {
+        found.entry(account(one)).or_default().push(one);
+    }
+    found
+}
+
 impl Revoked {
     /// A token has ended, or not, and why.
-    fn take(&mut self, token: Token, error: Option<ReconcileError>) {
-        match error {
-            None => self.ended.push(token),
-            Some(error) => {
-                let message = tenant::refusal(error).to_string();
-                self.failed.push(Failure { token, message });
-            }
+    fn take(&mut self, token: Token, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.ended.push(token),
+            Err(error) => self.keep([token], &error),
         }
+    }
+
+    /// Tokens have not ended.
+    fn keep(&mut self, tokens: impl IntoIterator<Item = Token>, error: &Error) {
+        let message = error.to_string();
+        self.failed.extend(tokens.into_iter().map(|token| Failure { token, message: message.clone() }));
+    }
+
+    /// What came of a ServiceAccount, with the others' tokens that are lost with it; whether its tokens have ended.
+    fn take_account(
+        &mut self,
+        mut token: Token,
+        outcome: Result<Renewed, ReconcileError>,
+        lost: impl Iterator<Item = Token>,
+    ) -> bool {
+        let Renewed { absent, missing, pods } = match outcome {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                self.keep([token], &tenant::refusal(error));
+                return false;
+            }
+        };
+        token.gone = absent;
+        let known = missing.as_ref().is_none_or(|missing| missing.ended);
+        if let Some(missing) = missing {
+            self.miss(&token, missing);
+        }
+        match pods {
+            Ok(pods) => self.pods.extend(pods.into_iter().map(|pod| (token.namespace.clone(), pod))),
+            Err(error) => self.complain(&token, "the pods that hold its tokens cannot be told", error),
+        }
+        if known {
+            self.ended.push(token);
+            // Kubernetes deletes the Secrets of a ServiceAccount that was deleted, whoever made them.
+            self.ended.extend(lost.filter(|_| !absent));
+        }
+        known
+    }
+
+    fn miss(&mut self, token: &Token, Missing { why, ended, manifest }: Missing) {
+        let what = match ended {
+            true => "its tokens ended, but it is not there again",
+            false => "it was to be deleted, and may be missing now",
+        };
+        let message = format!("{what}: {}; apply this to have it again: {manifest}", tenant::refusal(why));
+        self.failed.push(Failure { token: token.clone(), message });
+        self.missing.push(manifest);
     }
 
     fn complain(&mut self, token: &Token, what: &str, error: ReconcileError) {

@@ -1,5 +1,5 @@
 //! A workspace's own API server, asked as the person who asks us: with a token of that person, made for this and good for a
-//! minute. Nothing here may be called inside a transaction.
+//! minute or two. Nothing here may be called inside a transaction.
 
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
@@ -13,6 +13,9 @@ use crate::workspaces::endpoint_of;
 
 /// Seconds such a token lives.
 const LIFE_SECONDS: i64 = 60;
+/// Seconds one lives with which ServiceAccounts are made anew: longer than that can take, since what was deleted has to be
+/// made again with it.
+const RENEWAL_SECONDS: i64 = 120;
 
 /// The workspace's API server as the scope's person sees it.
 ///
@@ -20,6 +23,18 @@ const LIFE_SECONDS: i64 = 60;
 /// [`Error::Forbidden`] for somebody who is no member, whom the workspace does not know; [`Error::Unavailable`] while it is
 /// not ready.
 pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<TenantUser> {
+    as_caller_for(app, scope, LIFE_SECONDS).await
+}
+
+/// The same for a handful of ServiceAccounts that are about to be made anew, all at the same time.
+///
+/// # Errors
+/// As for [`as_caller`].
+pub(crate) async fn to_renew(app: &App, scope: &WorkspaceScope) -> Result<TenantUser> {
+    as_caller_for(app, scope, RENEWAL_SECONDS).await
+}
+
+async fn as_caller_for(app: &App, scope: &WorkspaceScope, seconds: i64) -> Result<TenantUser> {
     if !scope.is_member() {
         let detail = "this is judged by your own rights inside the workspace, and you are not a member of it; \
                       add yourself to its members first";
@@ -27,7 +42,7 @@ pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<Tenan
     }
     let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let (endpoint, ca_pem) = endpoint_of(row)?;
-    as_person(app, scope.workspace(), scope.user(), &endpoint, &ca_pem).await
+    connect(app, (scope.workspace(), scope.user()), (&endpoint, &ca_pem), seconds).await
 }
 
 /// The same for a person of whom a job knows, at an API server that answers.
@@ -38,8 +53,17 @@ pub(crate) async fn as_person(
     endpoint: &str,
     ca_pem: &str,
 ) -> Result<TenantUser> {
+    connect(app, (workspace, user), (endpoint, ca_pem), LIFE_SECONDS).await
+}
+
+async fn connect(
+    app: &App,
+    (workspace, user): (&WorkspaceId, &UserId),
+    (endpoint, ca_pem): (&str, &str),
+    seconds: i64,
+) -> Result<TenantUser> {
     let bearer = WorkspaceBearer { workspace, user, basis: None, client: None, sign_in: WorkspaceSignIn::default() };
-    let token = mint(app, bearer, LIFE_SECONDS).await?;
+    let token = mint(app, bearer, seconds).await?;
     TenantUser::connect(endpoint, ca_pem, &token).await.map_err(Error::internal)
 }
 

@@ -168,7 +168,12 @@ async fn tokens_end_with_their_secrets_and_with_the_identity_of_their_service_ac
     );
     let deleted: Vec<String> = tenant.asked("DELETE").into_iter().map(|asked| asked.path).collect();
     assert_eq!(deleted, ["/api/v1/namespaces/web/secrets/his".to_owned(), account("robot")]);
-    let made: Vec<Value> = tenant.asked("PATCH").into_iter().map(|asked| asked.body).collect();
+    let (tried, made): (Vec<_>, Vec<_>) =
+        tenant.asked("PATCH").into_iter().partition(|asked| asked.query.contains("dryRun"));
+    // Another one of its kind, before it is deleted.
+    let tried: Vec<String> = tried.into_iter().map(|asked| asked.path).collect();
+    assert_eq!(tried, [account("hexabase-trial-u-robot")]);
+    let made: Vec<Value> = made.into_iter().map(|asked| asked.body).collect();
     let again = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "imagePullSecrets": [{ "name": "registry" }],
         "metadata": { "name": "robot", "namespace": "web", "labels": { "app": "web" } } });
     assert_eq!(made, [again]);
@@ -190,13 +195,15 @@ async fn tokens_end_with_their_secrets_and_with_the_identity_of_their_service_ac
 async fn one_that_cannot_be_ended_holds_up_no_other_and_stays_known() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let tenant = answering(&platform, &workspace).await?;
-    furnish(&tenant, &["held", "missing", "ours", "robot"], vec![secret("held", Some(&alice))]);
-    for name in ["held", "missing", "ours", "robot"] {
+    let names = ["forbidden", "held", "missing", "ours", "robot"];
+    furnish(&tenant, &names, vec![secret("held", Some(&alice))]);
+    for name in names {
         ask_for(&platform, &alice, &workspace, name).await?;
     }
     tenant.refuse("DELETE", &account("held"), 403, "it is held");
     tenant.refuse("DELETE", "/api/v1/namespaces/web/secrets/held", 403, "the secret is held");
     tenant.refuse("PATCH", &account("missing"), 403, "no room");
+    tenant.refuse("PATCH", &account("hexabase-trial-u-forbidden"), 403, "you may make none");
     let labels = json!({ "app.kubernetes.io/managed-by": "hexabase" });
     let ours = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": { "name": "ours", "namespace": "web", "uid": "u-ours", "labels": labels } });
@@ -215,16 +222,25 @@ async fn one_that_cannot_be_ended_holds_up_no_other_and_stays_known() -> Result<
         })
         .collect();
     let why = |of: &str| failed.iter().find(|(name, _)| name == of).map(|(_, message)| message.as_str());
-    assert_eq!((failed.len(), why("robotheld"), why("held")), (4, Some("the secret is held"), Some("it is held")));
+    assert_eq!((failed.len(), why("robotheld"), why("held")), (5, Some("the secret is held"), Some("it is held")));
     assert!(why("ours").is_some_and(|why| why.contains("it is the platform's")), "{failed:?}");
     assert!(
-        why("missing").is_some_and(|why| why == "its tokens ended, but it is not there again: no room"),
+        why("missing").is_some_and(|why| {
+            why.starts_with("its tokens ended, but it is not there again: no room; apply this")
+                && why.contains("registry")
+        }),
         "{failed:?}"
     );
+    assert_eq!(why("forbidden"), Some("you may make none"), "whoever may make none destroys none");
+    assert!(!tenant.asked("DELETE").iter().any(|asked| asked.path == account("forbidden")));
+    let log = logged(&platform, &alice, &[&alice.id]).await?;
+    let before = log.into_iter().find(|(action, _)| action == "service_account_tokens.revoked");
+    let before = before.and_then(|(_, before)| before).unwrap_or_default();
+    assert_eq!(before["missing"][0]["metadata"]["name"], "missing", "{before}");
     tenant.answer("GET", SECRETS, 200, list(Vec::new()));
     let left: Vec<String> =
         told(&alice, &workspace, &alice.id).await?.into_iter().map(|[_, account, _]| account).collect();
-    assert_eq!(left, ["held", "ours"]);
+    assert_eq!(left, ["forbidden", "held", "ours"]);
     Ok(())
 }
 
