@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::ReconcileError;
 use crate::labels::MANAGER;
@@ -172,6 +172,22 @@ impl Cluster {
         let api = self.api(manifest.kind, manifest.namespace.as_deref());
         let applied = api.patch(&manifest.name, &parameters, &patch).await;
         applied.map_err(|error| self.error("apply", manifest.kind, &manifest.name, error))
+    }
+
+    /// Makes the object that was read be the manifest and nothing else, whoever set the other fields.
+    pub(crate) async fn replace(
+        &self,
+        read: &DynamicObject,
+        manifest: &Manifest,
+    ) -> Result<DynamicObject, ReconcileError> {
+        let mut wanted = manifest.json.clone();
+        wanted["metadata"]["uid"] = json!(read.metadata.uid);
+        wanted["metadata"]["resourceVersion"] = json!(read.metadata.resource_version);
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let refuse = |error| self.error("replace", manifest.kind, &manifest.name, error);
+        let wanted: DynamicObject = serde_json::from_value(wanted).map_err(|error| refuse(Error::SerdeError(error)))?;
+        let api = self.api(manifest.kind, manifest.namespace.as_deref());
+        api.replace(&manifest.name, &parameters, &wanted).await.map_err(refuse)
     }
 
     /// Applies all, several at a time; stops at the first that is refused.

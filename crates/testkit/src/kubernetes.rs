@@ -1,5 +1,5 @@
-//! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label, create, apply, merge, delete with
-//! finalizers. What a real API server does beyond that is for the suites on a real cluster.
+//! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label, create, apply, merge, replace, delete
+//! with finalizers. What a real API server does beyond that is for the suites on a real cluster.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -217,6 +217,7 @@ impl Objects {
             ("POST", false) => self.create(path, body),
             ("PATCH", true) if content_type.starts_with("application/apply-patch") => self.apply(path, body),
             ("PATCH", true) => self.patch(path, body),
+            ("PUT", true) => self.replace(path, body),
             ("DELETE", true) => self.delete(path),
             _ => failure(405, "MethodNotAllowed", format!("{method} {path} is not known here")),
         }
@@ -277,6 +278,15 @@ impl Objects {
         let written = self.write(path, found);
         self.end(path);
         (200, written)
+    }
+
+    fn replace(&mut self, path: &str, object: Value) -> Answer {
+        let Some(found) = self.all.get(path) else { return absent(path) };
+        let differs = |field: &str| text(&object, field).is_some_and(|read| text(found, field) != Some(read));
+        if differs("/metadata/uid") || differs("/metadata/resourceVersion") {
+            return failure(409, "Conflict", format!("{path} has been modified"));
+        }
+        (200, self.write(path, object))
     }
 
     fn delete(&mut self, path: &str) -> Answer {

@@ -122,13 +122,31 @@ async fn make(tenant: &Cluster, manifest: &Manifest) -> Result<Progress, Reconci
         // The role of a binding cannot be changed: it was made by somebody else.
         Err(error) if binds && error.is(422) => true,
         // With an aggregation rule Kubernetes itself would write other rules over ours.
-        applied => present(&applied?.data, "aggregationRule").is_some(),
+        applied => {
+            let applied = applied?;
+            let aggregates = present(&applied.data, "aggregationRule").is_some();
+            if !aggregates && !is_as_wanted(&applied, manifest) {
+                return straighten(tenant, &applied, manifest).await;
+            }
+            aggregates
+        }
     };
     if bent {
         match remove(tenant, manifest.kind, manifest.namespace.as_deref(), &manifest.name, None).await? {
             Progress::Done => drop(tenant.apply(manifest).await?),
             wait => return Ok(wait),
         }
+    }
+    Ok(Progress::Done)
+}
+
+/// Takes away what somebody put beside what is wanted, which an apply leaves alone: a condition more, for which a policy holds
+/// for nobody. Not by deleting it, so that there is no moment without it.
+async fn straighten(tenant: &Cluster, bent: &DynamicObject, manifest: &Manifest) -> Result<Progress, ReconcileError> {
+    let straight = tenant.replace(bent, manifest).await?;
+    if !is_as_wanted(&straight, manifest) {
+        // Kubernetes may fill in what it did not when this was written; that holds up nothing.
+        tracing::warn!(object = manifest.title(), "differs from what is wanted, also when it is replaced");
     }
     Ok(Progress::Done)
 }

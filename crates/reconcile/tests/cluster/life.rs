@@ -196,6 +196,18 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
 
     let ignored = json!({ "spec": { "failurePolicy": "Ignore" } });
     replace(inside, MUTATION, "MutatingAdmissionPolicy", None, "hexabase-token-makers", ignored).await;
+    // What an apply of ours leaves alone: a condition that never holds, and namespaces that there are not.
+    let name = "hexabase-token-makers-are-true";
+    let policies = objects(inside, ADMISSION, "ValidatingAdmissionPolicy", None);
+    let mut conditions = policies.get(name).await.unwrap().data["spec"]["matchConditions"].clone();
+    conditions.as_array_mut().unwrap().push(json!({ "name": "never", "expression": "false" }));
+    let never = json!({ "spec": { "matchConditions": conditions } });
+    replace(inside, ADMISSION, "ValidatingAdmissionPolicy", None, name, never).await;
+    let excluded = json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"] }]);
+    let excluded = json!({ "spec": { "matchConstraints": { "excludeResourceRules": excluded } } });
+    replace(inside, ADMISSION, "ValidatingAdmissionPolicy", None, name, excluded).await;
+    let elsewhere = json!({ "spec": { "matchResources": { "namespaceSelector": { "matchLabels": { "x": "y" } } } } });
+    replace(inside, MUTATION, "MutatingAdmissionPolicyBinding", None, "hexabase-token-makers", elsewhere).await;
     let checks = objects(inside, ADMISSION, "ValidatingAdmissionPolicyBinding", None);
     checks.delete("hexabase-token-makers-are-true", &delete).await.unwrap();
 
@@ -235,6 +247,13 @@ async fn repaired(client: &Client, inside: &Client, place: &str) {
 
     let marks = objects(inside, MUTATION, "MutatingAdmissionPolicy", None).get("hexabase-token-makers").await.unwrap();
     assert_eq!(marks.data["spec"]["failurePolicy"], "Fail");
+    let marked = objects(inside, MUTATION, "MutatingAdmissionPolicyBinding", None);
+    let marked = marked.get("hexabase-token-makers").await.unwrap();
+    assert_eq!(marked.data.pointer("/spec/matchResources/namespaceSelector/matchLabels"), None, "{marked:?}");
+    let policies = objects(inside, ADMISSION, "ValidatingAdmissionPolicy", None);
+    let policy = policies.get("hexabase-token-makers-are-true").await.unwrap();
+    assert_eq!(policy.data["spec"]["matchConditions"].as_array().map(Vec::len), Some(1), "{policy:?}");
+    assert_eq!(policy.data.pointer("/spec/matchConstraints/excludeResourceRules"), None);
     let checks = objects(inside, ADMISSION, "ValidatingAdmissionPolicyBinding", None);
     checks.get("hexabase-token-makers-are-true").await.unwrap();
 

@@ -213,6 +213,49 @@ async fn the_policies_that_mark_tokens_are_written_when_they_differ_and_not_othe
     assert_eq!(server.writes(), 6);
 }
 
+#[tokio::test]
+async fn what_somebody_put_beside_a_policy_or_its_binding_is_taken_away() {
+    let (server, tenant) = tenant().await;
+    makers::progress(&tenant, "v1.35.4").await.unwrap();
+    let policies = "/apis/admissionregistration.k8s.io/v1";
+    let check = format!("{policies}/validatingadmissionpolicies/hexabase-token-makers-are-true");
+    let checked = format!("{policies}/validatingadmissionpolicybindings/hexabase-token-makers-are-true");
+    let never = json!({ "name": "never", "expression": "false" });
+    let elsewhere = json!({ "namespaceSelector": { "matchLabels": { "x": "y" } } });
+    for (path, field, value) in [
+        (&check, "/spec/matchConstraints/excludeResourceRules", json!([{ "resources": ["*"] }])),
+        (&check, "/spec/paramKind", json!({ "kind": "ConfigMap" })),
+        (&checked, "/spec/matchResources", elsewhere),
+    ] {
+        let made = server.get(path).unwrap();
+        let mut bent = made.clone();
+        let (place, name) = field.rsplit_once('/').unwrap();
+        bent.pointer_mut(place).unwrap()[name] = value;
+        server.put(path, bent);
+        assert_eq!(makers::progress(&tenant, "v1.35.4").await.unwrap(), Progress::Done);
+        let restored = server.get(path).unwrap();
+        assert_eq!(
+            (&restored["spec"], &restored["metadata"]["uid"]),
+            (&made["spec"], &made["metadata"]["uid"]),
+            "{field}"
+        );
+    }
+    // One that is as it should be is not written again.
+    let before = server.writes();
+    makers::progress(&tenant, "v1.35.4").await.unwrap();
+    assert_eq!(server.writes(), before);
+
+    // As Kubernetes merges: a condition more is nobody's business in an apply.
+    let found = Found::list(&tenant, Kind::ValidatingAdmissionPolicy).await.unwrap();
+    let [_, [policy, _]] = makers::build();
+    let mut bent = found.objects.into_values().flatten().next().unwrap();
+    assert!(is_as_wanted(&bent, &policy));
+    bent.data["spec"]["matchConditions"].as_array_mut().unwrap().push(never);
+    assert!(!is_as_wanted(&bent, &policy));
+    straighten(&tenant, &bent, &policy).await.unwrap();
+    assert_eq!(server.get(&check).unwrap()["spec"], policy.json["spec"]);
+}
+
 #[test]
 fn labels_that_somebody_added_are_no_difference() {
     let manifest = access::cluster_role("hexabase:custom:deployer", &deployer().rules);
