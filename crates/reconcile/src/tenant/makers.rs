@@ -17,6 +17,8 @@ use crate::tenant::rights::Rights;
 
 /// The type of a Secret for which Kubernetes makes a token. It never changes.
 pub(crate) const TOKEN_SECRET: &str = "kubernetes.io/service-account-token";
+/// Annotation of such a Secret: for which ServiceAccount. Changed, it would have Kubernetes make another token, without a mark.
+pub(crate) const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 /// How the names of the platform's people begin, as Kubernetes knows them.
 const PEOPLE: &str = "hexabase:usr-";
 const MARK: &str = "hexabase-token-makers";
@@ -39,7 +41,8 @@ pub(crate) fn api_server_args(kubernetes_tag: &str) -> &'static [&'static str] {
 /// Two policies, each with its binding.
 pub(crate) fn build() -> [[Manifest; 2]; 2] {
     let person = format!("request.userInfo.username.startsWith('{PEOPLE}')");
-    let of = |object: &str| format!("{object}.metadata.?annotations[?'{CREATED_BY}'].orValue('')");
+    let annotation = |name: &str, object: &str| format!("{object}.metadata.?annotations[?'{name}'].orValue('')");
+    let of = |object: &str| annotation(CREATED_BY, object);
     let mark =
         format!("Object{{metadata: Object.metadata{{annotations: {{'{CREATED_BY}': request.userInfo.username}}}}}}");
     let marks = json!({ "spec": {
@@ -62,10 +65,16 @@ pub(crate) fn build() -> [[Manifest; 2]; 2] {
                 "expression": "request.operation != 'UPDATE' || variables.named == variables.before",
                 "message": format!("{CREATED_BY} stays as it is"),
             },
+            {
+                "expression": "request.operation != 'UPDATE' || variables.account == variables.accountBefore",
+                "message": format!("{ACCOUNT_NAME} stays as it is; make another Secret"),
+            },
         ],
         "variables": [
             { "name": "named", "expression": of("object") },
             { "name": "before", "expression": of("oldObject") },
+            { "name": "account", "expression": annotation(ACCOUNT_NAME, "object") },
+            { "name": "accountBefore", "expression": annotation(ACCOUNT_NAME, "oldObject") },
             { "name": "maker", "expression": format!("{person} ? request.userInfo.username : ''") },
         ],
     } });

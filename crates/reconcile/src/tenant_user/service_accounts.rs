@@ -21,11 +21,9 @@ use crate::error::ReconcileError;
 use crate::labels::{CREATED_BY, MANAGED_BY, MANAGER};
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
-use crate::tenant::makers::{TOKEN_SECRET, person};
+use crate::tenant::makers::{ACCOUNT_NAME, TOKEN_SECRET, person};
 use crate::tenant::rights::remove;
 
-/// Annotation of such a Secret: for which ServiceAccount.
-const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 /// What of a ServiceAccount outlives its uid, beside its metadata.
 const KEPT: [&str; 3] = ["secrets", "imagePullSecrets", "automountServiceAccountToken"];
 

@@ -120,3 +120,25 @@ async fn nobody_says_of_a_token_that_somebody_else_made_it() -> Result<()> {
     ensure!(kinds(shop, &id).await?.is_empty(), "the token of an administrator is nobody's");
     Ok(())
 }
+
+/// Kubernetes fills in the token of a Secret that names another ServiceAccount from now on, whoever made it.
+#[tokio::test]
+async fn nobody_gets_a_token_without_a_mark_out_of_a_secret_that_is_there() -> Result<()> {
+    let shop = shop().await?;
+    let (kim, id) = editor(shop, "wages").await?;
+    kim.kubectl(&["-n", "wages", "create", "serviceaccount", "other"]).await?;
+    create_as_somebody_else(shop, &secret(shop, "wages", "unmarked", json!({}))?).await?.good()?;
+    let read = ["-n", "wages", "get", "secret", "unmarked", "-o", "go-template={{with .data.token}}{{.}}{{end}}"];
+    until("the token", async || Ok(!kim.kubectl(&read).await?.is_empty())).await?;
+    let before = kim.kubectl(&read).await?;
+    let change = json!({ "metadata": { "annotations": {
+        "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": null,
+    } }, "data": { "token": null } })
+    .to_string();
+    let patch = ["-n", "wages", "patch", "secret", "unmarked", "--type=merge", "-p", &change];
+    for person in [&kim, &shop.alice] {
+        person.refused(&patch, "make another Secret").await?;
+    }
+    ensure!(kim.kubectl(&read).await? == before && kinds(shop, &id).await?.is_empty());
+    Ok(())
+}
