@@ -178,17 +178,19 @@ pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, b
 }
 
 /// Writes down that somebody who passed is about to be given a token of a ServiceAccount, so that it is found when their
-/// access ends (docs/adr/0017-ending-service-account-tokens.md).
+/// access ends (docs/adr/0017-ending-service-account-tokens.md). `false`, and nothing is written down, for somebody with
+/// tokens of far too many.
 pub async fn note_token(
     app: &App,
     workspace: &WorkspaceId,
     user: &UserId,
     namespace: &str,
     service_account: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let (tx, now) = (app.store.begin().await?, app.clock.now());
-    service_account_tokens::note_for_issuer(&tx, workspace, user, namespace, service_account, now).await?;
-    Ok(tx.commit().await?)
+    let noted = service_account_tokens::note_for_issuer(&tx, workspace, user, namespace, service_account, now).await?;
+    tx.commit().await?;
+    Ok(noted)
 }
 
 /// When what a workspace's token is given for ends at the latest.

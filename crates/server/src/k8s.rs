@@ -61,7 +61,12 @@ impl Authority for TokenAuthority {
         let Some((user, _)) = parse(&admission.principal) else { return false };
         let ServiceAccount { namespace, name } = account;
         match gateway::note_token(&self.app, &admission.workspace, &user, namespace, name).await {
-            Ok(()) => true,
+            Ok(noted) => {
+                if !noted {
+                    tracing::warn!(user.id = %user, "somebody has tokens of too many ServiceAccounts to be given another");
+                }
+                noted
+            }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::error!(error = %cause, "a token of a ServiceAccount could not be written down");

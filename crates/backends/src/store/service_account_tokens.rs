@@ -2,8 +2,8 @@
 
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, Select};
 
 use super::column::{Table, time};
 use super::db::{Connection, Db};
@@ -12,6 +12,10 @@ use super::{StoreError, Tx};
 use crate::entities::service_account_tokens::tokens_given as given;
 
 const TABLE: Table = Table("service_account_tokens");
+
+/// Of how many ServiceAccounts of a workspace one person's tokens are noted. Far more than anybody needs; what is listed and
+/// ended stays within bounds.
+pub const MOST: u64 = 1000;
 
 /// That a person was given tokens of a ServiceAccount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +46,8 @@ fn of_workspace(scope: &WorkspaceScope) -> Select<given::Entity> {
     given::Entity::find().filter(given::Column::WorkspaceId.eq(scope.workspace().as_str()))
 }
 
-/// Notes that a person was given a token, for the gateway.
+/// Notes that a person was given a token, for the gateway; `false`, and nothing noted, when it would be one of more than
+/// [`MOST`] ServiceAccounts. Of many at the same moment a few more can be noted.
 pub async fn note_for_issuer(
     tx: &Tx,
     workspace: &WorkspaceId,
@@ -50,7 +55,20 @@ pub async fn note_for_issuer(
     namespace: &str,
     service_account: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    use given::Column::{LastAt, Namespace, ServiceAccount, UserId as User, WorkspaceId as Workspace};
+    let theirs = Condition::all().add(Workspace.eq(workspace.as_str())).add(User.eq(user.as_str()));
+    let again = given::Entity::update_many()
+        .col_expr(LastAt, Expr::value(now.as_micros()))
+        .filter(theirs.clone())
+        .filter(Namespace.eq(namespace))
+        .filter(ServiceAccount.eq(service_account));
+    if again.exec(tx.conn()).await?.rows_affected > 0 {
+        return Ok(true);
+    }
+    if given::Entity::find().filter(theirs).count(tx.conn()).await? >= MOST {
+        return Ok(false);
+    }
     let model = given::Model {
         workspace_id: workspace.to_string(),
         user_id: user.to_string(),
@@ -59,10 +77,9 @@ pub async fn note_for_issuer(
         first_at: now.as_micros(),
         last_at: now.as_micros(),
     };
-    use given::Column::{LastAt, Namespace, ServiceAccount, UserId as User, WorkspaceId as Workspace};
     let over = OnConflict::columns([Workspace, User, Namespace, ServiceAccount]).update_columns([LastAt]).to_owned();
     given::Entity::insert(model.into_active_model()).on_conflict(over).exec_without_returning(tx.conn()).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// What this person, or else anybody, was given in the workspace, by namespace and ServiceAccount.

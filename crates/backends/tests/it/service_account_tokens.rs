@@ -68,6 +68,22 @@ on_both_engines! {
         tx.commit().await?;
     }
 
+    async fn nobody_fills_the_database_with_tokens_of_ever_more_service_accounts(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let (ada, bob) = (scope.user().clone(), add_person(&store, "Bob").await?);
+        let tx = store.begin().await?;
+        for number in 0..tokens::MOST {
+            let account = format!("robot-{number}");
+            assert!(tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", &account, now()).await?);
+        }
+        assert!(!tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "more", now()).await?);
+        // One that is known goes on, and so does everybody else.
+        assert!(tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot-0", now().plus_seconds(1)).await?);
+        assert!(tokens::note_for_issuer(&tx, scope.workspace(), &bob, "web", "more", now()).await?);
+        tx.commit().await?;
+        assert_eq!(tokens::count(&*store, &scope, &ada).await?, tokens::MOST);
+    }
+
     async fn many_tokens_at_once_are_all_noted(store: TestStore) {
         let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
         let mut writers = Vec::new();
