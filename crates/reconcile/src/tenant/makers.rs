@@ -1,7 +1,7 @@
 //! Step 6, second part: policies by which Kubernetes writes down who makes a Secret that holds a token. It does not say so by
 //! itself, and such a token outlives its maker's access.
 //!
-//! One policy marks, another one refuses marks that are not true: also a token without one, should the first have been bent.
+//! One policy marks, and carries a mark over when the Secret is replaced by one without; another one refuses marks that are not true: also a token without one, should the first have been bent.
 //! Kubernetes lets no policy protect policies, so these are restored when somebody edits them, as roles are.
 
 use serde_json::{Value, json};
@@ -43,12 +43,15 @@ pub(crate) fn build() -> [[Manifest; 2]; 2] {
     let person = format!("request.userInfo.username.startsWith('{PEOPLE}')");
     let annotation = |name: &str, object: &str| format!("{object}.metadata.?annotations[?'{name}'].orValue('')");
     let of = |object: &str| annotation(CREATED_BY, object);
-    let mark =
-        format!("Object{{metadata: Object.metadata{{annotations: {{'{CREATED_BY}': request.userInfo.username}}}}}}");
+    // Whoever replaces a Secret by one from a file leaves its mark out, and is not to be refused for that.
+    let marked = format!("{} != '' && {} == ''", of("oldObject"), of("object"));
+    let takes = format!("request.operation == 'CREATE' ? {person} : ({marked})");
+    let maker = format!("request.operation == 'CREATE' ? request.userInfo.username : {}", of("oldObject"));
+    let mark = format!("Object{{metadata: Object.metadata{{annotations: {{'{CREATED_BY}': {maker}}}}}}}");
     let marks = json!({ "spec": {
         "failurePolicy": "Fail",
-        "matchConditions": [condition("is-token", &is_token()), condition("by-person", &person)],
-        "matchConstraints": secrets(&["CREATE"]),
+        "matchConditions": [condition("is-token", &is_token()), condition("takes-a-mark", &takes)],
+        "matchConstraints": secrets(&["CREATE", "UPDATE"]),
         "mutations": [{ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": mark } }],
         "reinvocationPolicy": "Never",
     } });

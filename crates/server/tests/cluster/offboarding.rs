@@ -104,13 +104,21 @@ async fn nobody_says_of_a_token_that_somebody_else_made_it() -> Result<()> {
     let shown = ["-n", "ledger", "get", "secret", "forged", "-o", MARK];
     ensure!(shop.alice.kubectl(&shown).await? == format!("hexabase:{id}"));
     for person in [&pat, &shop.alice] {
-        for change in ["hexabase.ai/created-by=hexabase:usr-00000000000000000000", "hexabase.ai/created-by-"] {
-            let change = ["-n", "ledger", "annotate", "--overwrite", "secret", "forged", change];
-            person.refused(&change, "stays as it is").await?;
-        }
+        let change = "hexabase.ai/created-by=hexabase:usr-00000000000000000000";
+        let change = ["-n", "ledger", "annotate", "--overwrite", "secret", "forged", change];
+        person.refused(&change, "stays as it is").await?;
+        // Taken off, it is there again; so it is when the Secret is replaced by what it was made of.
+        let unmarked = secret(shop, "ledger", "forged", json!({ "note": "y" }))?;
+        person.kubectl(&["-n", "ledger", "annotate", "secret", "forged", "hexabase.ai/created-by-"]).await?;
+        ensure!(shop.alice.kubectl(&shown).await? == format!("hexabase:{id}"));
+        person.kubectl(&["replace", "-f", &unmarked.display().to_string()]).await?;
+        ensure!(shop.alice.kubectl(&shown).await? == format!("hexabase:{id}"));
     }
+    // What it was made of, since the file has been overwritten.
+    let forged =
+        secret(shop, "ledger", "forged", json!({ "hexabase.ai/created-by": "hexabase:usr-00000000000000000000" }))?;
     // What does not touch it passes.
-    pat.kubectl(&["-n", "ledger", "annotate", "secret", "forged", "note=x"]).await?;
+    pat.kubectl(&["-n", "ledger", "annotate", "--overwrite", "secret", "forged", "note=x"]).await?;
 
     pat.kubectl(&["-n", "ledger", "delete", "secret", "forged"]).await?;
     let said = create_as_somebody_else(shop, &forged).await?;
