@@ -110,7 +110,7 @@ fn files() -> Vec<(&'static str, String)> {
         ("values.yaml", yaml(&values::build(&settings, &names, &own))),
         ("values-node-port.yaml", yaml(&values::build(&open, &names, &own))),
         ("access.yaml", objects(&[roles, bindings].concat())),
-        ("makers.yaml", objects(makers::build().as_flattened())),
+        ("makers.yaml", objects(makers::build(makers::IN_BETA).as_flattened())),
         ("project.yaml", objects(&project)),
     ]
 }

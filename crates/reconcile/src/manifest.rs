@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::receipt::ObjectRef;
 
 macro_rules! kinds {
-    ($($kind:ident: $group:literal, $version:literal, $plural:literal, $scope:ident;)*) => {
+    ($($kind:ident: $group:literal, $version:literal, $plural:literal, $scope:ident $(, $name:literal)?;)*) => {
         /// Every kind of object the platform writes or removes. A chart that renders any other is refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Kind { $($kind,)* }
@@ -15,7 +15,7 @@ macro_rules! kinds {
             pub(crate) const ALL: &'static [Self] = &[$(Self::$kind,)*];
 
             pub(crate) const fn as_str(self) -> &'static str {
-                match self { $(Self::$kind => stringify!($kind),)* }
+                match self { $(Self::$kind => kinds!(@name $kind $($name)?),)* }
             }
 
             const fn group(self) -> &'static str {
@@ -37,6 +37,8 @@ macro_rules! kinds {
     };
     (@namespaced) => { true };
     (@cluster) => { false };
+    (@name $kind:ident) => { stringify!($kind) };
+    (@name $kind:ident $name:literal) => { $name };
 }
 
 kinds! {
@@ -48,9 +50,14 @@ kinds! {
     StorageClass: "storage.k8s.io", "v1", "storageclasses", cluster;
     PriorityClass: "scheduling.k8s.io", "v1", "priorityclasses", cluster;
     MutatingAdmissionPolicy:
-        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", cluster;
+        "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", cluster;
     MutatingAdmissionPolicyBinding:
-        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", cluster;
+        "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicybindings", cluster;
+    MutatingAdmissionPolicyBeta:
+        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", cluster, "MutatingAdmissionPolicy";
+    MutatingAdmissionPolicyBindingBeta:
+        "admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", cluster,
+        "MutatingAdmissionPolicyBinding";
     ValidatingAdmissionPolicy:
         "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", cluster;
     ValidatingAdmissionPolicyBinding:

@@ -4,6 +4,8 @@
 //! One policy marks, and carries a mark over when the Secret is replaced by one without; another one refuses marks that are not true: also a token without one, should the first have been bent.
 //! Kubernetes lets no policy protect policies, so these are restored when somebody edits them, as roles are.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 
 use crate::apply::Cluster;
@@ -23,13 +25,20 @@ pub(crate) const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 const PEOPLE: &str = "hexabase:usr-";
 const MARK: &str = "hexabase-token-makers";
 const CHECK: &str = "hexabase-token-makers-are-true";
-/// Since this minor version Kubernetes has policies that change objects. Up to 1.35 they are off.
-const SINCE: u32 = 34;
+/// In these minor versions of Kubernetes policies that change objects are in beta, and off. Before there are none; since then
+/// they are on, and to be had as v1 alone.
+const BETA: RangeInclusive<u32> = 34..=35;
 
-/// What the API server has to be told, and that the policies can be there, in a workspace with this version of Kubernetes.
-/// They need the gate and the API both: with the gate alone the API server would wait for policies and refuse everything.
+/// The kinds of a policy that changes objects, and of its binding.
+type Mutating = [Kind; 2];
+pub(crate) const IN_BETA: Mutating = [Kind::MutatingAdmissionPolicyBeta, Kind::MutatingAdmissionPolicyBindingBeta];
+const STABLE: Mutating = [Kind::MutatingAdmissionPolicy, Kind::MutatingAdmissionPolicyBinding];
+
+/// What the API server has to be told in a workspace with this version of Kubernetes, so that the policies can be there. They
+/// need the gate and the API both: with the gate alone the API server would wait for policies and refuse everything. A later
+/// version may know neither, and would not start with them.
 pub(crate) fn api_server_args(kubernetes_tag: &str) -> &'static [&'static str] {
-    match minor(kubernetes_tag).is_none_or(|minor| minor >= SINCE) {
+    match minor(kubernetes_tag).is_some_and(|minor| BETA.contains(&minor)) {
         true => &[
             "--feature-gates=MutatingAdmissionPolicy=true",
             "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
@@ -38,8 +47,17 @@ pub(crate) fn api_server_args(kubernetes_tag: &str) -> &'static [&'static str] {
     }
 }
 
+/// As what this version serves them, if it does. A version that cannot be told is taken for a new one.
+fn served(kubernetes_tag: &str) -> Option<Mutating> {
+    match minor(kubernetes_tag) {
+        Some(minor) if minor < *BETA.start() => None,
+        Some(minor) if BETA.contains(&minor) => Some(IN_BETA),
+        _ => Some(STABLE),
+    }
+}
+
 /// Two policies, each with its binding.
-pub(crate) fn build() -> [[Manifest; 2]; 2] {
+pub(crate) fn build([policy, binding]: Mutating) -> [[Manifest; 2]; 2] {
     let person = format!("request.userInfo.username.startsWith('{PEOPLE}')");
     let annotation = |name: &str, object: &str| format!("{object}.metadata.?annotations[?'{name}'].orValue('')");
     let of = |object: &str| annotation(CREATED_BY, object);
@@ -85,10 +103,7 @@ pub(crate) fn build() -> [[Manifest; 2]; 2] {
     let marked_by = json!({ "spec": { "policyName": MARK } });
     let checked_by = json!({ "spec": { "policyName": CHECK, "validationActions": ["Deny"] } });
     [
-        [
-            object(Kind::MutatingAdmissionPolicy, MARK, marks),
-            object(Kind::MutatingAdmissionPolicyBinding, MARK, marked_by),
-        ],
+        [object(policy, MARK, marks), object(binding, MARK, marked_by)],
         [
             object(Kind::ValidatingAdmissionPolicy, CHECK, checks),
             object(Kind::ValidatingAdmissionPolicyBinding, CHECK, checked_by),
@@ -122,11 +137,9 @@ fn secrets(operations: &[&str]) -> Value {
 
 /// Makes the policies true: first the one that marks, without which the other would refuse people's tokens.
 pub(crate) async fn progress(tenant: &Cluster, kubernetes_tag: &str) -> Result<Progress, ReconcileError> {
-    if api_server_args(kubernetes_tag).is_empty() {
-        return Ok(Progress::Done);
-    }
+    let Some(mutating) = served(kubernetes_tag) else { return Ok(Progress::Done) };
     let mut progress = Progress::Done;
-    for [policy, binding] in build() {
+    for [policy, binding] in build(mutating) {
         let found = Rights::find(tenant, policy.kind, binding.kind).await?;
         progress = progress.and(found.make_true(tenant, None, &[policy], &[binding]).await?);
     }
@@ -152,10 +165,20 @@ mod tests {
     }
 
     #[test]
-    fn an_older_kubernetes_is_started_as_ever() {
-        assert_eq!(api_server_args("v1.33.9").len(), 0);
-        for tag in ["v1.34.0", "v1.35.4", "v1.36.0", "latest"] {
-            assert_eq!(api_server_args(tag).len(), 2, "{tag}");
+    fn only_a_kubernetes_that_has_these_policies_in_beta_is_told_to_have_them() {
+        for (tag, args, kinds) in [
+            ("v1.33.9", 0, None),
+            ("v1.34.0", 2, Some("admissionregistration.k8s.io/v1beta1")),
+            ("v1.35.4", 2, Some("admissionregistration.k8s.io/v1beta1")),
+            ("v1.36.0", 0, Some("admissionregistration.k8s.io/v1")),
+            ("latest", 0, Some("admissionregistration.k8s.io/v1")),
+        ] {
+            assert_eq!(api_server_args(tag).len(), args, "{tag}");
+            let versions = served(tag).map(|kinds| kinds.map(Kind::api_version));
+            assert_eq!(versions, kinds.map(|version| [version, version].map(ToOwned::to_owned)), "{tag}");
+        }
+        for [old, new] in [[IN_BETA[0], STABLE[0]], [IN_BETA[1], STABLE[1]]] {
+            assert_eq!(old.as_str(), new.as_str());
         }
     }
 }

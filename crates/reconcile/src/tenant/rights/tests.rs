@@ -247,7 +247,7 @@ async fn what_somebody_put_beside_a_policy_or_its_binding_is_taken_away() {
 
     // As Kubernetes merges: a condition more is nobody's business in an apply.
     let found = Found::list(&tenant, Kind::ValidatingAdmissionPolicy).await.unwrap();
-    let [_, [policy, _]] = makers::build();
+    let [_, [policy, _]] = makers::build(makers::IN_BETA);
     let mut bent = found.objects.into_values().flatten().next().unwrap();
     assert!(is_as_wanted(&bent, &policy));
     bent.data["spec"]["matchConditions"].as_array_mut().unwrap().push(never);
