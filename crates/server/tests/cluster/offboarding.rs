@@ -72,6 +72,14 @@ async fn what_somebody_left_behind_is_listed_and_refused_once_it_is_ended() -> R
     let kept = mo.kubectl(&read).await?;
     let uid = ["-n", "payroll", "get", "serviceaccount", "robot", "-o", "jsonpath={.metadata.uid}"];
     let before = shop.alice.kubectl(&uid).await?;
+    // What belongs to it, and what somebody holds it with, stands in nobody's way and stays.
+    let owner = json!([{ "apiVersion": "v1", "kind": "ServiceAccount", "name": "robot", "uid": before }]);
+    let owned = json!({ "metadata": { "ownerReferences": owner } }).to_string();
+    mo.kubectl(&["-n", "payroll", "create", "configmap", "owned"]).await?;
+    mo.kubectl(&["-n", "payroll", "patch", "configmap", "owned", "--type=merge", "-p", &owned]).await?;
+    let held =
+        json!({ "metadata": { "finalizers": ["example.com/hold"], "labels": { "app": "payroll" } } }).to_string();
+    mo.kubectl(&["-n", "payroll", "patch", "serviceaccount", "robot", "--type=merge", "-p", &held]).await?;
 
     let said = shop.alice.hxb.run(&["member", "remove", "-w", "shop", &id]).await?;
     ensure!(said.code == 0 && said.stderr.contains("tokens of 1 service account there"), "{said:?}");
@@ -86,6 +94,10 @@ async fn what_somebody_left_behind_is_listed_and_refused_once_it_is_ended() -> R
     ensure!(kinds(shop, &id).await?.is_empty());
     let after = shop.alice.kubectl(&uid).await?;
     ensure!(!after.is_empty() && after != before, "{before} {after}");
+    let label = ["-n", "payroll", "get", "serviceaccount", "robot", "-o", "jsonpath={.metadata.labels.app}"];
+    ensure!(shop.alice.kubectl(&label).await? == "payroll");
+    let owners = ["-n", "payroll", "get", "configmap", "owned", "-o", "jsonpath={.metadata.ownerReferences}"];
+    ensure!(shop.alice.kubectl(&owners).await?.is_empty(), "it has gone back to nobody");
     // It is a ServiceAccount like any other: it is given tokens, and they are good.
     let new = shop.alice.kubectl(&["-n", "payroll", "create", "token", "robot"]).await?;
     until("the new token", async || is_accepted(shop, new.trim()).await).await?;
@@ -148,5 +160,22 @@ async fn nobody_gets_a_token_without_a_mark_out_of_a_secret_that_is_there() -> R
         person.refused(&patch, "make another Secret").await?;
     }
     ensure!(kim.kubectl(&read).await? == before && kinds(shop, &id).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_account_for_which_there_is_no_room_again_is_not_deleted() -> Result<()> {
+    let shop = shop().await?;
+    let (lee, id) = editor(shop, "crowded").await?;
+    lee.kubectl(&["-n", "crowded", "create", "token", "robot"]).await?;
+    let quota = ["-n", "crowded", "create", "quota", "few", "--hard=count/serviceaccounts=1"];
+    shop.alice.kubectl(&quota).await?;
+    let used = ["-n", "crowded", "get", "quota", "few", "-o", "jsonpath={.status.used.count/serviceaccounts}"];
+    until("the quota", async || Ok(!shop.alice.kubectl(&used).await?.is_empty())).await?;
+    let uid = ["-n", "crowded", "get", "serviceaccount", "robot", "-o", "jsonpath={.metadata.uid}"];
+    let before = shop.alice.kubectl(&uid).await?;
+    let said = shop.alice.hxb.run(&["member", "revoke-tokens", &id, "-w", "shop", "--yes"]).await?;
+    ensure!(format!("{}{}", said.stdout, said.stderr).contains("exceeded quota"), "{said:?}");
+    ensure!(shop.alice.kubectl(&uid).await? == before && kinds(shop, &id).await? == ["token_request"]);
     Ok(())
 }
