@@ -168,9 +168,10 @@ async fn a_service_account_for_which_there_is_no_room_again_is_not_deleted() -> 
     let shop = shop().await?;
     let (lee, id) = editor(shop, "crowded").await?;
     lee.kubectl(&["-n", "crowded", "create", "token", "robot"]).await?;
-    let quota = ["-n", "crowded", "create", "quota", "few", "--hard=count/serviceaccounts=1"];
-    shop.alice.kubectl(&quota).await?;
-    let used = ["-n", "crowded", "get", "quota", "few", "-o", "jsonpath={.status.used.count/serviceaccounts}"];
+    let mut quota = shop.at.kubectl(&shop.at.tenant_kubeconfig(&shop.id).await?);
+    quota.args(["-n", "crowded", "create", "quota", "few", "--hard=count/serviceaccounts=1"]);
+    run(quota).await?.good()?;
+    let used = ["-n", "crowded", "get", "resourcequota", "few", "-o", "jsonpath={.status.used}"];
     until("the quota", async || Ok(!shop.alice.kubectl(&used).await?.is_empty())).await?;
     let uid = ["-n", "crowded", "get", "serviceaccount", "robot", "-o", "jsonpath={.metadata.uid}"];
     let before = shop.alice.kubectl(&uid).await?;

@@ -166,6 +166,11 @@ async fn tokens_end_with_their_secrets_and_with_the_identity_of_their_service_ac
         (&revoked["failed"], &revoked["pods"]),
         (&json!([]), &json!([{ "namespace": "web", "name": "worker" }]))
     );
+    // What was read is deleted, and nothing that came under its name since; what a ServiceAccount owns stays.
+    let conditions: Vec<Value> =
+        tenant.asked("DELETE").iter().map(|asked| asked.body["preconditions"].clone()).collect();
+    assert_eq!(conditions, [json!({ "uid": "s-his" }), json!({ "uid": "u-robot" })]);
+    assert_eq!(tenant.asked("DELETE")[1].body["propagationPolicy"], "Orphan");
     let deleted: Vec<String> = tenant.asked("DELETE").into_iter().map(|asked| asked.path).collect();
     assert_eq!(deleted, ["/api/v1/namespaces/web/secrets/his".to_owned(), account("robot")]);
     let (tried, made): (Vec<_>, Vec<_>) =
