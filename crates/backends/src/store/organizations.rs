@@ -359,10 +359,8 @@ pub async fn list_members(
         query = query.filter(organization_member::Column::UserId.gt(after.as_str()));
     }
     let query = query.order_by_asc(organization_member::Column::UserId).limit(capped(limit));
-    let members = query.all(db.conn()).await?;
-    let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
-    // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.
-    people.into_iter().zip(&members).map(|(user, member)| read_member(user, member)).collect()
+    let pairs = users::joined(db, query, organization_member::Column::UserId).await?;
+    pairs.into_iter().map(|(member, user)| read_member(user, &member)).collect()
 }
 
 /// Makes a person who is given access to a workspace a member of its organisation, unless the person belongs to it

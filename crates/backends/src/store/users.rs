@@ -5,7 +5,7 @@ use hexabase_core::names::DisplayName;
 use hexabase_core::time::Timestamp;
 use hexabase_core::users::UserKind;
 use sea_orm::sea_query::{Expr, LockType, Query, SelectStatement};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationDef, Select};
 
 use super::column::{Table, time};
 use super::db::{self, Connection, Db};
@@ -79,10 +79,18 @@ pub async fn lock(tx: &Tx, id: &UserId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The people with these ids, by id.
-pub(super) async fn load(db: &impl Db, ids: impl IntoIterator<Item = String>) -> Result<Vec<User>, StoreError> {
-    let found = user::Entity::find().filter(user::Column::Id.is_in(ids)).order_by_asc(user::Column::Id);
-    found.all(db.conn()).await?.into_iter().map(read).collect()
+/// The rows of `query` with the person whose id stands in `column`, which a foreign key holds to be there.
+pub(super) async fn joined<E>(
+    db: &impl Db,
+    query: Select<E>,
+    column: E::Column,
+) -> Result<Vec<(E::Model, User)>, StoreError>
+where
+    E: EntityTrait<Model: Send + Sync>,
+{
+    let person: RelationDef = E::belongs_to(user::Entity).from(column).to(user::Column::Id).into();
+    let rows = query.join(JoinType::InnerJoin, person).select_also(user::Entity).all(db.conn()).await?;
+    rows.into_iter().filter_map(|(row, user)| user.map(|user| Ok((row, read(user)?)))).collect()
 }
 
 fn email_key(email: Option<&str>, verified: bool) -> Option<String> {

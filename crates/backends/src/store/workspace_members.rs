@@ -94,12 +94,10 @@ pub async fn list_among<'u>(
 }
 
 async fn rows(db: &impl Db, query: Select<workspace_member::Entity>) -> Result<Vec<WorkspaceMember>, StoreError> {
-    let members = query.all(db.conn()).await?;
-    let people = users::load(db, members.iter().map(|member| member.user_id.clone())).await?;
-    // Both are ordered by the person's id, and a foreign key holds that there is a person for every member.
-    let pairs = people.into_iter().zip(members);
+    let pairs = users::joined(db, query, workspace_member::Column::UserId).await?;
     pairs
-        .map(|(user, member)| {
+        .into_iter()
+        .map(|(member, user)| {
             Ok(WorkspaceMember {
                 user,
                 added_by: TABLE.parse("added_by", &member.added_by)?,
