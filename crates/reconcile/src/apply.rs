@@ -227,20 +227,19 @@ impl Cluster {
         self.delete_with(kind, namespace, name, &parameters).await
     }
 
-    /// Deletes the object with this uid; refused with 409 when another one has its name by now.
+    /// Deletes the object that was read; refused with 409 when it is another one by now, or in another state.
     pub(crate) async fn delete_this(
         &self,
         kind: Kind,
         namespace: Option<&str>,
         name: &str,
-        uid: Option<&str>,
+        only: Preconditions,
         dependents: Dependents,
     ) -> Result<bool, ReconcileError> {
         let parameters = match dependents {
             Dependents::Go => DeleteParams::background(),
             Dependents::Stay => DeleteParams::orphan(),
         };
-        let only = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
         self.delete_with(kind, namespace, name, &parameters.preconditions(only)).await
     }
 

@@ -3,6 +3,7 @@
 //! Every call carries the person's own token and nothing else, so that the tenant's RBAC decides, its check against
 //! giving away more than one has included.
 
+mod renewal;
 mod service_accounts;
 
 use futures::{FutureExt, TryFutureExt};
@@ -25,7 +26,8 @@ use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
-pub use self::service_accounts::{Missing, Renewed, TokenSecret};
+pub use self::renewal::Missing;
+pub use self::service_accounts::{Renewed, TokenSecret};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";

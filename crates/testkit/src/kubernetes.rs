@@ -37,6 +37,8 @@ struct Objects {
     broken: bool,
     /// Requests that are refused: method, path and status.
     refused: Vec<(String, String, u16)>,
+    /// Requests that are carried out and answered with an error: method and path.
+    lost: Vec<(String, String)>,
     /// Requests that would change something.
     writes: usize,
 }
@@ -90,6 +92,11 @@ impl FakeKubernetes {
     /// From now on a request with this method for this path is answered with this status.
     pub fn refuse(&self, method: &str, path: &str, code: u16) {
         lock(&self.state).refused.push((method.to_owned(), path.to_owned(), code));
+    }
+
+    /// From now on a request with this method for this path is carried out, and answered as if nobody knew.
+    pub fn lose_the_answer(&self, method: &str, path: &str) {
+        lock(&self.state).lost.push((method.to_owned(), path.to_owned()));
     }
 
     /// How many requests there were that would change something.
@@ -210,6 +217,14 @@ impl Objects {
         if let Some((.., code)) = self.refused.iter().find(|refused| refused.0 == method && refused.1 == path) {
             return failure(*code, "Forbidden", format!("{method} {path} is refused"));
         }
+        let answer = self.carry_out(method, path, selector, content_type, body);
+        if self.lost.iter().any(|lost| lost.0 == method && lost.1 == path) {
+            return failure(504, "Timeout", format!("{method} {path} took too long"));
+        }
+        answer
+    }
+
+    fn carry_out(&mut self, method: &str, path: &str, selector: &str, content_type: &str, body: Value) -> Answer {
         match (method, is_object(path)) {
             ("GET", _) if path == "/version" => (200, version()),
             ("GET", true) => self.all.get(path).map_or_else(|| absent(path), |found| (200, found.clone())),
@@ -218,7 +233,7 @@ impl Objects {
             ("PATCH", true) if content_type.starts_with("application/apply-patch") => self.apply(path, body),
             ("PATCH", true) => self.patch(path, body),
             ("PUT", true) => self.replace(path, body),
-            ("DELETE", true) => self.delete(path),
+            ("DELETE", true) => self.delete(path, &body),
             _ => failure(405, "MethodNotAllowed", format!("{method} {path} is not known here")),
         }
     }
@@ -289,8 +304,13 @@ impl Objects {
         (200, self.write(path, object))
     }
 
-    fn delete(&mut self, path: &str) -> Answer {
+    fn delete(&mut self, path: &str, options: &Value) -> Answer {
         let Some(mut found) = self.all.get(path).cloned() else { return absent(path) };
+        let only = |field: &str| options["preconditions"][field].as_str();
+        let differs = |field: &str| only(field).is_some_and(|read| found["metadata"][field].as_str() != Some(read));
+        if differs("uid") || differs("resourceVersion") {
+            return failure(409, "Conflict", format!("{path} is not the one that was read"));
+        }
         if !is_ending(&found) {
             found["metadata"]["deletionTimestamp"] = json!(DELETED_AT);
             self.write(path, found.clone());
@@ -359,7 +379,7 @@ mod tests {
         assert_eq!(objects.create("/api/v1/namespaces/x/configmaps", held).0, 201);
         let free = json!({ "metadata": { "name": "free" } });
         assert_eq!(objects.create("/apis/apps/v1/namespaces/x/deployments", free).0, 201);
-        objects.delete("/api/v1/namespaces/x");
+        objects.delete("/api/v1/namespaces/x", &Value::Null);
         let paths: Vec<&str> = objects.all.keys().map(String::as_str).collect();
         assert_eq!(paths, ["/api/v1/namespaces/x", "/api/v1/namespaces/x/configmaps/held"]);
         objects.patch("/api/v1/namespaces/x/configmaps/held", json!({ "metadata": { "finalizers": [] } }));

@@ -68,9 +68,13 @@ pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String,
     })
 }
 
-/// None of these is among vCluster's own, which would lose its value to ours.
+/// An argument that vCluster gives as well has our value.
 fn api_server_args(settings: &HostSettings) -> Vec<String> {
-    let mut args = vec![format!("--authentication-config={FOLDER}/{}", authentication::KEY)];
+    let mut args = vec![
+        format!("--authentication-config={FOLDER}/{}", authentication::KEY),
+        // No node joins by one, and they outlive whoever made them.
+        "--enable-bootstrap-token-auth=false".to_owned(),
+    ];
     args.extend(makers::api_server_args(&settings.kubernetes_tag).iter().map(|arg| (*arg).to_owned()));
     args
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, Preconditions};
 use serde_json::{Value, json};
 
 use crate::apply::{Cluster, Dependents, each};
@@ -160,7 +160,8 @@ pub(crate) async fn remove(
     name: &str,
     uid: Option<&str>,
 ) -> Result<Progress, ReconcileError> {
-    let conflict = match tenant.delete_this(kind, namespace, name, uid, Dependents::Go).await {
+    let only = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
+    let conflict = match tenant.delete_this(kind, namespace, name, only, Dependents::Go).await {
         Ok(true) => None,
         Ok(false) => return Ok(Progress::Done),
         // Another one has its name by now, or somebody writes it at this moment.
