@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::tenant;
 
 /// Said of a ServiceAccount whose objects were not made nobody's before it went.
-const FORCED: &str = "it was made anew, but what it owned may be deleted with the one of before: Kubernetes took too long \
-                      to let go of that, so that its finalizer was taken off";
+const FORCED: &str = "it was made anew, but what it owned may be deleted with the one of before: Kubernetes took too \
+                      long to let go of that, so that its finalizer was taken off";
 /// Said of a token that has ended and is on no record.
 const UNRECORDED: &str =
     "it ended, but that could not be written down: it is listed still, and no record tells of it; ask again";
