@@ -75,12 +75,14 @@ pub struct OrganizationMember {
 pub struct OrganizationMemberRemoved {
     /// How many tokens of service accounts were revoked, because the person had made them.
     pub tokens_ended: usize,
-    /// Where the person was given tokens of ServiceAccounts inside a workspace, which have not ended; absent when nowhere.
+    /// Where the person was given tokens of ServiceAccounts inside a workspace, which end with nothing of this; absent when
+    /// nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<TokensLeftBehind>,
 }
 
-/// A workspace inside which somebody who is out of the organisation was given tokens.
+/// A workspace inside which somebody who is out of the organisation was given tokens, also one of which they were no member any
+/// more.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TokensLeftBehind {
     /// Id of the workspace.

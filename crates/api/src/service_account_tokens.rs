@@ -58,17 +58,27 @@ pub struct ServiceAccountTokenRevoke {
     /// Of which ServiceAccount of that namespace; of all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
+    /// `next_cursor` of the answer before, to go on where that ended; absent at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
-/// What came of it.
+/// What came of it. One request ends a handful: ask again with `next_cursor`, and with another `Idempotency-Key`, until there is
+/// none.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServiceAccountTokensRevoked {
     /// What has ended. With the tokens of a ServiceAccount that was made anew go all of it, whoever has them.
     pub ended: Vec<ServiceAccountToken>,
     /// What has not, or not without harm.
     pub failed: Vec<ServiceAccountTokenFailure>,
-    /// Pods that hold tokens which are refused now: restart them.
+    /// Pods that hold tokens which are refused now: restart them. Those that have a Secret with a token mounted or among their
+    /// environment variables are not looked for.
     pub pods: Vec<PodToRestart>,
+    /// How many of the tokens that were asked for have not been tried yet. What has failed is not among them.
+    pub remaining: u64,
+    /// Opaque; give it as `cursor` to go on with those. Absent when none is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// A token that has not ended, or a ServiceAccount that is not as it was.

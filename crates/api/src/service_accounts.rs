@@ -6,6 +6,8 @@ use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::organizations::TokensLeftBehind;
+
 /// A new service account.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +19,14 @@ pub struct ServiceAccountCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "member")]
     pub role: Option<OrganizationRole>,
+}
+
+/// What did not end with a service account.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServiceAccountDeleted {
+    /// Where it was given tokens of Kubernetes' own ServiceAccounts inside a workspace; absent when nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<TokensLeftBehind>,
 }
 
 /// A program of an organisation: it has tokens and may be put into workspaces and groups, but cannot sign in.

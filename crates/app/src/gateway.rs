@@ -177,20 +177,49 @@ pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, b
     role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
 }
 
+/// Whether a token of a ServiceAccount could be written down by [`note_token`], for somebody who asks for one: where not, none
+/// has to be made.
+///
+/// # Errors
+/// [`Error::Forbidden`] for somebody with tokens of far too many.
+pub async fn check_room(
+    app: &App,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    namespace: &str,
+    service_account: &str,
+) -> Result<()> {
+    let store = &app.store;
+    match service_account_tokens::has_room_for_issuer(store, workspace, user, namespace, service_account).await? {
+        true => Ok(()),
+        false => Err(too_many(workspace, user)),
+    }
+}
+
 /// Writes down that somebody who passed is about to be given a token of a ServiceAccount, so that it is found when their
-/// access ends (docs/adr/0017-ending-service-account-tokens.md). `false`, and nothing is written down, for somebody with
-/// tokens of far too many.
+/// access ends (docs/adr/0017-ending-service-account-tokens.md).
+///
+/// # Errors
+/// [`Error::Forbidden`] for somebody with tokens of far too many, of whom nothing is written down.
 pub async fn note_token(
     app: &App,
     workspace: &WorkspaceId,
     user: &UserId,
     namespace: &str,
     service_account: &str,
-) -> Result<bool> {
+) -> Result<()> {
     let (tx, now) = (app.store.begin().await?, app.clock.now());
     let noted = service_account_tokens::note_for_issuer(&tx, workspace, user, namespace, service_account, now).await?;
     tx.commit().await?;
-    Ok(noted)
+    if noted { Ok(()) } else { Err(too_many(workspace, user)) }
+}
+
+fn too_many(workspace: &WorkspaceId, user: &UserId) -> Error {
+    let most = service_account_tokens::MOST;
+    Error::Forbidden(format!(
+        "you were given tokens of {most} service accounts of this workspace, and of more nobody is given any; a member of \
+         WSAdmins can end them: hxb member revoke-tokens {user} -w {workspace}"
+    ))
 }
 
 /// When what a workspace's token is given for ends at the latest.

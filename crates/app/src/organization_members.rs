@@ -28,7 +28,7 @@ pub struct Removed {
     pub left_behind: Vec<LeftBehind>,
 }
 
-/// A workspace inside which somebody was given tokens of ServiceAccounts.
+/// A workspace inside which somebody was given tokens of ServiceAccounts, a member of it to the end or not.
 #[derive(Debug, Clone)]
 pub struct LeftBehind {
     /// Its id.
@@ -132,7 +132,8 @@ pub async fn remove(app: &App, ctx: &OpContext, id: &OrganizationId, user: &User
         return Err(Error::conflict("service_account", detail));
     }
     may_go(&tx, &scope, user, "leave").await?;
-    let (left, left_behind) = leave_workspaces(&tx, &scope, user, ctx.now).await?;
+    let left = leave_workspaces(&tx, &scope, user, ctx.now).await?;
+    let left_behind = left_behind(&tx, &scope, user).await?;
     let ended = service_accounts::revoke_tokens_made_by(&tx, &scope, user, ctx.now).await?;
     organizations::remove_member(&tx, &scope, user).await?;
     let action = if leaves { "organization.left" } else { "organization.member_removed" };
@@ -172,23 +173,26 @@ async fn leave_workspaces(
     scope: &OrganizationScope,
     user: &UserId,
     now: Timestamp,
-) -> Result<(Vec<WorkspaceId>, Vec<LeftBehind>)> {
+) -> Result<Vec<WorkspaceId>> {
     let ids = workspaces::ids_of_member(tx, scope, user).await?;
-    let mut left_behind = Vec::new();
     for id in &ids {
         let workspace = match scope.break_glass() {
             Some(_) => workspaces::scope_by_break_glass(tx, scope.user(), id, now).await?,
             None => workspaces::scope_for(tx, scope.user(), id).await?,
         };
         let workspace = workspace.ok_or(Error::NotFound("workspace"))?;
-        let row = workspaces::lock(tx, &workspace).await?.ok_or(Error::NotFound("workspace"))?;
+        workspaces::lock(tx, &workspace).await?.ok_or(Error::NotFound("workspace"))?;
         workspace_members::remove(tx, &workspace, user).await?;
-        let service_accounts = service_account_tokens::count(tx, &workspace, user).await?;
-        if service_accounts > 0 {
-            left_behind.push(LeftBehind { workspace: row.id, name: row.name, service_accounts });
-        }
     }
-    Ok((ids, left_behind))
+    Ok(ids)
+}
+
+/// In which of the organisation's workspaces somebody was given tokens of ServiceAccounts, also before they lost their access
+/// there.
+pub(crate) async fn left_behind(tx: &Tx, scope: &OrganizationScope, user: &UserId) -> Result<Vec<LeftBehind>> {
+    let found = service_account_tokens::count_in_organization(tx, scope, user).await?;
+    let left = |(workspace, name, service_accounts)| LeftBehind { workspace, name, service_accounts };
+    Ok(found.into_iter().map(left).collect())
 }
 
 fn change<'a>(

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::authz::{self, AccountAction, OrganizationAction, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
+use crate::organization_members::{LeftBehind, left_behind};
 use crate::tokens::{self, NewToken, TokenRequest};
 
 /// Most service accounts of an organisation, so that nobody fills the database.
@@ -88,8 +89,14 @@ async fn find(db: &impl Db, scope: &OrganizationScope, id: &UserId) -> Result<Se
     service_accounts::get(db, scope, id).await?.ok_or(Error::NotFound("service account"))
 }
 
-/// Removes a service account with its tokens and memberships: refused from the next request on.
-pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &UserId) -> Result<()> {
+/// Removes a service account with its tokens and memberships: refused from the next request on. Those of Kubernetes' own
+/// ServiceAccounts do not end with it: in which workspaces it was given some.
+pub async fn delete(
+    app: &App,
+    ctx: &OpContext,
+    organization: &OrganizationId,
+    id: &UserId,
+) -> Result<Vec<LeftBehind>> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     let account = find(&tx, &scope, id).await?;
@@ -97,6 +104,7 @@ pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, i
     if !service_accounts::remove(&tx, &scope, id, ctx.now).await? {
         return Err(Error::NotFound("service account"));
     }
+    let left = left_behind(&tx, &scope, id).await?;
     let before = json!({
         "name": account.user.display_name.as_str(), "role": account.role,
         "tokens": living.iter().map(|token| token.id.as_str()).collect::<Vec<_>>(),
@@ -105,7 +113,7 @@ pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, i
     tx.commit().await?;
     living.iter().for_each(|token| tokens::announce_end(app, &token.id));
     tracing::info!(user.id = %id, organization.id = %organization, "service account deleted");
-    Ok(())
+    Ok(left)
 }
 
 /// Makes a token that acts as the service account.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::error::{Error, Kind, Result};
-use crate::http::{self, REQUEST_TIMEOUT};
+use crate::http::{self, REQUEST_TIMEOUT, WORK_TIMEOUT};
 use crate::random;
 use crate::session::Sessions;
 
@@ -120,6 +120,17 @@ impl Api {
     /// Makes something; a repeated request (an expired token) carries the same key, so nothing is made twice.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<Fetched<T>> {
         let request = self.request(Method::POST, path, &[])?;
+        let request = request.header(HeaderName::from_static("idempotency-key"), random::token()?).json(body);
+        self.read(self.send(request).await?).await
+    }
+
+    /// Has something done for which the server has to wait for somebody else; a repeated request is no second one either.
+    pub(crate) async fn have_done<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Fetched<T>> {
+        let request = self.request(Method::POST, path, &[])?.timeout(WORK_TIMEOUT);
         let request = request.header(HeaderName::from_static("idempotency-key"), random::token()?).json(body);
         self.read(self.send(request).await?).await
     }

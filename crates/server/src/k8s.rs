@@ -57,23 +57,31 @@ impl Authority for TokenAuthority {
         }
     }
 
-    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> bool {
-        let Some((user, _)) = parse(&admission.principal) else { return false };
+    async fn check_room(&self, admission: &Admission, account: &ServiceAccount) -> Result<(), Refusal> {
+        let (user, _) = parse(&admission.principal).ok_or_else(nobody)?;
         let ServiceAccount { namespace, name } = account;
-        match gateway::note_token(&self.app, &admission.workspace, &user, namespace, name).await {
-            Ok(noted) => {
-                if !noted {
-                    tracing::warn!(user.id = %user, "somebody has tokens of too many ServiceAccounts to be given another");
-                }
-                noted
-            }
-            Err(error) => {
+        let checked = gateway::check_room(&self.app, &admission.workspace, &user, namespace, name).await;
+        checked.map_err(refusal)
+    }
+
+    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> Result<(), Refusal> {
+        let (user, _) = parse(&admission.principal).ok_or_else(nobody)?;
+        let ServiceAccount { namespace, name } = account;
+        let noted = gateway::note_token(&self.app, &admission.workspace, &user, namespace, name).await;
+        noted.map_err(|error| match error {
+            Error::Forbidden(message) => Refusal::Forbidden { message },
+            error => {
                 let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::error!(error = %cause, "a token of a ServiceAccount could not be written down");
-                false
+                let message = "the token was made and is kept back, because that could not be written down; ask again";
+                Refusal::Unavailable { message: message.to_owned(), retry_after: Duration::from_secs(2) }
             }
-        }
+        })
     }
+}
+
+fn nobody() -> Refusal {
+    Refusal::Unauthorized { message: "the token is not accepted: it names nobody".to_owned() }
 }
 
 fn principal(user: &UserId, basis: &Basis) -> String {

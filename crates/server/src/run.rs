@@ -293,7 +293,7 @@ async fn drain(requests: TaskTracker, stop: CancellationToken) {
     stop.cancelled().await;
     requests.close();
     if tokio::time::timeout(DRAIN, requests.wait()).await.is_err() {
-        tracing::warn!("requests were cut off; what they had not committed has not happened");
+        tracing::warn!("requests were cut off; what they had not committed is not written down");
     }
 }
 

@@ -1,17 +1,23 @@
 //! For which ServiceAccounts inside a workspace people were given tokens, as the gateway saw it. The tokens are kept nowhere.
 
 use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_core::names::WorkspaceName;
 use hexabase_core::time::Timestamp;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 
 use super::column::{Table, time};
 use super::db::{Connection, Db};
+use super::organizations::OrganizationScope;
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx};
 use crate::entities::service_account_tokens::tokens_given as given;
+use crate::entities::workspaces::workspace;
 
 const TABLE: Table = Table("service_account_tokens");
+const WORKSPACES: Table = Table("workspaces");
 
 /// Of how many ServiceAccounts of a workspace one person's tokens are noted. Far more than anybody needs; what is listed and
 /// ended stays within bounds.
@@ -46,6 +52,32 @@ fn of_workspace(scope: &WorkspaceScope) -> Select<given::Entity> {
     given::Entity::find().filter(given::Column::WorkspaceId.eq(scope.workspace().as_str()))
 }
 
+fn of_person(workspace: &WorkspaceId, user: &UserId) -> Condition {
+    Condition::all()
+        .add(given::Column::WorkspaceId.eq(workspace.as_str()))
+        .add(given::Column::UserId.eq(user.as_str()))
+}
+
+/// Whether another token of the ServiceAccount can be noted for the person, for the gateway, before it is made: it is one of
+/// [`MOST`] at the most.
+pub async fn has_room_for_issuer(
+    db: &impl Db,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    namespace: &str,
+    service_account: &str,
+) -> Result<bool, StoreError> {
+    let theirs = of_person(workspace, user);
+    if given::Entity::find().filter(theirs.clone()).count(db.conn()).await? < MOST {
+        return Ok(true);
+    }
+    let known = given::Entity::find()
+        .filter(theirs)
+        .filter(given::Column::Namespace.eq(namespace))
+        .filter(given::Column::ServiceAccount.eq(service_account));
+    Ok(known.count(db.conn()).await? > 0)
+}
+
 /// Notes that a person was given a token, for the gateway; `false`, and nothing noted, when it would be one of more than
 /// [`MOST`] ServiceAccounts. Of many at the same moment a few more can be noted.
 pub async fn note_for_issuer(
@@ -57,7 +89,7 @@ pub async fn note_for_issuer(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     use given::Column::{LastAt, Namespace, ServiceAccount, UserId as User, WorkspaceId as Workspace};
-    let theirs = Condition::all().add(Workspace.eq(workspace.as_str())).add(User.eq(user.as_str()));
+    let theirs = of_person(workspace, user);
     let again = given::Entity::update_many()
         .col_expr(LastAt, Expr::value(now.as_micros()))
         .filter(theirs.clone())
@@ -96,9 +128,34 @@ pub async fn list(db: &impl Db, scope: &WorkspaceScope, user: Option<&UserId>) -
     query.all(db.conn()).await?.into_iter().map(read).collect()
 }
 
-/// Of how many ServiceAccounts the person was given tokens.
-pub async fn count(db: &impl Db, scope: &WorkspaceScope, user: &UserId) -> Result<u64, StoreError> {
-    Ok(of_workspace(scope).filter(given::Column::UserId.eq(user.as_str())).count(db.conn()).await?)
+/// In which living workspaces of the organisation the person was given tokens, a member of them or not any more, and of how
+/// many ServiceAccounts there; by workspace.
+pub async fn count_in_organization(
+    db: &impl Db,
+    scope: &OrganizationScope,
+    user: &UserId,
+) -> Result<Vec<(WorkspaceId, WorkspaceName, u64)>, StoreError> {
+    let noted = Query::select()
+        .column(given::Column::WorkspaceId)
+        .from(given::Entity)
+        .and_where(given::Column::UserId.eq(user.as_str()))
+        .to_owned();
+    let query = workspace::Entity::find()
+        .filter(workspace::Column::OrganizationId.eq(scope.id().as_str()))
+        .filter(workspace::Column::LivingName.is_not_null())
+        .filter(workspace::Column::Id.in_subquery(noted))
+        .order_by_asc(workspace::Column::Id)
+        .select_only()
+        .column(workspace::Column::Id)
+        .column(workspace::Column::Name)
+        .into_tuple::<(String, String)>();
+    let mut found = Vec::new();
+    for (id, name) in query.all(db.conn()).await? {
+        let id: WorkspaceId = WORKSPACES.parse("id", &id)?;
+        let accounts = given::Entity::find().filter(of_person(&id, user)).count(db.conn()).await?;
+        found.push((id, WORKSPACES.parse("name", &name)?, accounts));
+    }
+    Ok(found)
 }
 
 /// Forgets tokens that have ended; `false`, and nothing forgotten, when another was given since this was read.

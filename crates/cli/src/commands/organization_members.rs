@@ -1,12 +1,10 @@
 //! `hxb org member`.
 
-use hexabase_api::organizations::{
-    OrganizationMember, OrganizationMemberRemoved, OrganizationMemberUpdate, TokensLeftBehind,
-};
+use hexabase_api::organizations::{OrganizationMember, OrganizationMemberRemoved, OrganizationMemberUpdate};
 use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
 
-use super::service_account_tokens::counted;
+use super::service_account_tokens::left_behind;
 use crate::args::{OrgMember, OrgRole};
 use crate::client::Api;
 use crate::context::Context;
@@ -45,8 +43,8 @@ pub(crate) async fn run(context: &Context, api: &Api, command: OrgMember) -> Res
     }
 }
 
-/// Takes somebody out of an organisation; sentences about the tokens that ended with that, and those that did not, if there are
-/// any.
+/// Takes somebody out of an organisation; sentences about the tokens that ended with that, and those that may not have, if there
+/// are any.
 pub(super) async fn remove(api: &Api, organization: &OrganizationId, user: &UserId) -> Result<String> {
     let path = ["organizations", organization.as_str(), "members", user.as_str()];
     let removed = api.delete_for::<OrganizationMemberRemoved>(&path).await?.value;
@@ -55,13 +53,7 @@ pub(super) async fn remove(api: &Api, organization: &OrganizationId, user: &User
         1 => " One token of a service account ended, which that person had made.".to_owned(),
         many => format!(" {many} tokens of service accounts ended, which that person had made."),
     };
-    let left = removed.left_behind.into_iter().map(|TokensLeftBehind { workspace, name, service_accounts }| {
-        let accounts = counted(usize::try_from(service_accounts).unwrap_or(usize::MAX));
-        format!(
-            " Tokens of {accounts} inside workspace {name} are still good: hxb member tokens {user} -w {workspace}."
-        )
-    });
-    Ok(std::iter::once(ended).chain(left).collect())
+    Ok(ended + &left_behind(user, removed.left_behind))
 }
 
 pub(crate) async fn list(context: &Context, api: &Api, org: Option<&str>, search: Option<&str>) -> Result<()> {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hexabase_api::organizations::TokensLeftBehind;
 use hexabase_api::service_account_tokens::{
-    ServiceAccountToken, ServiceAccountTokenRevoke, ServiceAccountTokens, ServiceAccountTokensRevoked,
+    PodToRestart, ServiceAccountToken, ServiceAccountTokenFailure, ServiceAccountTokenRevoke, ServiceAccountTokens,
+    ServiceAccountTokensRevoked,
 };
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::confirm_deed;
 use crate::args::In;
@@ -52,11 +55,14 @@ pub(super) async fn revoke(context: &Context, api: &Api, person: &str, place: &I
          have to be restarted. Type {person} to go on:"
     );
     confirm_deed(yes, &format!("the end of the tokens of {person}"), &warning, person).await?;
-    let path = ["workspaces", workspace.as_str(), NOUN, "revoke"];
-    let body = ServiceAccountTokenRevoke { user: user.to_string(), namespace, service_account };
-    let revoked = api.post::<ServiceAccountTokensRevoked>(&path, &body).await?;
-    let ServiceAccountTokensRevoked { ended, failed, pods } = revoked.value;
-    context.format.show(&revoked.raw, || {
+    let body = ServiceAccountTokenRevoke { user: user.to_string(), namespace, service_account, cursor: None };
+    let mut all = Together::default();
+    let outcome = revoke_all(api, &workspace, body, &mut all).await;
+    let Together { raw, ended, failed, pods, remaining } = all;
+    if raw.is_empty() {
+        return outcome;
+    }
+    context.format.show(&raw, || {
         let now = clock::now();
         table(HEADER, "No token has ended.", ended.into_iter().map(|token| row(token, now)))
     })?;
@@ -72,9 +78,59 @@ pub(super) async fn revoke(context: &Context, api: &Api, person: &str, place: &I
         };
         say(&format!("{what}: {}", failure.message));
     }
+    if outcome.is_err() {
+        say(&format!("It broke off before {remaining} more were tried. Ask again for those."));
+        return outcome;
+    }
     match failed.len() {
         0 => Ok(()),
         many => Err(Error::new(Kind::Failure, format!("not everything went well: {many} told above"))),
+    }
+}
+
+/// What came of several requests.
+#[derive(Default)]
+struct Together {
+    /// As it came, as if it had been one.
+    raw: Map<String, Value>,
+    ended: Vec<ServiceAccountToken>,
+    failed: Vec<ServiceAccountTokenFailure>,
+    pods: Vec<PodToRestart>,
+    remaining: u64,
+}
+
+impl Together {
+    fn add(&mut self, Fetched { value, raw }: Fetched<ServiceAccountTokensRevoked>) {
+        for part in ["ended", "failed", "pods"] {
+            let more = raw[part].as_array().cloned().unwrap_or_default();
+            if let Value::Array(all) = self.raw.entry(part).or_insert_with(|| json!([])) {
+                all.extend(more);
+            }
+        }
+        self.raw.insert("remaining".to_owned(), json!(value.remaining));
+        self.ended.extend(value.ended);
+        self.failed.extend(value.failed);
+        self.pods.extend(value.pods);
+        self.remaining = value.remaining;
+    }
+}
+
+/// Asks until nothing is left; `all` has what came of it also when it breaks off.
+async fn revoke_all(
+    api: &Api,
+    workspace: &WorkspaceId,
+    mut body: ServiceAccountTokenRevoke,
+    all: &mut Together,
+) -> Result<()> {
+    let path = ["workspaces", workspace.as_str(), NOUN, "revoke"];
+    loop {
+        let answer = api.have_done::<ServiceAccountTokensRevoked>(&path, &body).await?;
+        let next = answer.value.next_cursor.clone();
+        all.add(answer);
+        if next.is_none() || next == body.cursor {
+            return Ok(());
+        }
+        body.cursor = next;
     }
 }
 
@@ -89,7 +145,7 @@ pub(super) async fn remind(api: &Api, workspace: &WorkspaceId, user: &UserId, pe
             if !accounts.is_empty() {
                 let accounts = counted(accounts.len());
                 say(&format!(
-                    "{person} made tokens of {accounts} there, which are still good: hxb member tokens {rest}; \
+                    "{person} was given tokens of {accounts} there: hxb member tokens {rest}; \
                      end them with: hxb member revoke-tokens {rest}"
                 ));
             }
@@ -97,15 +153,27 @@ pub(super) async fn remind(api: &Api, workspace: &WorkspaceId, user: &UserId, pe
         // Whoever took their own access away sees nothing of it any more.
         Err(error) if error.kind() == Kind::NotFound => {}
         Err(error) => say(&format!(
-            "What tokens of service accounts {person} made there cannot be told now ({error}). \
+            "What tokens of service accounts {person} was given there cannot be told now ({error}). \
              Look later with: hxb member tokens {rest}"
         )),
     }
 }
 
 /// So many service accounts, in words.
-pub(super) fn counted(accounts: usize) -> String {
+fn counted(accounts: usize) -> String {
     if accounts == 1 { "1 service account".to_owned() } else { format!("{accounts} service accounts") }
+}
+
+/// Sentences about where somebody, or a program, who is out of an organisation was given such tokens.
+pub(super) fn left_behind(user: &UserId, workspaces: Vec<TokensLeftBehind>) -> String {
+    let told = workspaces.into_iter().map(|TokensLeftBehind { workspace, name, service_accounts }| {
+        let accounts = counted(usize::try_from(service_accounts).unwrap_or(usize::MAX));
+        format!(
+            " Inside workspace {name} tokens of {accounts} were given to {user}: \
+             hxb member tokens {user} -w {workspace}."
+        )
+    });
+    told.collect()
 }
 
 async fn fetch(api: &Api, workspace: &WorkspaceId, user: &UserId) -> Result<Fetched<ServiceAccountTokens>> {

@@ -1,7 +1,8 @@
 //! `hxb service-account`.
 
-use hexabase_api::service_accounts::{ServiceAccount, ServiceAccountCreate};
+use hexabase_api::service_accounts::{ServiceAccount, ServiceAccountCreate, ServiceAccountDeleted};
 
+use super::service_account_tokens::left_behind;
 use super::{confirm, tokens};
 use crate::args::{self, AccountToken, Of};
 use crate::client::Api;
@@ -39,10 +40,12 @@ pub(crate) async fn run(context: &Context, command: args::ServiceAccount) -> Res
         }
         args::ServiceAccount::Delete { account, yes, of } => {
             let mut place = place(&api, &of).await?;
-            place.push(resolve::service_account_id(&api, &parts(&place), &account).await?.to_string());
+            let user = resolve::service_account_id(&api, &parts(&place), &account).await?;
+            place.push(user.to_string());
             confirm(yes, "service account", &account).await?;
-            api.delete(&parts(&place)).await?;
-            say(&format!("Service account {account} is gone, and its tokens with it."));
+            let deleted = api.delete_for::<ServiceAccountDeleted>(&parts(&place)).await?.value;
+            let left = left_behind(&user, deleted.left_behind);
+            say(&format!("Service account {account} is gone, and its tokens with it.{left}"));
             Ok(())
         }
         args::ServiceAccount::Token(command) => token(context, &api, command).await,

@@ -61,7 +61,7 @@ async fn tokens_end_only_when_somebody_means_it_and_what_did_not_end_is_a_failur
     let request = format!("POST {}/revoke", tokens());
     let pods = json!([{ "namespace": "web", "name": "worker" }]);
     let ended = json!([token("secret", "robot", Some("his"), false), token("token_request", "robot", None, false)]);
-    stub.answer(&request, 200, json!({ "ended": ended, "failed": [], "pods": pods }));
+    stub.answer(&request, 200, json!({ "ended": ended, "failed": [], "pods": pods, "remaining": 0 }));
     let run = ["member", "revoke-tokens", "bob@example.com", "-w", "shop"];
     let said = home.hxb(&run).await;
     assert_eq!((said.code, said.err.contains("hint: give --yes")), (2, true), "{said:?}");
@@ -76,7 +76,7 @@ async fn tokens_end_only_when_somebody_means_it_and_what_did_not_end_is_a_failur
     assert!(key.is_some(), "it is carried out to its end although nobody waits");
 
     let failed = json!([{ "token": token("token_request", "robot", None, false), "message": "it is held" }]);
-    stub.answer(&request, 200, json!({ "ended": [], "failed": failed, "pods": [] }));
+    stub.answer(&request, 200, json!({ "ended": [], "failed": failed, "pods": [], "remaining": 0 }));
     let narrow = ["--yes", "--namespace", "web", "--service-account", "robot"];
     let said = home.hxb(&[run.as_slice(), &narrow].concat()).await;
     assert_eq!(said.code, 1, "{said:?}");
@@ -88,6 +88,46 @@ async fn tokens_end_only_when_somebody_means_it_and_what_did_not_end_is_a_failur
 }
 
 #[tokio::test]
+async fn many_tokens_end_with_several_requests_and_are_told_together() {
+    let (stub, home) = world().await;
+    let request = format!("POST {}/revoke", tokens());
+    let turn = |account: &str, remaining: u64, next: Option<&str>| {
+        let ended = json!([token("token_request", account, None, false)]);
+        let pods = json!([{ "namespace": "web", "name": format!("pod-of-{account}") }]);
+        let mut answer = json!({ "ended": ended, "failed": [], "pods": pods, "remaining": remaining });
+        if let Some(next) = next {
+            answer["next_cursor"] = json!(next);
+        }
+        (200_u16, answer)
+    };
+    let turns = || [turn("one", 2, Some("after-one")), turn("two", 1, Some("after-two"))];
+    let run = ["member", "revoke-tokens", BOB, "-w", "shop", "--yes"];
+    stub.world().in_turn.insert(request.clone(), turns().into());
+    stub.world().answers.insert(request.clone(), turn("three", 0, None));
+    let said = home.hxb(&run).await;
+    assert_eq!((said.code, said.out.lines().count()), (0, 4), "{said:?}");
+    assert!(said.err.contains("refused now: web/pod-of-one, web/pod-of-two, web/pod-of-three\n"), "{said:?}");
+    let asked: Vec<_> = stub.world().requests.iter().filter(|(asked, ..)| *asked == request).cloned().collect();
+    let bodies: Vec<&Value> = asked.iter().map(|(_, body, _)| body).collect();
+    let after = |cursor: &str| json!({ "user": BOB, "cursor": cursor });
+    assert_eq!(bodies, [&json!({ "user": BOB }), &after("after-one"), &after("after-two")]);
+    let keys: std::collections::HashSet<_> = asked.iter().filter_map(|(_, _, key)| key.clone()).collect();
+    assert_eq!(keys.len(), 3, "each has a key of its own");
+    let said = home.hxb(&[run.as_slice(), &["-o", "json"]].concat()).await;
+    assert_eq!(said.json()["ended"], json!([token("token_request", "three", None, false)]));
+
+    // What has happened is told also when it breaks off.
+    stub.world().in_turn.insert(request.clone(), turns().into());
+    let (status, body) = problem(503, "unavailable", "It does not answer.");
+    stub.answer(&request, status, body);
+    let said = home.hxb(&run).await;
+    assert_eq!((said.code, said.out.lines().count()), (1, 3), "{said:?}");
+    assert!(said.err.contains("It broke off before 1 more were tried.") && said.err.contains("It does not answer."));
+    let said = home.hxb(&run).await;
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+}
+
+#[tokio::test]
 async fn whoever_takes_access_away_is_told_what_that_leaves() {
     let (stub, home) = world().await;
     let run = ["member", "remove", "bob@example.com", "-w", "shop"];
@@ -95,7 +135,7 @@ async fn whoever_takes_access_away_is_told_what_that_leaves() {
     assert_eq!(said.code, 0, "{said:?}");
     let expected = format!(
         "bob@example.com has no access to workspace shop any more.\n\
-         bob@example.com made tokens of 2 service accounts there, which are still good: hxb member tokens {BOB} -w shop; \
+         bob@example.com was given tokens of 2 service accounts there: hxb member tokens {BOB} -w shop; \
          end them with: hxb member revoke-tokens {BOB} -w shop\n"
     );
     assert_eq!(said.err, expected);
@@ -119,7 +159,15 @@ async fn whoever_takes_access_away_is_told_what_that_leaves() {
     stub.answer(&removed, 200, json!({ "tokens_ended": 0, "left_behind": left }));
     let said = home.hxb(&["org", "member", "remove", BOB]).await;
     let word = format!(
-        "Tokens of 1 service account inside workspace shop are still good: hxb member tokens {BOB} -w {WORKSPACE}."
+        "Inside workspace shop tokens of 1 service account were given to {BOB}: hxb member tokens {BOB} -w {WORKSPACE}."
     );
+    assert!(said.code == 0 && said.err.contains(&word), "{said:?}");
+
+    let place = format!("/organizations/{ORGANIZATION}/service-accounts");
+    let program = json!({ "id": BOB, "name": "pipeline", "role": "member", "created_at": "2026-01-01T00:00:00Z" });
+    stub.answer(&format!("GET {place}"), 200, json!({ "items": [program] }));
+    let left = json!([{ "workspace": WORKSPACE, "name": "shop", "service_accounts": 1 }]);
+    stub.answer(&format!("DELETE {place}/{BOB}"), 200, json!({ "left_behind": left }));
+    let said = home.hxb(&["service-account", "delete", "pipeline", "--yes"]).await;
     assert!(said.code == 0 && said.err.contains(&word), "{said:?}");
 }

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) requests: Vec<(String, Value, Option<String>)>,
     /// Answers to be given instead of the usual ones, by method and path.
     pub(crate) answers: HashMap<String, (u16, Value)>,
+    /// Answers to be given before those, one for each time somebody asks.
+    pub(crate) in_turn: HashMap<String, VecDeque<(u16, Value)>>,
     /// States of the workspace, one for each time somebody looks; the last one stays.
     pub(crate) states: VecDeque<Value>,
     /// A log to be exported, and its head.
@@ -171,11 +173,13 @@ async fn api(State(stub): State<Stub>, method: Method, uri: Uri, headers: Header
     if let (true, Some((lines, head))) = (path.ends_with("/audit/export"), &world.export) {
         return ([("x-audit-head", head.clone())], lines.clone()).into_response();
     }
-    let answer = world
+    let next = world.in_turn.get_mut(&format!("{method} {path}")).and_then(VecDeque::pop_front);
+    let told = world
         .answers
         .get(&format!("{method} {path}{query}"))
         .or_else(|| world.answers.get(&format!("{method} {path}")))
         .cloned();
+    let answer = next.or(told);
     reply(answer.unwrap_or_else(|| usual(&format!("{method} {path}"), &mut world)))
 }
 

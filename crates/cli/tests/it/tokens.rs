@@ -187,7 +187,7 @@ async fn service_accounts_are_made_given_tokens_and_deleted() {
     stub.answer(&format!("GET {own}/tokens"), 200, json!({ "items": [token(1, "deploy")] }));
     stub.answer(&format!("DELETE {own}/tokens/tok-00000000000000000001"), 204, json!(null));
     assert_eq!(home.hxb(&["service-account", "token", "revoke", "pipeline", "deploy"]).await.code, 0);
-    stub.answer(&format!("DELETE {own}"), 204, json!(null));
+    stub.answer(&format!("DELETE {own}"), 200, json!({}));
     assert_eq!(home.hxb(&["service-account", "delete", "pipeline"]).await.code, 2);
     assert_eq!(home.hxb(&["service-account", "delete", "pipeline", "--yes"]).await.code, 0);
     let missing = home.hxb(&["service-account", "token", "list", "other"]).await;

@@ -84,6 +84,10 @@ impl<A: Authority> Gateway<A> {
         span.record("principal", display(&admission.principal));
 
         let permit = self.limits.enter(&admission.workspace, stays_open, Instant::now())?;
+        let token_of = target.token_of.clone();
+        if let Some(account) = &token_of {
+            self.authority.check_room(&admission, account).await?;
+        }
         let sent = admission.renewed.as_ref().unwrap_or(&bearer);
         headers::clean_request(request.headers_mut(), sent.header()?);
         let link = self.links.link(&admission).map_err(|error| {
@@ -92,18 +96,14 @@ impl<A: Authority> Gateway<A> {
         })?;
         let watch = streams::watch(self.authority.clone(), admission.clone(), listener, &self.settings);
         let retry_after = self.settings.retry_after;
-        let token_of = target.token_of.clone();
         let passage = Passage { link, target, watch, permit, span, retry_after };
         let answer = match upgrade {
             Some(upgrade) => passage.switch(request, upgrade, &admission, self.settings.response_timeout).await,
             None => passage.forward(request, &admission, &self.settings).await,
         }?;
         let given = token_of.filter(|_| answer.status().is_success());
-        if let Some(account) = given
-            && !self.authority.note_token(&admission, &account).await
-        {
-            let message = "the token was made and is kept back, because that could not be written down; ask again";
-            return Err(Failure::unavailable(message).retry(retry_after));
+        if let Some(account) = given {
+            self.authority.note_token(&admission, &account).await?;
         }
         Ok(answer)
     }

@@ -4,7 +4,7 @@
 //! kubectl ─► path ─► credential ─► Authority::admit ─► limits ─► headers ─┬─► forward (pooled, HTTP/2) ─┐
 //!            400     401           401 403 404 429 503 429                └─► upgrade (own, HTTP/1.1) ──┴─► tenant
 //!                                                     streams: every open stream asks still_admitted again
-//!         ◄─ answer ◄─ if it holds a ServiceAccount's token: Authority::note_token, or it is kept back (503)
+//!         ◄─ answer ◄─ if it holds a ServiceAccount's token: Authority::note_token, or it is kept back (403 503)
 //! ```
 //!
 //! Invariants:
@@ -143,9 +143,20 @@ pub trait Authority: Clone + Send + Sync + 'static {
     /// Not answering counts as no, see [`GatewaySettings::recheck_timeout`].
     fn still_admitted(&self, admission: &Admission) -> impl Future<Output = bool> + Send;
 
-    /// Notes that the caller is about to be given a token of `account`, which outlives the admission; says whether it is
-    /// written down. If not, the token is kept back.
-    fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> impl Future<Output = bool> + Send;
+    /// Whether a token of `account` for which the caller asks could be noted; if not, none is asked for.
+    fn check_room(
+        &self,
+        admission: &Admission,
+        account: &ServiceAccount,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Notes that the caller is about to be given a token of `account`, which outlives the admission. If it is not written
+    /// down, the token is kept back.
+    fn note_token(
+        &self,
+        admission: &Admission,
+        account: &ServiceAccount,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
 /// How the gateway behaves; the defaults are meant for production.

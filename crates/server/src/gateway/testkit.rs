@@ -199,6 +199,10 @@ pub(super) struct Orders {
     pub(super) silent: Arc<AtomicBool>,
     /// Cannot write tokens down while set.
     pub(super) forgetful: Arc<AtomicBool>,
+    /// Has no room for another token while set.
+    pub(super) full: Arc<AtomicBool>,
+    /// Gets full while a token is made, while set.
+    pub(super) fills_up: Arc<AtomicBool>,
     /// Of which ServiceAccounts tokens were to be written down, as `namespace/name`.
     pub(super) noted: Arc<Mutex<Vec<String>>>,
     pub(super) asked: Arc<AtomicUsize>,
@@ -242,10 +246,23 @@ impl Authority for Orders {
         self.admitted.load(Ordering::SeqCst)
     }
 
-    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> bool {
+    async fn check_room(&self, admission: &Admission, _: &ServiceAccount) -> Result<(), Refusal> {
+        assert_eq!(admission.principal, "usr-alice");
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(Refusal::Forbidden { message: "too many".to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> Result<(), Refusal> {
         assert_eq!(admission.principal, "usr-alice");
         self.noted.lock().unwrap().push(format!("{}/{}", account.namespace, account.name));
-        !self.forgetful.load(Ordering::SeqCst)
+        let (message, retry_after) = ("kept back".to_owned(), Duration::from_secs(7));
+        match (self.forgetful.load(Ordering::SeqCst), self.fills_up.load(Ordering::SeqCst)) {
+            (true, _) => Err(Refusal::Unavailable { message, retry_after }),
+            (_, true) => Err(Refusal::Forbidden { message }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -264,6 +281,8 @@ impl World {
             admitted: Arc::new(AtomicBool::new(true)),
             silent: Arc::default(),
             forgetful: Arc::default(),
+            full: Arc::default(),
+            fills_up: Arc::default(),
             noted: Arc::default(),
             asked: Arc::default(),
             checks: Arc::default(),

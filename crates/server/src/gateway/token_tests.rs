@@ -52,6 +52,22 @@ async fn a_token_that_cannot_be_written_down_is_kept_back() {
 }
 
 #[tokio::test]
+async fn somebody_with_tokens_of_too_many_is_given_no_other_and_is_not_told_to_ask_again() {
+    for asked in [0, 1] {
+        let world = World::start(GatewaySettings::default()).await;
+        let order = if asked == 0 { &world.orders.full } else { &world.orders.fills_up };
+        order.store(true, SeqCst);
+        let answer = ask(&world, ROBOT).await;
+        assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (403, false));
+        let status = status(answer).await;
+        assert_eq!((&status["kind"], &status["reason"]), (&"Status".into(), &"Forbidden".into()));
+        assert!(!status.to_string().contains("a token"), "{status}");
+        assert_eq!(world.tenant.count(), asked, "none is made where there is no room for one");
+        assert_eq!(ask(&world, "/api/v1/namespaces/web/serviceaccounts").await.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn what_holds_no_token_is_not_written_down() {
     let world = World::start(GatewaySettings::default()).await;
     for (path, status) in [

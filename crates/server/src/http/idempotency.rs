@@ -13,11 +13,10 @@ use axum::response::{IntoResponse, Response};
 use hexabase_app::{App, Error, OpContext};
 use hexabase_backends::store::Digest;
 use hexabase_backends::store::idempotency::{self, Begin, Request as Keyed};
-use tokio::task::JoinError;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::too_large;
-use super::request_id;
+use super::to_the_end::to_the_end;
 use crate::state::ServerState;
 
 /// Largest body of an API request.
@@ -88,14 +87,8 @@ async fn once(
         Begin::New => {}
     }
     let request = Request::from_parts(parts, Body::from(bytes));
-    // In a task of its own: when a client hangs up, its handler is dropped wherever it stands, after the commit too.
-    let carried_out =
-        state.requests.spawn(request_id::kept(async move { carry_out(&app, &keyed, request, next).await }));
-    match carried_out.await.map_err(JoinError::try_into_panic) {
-        Ok(answer) => answer,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_)) => Err(Error::Unavailable("the server is stopping; try again in a moment".to_owned()).into()),
-    }
+    // A client that hangs up after the commit finds the answer when it asks again.
+    to_the_end(state, async move { carry_out(&app, &keyed, request, next).await }).await?
 }
 
 async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> ApiResult<Response> {
@@ -160,6 +153,7 @@ mod tests {
 
     use super::*;
     use crate::cookies::Cookies;
+    use crate::http::request_id;
     use crate::providers::Providers;
 
     async fn state(store: &TestStore) -> anyhow::Result<ServerState> {

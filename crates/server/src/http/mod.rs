@@ -35,6 +35,7 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod to_the_end;
 mod tokens;
 mod users;
 mod workspaces;

@@ -26,7 +26,7 @@ fn view(row: Row) -> OrganizationMember {
     }
 }
 
-fn left_behind(LeftBehind { workspace, name, service_accounts }: LeftBehind) -> TokensLeftBehind {
+pub(super) fn left_behind(LeftBehind { workspace, name, service_accounts }: LeftBehind) -> TokensLeftBehind {
     TokensLeftBehind { workspace, name: name.into(), service_accounts }
 }
 
@@ -63,7 +63,8 @@ pub(super) async fn update(
 }
 
 /// Takes a person out of an organisation and all of its workspaces; people may take themselves out. The tokens that the
-/// person made for service accounts end; those of ServiceAccounts inside workspaces do not: the answer tells where they are.
+/// person made for service accounts end; those of ServiceAccounts inside workspaces do not: the answer tells where the person was
+/// given some.
 #[utoipa::path(delete, path = "/organizations/{organization}/members/{user}", tag = "organizations",
     params(("organization" = String, Path), ("user" = String, Path)),
     responses((status = 200, body = OrganizationMemberRemoved)))]

@@ -1,4 +1,4 @@
-//! Cursors of lists: opaque to callers, the last id of the page before.
+//! Cursors, of lists and of what is done in several requests: opaque to callers, the last id of the one before.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -40,6 +40,11 @@ pub(super) fn page<R, T>(mut rows: Vec<R>, limit: u32, id: impl Fn(&R) -> String
     let limit = limit as usize;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor = if more { rows.last().map(|row| URL_SAFE_NO_PAD.encode(id(row))) } else { None };
+    let next_cursor = if more { rows.last().map(|row| cursor(&id(row))) } else { None };
     Page { items: rows.into_iter().map(view).collect(), next_cursor }
+}
+
+/// The cursor that tells a place to [`window`].
+pub(super) fn cursor(place: &str) -> String {
+    URL_SAFE_NO_PAD.encode(place)
 }

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use hexabase_api::page::Page;
-use hexabase_api::service_accounts::{ServiceAccount, ServiceAccountCreate};
+use hexabase_api::service_accounts::{ServiceAccount, ServiceAccountCreate, ServiceAccountDeleted};
 use hexabase_api::tokens::{ApiToken, ApiTokenCreate, ApiTokenCreated};
 use hexabase_app::{App, service_accounts};
 use hexabase_backends::store::service_accounts as rows;
@@ -15,6 +15,7 @@ use hexabase_core::roles::OrganizationRole;
 use super::caller::Caller;
 use super::error::ApiResult;
 use super::extract::{JsonBody, id};
+use super::organization_members::left_behind;
 use super::tokens;
 
 fn view(row: rows::ServiceAccount) -> ServiceAccount {
@@ -71,17 +72,19 @@ pub(super) async fn get(
     Ok(Json(view(service_accounts::get(&app, &ctx, &organization, &account).await?)))
 }
 
-/// Removes a service account with its tokens and memberships.
+/// Removes a service account with its tokens and memberships. Tokens of ServiceAccounts inside workspaces do not end with it: the
+/// answer tells where it was given some.
 #[utoipa::path(delete, path = "/organizations/{organization}/service-accounts/{account}", tag = "service-accounts",
-    params(("organization" = String, Path), ("account" = String, Path)), responses((status = 204)))]
+    params(("organization" = String, Path), ("account" = String, Path)),
+    responses((status = 200, body = ServiceAccountDeleted)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path((organization, account)): Path<(String, String)>,
-) -> ApiResult<StatusCode> {
+) -> ApiResult<Json<ServiceAccountDeleted>> {
     let (organization, account) = place(&organization, &account)?;
-    service_accounts::delete(&app, &ctx, &organization, &account).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let left = service_accounts::delete(&app, &ctx, &organization, &account).await?;
+    Ok(Json(ServiceAccountDeleted { left_behind: left.into_iter().map(left_behind).collect() }))
 }
 
 /// The tokens of a service account.

@@ -75,7 +75,7 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/organizations/{organization}/service-accounts", Right::AdminReads, 200),
     ("POST", "/organizations/{organization}/service-accounts", Right::Admin, 201),
     ("GET", "/organizations/{organization}/service-accounts/{account}", Right::AdminReads, 200),
-    ("DELETE", "/organizations/{organization}/service-accounts/{account}", Right::Admin, 204),
+    ("DELETE", "/organizations/{organization}/service-accounts/{account}", Right::Admin, 200),
     ("GET", "/organizations/{organization}/service-accounts/{account}/tokens", Right::AdminReads, 200),
     ("POST", "/organizations/{organization}/service-accounts/{account}/tokens", Right::AdminInPerson, 201),
     ("DELETE", "/organizations/{organization}/service-accounts/{account}/tokens/{token}", Right::Admin, 204),

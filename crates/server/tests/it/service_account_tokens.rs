@@ -1,13 +1,18 @@
 //! What of ending tokens of ServiceAccounts needs no workspace that judges; the rest is in the cluster suite.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use hexabase_backends::store::service_account_tokens;
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_testkit::http::Answer;
 use hexabase_testkit::tenant::FakeTenant;
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 
 use crate::role_assignments::logged;
 use crate::roles::answering;
-use crate::support::{Person, Platform, problem, shop, text};
+use crate::support::{Person, Platform, problem, shop, soon, text};
 use crate::tokens::make_token;
 
 const ACCOUNTS: &str = "/api/v1/serviceaccounts";
@@ -188,11 +193,12 @@ async fn tokens_end_with_their_secrets_and_with_the_identity_of_their_service_ac
         assert!(told(&alice, &workspace, &person.id).await?.is_empty(), "what she had of it has ended as well");
     }
     let nothing = revoke(&alice, &workspace, json!({ "user": bob.id })).await?.expect(200)?.json()?;
-    assert_eq!(nothing, json!({ "ended": [], "failed": [], "pods": [] }));
+    assert_eq!(nothing, json!({ "ended": [], "failed": [], "pods": [], "remaining": 0 }));
     let log = logged(&platform, &alice, &[&bob.id]).await?;
     let mut records = log.into_iter().filter(|(action, _)| action == "service_account_tokens.revoked");
     let before = records.next().and_then(|(_, before)| before).unwrap_or_default();
     assert_eq!((brief(&before["ended"]).as_slice(), records.next()), (expected.as_slice(), None));
+    assert_eq!((&before["failed"], &before["pods"]), (&json!([]), &json!(["web/worker"])));
     Ok(())
 }
 
@@ -242,10 +248,133 @@ async fn one_that_cannot_be_ended_holds_up_no_other_and_stays_known() -> Result<
     let before = log.into_iter().find(|(action, _)| action == "service_account_tokens.revoked");
     let before = before.and_then(|(_, before)| before).unwrap_or_default();
     assert_eq!(before["missing"][0]["metadata"]["name"], "missing", "{before}");
+    let mut recorded: Vec<String> = brief(&before["failed"]).into_iter().map(|token| token[1..].concat()).collect();
+    recorded.sort();
+    assert_eq!(recorded, ["forbidden", "held", "missing", "ours", "robotheld"], "{before}");
     tenant.answer("GET", SECRETS, 200, list(Vec::new()));
     let left: Vec<String> =
         told(&alice, &workspace, &alice.id).await?.into_iter().map(|[_, account, _]| account).collect();
     assert_eq!(left, ["forbidden", "held", "ours"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_end_a_handful_at_a_time_and_none_is_tried_twice_or_forgotten() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    let names: Vec<String> = (0..9).map(|number| format!("robot-{number}")).collect();
+    furnish(&tenant, &names.iter().map(String::as_str).collect::<Vec<_>>(), vec![secret("hers", Some(&alice))]);
+    for name in names.iter().map(String::as_str).chain(["a-lost-one"]) {
+        ask_for(&platform, &alice, &workspace, name).await?;
+    }
+    tenant.refuse("DELETE", &account("robot-1"), 403, "it is held");
+
+    let first = revoke(&alice, &workspace, json!({ "user": alice.id })).await?.expect(200)?.json()?;
+    let accounts = |answer: &Value| -> Vec<String> {
+        brief(&answer["ended"]).into_iter().map(|[_, account, _]| account).collect()
+    };
+    // The Secret of `robot`, one whose ServiceAccount is not there and takes no time, and six that are, of which one stays.
+    assert_eq!(accounts(&first), ["robot", "a-lost-one", "robot-0", "robot-2", "robot-3", "robot-4", "robot-5"]);
+    let failed = &first["failed"][0]["token"]["service_account"];
+    assert_eq!((failed, &first["remaining"]), (&json!("robot-1"), &json!(3)));
+    assert_eq!(first["ended"][1]["gone"], true);
+    tenant.answer("GET", SECRETS, 200, list(Vec::new()));
+    let left: Vec<String> =
+        told(&alice, &workspace, &alice.id).await?.into_iter().map(|[_, account, _]| account).collect();
+    assert_eq!(left, ["robot-1", "robot-6", "robot-7", "robot-8"], "what ended is forgotten at once");
+
+    let body = json!({ "user": alice.id, "cursor": first["next_cursor"] });
+    let second = revoke(&alice, &workspace, body).await?.expect(200)?.json()?;
+    assert_eq!(accounts(&second), ["robot-6", "robot-7", "robot-8"]);
+    assert_eq!((&second["failed"], &second["remaining"], second.get("next_cursor")), (&json!([]), &json!(0), None));
+    let log = logged(&platform, &alice, &[&alice.id]).await?;
+    let records = log.iter().filter(|(action, _)| action == "service_account_tokens.revoked");
+    assert_eq!(records.count(), 2, "one for each request");
+    let body = json!({ "user": alice.id, "cursor": "nonsense" });
+    problem(&revoke(&alice, &workspace, body).await?, 422, "invalid");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_ended_is_told_although_it_cannot_be_written_down() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    furnish(&tenant, &["robot"], Vec::new());
+    ask_for(&platform, &alice, &workspace, "robot").await?;
+    let database = Database::connect(platform.database()).await?;
+    database.execute_unprepared("ALTER TABLE audit_entries RENAME TO elsewhere").await?;
+    let revoked = revoke(&alice, &workspace, json!({ "user": alice.id })).await?.expect(200)?.json()?;
+    database.execute_unprepared("ALTER TABLE elsewhere RENAME TO audit_entries").await?;
+    assert_eq!(brief(&revoked["ended"]), [row("token_request", "robot", "")]);
+    assert_eq!(revoked["pods"], json!([{ "namespace": "web", "name": "worker" }]));
+    let why = text(&revoked["failed"][0]["message"]);
+    assert!(why.contains("could not be written down"), "{why}");
+    // Nothing of it was kept, so that it is found again.
+    assert_eq!(told(&alice, &workspace, &alice.id).await?, [row("token_request", "robot", "")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_leaves_no_service_account_missing() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    furnish(&tenant, &["robot"], Vec::new());
+    ask_for(&platform, &alice, &workspace, "robot").await?;
+    // Nobody can make it again for a while, and its caller does not wait for that.
+    tenant.refuse("PATCH", &account("robot"), 500, "not now");
+    let deleted = async {
+        while tenant.asked("DELETE").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = revoke(&alice, &workspace, json!({ "user": alice.id })) => bail!("it was answered"),
+        () = deleted => {}
+    }
+    let again = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": "robot", "namespace": "web", "uid": "u-2" } });
+    tenant.answer("PATCH", &account("robot"), 200, again);
+    let record = soon("the record of it", async {
+        loop {
+            let log = logged(&platform, &alice, &[&alice.id]).await?;
+            let found = log.into_iter().find(|(action, _)| action == "service_account_tokens.revoked");
+            if let Some((_, before)) = found {
+                return anyhow::Ok(before.unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await??;
+    assert_eq!((brief(&record["ended"]), record.get("missing")), (vec![row("token_request", "robot", "")], None));
+    assert!(told(&alice, &workspace, &alice.id).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_more_service_accounts_than_are_noted_nobody_is_given_tokens() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    let (user, id): (UserId, WorkspaceId) = (alice.id.parse()?, workspace.parse()?);
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    for number in 0..service_account_tokens::MOST {
+        let (name, now) = (format!("robot-{number:04}"), platform.clock.now());
+        service_account_tokens::note_for_issuer(&tx, &id, &user, "web", &name, now).await?;
+    }
+    tx.commit().await?;
+    let refused = ask_for(&platform, &alice, &workspace, "more").await?.expect(403)?;
+    let way_out = format!("hxb member revoke-tokens {} -w {workspace}", alice.id);
+    assert!(refused.text.contains(&way_out), "{}", refused.text);
+    assert!(!tenant.asked("POST").iter().any(|asked| asked.path.ends_with("/token")), "one was made for nobody");
+    assert!(ask_for(&platform, &alice, &workspace, "robot-0000").await?.status < 300);
+
+    // Those that are not there are forgotten without more ado.
+    furnish(&tenant, &[], Vec::new());
+    let revoked = revoke(&alice, &workspace, json!({ "user": alice.id })).await?.expect(200)?.json()?;
+    let ended = revoked["ended"].as_array().map(Vec::len);
+    assert_eq!((ended, &revoked["remaining"]), (Some(200), &json!(800)));
+    assert_eq!(tenant.asked("DELETE").len(), 0);
+    assert!(ask_for(&platform, &alice, &workspace, "more").await?.status < 300);
     Ok(())
 }
 
@@ -284,11 +413,35 @@ async fn whoever_is_taken_out_of_an_organization_leaves_word_of_tokens_inside_it
     for name in ["robot", "other"] {
         ask_for(&platform, &bob, &workspace, name).await?;
     }
+    // Also where he is no member any more.
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
     let members = format!("/api/v1/organizations/{}/members", alice.organization);
     let said = alice.api.delete(&format!("{members}/{}", bob.id)).await?.expect(200)?.json()?;
     let left_behind = json!([{ "workspace": workspace, "name": "shop", "service_accounts": 2 }]);
     assert_eq!(said, json!({ "tokens_ended": 0, "left_behind": left_behind }));
     let said = alice.api.delete(&format!("{members}/{}", carol.id)).await?.expect(200)?.json()?;
     assert_eq!(said, json!({ "tokens_ended": 0 }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_account_of_the_organization_leaves_word_of_them_as_well() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let accounts = format!("/api/v1/organizations/{}/service-accounts", alice.organization);
+    let mut programs = Vec::new();
+    for name in ["deployer", "reader"] {
+        let made = alice.api.post(&accounts, &json!({ "name": name })).await?.expect(201)?.json()?;
+        programs.push(text(&made["id"]));
+    }
+    let (user, id): (UserId, WorkspaceId) = (programs[0].parse()?, workspace.parse()?);
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    service_account_tokens::note_for_issuer(&tx, &id, &user, "web", "robot", platform.clock.now()).await?;
+    tx.commit().await?;
+    let left_behind = json!([{ "workspace": workspace, "name": "shop", "service_accounts": 1 }]);
+    for (program, expected) in programs.iter().zip([json!({ "left_behind": left_behind }), json!({})]) {
+        let said = alice.api.delete(&format!("{accounts}/{program}")).await?.expect(200)?.json()?;
+        assert_eq!(said, expected);
+    }
     Ok(())
 }
