@@ -179,7 +179,7 @@ pub async fn who_can(app: &App, ctx: &OpContext, workspace: &WorkspaceId, asked:
     let mut people = through(app, &scope, &forest, &grants).await?;
     let verdicts = verdicts(app, &scope, &forest, &tenant, &asked, people.keys()).await?;
     let mut rows = workspace_members::list_among(&app.store, &scope, people.keys()).await?;
-    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
+    members::hide_addresses(app, ctx, &scope, &mut rows).await?;
     let holder = |row: WorkspaceMember| {
         let groups = people.remove(&row.user.id).unwrap_or_default();
         Holder { allowed: verdicts.get(&row.user.id).copied(), groups, row }

@@ -256,6 +256,20 @@ pub async fn workspace(
         (Some(_), Some(why)) => ordinary.ok_or_else(|| Error::Forbidden(why.to_owned()))?,
         (extraordinary, _) => extraordinary.or(ordinary).ok_or(Error::NotFound("workspace"))?,
     };
+    in_workspace(db, ctx, &scope, action).await?;
+    Ok(scope)
+}
+
+/// Refuses what the caller, who may see the workspace, may not do there.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub(crate) async fn in_workspace(
+    db: &impl Db,
+    ctx: &OpContext,
+    scope: &WorkspaceScope,
+    action: WorkspaceAction,
+) -> Result<()> {
     may_write(ctx, action.writes())?;
     let for_all = match action {
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
@@ -267,10 +281,10 @@ pub async fn workspace(
         | WorkspaceAction::ManageProjects => false,
     };
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
-        return Ok(scope);
+        return Ok(());
     }
-    if group_rows::effective(db, &scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
-        return Ok(scope);
+    if group_rows::effective(db, scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
+        return Ok(());
     }
     let what = match action {
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",

@@ -271,7 +271,7 @@ pub async fn list_members(
     }
     let page: BTreeMap<&UserId, Vec<Vec<GroupName>>> = people.into_iter().take(limit).collect();
     let mut rows = workspace_members::list_among(&app.store, &scope, page.keys().copied()).await?;
-    members::hide_addresses(app, ctx, workspace, &mut rows).await?;
+    members::hide_addresses(app, ctx, &scope, &mut rows).await?;
     let member = |row: WorkspaceMember| {
         let mut paths = page.get(&row.user.id).cloned().unwrap_or_default();
         paths.sort_by_key(|path| (path.len(), path.first().cloned()));

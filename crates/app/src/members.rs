@@ -64,8 +64,12 @@ pub async fn add(
     app.change_in(&tx, ctx, &scope, "member.added", user.as_str(), (None, Some(after)))?;
     tx.commit().await?;
     app.bell.ring(topic(workspace));
-    let row = workspace_members::list_among(&app.store, &scope, [&user]).await?;
-    let mut added = with_groups(&app.store, &scope, row).await?.pop().ok_or(Error::NotFound("member"))?;
+    let direct = groups::memberships_of(&app.store, &scope, [&user]).await?;
+    let direct: Vec<GroupId> = direct.into_iter().map(|(group, _)| group).collect();
+    let row =
+        workspace_members::list_among(&app.store, &scope, [&user]).await?.pop().ok_or(Error::NotFound("member"))?;
+    let mut added =
+        with_groups(&app.store, &scope, vec![(row, direct)]).await?.pop().ok_or(Error::NotFound("member"))?;
     if matches!(who, Invitee::User(_)) && user != ctx.user {
         added.row.user.email = None;
     }
@@ -146,21 +150,21 @@ pub async fn list(
 ) -> Result<Vec<Member>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     let mut rows = workspace_members::list(&app.store, &scope, after, limit).await?;
-    hide_addresses(app, ctx, workspace, &mut rows).await?;
+    hide_addresses(app, ctx, &scope, rows.iter_mut().map(|(row, _)| row)).await?;
     with_groups(&app.store, &scope, rows).await
 }
 
 /// Takes away addresses that the caller is not to see.
-pub(crate) async fn hide_addresses(
+pub(crate) async fn hide_addresses<'r>(
     app: &App,
     ctx: &OpContext,
-    workspace: &WorkspaceId,
-    rows: &mut [WorkspaceMember],
+    scope: &WorkspaceScope,
+    rows: impl IntoIterator<Item = &'r mut WorkspaceMember>,
 ) -> Result<()> {
-    match authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageMembers).await {
-        Ok(_) => Ok(()),
+    match authz::in_workspace(&app.store, ctx, scope, WorkspaceAction::ManageMembers).await {
+        Ok(()) => Ok(()),
         Err(Error::Forbidden(_)) => {
-            for row in rows.iter_mut().filter(|row| row.user.id != ctx.user) {
+            for row in rows.into_iter().filter(|row| row.user.id != ctx.user) {
                 row.user.email = None;
             }
             Ok(())
@@ -169,20 +173,22 @@ pub(crate) async fn hide_addresses(
     }
 }
 
-async fn with_groups(db: &impl Db, scope: &WorkspaceScope, rows: Vec<WorkspaceMember>) -> Result<Vec<Member>> {
+async fn with_groups(
+    db: &impl Db,
+    scope: &WorkspaceScope,
+    rows: Vec<(WorkspaceMember, Vec<GroupId>)>,
+) -> Result<Vec<Member>> {
     let nodes = groups::nodes(db, scope).await?;
     let forest = Forest::new(&nodes);
-    let memberships = groups::memberships_of(db, scope, rows.iter().map(|row| &row.user.id)).await?;
-    let effective: HashMap<&UserId, Vec<&GroupName>> = forest.everybody(&memberships).into_iter().collect();
-    let mut direct: HashMap<&UserId, Vec<GroupName>> = HashMap::new();
-    for (group, user) in &memberships {
-        direct.entry(user).or_default().extend(forest.get(group).map(|group| group.name.clone()));
-    }
-    let member = |row: WorkspaceMember| {
-        let mut groups = direct.remove(&row.user.id).unwrap_or_default();
+    let memberships: Vec<(GroupId, UserId)> =
+        rows.iter().flat_map(|(row, groups)| groups.iter().map(|group| (group.clone(), row.user.id.clone()))).collect();
+    let mut effective: HashMap<&UserId, Vec<&GroupName>> = forest.everybody(&memberships).into_iter().collect();
+    let member = |(row, direct): (WorkspaceMember, Vec<GroupId>)| {
+        let mut groups: Vec<GroupName> =
+            direct.iter().filter_map(|group| forest.get(group)).map(|group| group.name.clone()).collect();
         groups.sort();
-        let effective = effective.get(&row.user.id).into_iter().flatten();
-        Member { effective_groups: effective.map(|name| (*name).clone()).collect(), groups, row }
+        let effective = effective.remove(&row.user.id).unwrap_or_default();
+        Member { effective_groups: effective.into_iter().cloned().collect(), groups, row }
     };
     Ok(rows.into_iter().map(member).collect())
 }

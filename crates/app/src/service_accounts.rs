@@ -91,12 +91,7 @@ async fn find(db: &impl Db, scope: &OrganizationScope, id: &UserId) -> Result<Se
 
 /// Removes a service account with its tokens and memberships: refused from the next request on. Those of Kubernetes' own
 /// ServiceAccounts do not end with it: in which workspaces it was given some.
-pub async fn delete(
-    app: &App,
-    ctx: &OpContext,
-    organization: &OrganizationId,
-    id: &UserId,
-) -> Result<Vec<LeftBehind>> {
+pub async fn delete(app: &App, ctx: &OpContext, organization: &OrganizationId, id: &UserId) -> Result<Vec<LeftBehind>> {
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::EndServiceAccounts).await?;
     let account = find(&tx, &scope, id).await?;

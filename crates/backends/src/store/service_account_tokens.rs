@@ -53,9 +53,7 @@ fn of_workspace(scope: &WorkspaceScope) -> Select<given::Entity> {
 }
 
 fn of_person(workspace: &WorkspaceId, user: &UserId) -> Condition {
-    Condition::all()
-        .add(given::Column::WorkspaceId.eq(workspace.as_str()))
-        .add(given::Column::UserId.eq(user.as_str()))
+    Condition::all().add(given::Column::WorkspaceId.eq(workspace.as_str())).add(given::Column::UserId.eq(user.as_str()))
 }
 
 /// Whether another token of the ServiceAccount can be noted for the person, for the gateway, before it is made: it is one of

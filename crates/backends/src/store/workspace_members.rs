@@ -1,18 +1,20 @@
 //! People with access to a workspace.
 
-use hexabase_core::ids::{UserId, WorkspaceId};
+use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
-use super::column::{Table, time};
+use super::column::{Table, signed, time};
 use super::db::{self, Connection, Db};
 use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
 use crate::entities::groups::group_member;
+use crate::entities::users::user;
 use crate::entities::workspaces::workspace_member;
 
 const TABLE: Table = Table("workspace_members");
+const GROUPS: Table = Table("group_members");
 
 /// A person with access to a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,19 +68,58 @@ pub(super) async fn remove_all(tx: &Tx, workspace: &WorkspaceId) -> Result<Vec<U
     members.iter().map(|member| TABLE.parse("user_id", &member.user_id)).collect()
 }
 
-/// The people with access, by id.
+/// The people with access, by id, each with the groups they were put into.
 pub async fn list(
     db: &impl Db,
     scope: &WorkspaceScope,
     after: Option<&UserId>,
     limit: u64,
-) -> Result<Vec<WorkspaceMember>, StoreError> {
-    let mut query =
-        workspace_member::Entity::find().filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()));
-    if let Some(after) = after {
-        query = query.filter(workspace_member::Column::UserId.gt(after.as_str()));
-    }
-    rows(db, query.order_by_asc(workspace_member::Column::UserId).limit(capped(limit))).await
+) -> Result<Vec<(WorkspaceMember, Vec<GroupId>)>, StoreError> {
+    let values =
+        [scope.workspace().as_str().into(), after.map_or("", UserId::as_str).into(), signed(capped(limit)).into()];
+    let rows: Vec<Row> = db::tuples(db.conn(), &ROW, PAGE, values).await?;
+    rows.into_iter().map(read_row).collect()
+}
+
+type Row = (String, String, Option<String>, i64, i64, String, Option<String>, String, i64, Option<String>);
+
+const ROW: [&str; 10] = [
+    "u.id",
+    "u.display_name",
+    "u.email",
+    "CASE WHEN u.email_verified THEN 1 ELSE 0 END",
+    "u.created_at",
+    "u.kind",
+    "u.service_of",
+    "m.added_by",
+    "m.created_at",
+    "(SELECT string_agg(g.group_id, ' ') FROM group_members g WHERE g.workspace_id = m.workspace_id AND g.user_id = m.user_id)",
+];
+
+const PAGE: &str = "FROM workspace_members m JOIN users u ON u.id = m.user_id \
+    WHERE m.workspace_id = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3";
+
+fn read_row(row: Row) -> Result<(WorkspaceMember, Vec<GroupId>), StoreError> {
+    let (id, display_name, email, verified, created_at, kind, service_of, added_by, since, groups) = row;
+    let user = user::Model {
+        id,
+        display_name,
+        email,
+        email_verified: verified != 0,
+        // Not for reading, and nobody who was deleted has access.
+        email_key: None,
+        deleted_at: None,
+        created_at,
+        kind,
+        service_of,
+    };
+    let member = WorkspaceMember {
+        user: users::read(user)?,
+        added_by: TABLE.parse("added_by", &added_by)?,
+        created_at: time(since),
+    };
+    let groups = groups.iter().flat_map(|groups| groups.split(' '));
+    Ok((member, groups.map(|group| GROUPS.parse("group_id", group)).collect::<Result<_, _>>()?))
 }
 
 /// Those of these people who have access, by id.
@@ -89,11 +130,8 @@ pub async fn list_among<'u>(
 ) -> Result<Vec<WorkspaceMember>, StoreError> {
     let query = workspace_member::Entity::find()
         .filter(workspace_member::Column::WorkspaceId.eq(scope.workspace().as_str()))
-        .filter(workspace_member::Column::UserId.is_in(users.into_iter().map(UserId::as_str)));
-    rows(db, query.order_by_asc(workspace_member::Column::UserId)).await
-}
-
-async fn rows(db: &impl Db, query: Select<workspace_member::Entity>) -> Result<Vec<WorkspaceMember>, StoreError> {
+        .filter(workspace_member::Column::UserId.is_in(users.into_iter().map(UserId::as_str)))
+        .order_by_asc(workspace_member::Column::UserId);
     let pairs = users::joined(db, query, workspace_member::Column::UserId).await?;
     pairs
         .into_iter()

@@ -89,7 +89,7 @@ on_both_engines! {
         assert_eq!(api_tokens::count(&*store, &gone, now()).await?, 0);
         assert!(organizations::scope_for(&*store, &gone, hers.id()).await?.is_none());
         let members = workspace_members::list(&*store, &workspace, None, 10).await?;
-        assert_eq!(members.iter().map(|member| &member.user.id).collect::<Vec<_>>(), [&kept]);
+        assert_eq!(members.iter().map(|(member, _)| &member.user.id).collect::<Vec<_>>(), [&kept]);
         let left = groups::memberships_in(&*store, &workspace, [&group]).await?;
         assert_eq!(left, [(group.clone(), kept.clone())]);
         assert_eq!(api_tokens::count(&*store, &kept, now()).await?, 1);
