@@ -4,6 +4,7 @@
 
 mod inside;
 mod life;
+mod policies;
 mod removal;
 mod support;
 mod tenancy;

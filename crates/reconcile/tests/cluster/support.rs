@@ -214,7 +214,11 @@ pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt
 /// An API for any kind.
 pub(crate) fn objects(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let plural = if kind.ends_with('y') { format!("{}ies", kind.trim_end_matches('y')) } else { format!("{kind}s") };
+    let plural = match kind.chars().last() {
+        Some('y') => format!("{}ies", kind.trim_end_matches('y')),
+        Some('s') => format!("{kind}es"),
+        _ => format!("{kind}s"),
+    };
     let resource = ApiResource {
         group: group.to_owned(),
         version: version.to_owned(),

@@ -37,6 +37,12 @@ pub(super) const VOLUME_CLAIMS: Policy = Policy {
             "!variables.isNew || (variables.class != '' && variables.class in variables.classes)",
             "a claim must have a storage class that the host gives to tenants",
         ),
+        // It would count before the field.
+        (
+            "!variables.isNew || \
+             !object.metadata.?annotations[?'volume.beta.kubernetes.io/storage-class'].hasValue()",
+            "a claim must not name its storage class by annotation",
+        ),
     ],
 };
 
@@ -76,12 +82,12 @@ pub(super) const INGRESSES: Policy = Policy {
         ),
         ("!has(object.spec.defaultBackend)", "an ingress must not take the requests for all hosts"),
         (
-            "variables.class != '' && variables.class in variables.classes",
-            "an ingress must have an ingress class that the host gives to tenants",
-        ),
-        (
             "!object.metadata.?annotations[?'kubernetes.io/ingress.class'].hasValue()",
             "an ingress must not name its class by annotation",
+        ),
+        (
+            "variables.class != '' && variables.class in variables.classes",
+            "an ingress must have an ingress class that the host gives to tenants",
         ),
         (
             "object.metadata.?annotations.orValue({}).all(key, !key.endsWith('-snippet'))",
