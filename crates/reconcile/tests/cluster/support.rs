@@ -49,6 +49,21 @@ pub(crate) fn kubeconfig() -> PathBuf {
     PathBuf::from(variable("HEXABASE_TEST_KUBECONFIG"))
 }
 
+/// The node's own address, which pods may try to reach.
+pub(crate) fn node_address() -> String {
+    variable("HEXABASE_TEST_NODE_ADDRESS")
+}
+
+/// The bridge that pods are plugged into, where network policies are enforced.
+pub(crate) fn bridge() -> String {
+    variable("HEXABASE_TEST_BRIDGE")
+}
+
+/// The addresses of pods there.
+pub(crate) fn pod_network() -> String {
+    variable("HEXABASE_TEST_POD_NETWORK")
+}
+
 pub(crate) async fn host() -> Arc<Host> {
     host_with(|_| {}).await
 }
