@@ -199,7 +199,7 @@ async fn as_designed(client: &Client, id: &WorkspaceId, organization: &Organizat
     assert!(ports.iter().all(|port| port["name"] == "https"), "the kubelets' API is offered: {ports:?}");
     // The policies were there first.
     let policies = objects(client, "networking.k8s.io/v1", "NetworkPolicy", Some(&place));
-    for policy in policies.list(&ListParams::default()).await.unwrap() {
+    for policy in policies.list(&ListParams::default()).await.unwrap().items {
         let (name, made) = (policy.metadata.name, policy.metadata.creation_timestamp.unwrap());
         assert!(made.0 <= set.metadata.creation_timestamp.as_ref().unwrap().0, "{name:?}");
     }
