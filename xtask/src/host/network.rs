@@ -70,7 +70,7 @@ fn routed(routes: &str, node: Option<Ipv4Addr>) -> Vec<Cidr> {
     let mut networks = Vec::new();
     for line in routes.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let is_ours = |pair: &[&str]| matches!(pair, ["dev", BRIDGE | AGENT_DEVICE | "cilium_host"]);
+        let is_ours = |pair: &[&str]| matches!(pair, ["dev", BRIDGE | AGENT_DEVICE]);
         let is_node = words.first() == Some(&"local") && words.get(1).copied() == node.as_deref();
         if is_node || words.windows(2).any(is_ours) {
             continue;
