@@ -2,7 +2,9 @@
 //!
 //! vCluster copies these fields from the tenant as they are, and whoever has got into a control plane asks for them directly.
 //! One set for all workspaces: it chooses namespaces by the workspace label and is not removed with any of them. What differs
-//! between workspaces stands in annotations of their namespaces, over which vCluster has no right, and is read there. Some
+//! between workspaces stands in annotations of their namespaces, over which vCluster has no right, and is read there: classes
+//! of storage and runtimes from `labels.rs`, and what an operator writes by hand (`hexabase.ai/node-pool`, which is also the
+//! label and the taint of these nodes, `hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`). Some
 //! rules repeat Pod Security: they hold also while the label of a namespace says otherwise.
 //!
 //! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
@@ -94,9 +96,7 @@ fn binding(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::{
-        INGRESS_CLASSES, INGRESS_DOMAINS, NODE_POOL, Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY,
-    };
+    use crate::labels::{Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
 
     fn text(policy: &Policy) -> String {
         let variables = policy.variables.iter().map(|(_, expression)| *expression);
@@ -108,14 +108,11 @@ mod tests {
     fn the_rules_read_the_annotations_and_labels_that_the_platform_and_vcluster_write() {
         let named = |name: &str| format!("[?'{name}']");
         for (policy, name) in [
-            (&pods::PODS, NODE_POOL),
             (&pods::PODS, RUNTIME_CLASSES),
             (&pods::PODS, SYNCED_BY),
             (&pods::PODS, WORKSPACE),
             (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
             (&objects::VOLUMES, SYNCED_BY),
-            (&objects::INGRESSES, INGRESS_CLASSES),
-            (&objects::INGRESSES, INGRESS_DOMAINS),
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }

@@ -24,7 +24,7 @@ const WANTED: [&str; 5] = ["own pod", "own service", "own DNS", "own API", "publ
 const OPEN: [&str; 5] = ["host API", "node", "kubelet", "metadata", "public"];
 
 /// A pod that tries to reach places.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Caller {
     client: Client,
     namespace: String,
