@@ -25,6 +25,9 @@ pub(crate) enum Tool {
     VclusterChart,
     LocalPath,
     MetricsServer,
+    /// What enforces network policies on a devhost: agent, plugin, and of the module the programs' sources for the kernel
+    /// and the manifests of its kinds.
+    Cilium,
 }
 
 /// All that a devhost needs.
@@ -38,6 +41,9 @@ pub(crate) const DEVHOST: &[Tool] = &[
     Tool::LocalPath,
     Tool::MetricsServer,
 ];
+
+/// What a devhost that enforces network policies needs beside these.
+pub(crate) const ENFORCEMENT: &[Tool] = &[Tool::Cilium];
 
 /// All that is needed against a cluster that is already there.
 pub(crate) const CLIENT: &[Tool] = &[Tool::Kubectl, Tool::Helm, Tool::VclusterChart];
@@ -54,11 +60,14 @@ struct Recipe {
     ldflags: &'static str,
     tags: &'static str,
     cgo: bool,
+    /// Folders of the module of the first package that are kept with the programs, each with its name there.
+    copies: &'static [(&'static str, &'static str)],
 }
 
 impl Tool {
     fn recipe(self) -> Recipe {
-        let plain = |name, packages| Recipe { name, module: name, packages, ldflags: STRIP, tags: "", cgo: false };
+        let plain =
+            |name, packages| Recipe { name, module: name, packages, ldflags: STRIP, tags: "", cgo: false, copies: &[] };
         match self {
             Tool::Kubernetes => Recipe {
                 ldflags: KUBERNETES_FLAGS,
@@ -91,6 +100,10 @@ impl Tool {
             Tool::VclusterChart => Recipe { module: "vcluster", tags: "as-released", ..plain("vcluster-chart", &[]) },
             Tool::LocalPath => plain("local-path-provisioner", &["github.com/rancher/local-path-provisioner"]),
             Tool::MetricsServer => plain("metrics-server", &["sigs.k8s.io/metrics-server/cmd/metrics-server"]),
+            Tool::Cilium => Recipe {
+                copies: &[("bpf", "bpf"), ("pkg/k8s/apis/cilium.io/client/crds", "crds")],
+                ..plain("cilium", &["github.com/cilium/cilium/daemon", "github.com/cilium/cilium/plugins/cilium-cni"])
+            },
         }
     }
 
@@ -129,7 +142,8 @@ impl Tool {
         if files.is_empty() {
             files.push(folder.join("chart/Chart.yaml"));
         }
-        Ok(files.iter().all(|file| file.is_file()))
+        let has_copies = recipe.copies.iter().all(|(_, name)| folder.join(name).is_dir());
+        Ok(has_copies && files.iter().all(|file| file.is_file()))
     }
 
     /// One of the programs of this build.
@@ -236,12 +250,22 @@ fn build(recipe: &Recipe, folder: &Path) -> Result<()> {
         }
         command.args(["-ldflags", recipe.ldflags, "-o"]).arg(format!("{}/", output.display())).args(recipe.packages);
         cmd::output(&mut command)?;
+        for (from, to) in recipe.copies {
+            copy_folder(&module_of(&module, recipe.packages[0])?.join(from), &staging.join(to))?;
+        }
     }
     if folder.exists() {
         // Somebody removed a part of it.
         fs::remove_dir_all(folder)?;
     }
     fs::rename(&staging, folder).with_context(|| format!("cannot move the build to {}", folder.display()))
+}
+
+/// Where the module lies that a package comes from.
+fn module_of(module: &Path, package: &str) -> Result<PathBuf> {
+    let list = ["list", "-mod=readonly", "-f", "{{.Module.Dir}}", package];
+    let found = cmd::output(go().current_dir(module).args(list))?;
+    Ok(PathBuf::from(found.trim()))
 }
 
 /// The module's chart says version 0.0.1; a release sets its own, which is also the image's tag.
@@ -307,7 +331,8 @@ mod tests {
 
     #[test]
     fn every_recipe_has_its_module_and_a_key_of_its_own() {
-        let keys: Vec<String> = DEVHOST.iter().chain([&Tool::Kubectl]).map(|tool| tool.key().unwrap()).collect();
+        let all = DEVHOST.iter().chain(ENFORCEMENT).chain([&Tool::Kubectl]);
+        let keys: Vec<String> = all.map(|tool| tool.key().unwrap()).collect();
         for (index, key) in keys.iter().enumerate() {
             assert_eq!(key.len(), 64);
             assert!(!keys[..index].contains(key), "key {index} is used twice");

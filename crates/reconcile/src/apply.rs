@@ -199,6 +199,24 @@ impl Cluster {
         in_parallel(calls).await.map(drop)
     }
 
+    /// As [`Self::apply_all`], and replaces those whose `spec` is not the manifest's alone: an apply leaves what somebody added
+    /// beside it, such as a rule that lets everybody in. The manifests name what Kubernetes would fill in by itself.
+    pub(crate) async fn apply_all_exactly<'a>(
+        &self,
+        manifests: impl IntoIterator<Item = &'a Manifest>,
+    ) -> Result<(), ReconcileError> {
+        let calls = manifests.into_iter().map(|manifest| self.apply_exactly(manifest).boxed()).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    async fn apply_exactly(&self, manifest: &Manifest) -> Result<(), ReconcileError> {
+        let applied = self.apply(manifest).await?;
+        if applied.data.get("spec") != manifest.json.get("spec") {
+            self.replace(&applied, manifest).await?;
+        }
+        Ok(())
+    }
+
     /// A JSON merge patch.
     pub(crate) async fn merge(
         &self,

@@ -10,6 +10,7 @@ use kube::{Client, Config};
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
 use crate::helm::Chart;
+use crate::host::places::Places;
 use crate::host::{inventory, removal};
 use crate::preflight::{self, Finding};
 use crate::receipt::{Removal, Removed};
@@ -27,6 +28,8 @@ pub struct Host {
     pub(crate) chart: Chart,
     /// When the policies for all workspaces were applied last.
     pub(crate) policies_applied: Mutex<Option<Instant>>,
+    /// Where the host's own parts were found last, and when.
+    pub(crate) places_found: Mutex<Option<(Instant, Places)>>,
 }
 
 impl Host {
@@ -46,7 +49,7 @@ impl Host {
         let client = Client::try_from(config).map_err(|error| configuration(error.into()))?;
         let chart = Chart::new(settings.helm.clone(), settings.chart.clone());
         let cluster = Cluster { client, title: "the host's API server" };
-        Ok(Self { settings, cluster, chart, policies_applied: Mutex::new(None) })
+        Ok(Self { settings, cluster, chart, policies_applied: Mutex::new(None), places_found: Mutex::new(None) })
     }
 
     /// Brings the removal of a workspace one call nearer to its end. Needs no tenant API server, and nothing of the

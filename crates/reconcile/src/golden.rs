@@ -10,7 +10,8 @@ use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, Proje
 use serde_json::{Value, json};
 
 use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
-use crate::host::network::{self, HostApi};
+use crate::host::network;
+use crate::host::places::Places;
 use crate::host::{authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
@@ -81,12 +82,17 @@ fn files() -> Vec<(&'static str, String)> {
     let (desired, settings) = (desired(), settings());
     let names = Names::of(&desired.id);
     let own = labels::of_workspace(&desired.id, &desired.organization);
-    let host_api =
-        HostApi { addresses: vec![("10.0.0.5".parse().unwrap(), 6443), ("10.96.0.1".parse().unwrap(), 443)] };
+    let places = Places {
+        api: vec![("10.0.0.5".parse().unwrap(), 6443), ("10.96.0.1".parse().unwrap(), 443)],
+        dns: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
+        nodes: vec!["10.0.0.5".parse().unwrap(), "11.0.0.7".parse().unwrap(), "2a00::7".parse().unwrap()],
+    };
     let mut open = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
     open.endpoint = EndpointMode::NodePort { address: "192.0.2.1".to_owned() };
     open.image_registry = Some("registry.example".to_owned());
     open.storage_class = Some("fast".to_owned());
+    open.tenant_runtime_classes = vec!["gvisor".to_owned()];
+    let classes = ["fast".to_owned(), "standard".to_owned()];
     let mut plain = desired.clone();
     plain.authentication.discovery_url = None;
     plain.authentication.ca_pem = None;
@@ -99,10 +105,10 @@ fn files() -> Vec<(&'static str, String)> {
     let mut described = secret.clone();
     described.json["data"][authentication::KEY] = Value::String("(see authentication.yaml)".to_owned());
     vec![
-        ("namespace.yaml", objects(&[namespace::build(&desired, &names)])),
+        ("namespace.yaml", objects(&[namespace::build(&open, &desired, &classes, &names)])),
         ("limits.yaml", objects(&limits::build(&desired.limits, &settings.endpoint, &names, &own))),
-        ("network.yaml", objects(&network::build(&settings, &desired.authentication, &host_api, &names, &own))),
-        ("network-node-port.yaml", objects(&network::build(&open, &plain.authentication, &host_api, &names, &own))),
+        ("network.yaml", objects(&network::build(&settings, &desired.authentication, &places, &names, &own))),
+        ("network-node-port.yaml", objects(&network::build(&open, &plain.authentication, &places, &names, &own))),
         ("policies.yaml", objects(&policies::build())),
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),

@@ -18,6 +18,10 @@ pub(crate) const PART_CHART: &str = "virtual-cluster";
 pub(crate) const FENCE: &str = "hexabase.ai/fence";
 /// Annotation of the host namespace: which rendering of the chart was applied and pruned last.
 pub(crate) const RENDERING: &str = "hexabase.ai/rendering";
+/// Annotations of the host namespace: what the workspace may ask of the host, separated by commas. The host's admission
+/// policies read them, and others that only an operator writes (`host/policies.rs`); what they do not name is refused.
+pub(crate) const STORAGE_CLASSES: &str = "hexabase.ai/storage-classes";
+pub(crate) const RUNTIME_CLASSES: &str = "hexabase.ai/runtime-classes";
 /// vCluster's marker on everything it brings to the host.
 pub(crate) const SYNCED_BY: &str = "vcluster.loft.sh/managed-by";
 

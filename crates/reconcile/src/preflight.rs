@@ -5,7 +5,7 @@ use kube::api::{Api, PostParams};
 
 use crate::apply::Cluster;
 use crate::helm::{Chart, Release};
-use crate::host::values;
+use crate::host::{storage, values};
 use crate::labels::Names;
 use crate::manifest::Kind;
 use crate::settings::HostSettings;
@@ -72,6 +72,7 @@ async fn rights(host: &Cluster) -> Result<String, String> {
         ("", "secrets", "patch"),
         ("", "pods", "delete"),
         ("", "persistentvolumes", "delete"),
+        ("", "nodes", "list"),
         ("apps", "statefulsets", "patch"),
         ("networking.k8s.io", "networkpolicies", "patch"),
         ("rbac.authorization.k8s.io", "roles", "escalate"),
@@ -101,12 +102,9 @@ async fn rights(host: &Cluster) -> Result<String, String> {
 
 async fn storage_class(host: &Cluster, settings: &HostSettings) -> Result<String, String> {
     let classes = host.list(Kind::StorageClass, None, "").await.map_err(|error| error.to_string())?;
-    let is_default = |annotations: &std::collections::BTreeMap<String, String>| {
-        annotations.get("storageclass.kubernetes.io/is-default-class").is_some_and(|value| value == "true")
-    };
     let found = classes.iter().find(|class| match &settings.storage_class {
         Some(name) => class.metadata.name.as_ref() == Some(name),
-        None => class.metadata.annotations.as_ref().is_some_and(is_default),
+        None => storage::is_default(class),
     });
     match (found, &settings.storage_class) {
         (Some(class), _) => Ok(class.metadata.name.clone().unwrap_or_default()),

@@ -21,6 +21,13 @@ pub struct HostSettings {
     pub coredns_image: Option<String>,
     /// Class of the control planes' volumes; without it the host's default class.
     pub storage_class: Option<String>,
+    /// Classes that tenants' volume claims may name beside that one and the host's default.
+    pub tenant_storage_classes: Vec<String>,
+    /// Runtime classes that tenants' pods may name; without any they run as everything else does.
+    pub tenant_runtime_classes: Vec<String>,
+    /// Networks that are closed to tenants' pods although their addresses are public, such as `192.0.2.0/24`. Private ranges
+    /// and the nodes' addresses are closed in any case.
+    pub closed_networks: Vec<String>,
     /// How tenant API servers are reached from here.
     pub endpoint: EndpointMode,
     /// Where the platform itself stands, as seen from the host's pods: these may reach tenant API servers, and tenant
@@ -40,6 +47,9 @@ impl HostSettings {
             image_registry: None,
             coredns_image: None,
             storage_class: None,
+            tenant_storage_classes: Vec::new(),
+            tenant_runtime_classes: Vec::new(),
+            closed_networks: Vec::new(),
             endpoint: EndpointMode::ClusterIp,
             platform: Vec::new(),
         }

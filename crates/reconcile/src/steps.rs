@@ -11,6 +11,7 @@ use crate::connection::Host;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::host::namespace::Claim;
+use crate::host::places::{self, Places};
 use crate::host::{api_server, authentication, limits, namespace, network, policies, virtual_cluster, workload};
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
@@ -18,8 +19,8 @@ use crate::manifest::{Kind, Manifest};
 use crate::status::{Observed, Progress};
 use crate::tenant::{access, makers, projects};
 
-/// How long the policies for all workspaces are taken to be as they were applied.
-const POLICIES_HOLD: Duration = Duration::from_secs(30);
+/// How long the policies for all workspaces are taken to be as they were applied, and the host as it was found.
+const HOLD: Duration = Duration::from_secs(20);
 
 impl Host {
     /// Brings the workspace one call nearer to what is desired, and says how far it is.
@@ -53,7 +54,7 @@ impl Host {
         names: &Names,
         ledger: &mut Ledger,
     ) -> Result<Option<Option<String>>, ReconcileError> {
-        let wait = match settle(namespace::ensure(&self.cluster, names, desired).await)? {
+        let wait = match settle(namespace::ensure(&self.cluster, &self.settings, names, desired).await)? {
             Ok(Claim::Ours { ending: None, rendering, .. }) => {
                 ledger.record(WorkspaceStep::Namespace, Progress::Done);
                 return Ok(Some(rendering));
@@ -103,13 +104,12 @@ impl Host {
         let host = &self.cluster;
         self.policies().await?;
         let own = labels::of_workspace(&desired.id, &desired.organization);
-        let host_api = network::host_api(host).await?;
-        let mut manifests = network::build(&self.settings, &desired.authentication, &host_api, names, &own);
+        let policies = network::build(&self.settings, &desired.authentication, &self.places().await?, names, &own);
+        host.apply_all_exactly(&policies).await?;
         let amounts = limits::build(&desired.limits, &self.settings.endpoint, names, &own);
         let (quotas, ranges): (Vec<Manifest>, Vec<Manifest>) =
             amounts.into_iter().partition(|manifest| manifest.kind == Kind::ResourceQuota);
-        manifests.extend(ranges);
-        host.apply_all(&manifests).await?;
+        host.apply_all(&ranges).await?;
         for quota in &quotas {
             if !limits::is_counted(&host.apply(quota).await?) {
                 return Ok(Progress::wait(150, format!("{}: is not counted yet", quota.title())));
@@ -121,12 +121,25 @@ impl Host {
     /// Applies what holds for all workspaces, now and then.
     async fn policies(&self) -> Result<(), ReconcileError> {
         let applied = *self.policies_applied.lock().unwrap_or_else(PoisonError::into_inner);
-        if applied.is_some_and(|moment| moment.elapsed() < POLICIES_HOLD) {
+        if applied.is_some_and(|moment| moment.elapsed() < HOLD) {
             return Ok(());
         }
-        self.cluster.apply_all(&policies::build()).await?;
+        self.cluster.apply_all_exactly(&policies::build()).await?;
         *self.policies_applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
+    }
+
+    /// Where the host's own parts are, read now and then.
+    async fn places(&self) -> Result<Places, ReconcileError> {
+        let found = self.places_found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((moment, places)) = found
+            && moment.elapsed() < HOLD
+        {
+            return Ok(places);
+        }
+        let places = places::find(&self.cluster).await?;
+        *self.places_found.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), places.clone()));
+        Ok(places)
     }
 
     async fn virtual_cluster(

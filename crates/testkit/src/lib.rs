@@ -15,6 +15,8 @@ pub mod github;
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+#[cfg(feature = "kubernetes")]
+pub mod network;
 #[cfg(feature = "platform")]
 pub mod node_client;
 #[cfg(any(feature = "platform", feature = "providers"))]

@@ -176,7 +176,12 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     let made = Made::begin(&folder)?;
     // The whole workspace again, so that nothing is compiled anew with other features.
     let features = "hexabase-reconcile/cluster-tests,hexabase-server/cluster-tests";
-    let arguments = ["test", "--no-fail-fast", "--workspace", "--features", features, "--test", "cluster", "--locked"];
+    let mut arguments =
+        vec!["test", "--no-fail-fast", "--workspace", "--features", features, "--test", "cluster", "--locked"];
+    if host.enforced.is_some() {
+        // What only such a host can show.
+        arguments.extend(["--", "--include-ignored"]);
+    }
     let mut command = cargo(&arguments)
         .env("HEXABASE_TEST_KUBECONFIG", &host.kubeconfig)
         .env("HEXABASE_TEST_KUBECTL", &host.tools.kubectl)
@@ -188,6 +193,9 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
         .env("KUBERC", "off");
     if let Some(address) = host.node_ip {
         command = command.env("HEXABASE_TEST_NODE_ADDRESS", address.to_string());
+    }
+    if let Some(enforced) = &host.enforced {
+        command = command.env("HEXABASE_TEST_BRIDGE", enforced.bridge).env("HEXABASE_TEST_POD_NETWORK", &enforced.pods);
     }
     let outcome = test(command, count);
     // A workspace that several tests share lives until the last of them, and none knows that it is the last.

@@ -156,6 +156,11 @@ fn is_tracker(mount: &Mount, version: Version) -> bool {
     }
 }
 
+/// Where the second generation is mounted, whether it carries the controllers or not.
+pub(crate) fn unified() -> Option<PathBuf> {
+    mounts().into_iter().find(|mount| mount.kind == "cgroup2").map(|mount| mount.path)
+}
+
 /// The root cgroup, if the second generation carries the controllers.
 fn root() -> Option<PathBuf> {
     let is_second = version() == Some(Version::V2);

@@ -1,16 +1,20 @@
 //! Our own containerd: own socket, root, state and network configuration, so that one that is already on the machine is
 //! not touched. It cannot pull: every registry is an address where nobody listens.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use super::images::PAUSE;
 use super::layout::{BRIDGE, Layout, NETWORK, State};
 use super::process::{self, Spec};
 use crate::cmd;
+use crate::tools::Tool;
 
 /// Where plugins of the container network lie: Debian's folder, else upstream's.
 const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
@@ -18,7 +22,7 @@ const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// The process as it is to run.
 pub(crate) fn spec(layout: &Layout, state: &State) -> Result<Spec> {
     let program = cmd::which("containerd").context("containerd is missing: install the package containerd")?;
-    let config = config(layout)?;
+    let config = config(layout, state)?;
     Ok(Spec {
         name: "containerd",
         program,
@@ -30,9 +34,14 @@ pub(crate) fn spec(layout: &Layout, state: &State) -> Result<Spec> {
 
 /// Writes the configuration, starts containerd and waits until it answers.
 pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<bool> {
-    layout.write("containerd/config.toml", &config(layout)?)?;
+    layout.write("containerd/config.toml", &config(layout, state)?)?;
     layout.write("containerd/registries/_default/hosts.toml", NO_REGISTRY)?;
-    layout.write("cni/10-hexabase.conflist", &network(layout, state))?;
+    if state.network_policy {
+        // The network waits for the agent: a pod that is made without it stays without policies for life.
+        link_plugins(layout)?;
+    } else {
+        write_network(layout, state)?;
+    }
     let started = process::ensure(layout, &spec(layout, state)?)?;
     if started {
         process::wait(layout, "containerd", Duration::from_secs(60), || {
@@ -40,6 +49,38 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<bool> {
         })?;
     }
     Ok(started)
+}
+
+/// Lets containerd make pods.
+pub(crate) fn write_network(layout: &Layout, state: &State) -> Result<()> {
+    layout.write(NETWORK_FILE, &network(layout, state))?;
+    Ok(())
+}
+
+/// True if containerd may make pods.
+pub(crate) fn has_network(layout: &Layout) -> bool {
+    layout.path(NETWORK_FILE).is_file()
+}
+
+/// containerd looks for plugins in one folder: ours holds links to those of the system and to Cilium's.
+fn link_plugins(layout: &Layout) -> Result<()> {
+    let folder = layout.path(OWN_PLUGINS);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let installed = plugin_folder().context("network plugins are missing: install containernetworking-plugins")?;
+    let plugins = fs::read_dir(installed)?.flatten().map(|entry| entry.path());
+    let plugins: Vec<PathBuf> = plugins.chain([Tool::Cilium.program("cilium-cni")?]).collect();
+    for plugin in plugins {
+        let Some(name) = plugin.file_name() else { continue };
+        let link = folder.join(name);
+        if fs::read_link(&link).is_ok_and(|target| target == plugin) {
+            continue;
+        }
+        if fs::symlink_metadata(&link).is_ok() {
+            fs::remove_file(&link)?;
+        }
+        symlink(&plugin, &link).with_context(|| format!("cannot create {}", link.display()))?;
+    }
+    Ok(())
 }
 
 /// The folder with the network plugins, if they are installed.
@@ -64,11 +105,15 @@ fn ctr(layout: &Layout) -> Command {
     command
 }
 
+const NETWORK_FILE: &str = "cni/10-hexabase.conflist";
+/// Below the devhost's folder.
+const OWN_PLUGINS: &str = "cni-plugins";
 const NO_REGISTRY: &str = "server = \"http://127.0.0.1:9\"\n";
 
-fn config(layout: &Layout) -> Result<String> {
+fn config(layout: &Layout, state: &State) -> Result<String> {
     let folder = |name: &str| layout.text(&format!("containerd/{name}"));
     let plugins = plugin_folder().context("network plugins are missing: install containernetworking-plugins")?;
+    let plugins = if state.network_policy { layout.text(OWN_PLUGINS) } else { plugins.to_owned() };
     let runc = cmd::which("runc").context("runc is missing: install the package runc")?;
     let socket = layout.containerd_socket();
     let restrict = !may_raise_limits();
@@ -123,27 +168,26 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 }
 
 fn network(layout: &Layout, state: &State) -> String {
-    serde_json::json!({
-        "cniVersion": "0.4.0",
-        "name": NETWORK,
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": BRIDGE,
-                "isGateway": true,
-                "ipMasq": false,
-                "hairpinMode": true,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": layout.text("cni-addresses"),
-                    "ranges": [[{ "subnet": state.pod_cidr, "gateway": state.node_ip }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }],
-                },
+    let mut plugins = vec![
+        json!({
+            "type": "bridge",
+            "bridge": BRIDGE,
+            "isGateway": true,
+            "ipMasq": false,
+            "hairpinMode": true,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": layout.text("cni-addresses"),
+                "ranges": [[{ "subnet": state.pod_cidr, "gateway": state.node_ip }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
             },
-            { "type": "portmap", "capabilities": { "portMappings": true } },
-        ],
-    })
-    .to_string()
+        }),
+        json!({ "type": "portmap", "capabilities": { "portMappings": true } }),
+    ];
+    if state.network_policy {
+        plugins.push(json!({ "type": "cilium-cni", "chaining-mode": "generic-veth" }));
+    }
+    json!({ "cniVersion": "0.4.0", "name": NETWORK, "plugins": plugins }).to_string()
 }
 
 /// Without CAP_SYS_RESOURCE (bit 24) no process may be made less likely to be killed than we are.

@@ -4,6 +4,8 @@
 //! ```text
 //! preflight -> packages -> tools -> images -> network -> containerd -> kine -> API server -> kubelet -> kube-proxy -> addons
 //! ```
+//!
+//! With `--network-policy` Cilium's agent comes before the addons, and no pod before the agent.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,11 +17,11 @@ use super::kernel::Settings;
 use super::layout::{Layout, Ports, State, boot_id};
 use super::preflight::{Facts, belongs_to};
 use super::{Options, strays, teardown};
-use super::{addons, cgroups, containerd, control_plane, firewall, images, kernel, kube, network, node};
+use super::{addons, cgroups, cilium, containerd, control_plane, firewall, images, kernel, kube, network, node};
 use super::{owner, packages, pki, process, traces};
 use crate::lock::{self, Lock};
 use crate::progress::{Progress, seconds};
-use crate::tools::{self, DEVHOST};
+use crate::tools::{self, DEVHOST, ENFORCEMENT, Tool};
 use crate::{prune, settings};
 
 /// First of the ports if none is asked for.
@@ -35,15 +37,16 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
     let _lock = lock(progress)?;
     let known = known(&layout)?;
     let ports = ports_of(known.as_ref(), options)?;
+    let network_policy = enforces(known.as_ref(), options)?;
     if let Some(state) = &known
         && is_up(&layout, state)?
     {
-        prune::run(&in_use()?)?;
+        prune::run(&in_use(network_policy)?)?;
         progress.say(&format!("devhost is up already ({})", seconds(progress.elapsed())));
         return Ok((layout, state.clone()));
     }
 
-    let missing = tools::missing(DEVHOST)?;
+    let missing = tools::missing(&tools_for(network_policy))?;
     let strays = strays::find(&layout, &settings::cache_root()?);
     progress.step("check this machine", || {
         Facts::gather(&layout, known.as_ref(), ports, &missing, !strays.is_empty())?.check()?;
@@ -53,21 +56,24 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
         }
         Ok(())
     })?;
-    packages::ensure(&missing_packages()?, options.yes, progress)?;
-    tools::ensure(DEVHOST, progress)?;
+    packages::ensure(&packages_for(network_policy)?, options.yes, progress)?;
+    tools::ensure(&tools_for(network_policy), progress)?;
     images::ensure_archives(progress)?;
 
-    let mut state = progress.step("prepare the node", || prepare(&layout, known, ports))?;
+    let mut state = progress.step("prepare the node", || prepare(&layout, known, ports, network_policy))?;
     progress.step("start containerd", || containerd::ensure(&layout, &state))?;
     progress.step("start the control plane", || control_plane::ensure(&layout, &state))?;
     images::import(&layout, &mut state, progress)?;
     progress.step("start kubelet and kube-proxy", || node::ensure(&layout, &state))?;
+    if state.network_policy {
+        progress.step("start the network policies' agent", || cilium::ensure(&layout, &state))?;
+    }
     let had_pods = !state.addons.is_empty();
     addons::ensure(&layout, &mut state, progress)?;
     progress.step("wait for the node", || node::wait_ready(&layout, had_pods))?;
     progress.step("wait for DNS, storage and metrics", || addons::wait(&layout))?;
     remember_settings(&layout, &mut state)?;
-    prune::run(&in_use()?)?;
+    prune::run(&in_use(network_policy)?)?;
     progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
     Ok((layout, state))
 }
@@ -77,19 +83,28 @@ pub(crate) fn preflight(options: &Options) -> Result<()> {
     let layout = Layout::locate()?;
     let known = known(&layout)?;
     let ports = ports_of(known.as_ref(), options)?;
+    let network_policy = enforces(known.as_ref(), options)?;
     if let Some(state) = &known
         && is_up(&layout, state)?
     {
         return Ok(());
     }
     let has_strays = !strays::find(&layout, &settings::cache_root()?).is_empty();
-    Facts::gather(&layout, known.as_ref(), ports, &tools::missing(DEVHOST)?, has_strays)?.check()
+    Facts::gather(&layout, known.as_ref(), ports, &tools::missing(&tools_for(network_policy))?, has_strays)?.check()
 }
 
 /// Debian packages that `up` would install.
-pub(crate) fn missing_packages() -> Result<Vec<&'static str>> {
-    let compiler = tools::missing(DEVHOST)?.contains(&tools::Tool::Kine);
-    Ok(packages::missing(compiler))
+pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
+    packages_for(enforces(known(&Layout::locate()?)?.as_ref(), options)?)
+}
+
+fn packages_for(network_policy: bool) -> Result<Vec<&'static str>> {
+    let compiler = tools::missing(DEVHOST)?.contains(&Tool::Kine);
+    Ok(packages::missing(compiler, network_policy))
+}
+
+fn tools_for(network_policy: bool) -> Vec<Tool> {
+    DEVHOST.iter().chain(if network_policy { ENFORCEMENT } else { &[] }).copied().collect()
 }
 
 /// Takes it down, whatever state it is in.
@@ -132,7 +147,8 @@ pub(crate) fn status() -> Result<Vec<String>> {
         format!("  services    {}", state.service_cidr),
         format!("  logs        {}", layout.path("logs").display()),
     ];
-    for name in PROCESSES {
+    let agent = state.network_policy.then_some(cilium::AGENT);
+    for name in PROCESSES.into_iter().chain(agent) {
         let pid = process::running(&layout, name).map_or("not running".to_owned(), |pid| format!("pid {pid}"));
         lines.push(format!("  {name:<24} {pid}"));
     }
@@ -141,10 +157,11 @@ pub(crate) fn status() -> Result<Vec<String>> {
 
 /// True if there is nothing to do.
 fn is_up(layout: &Layout, state: &State) -> Result<bool> {
-    if state.boot != boot_id() || !tools::missing(DEVHOST)?.is_empty() || !packages::missing(false).is_empty() {
+    let missing = tools::missing(&tools_for(state.network_policy))?;
+    if state.boot != boot_id() || !missing.is_empty() || !packages::missing(false, state.network_policy).is_empty() {
         return Ok(false);
     }
-    let specs = [
+    let mut specs = vec![
         containerd::spec(layout, state)?,
         control_plane::kine(layout)?,
         control_plane::api_server(layout, state)?,
@@ -153,11 +170,16 @@ fn is_up(layout: &Layout, state: &State) -> Result<bool> {
         node::kubelet(layout, state)?,
         node::kube_proxy(layout, state)?,
     ];
+    if state.network_policy {
+        specs.push(cilium::agent(layout, state)?);
+    }
     let all_run = || specs.iter().all(|spec| process::is_current(layout, spec));
     Ok(all_run()
         && network::is_ready(layout, state)
         && control_plane::is_serving(state)
         && node::is_serving(state)
+        && (!state.network_policy || cilium::is_serving(state))
+        && containerd::has_network(layout)
         && layout.kubeconfig().is_file()
         && layout.kubeconfig_for_people().is_file()
         && images::are_imported(state)?
@@ -171,14 +193,14 @@ fn is_up(layout: &Layout, state: &State) -> Result<bool> {
 }
 
 /// State, kernel settings, network, cgroup and certificates.
-fn prepare(layout: &Layout, known: Option<State>, ports: Ports) -> Result<State> {
+fn prepare(layout: &Layout, known: Option<State>, ports: Ports, network_policy: bool) -> Result<State> {
     let mut state = match known {
         Some(state) if state.boot == boot_id() => state,
         // What lies on the disk since the boot before is ours, not the machine's.
         Some(state) => State { folders: state.folders.clone(), ..remember_machine(state)? },
         None => {
-            let (pods, services) = network::choose(&network::taken()?)?;
-            remember_machine(State::on(pods, services, ports))?
+            let (pods, services) = network::choose(&network::taken(None)?)?;
+            remember_machine(State { network_policy, ..State::on(pods, services, ports) })?
         }
     };
     fs::create_dir_all(layout.root()).with_context(|| format!("cannot create {}", layout.root().display()))?;
@@ -233,7 +255,7 @@ fn known(layout: &Layout) -> Result<Option<State>> {
 fn ports_of(known: Option<&State>, options: &Options) -> Result<Ports> {
     let asked = options.port_base.map(Ports::from_base);
     match (known.map(|state| state.ports), asked) {
-        (Some(ports), Some(asked)) if ports != asked => bail!(
+        (Some(ports), Some(asked)) if ports.api != asked.api => bail!(
             "The devhost has its API server at port {} and keeps its ports for life: run `cargo xtask down` first to \
              choose others.",
             ports.api
@@ -243,9 +265,21 @@ fn ports_of(known: Option<&State>, options: &Options) -> Result<Ports> {
     }
 }
 
+/// Whether the devhost that is there enforces network policies, or the one that is asked for.
+fn enforces(known: Option<&State>, options: &Options) -> Result<bool> {
+    match known.map(|state| state.network_policy) {
+        Some(false) if options.network_policy => bail!(
+            "The devhost enforces no network policies, and its pods would go on without: run `cargo xtask down` first."
+        ),
+        Some(enforced) => Ok(enforced),
+        None => Ok(options.network_policy),
+    }
+}
+
 /// What of the cache this version works with.
-fn in_use() -> Result<Vec<PathBuf>> {
-    let mut used: Vec<PathBuf> = DEVHOST.iter().map(|tool| tool.folder()).collect::<Result<_>>()?;
+fn in_use(network_policy: bool) -> Result<Vec<PathBuf>> {
+    let tools = tools_for(network_policy);
+    let mut used: Vec<PathBuf> = tools.iter().map(|tool| tool.folder()).collect::<Result<_>>()?;
     used.extend(images::archives()?);
     Ok(used)
 }
@@ -272,5 +306,18 @@ mod tests {
         assert_eq!(ports_of(Some(&state), &asked(Some(20000))).unwrap(), state.ports);
         let refusal = ports_of(Some(&state), &asked(Some(17000))).unwrap_err().to_string();
         assert!(refusal.contains("20443") && refusal.contains("cargo xtask down"), "{refusal}");
+    }
+
+    #[test]
+    fn a_devhost_enforces_network_policies_from_its_start_or_never() {
+        let state = |network_policy| State { network_policy, ..State::on(10, 11, Ports::from_base(20000)) };
+        let asked = |network_policy| Options { network_policy, ..Options::default() };
+        assert!(enforces(None, &asked(true)).unwrap() && !enforces(None, &asked(false)).unwrap());
+        assert!(enforces(Some(&state(true)), &asked(true)).unwrap());
+        assert!(enforces(Some(&state(true)), &asked(false)).unwrap());
+        assert!(!enforces(Some(&state(false)), &asked(false)).unwrap());
+        let refusal = enforces(Some(&state(false)), &asked(true)).unwrap_err().to_string();
+        assert!(refusal.contains("cargo xtask down"), "{refusal}");
+        assert_eq!(tools_for(true).len(), tools_for(false).len() + 1);
     }
 }

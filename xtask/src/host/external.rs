@@ -26,7 +26,7 @@ pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
     };
     let tools = tools::ensure(CLIENT, progress)?;
     progress.step("reach the API server", || reach(&tools, &kubeconfig))?;
-    Ok(Host { kind, kubeconfig, kubeconfig_for_people, node_ip: None, tools })
+    Ok(Host { kind, kubeconfig, kubeconfig_for_people, node_ip: None, enforced: None, tools })
 }
 
 /// Refuses a kind that is not there.

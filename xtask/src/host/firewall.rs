@@ -28,6 +28,14 @@ pub(crate) fn clean(state: Option<&State>) -> Result<()> {
     for script in removal(&saved, state.map(|state| state.port_chains)).into_iter().flatten() {
         cmd::output_with_input(cmd::system("iptables-restore").arg("--noflush"), script.as_bytes())?;
     }
+    if state.is_some_and(|state| state.network_policy) {
+        for table in COMPATIBLE {
+            let saved = cmd::output(cmd::system("iptables-save").args(["-t", table])).unwrap_or_default();
+            for script in agents_removal(table, &saved).into_iter().flatten() {
+                cmd::output_with_input(cmd::system("iptables-restore").arg("--noflush"), script.as_bytes())?;
+            }
+        }
+    }
     for table in network::tables()? {
         let Some((family, name)) = table.split_once(' ') else { continue };
         if COMPATIBLE.contains(&name) && was_not_there(state, &table) && is_bare(family, name)? {
@@ -92,6 +100,25 @@ fn removal(saved: &str, had_chains: Option<bool>) -> Option<[String; 2]> {
     Some([rules, deletions].map(|lines| format!("*nat\n{}\nCOMMIT\n", lines.join("\n"))))
 }
 
+/// The same for the chains of Cilium's agent in one table, and those of an earlier start that it had no time to remove.
+fn agents_removal(table: &str, saved: &str) -> Option<[String; 2]> {
+    let is_agents = |chain: &str| chain.starts_with("CILIUM_") || chain.starts_with("OLD_CILIUM_");
+    let names = saved.lines().filter_map(|line| line.strip_prefix(':')?.split(' ').next());
+    let chains: Vec<&str> = names.filter(|name| is_agents(name)).collect();
+    if chains.is_empty() {
+        return None;
+    }
+    let target = |rule: &str| rule.split_once(" -j ").and_then(|(_, rest)| rest.split(' ').next().map(str::to_owned));
+    let jumps = saved.lines().filter_map(|line| line.strip_prefix("-A ")).filter(|rule| {
+        let own = rule.split(' ').next().is_some_and(is_agents);
+        !own && target(rule).is_some_and(|chain| is_agents(&chain))
+    });
+    let mut rules: Vec<String> = jumps.map(|rule| format!("-D {rule}")).collect();
+    rules.extend(chains.iter().map(|chain| format!("-F {chain}")));
+    let deletions: Vec<String> = chains.iter().map(|chain| format!("-X {chain}")).collect();
+    Some([rules, deletions].map(|lines| format!("*{table}\n{}\nCOMMIT\n", lines.join("\n"))))
+}
+
 /// Chains that the port plugin makes once for all pods.
 fn shared_chains(saved: &str) -> Vec<&str> {
     let names = saved.lines().filter_map(|line| line.strip_prefix(':')?.split(' ').next());
@@ -139,6 +166,22 @@ mod tests {
         assert_eq!(removal(&saved(&[]), None), None);
         let [rules, _] = removal(&saved(&[OURS]), Some(true)).unwrap();
         assert!(rules.contains("-F CNI-DN-1\n") && !rules.contains("PREROUTING"));
+    }
+
+    #[test]
+    fn the_agents_chains_go_with_what_leads_there_and_nothing_else() {
+        let saved = "*filter\n:INPUT ACCEPT [0:0]\n:CILIUM_INPUT - [0:0]\n:OLD_CILIUM_FORWARD - [0:0]\n:THEIRS - [0:0]\n\
+                     -A INPUT -m comment --comment \"cilium-feeder: CILIUM_INPUT\" -j CILIUM_INPUT\n\
+                     -A INPUT -m comment --comment CILIUM_ -j THEIRS\n\
+                     -A CILIUM_INPUT -m mark --mark 0x200/0xf00 -j ACCEPT\nCOMMIT\n";
+        let [rules, chains] = agents_removal("filter", saved).unwrap();
+        assert_eq!(
+            rules,
+            "*filter\n-D INPUT -m comment --comment \"cilium-feeder: CILIUM_INPUT\" -j CILIUM_INPUT\n\
+             -F CILIUM_INPUT\n-F OLD_CILIUM_FORWARD\nCOMMIT\n"
+        );
+        assert_eq!(chains, "*filter\n-X CILIUM_INPUT\n-X OLD_CILIUM_FORWARD\nCOMMIT\n");
+        assert_eq!(agents_removal("nat", "*nat\n:INPUT ACCEPT [0:0]\nCOMMIT\n"), None);
     }
 
     #[test]

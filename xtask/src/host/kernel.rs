@@ -29,6 +29,11 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
     ("net/netfilter/nf_conntrack_tcp_be_liberal", None),
     ("net/netfilter/nf_conntrack_tcp_timeout_established", None),
     ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", None),
+    // Cilium's. It also forbids programs of the kernel to ordinary users, which holds until the machine is started again.
+    ("kernel/timer_migration", None),
+    ("net/core/bpf_jit_enable", None),
+    ("net/ipv4/conf/all/rp_filter", None),
+    ("net/ipv4/fib_multipath_use_neigh", None),
 ];
 
 /// Settings with their values, by name.

@@ -16,6 +16,9 @@ use crate::settings;
 pub(crate) const NODE: &str = "devhost";
 /// Name of our bridge; pods and the node's own address are on it.
 pub(crate) const BRIDGE: &str = "hxb0";
+/// Name of an interface without traffic: the one that Cilium's agent takes for the machine's, so that it leaves the
+/// machine's own ones alone.
+pub(crate) const AGENT_DEVICE: &str = "hxb1";
 /// Name of our CNI network, our nft table and our cgroup.
 pub(crate) const NETWORK: &str = "hexabase";
 
@@ -94,6 +97,9 @@ pub(crate) struct Ports {
     pub(crate) scheduler: u16,
     pub(crate) proxy_health: u16,
     pub(crate) proxy_metrics: u16,
+    /// Zero on a devhost from before there was one.
+    #[serde(default)]
+    pub(crate) agent_health: u16,
 }
 
 impl Ports {
@@ -107,6 +113,7 @@ impl Ports {
             scheduler: base + 259,
             proxy_health: base + 256,
             proxy_metrics: base + 249,
+            agent_health: base + 245,
         }
     }
 }
@@ -120,6 +127,9 @@ pub(crate) struct State {
     pub(crate) dns_ip: Ipv4Addr,
     pub(crate) api_service_ip: Ipv4Addr,
     pub(crate) ports: Ports,
+    /// Whether network policies are enforced.
+    #[serde(default)]
+    pub(crate) network_policy: bool,
     /// Folders outside the cache that were there before us.
     pub(crate) folders: Vec<String>,
     /// The kernel's boot that the rest of what was there belongs to.
@@ -159,6 +169,7 @@ impl State {
             dns_ip: Ipv4Addr::new(10, services, 0, 10),
             api_service_ip: Ipv4Addr::new(10, services, 0, 1),
             ports,
+            network_policy: false,
             folders: vec![],
             boot: String::new(),
             sysctls: Settings::new(),

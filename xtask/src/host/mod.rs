@@ -3,6 +3,7 @@
 
 mod addons;
 mod cgroups;
+mod cilium;
 mod containerd;
 mod control_plane;
 mod devhost;
@@ -83,6 +84,9 @@ pub(crate) struct Options {
     /// First of the devhost's ports: 16000, the default, puts the API server at 16443.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65000))]
     pub(crate) port_base: Option<u16>,
+    /// Let the devhost enforce network policies, with Cilium. Only from its start; it stays so until `down`.
+    #[arg(long)]
+    pub(crate) network_policy: bool,
 }
 
 impl Options {
@@ -102,7 +106,17 @@ pub(crate) struct Host {
     pub(crate) kubeconfig_for_people: PathBuf,
     /// The node's own address, which pods reach (devhost only).
     pub(crate) node_ip: Option<Ipv4Addr>,
+    /// Where its pods are plugged in, if network policies are known to be enforced there (devhost only).
+    pub(crate) enforced: Option<Enforced>,
     pub(crate) tools: Tools,
+}
+
+/// A network in which policies are enforced.
+#[derive(Clone, Debug)]
+pub(crate) struct Enforced {
+    pub(crate) bridge: &'static str,
+    /// The pods' addresses.
+    pub(crate) pods: String,
 }
 
 impl Host {
@@ -145,6 +159,7 @@ impl HostKind {
 pub(crate) fn ensure(options: &Options) -> Result<Host> {
     let progress = Progress::new();
     let kind = chosen(options)?;
+    refuse_enforcement(kind, options)?;
     let host = if kind == HostKind::Devhost {
         let (layout, state) = devhost::up(options, &progress)?;
         Host {
@@ -152,6 +167,7 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
             kubeconfig: layout.kubeconfig(),
             kubeconfig_for_people: layout.kubeconfig_for_people(),
             node_ip: Some(state.node_ip),
+            enforced: state.network_policy.then(|| Enforced { bridge: layout::BRIDGE, pods: state.pod_cidr.clone() }),
             tools: Tools::locate()?,
         }
     } else {
@@ -161,6 +177,14 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     Ok(host)
 }
 
+/// Only the devhost's network is ours to choose.
+fn refuse_enforcement(kind: HostKind, options: &Options) -> Result<()> {
+    if options.network_policy && kind != HostKind::Devhost {
+        bail!("--network-policy is for the devhost: add --host devhost, or leave it to the {} cluster.", kind.name());
+    }
+    Ok(())
+}
+
 /// Which kind of cluster `ensure` will give.
 pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
     Ok(resolve(options.host.unwrap_or_default(), kubeconfig_kind()?, external::is_installed))
@@ -168,15 +192,14 @@ pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
 
 /// Refuses what `ensure` would refuse after a look at this machine; changes nothing.
 pub(crate) fn preflight(options: &Options) -> Result<()> {
-    match chosen(options)? {
-        HostKind::Devhost => devhost::preflight(options),
-        kind => external::preflight(kind),
-    }
+    let kind = chosen(options)?;
+    refuse_enforcement(kind, options)?;
+    if kind == HostKind::Devhost { devhost::preflight(options) } else { external::preflight(kind) }
 }
 
 /// Debian packages that `ensure` would install.
 pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
-    if chosen(options)? == HostKind::Devhost { devhost::missing_packages() } else { Ok(Vec::new()) }
+    if chosen(options)? == HostKind::Devhost { devhost::missing_packages(options) } else { Ok(Vec::new()) }
 }
 
 /// Whether there is a devhost on this machine, in whatever state.

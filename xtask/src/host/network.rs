@@ -9,11 +9,13 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::kernel;
-use super::layout::{BRIDGE, Layout, NETWORK, State};
+use super::layout::{AGENT_DEVICE, BRIDGE, Layout, NETWORK, State};
 use crate::{cmd, hash};
 
 /// Second octets of 10.x.0.0/16 to try: pods take the first free one, services the next.
 const CANDIDATES: &[u8] = &[143, 144, 147, 148, 153, 154, 167, 168, 211, 212];
+
+const LOOPBACK: &str = "lo";
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,20 +54,25 @@ pub(crate) fn choose(taken: &[Cidr]) -> Result<(u8, u8)> {
     }
 }
 
-/// Networks of all addresses, routes (but the default one) and name servers of this machine, without our own bridge's.
-pub(crate) fn taken() -> Result<Vec<Cidr>> {
-    let mut networks = routed(&cmd::output(cmd::system("ip").args(["-4", "route", "show", "table", "all"]))?);
+/// Networks of all addresses, routes (but the default one) and name servers of this machine, without our own bridge's and
+/// the node's address.
+pub(crate) fn taken(node: Option<Ipv4Addr>) -> Result<Vec<Cidr>> {
+    let routes = cmd::output(cmd::system("ip").args(["-4", "route", "show", "table", "all"]))?;
+    let mut networks = routed(&routes, node);
     let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let resolvers = resolvers.lines().filter_map(|line| line.strip_prefix("nameserver "));
     networks.extend(resolvers.filter_map(|text| Cidr::parse(text.trim())));
     Ok(networks)
 }
 
-fn routed(routes: &str) -> Vec<Cidr> {
+fn routed(routes: &str, node: Option<Ipv4Addr>) -> Vec<Cidr> {
+    let node = node.map(|address| address.to_string());
     let mut networks = Vec::new();
     for line in routes.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        if words.windows(2).any(|pair| pair == ["dev", BRIDGE]) {
+        let is_ours = |pair: &[&str]| matches!(pair, ["dev", BRIDGE | AGENT_DEVICE]);
+        let is_node = words.first() == Some(&"local") && words.get(1).copied() == node.as_deref();
+        if is_node || words.windows(2).any(is_ours) {
             continue;
         }
         // The first word may be the kind of route.
@@ -83,7 +90,11 @@ pub(crate) fn lost<'a>(own: &[&'a str], taken: &[Cidr]) -> Option<&'a str> {
 
 /// True if our bridge exists.
 pub(crate) fn bridge_exists() -> bool {
-    Path::new("/sys/class/net").join(BRIDGE).exists()
+    exists(BRIDGE)
+}
+
+fn exists(interface: &str) -> bool {
+    Path::new("/sys/class/net").join(interface).exists()
 }
 
 /// What a bridge of our name is labelled with: the folder of the devhost that it belongs to.
@@ -98,8 +109,13 @@ pub(crate) fn is_ready(layout: &Layout, state: &State) -> bool {
     bridge_label().is_some_and(|label| label == layout.root().display().to_string())
         && route().is_ok_and(|text| text.contains(BRIDGE))
         && table_key(state).is_ok_and(|key| key == state.table)
-        && has_address(state)
+        && has_address(state, BRIDGE)
+        && (!state.network_policy || is_ready_for_agent(state))
         && missing_rules().is_empty()
+}
+
+fn is_ready_for_agent(state: &State) -> bool {
+    has_address(state, LOOPBACK) && exists(AGENT_DEVICE)
 }
 
 /// Makes bridge, route, table and settings; each is left as it is if it is right. Gives the key of the table.
@@ -113,11 +129,21 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<String> {
     let [_, _, c, d] = state.node_ip.octets();
     ip(&["link", "set", BRIDGE, "alias", &layout.root().display().to_string()])?;
     ip(&["link", "set", BRIDGE, "address", &format!("02:68:78:62:{c:02x}:{d:02x}")])?;
-    if !has_address(state) {
+    if !has_address(state, BRIDGE) {
         ip(&["address", "add", &format!("{}/16", state.node_ip), "dev", BRIDGE])?;
     }
     ip(&["link", "set", BRIDGE, "up"])?;
     ip(&["route", "replace", &state.service_cidr, "dev", BRIDGE, "src", &state.node_ip.to_string()])?;
+    if state.network_policy {
+        // The agent takes a bridge for nothing of the machine: by this address it knows the kubelet's probes.
+        if !has_address(state, LOOPBACK) {
+            ip(&["address", "add", &format!("{}/32", state.node_ip), "dev", LOOPBACK])?;
+        }
+        if !exists(AGENT_DEVICE) {
+            ip(&["link", "add", AGENT_DEVICE, "type", "bridge"])?;
+        }
+        ip(&["link", "set", AGENT_DEVICE, "up"])?;
+    }
     cmd::output_with_input(cmd::system("nft").args(["-f", "-"]), table(state).as_bytes())?;
     for rule in missing_rules() {
         cmd::output(cmd::system("iptables").arg("-I").args(&rule))?;
@@ -148,8 +174,16 @@ pub(crate) fn forward_rules() -> [Vec<&'static str>; 2] {
     [rule("-i"), rule("-o")]
 }
 
-fn has_address(state: &State) -> bool {
-    let found = cmd::output(cmd::system("ip").args(["-j", "address", "show", "dev", BRIDGE])).unwrap_or_default();
+/// Takes the node's address from the loopback interface.
+pub(crate) fn forget_loopback_address(state: &State) {
+    if state.network_policy {
+        // It may be gone already.
+        cmd::succeeds(cmd::system("ip").args(["address", "delete", &format!("{}/32", state.node_ip), "dev", LOOPBACK]));
+    }
+}
+
+fn has_address(state: &State, interface: &str) -> bool {
+    let found = cmd::output(cmd::system("ip").args(["-j", "address", "show", "dev", interface])).unwrap_or_default();
     let found: Value = serde_json::from_str(&found).unwrap_or_default();
     let addresses = found[0]["addr_info"].as_array();
     addresses.is_some_and(|list| list.iter().any(|entry| entry["local"] == state.node_ip.to_string()))
@@ -209,7 +243,16 @@ mod tests {
                       local 10.143.0.1 dev hxb0 table local\n10.144.0.0/20 via 172.16.0.9 dev eth0\n\
                       broadcast 172.16.0.255 dev eth0 table local\n";
         let expected = ["10.144.0.0/20", "172.16.0.255"].map(|text| Cidr::parse(text).unwrap());
-        assert_eq!(routed(routes), expected);
+        assert_eq!(routed(routes, None), expected);
+    }
+
+    #[test]
+    fn the_nodes_own_address_is_not_taken_by_somebody_else() {
+        let routes = "local 10.143.0.1 dev lo table local proto kernel scope host src 10.143.0.1\n\
+                      local 10.147.0.1 dev lo table local\n";
+        let node = Ipv4Addr::new(10, 143, 0, 1);
+        assert_eq!(routed(routes, Some(node)), [Cidr::parse("10.147.0.1").unwrap()]);
+        assert_eq!(routed(routes, None).len(), 2);
     }
 
     #[test]

@@ -11,8 +11,12 @@ use super::containerd;
 use crate::progress::Progress;
 use crate::{cmd, settings};
 
-/// Packages that are missing on this machine.
-pub(crate) fn missing(with_compiler: bool) -> Vec<&'static str> {
+/// Where Debian's compiler for programs of the kernel lies.
+pub(crate) const LLVM: &str = "/usr/lib/llvm-19/bin";
+
+/// Packages that are missing on this machine; with those for what Go builds, and for what the network policies' agent
+/// compiles while it runs.
+pub(crate) fn missing(with_compiler: bool, with_policies: bool) -> Vec<&'static str> {
     let has = |program: &str| cmd::which(program).is_some();
     let mut wanted = vec![
         ("containerd", has("containerd") && has("ctr")),
@@ -28,6 +32,11 @@ pub(crate) fn missing(with_compiler: bool) -> Vec<&'static str> {
     if with_compiler {
         wanted.push(("gcc", has("gcc")));
         wanted.push(("libc6-dev", Path::new("/usr/include/stdlib.h").is_file()));
+    }
+    if with_policies {
+        let has = |program: &str| Path::new(LLVM).join(program).is_file();
+        wanted.push(("clang-19", has("clang")));
+        wanted.push(("llvm-19", has("llc")));
     }
     wanted.into_iter().filter(|(_, present)| !present).map(|(name, _)| name).collect()
 }

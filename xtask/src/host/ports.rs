@@ -30,6 +30,7 @@ fn taken_now(layout: &Layout, ports: Ports) -> Vec<Taken> {
         (ports.scheduler, "kube-scheduler", "the scheduler"),
         (ports.proxy_health, "kube-proxy", "kube-proxy's health check"),
         (ports.proxy_metrics, "kube-proxy", "kube-proxy's metrics"),
+        (ports.agent_health, "cilium-agent", "the health check of the network policies' agent"),
     ];
     let foreign = |(port, process, what): (u16, &str, &'static str)| {
         let ours = process::running(layout, process).is_some();

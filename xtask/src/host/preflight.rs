@@ -47,7 +47,7 @@ impl Facts {
         let other_devhost = owner::other(layout);
         let skip_ports = has_strays || other_devhost.is_some();
         let network_lost = state.and_then(|state| {
-            let taken = network::taken().unwrap_or_default();
+            let taken = network::taken(Some(state.node_ip)).unwrap_or_default();
             network::lost(&[&state.pod_cidr, &state.service_cidr], &taken).map(str::to_owned)
         });
         Ok(Self {

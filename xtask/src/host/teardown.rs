@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::layout::{BRIDGE, Layout, State, boot_id};
-use super::traces::{self, DEVICE_SOCKET};
-use super::{cgroups, firewall, kernel, owner, packages, process};
+use super::traces::{self, AGENT_FOLDER, DEVICE_SOCKET};
+use super::{cgroups, firewall, kernel, network, owner, packages, process};
 use crate::cmd;
 use crate::progress::Progress;
 
@@ -28,6 +28,9 @@ pub(crate) fn run(layout: &Layout, progress: &Progress) -> Result<()> {
     progress.step("remove mounts", || unmount_all(layout))?;
     progress.step("remove interfaces, rules and cgroups", || {
         remove_interfaces(layout)?;
+        if let Some(state) = &state {
+            network::forget_loopback_address(state);
+        }
         firewall::clean(state.as_ref())?;
         let stuck = cgroups::remove();
         if !stuck.is_empty() {
@@ -85,7 +88,8 @@ fn remove_interfaces(layout: &Layout) -> Result<()> {
     if !owner::has_bridge(layout) {
         return Ok(());
     }
-    for name in traces::ports_of_bridge() {
+    let agents = traces::agent_interfaces().into_iter().map(str::to_owned);
+    for name in traces::ports_of_bridge().into_iter().chain(agents) {
         // It may vanish by itself, with its network namespace.
         cmd::succeeds(cmd::system("ip").args(["link", "delete", &name]));
     }
@@ -112,6 +116,10 @@ fn remove_files(layout: &Layout, state: Option<&State>, sockets: &[PathBuf]) -> 
         }
     }
     let Some(state) = state else { return Ok(()) };
+    if state.network_policy && !state.folders.iter().any(|folder| folder == AGENT_FOLDER) {
+        // It may not have come so far.
+        let _ = fs::remove_dir_all(AGENT_FOLDER);
+    }
     if !state.folders.iter().any(|folder| Path::new(DEVICE_SOCKET).starts_with(folder)) {
         // The kubelet may have ended without making it.
         let _ = fs::remove_file(DEVICE_SOCKET);

@@ -5,16 +5,17 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{BRIDGE, Layout, NETWORK};
+use super::layout::{AGENT_DEVICE, BRIDGE, Layout, NETWORK};
 use super::{cgroups, firewall, kernel, network, proc};
 use crate::cmd;
 
 /// Folders outside the cache in which containerd, the kubelet and network plugins leave files.
-pub(crate) const FOLDERS: [&str; 18] = [
+pub(crate) const FOLDERS: [&str; 19] = [
     "/etc/cni",
     "/etc/kubernetes",
     "/opt/cni",
     "/opt/containerd",
+    "/run/cilium",
     "/run/containerd",
     "/run/containerd/s",
     "/run/netns",
@@ -35,6 +36,11 @@ pub(crate) const FOLDERS: [&str; 18] = [
 const RESULTS: &str = "/var/lib/cni/results";
 /// The kubelet's place for this socket is fixed.
 pub(crate) const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
+
+/// What Cilium's agent keeps outside the cache: sockets, what is to be undone.
+pub(crate) const AGENT_FOLDER: &str = "/run/cilium";
+/// Interfaces of its own and the one made for it; another one goes with the first.
+const AGENT_INTERFACES: [&str; 2] = ["cilium_host", AGENT_DEVICE];
 
 /// Begins a line that stands for what could not be found out.
 const UNKNOWN: &str = "unknown";
@@ -94,6 +100,7 @@ pub(crate) fn left_behind(layout: &Layout) -> Vec<String> {
     found.extend(mounts().into_iter().filter(|path| path.starts_with(&root)).map(|path| format!("mount {path}")));
     found.extend(ports_of_bridge().into_iter().map(|name| format!("interface {name}")));
     found.extend(network::bridge_exists().then(|| format!("interface {BRIDGE}")));
+    found.extend(agent_interfaces().into_iter().map(|name| format!("interface {name}")));
     found.extend(network::has_table("ip", NETWORK).then(|| format!("nft table ip {NETWORK}")));
     let saved = cmd::output(&mut cmd::system("iptables-save")).unwrap_or_default();
     found.extend(firewall::own_rules(&saved).into_iter().map(|rule| format!("iptables rule {rule}")));
@@ -124,6 +131,14 @@ pub(crate) fn mounts() -> Vec<String> {
 /// Interfaces that are plugged into our bridge.
 pub(crate) fn ports_of_bridge() -> Vec<String> {
     names_in(&format!("/sys/class/net/{BRIDGE}/brif"))
+}
+
+/// Interfaces that came with the enforcement of network policies. Not another Cilium's: there is no second kubelet.
+pub(crate) fn agent_interfaces() -> Vec<&'static str> {
+    if !Path::new("/sys/class/net").join(AGENT_DEVICE).exists() {
+        return Vec::new();
+    }
+    AGENT_INTERFACES.into_iter().filter(|name| Path::new("/sys/class/net").join(name).exists()).collect()
 }
 
 /// Processes that are in our cgroup or run on our files, with their names.

@@ -21,7 +21,7 @@ fn the_devhost_repairs_itself_and_leaves_no_trace() {
     devhost::down(&progress).unwrap();
     let layout = layout().unwrap();
     // Packages stay, and modules that are loaded; they are no traces.
-    packages::ensure(&devhost::missing_packages().unwrap(), true, &progress).unwrap();
+    packages::ensure(&devhost::missing_packages(&Options::default()).unwrap(), true, &progress).unwrap();
     kernel::load_modules().unwrap();
     // The packet filter's tools may leave traces of their own when asked for the first time.
     Snapshot::take(&layout);

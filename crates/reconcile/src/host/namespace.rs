@@ -6,18 +6,33 @@ use serde_json::{Value, json};
 use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
-use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, WORKSPACE};
+use crate::host::storage;
+use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE};
 use crate::manifest::{Kind, Manifest, ending, label};
+use crate::settings::HostSettings;
 
 /// How often a lost race for the fence is run again within one call.
 const ATTEMPTS: usize = 3;
 
-/// The namespace, with Pod Security "baseline": the control plane runs as root, and nothing in it needs more.
-pub(crate) fn build(desired: &DesiredWorkspace, names: &Names) -> Manifest {
+/// The namespace, with Pod Security "baseline": the control plane runs as root, and nothing in it needs more. It says what
+/// the workspace may ask of the host, because vCluster, which may write nearly everything in it, has no right over it
+/// itself.
+pub(crate) fn build(
+    settings: &HostSettings,
+    desired: &DesiredWorkspace,
+    storage_classes: &[String],
+    names: &Names,
+) -> Manifest {
     let mut labels = labels::of_workspace(&desired.id, &desired.organization);
     labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
     labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
-    Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null)
+    let mut manifest = Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null);
+    for (name, values) in [(STORAGE_CLASSES, storage_classes), (RUNTIME_CLASSES, &settings.tenant_runtime_classes)] {
+        if !values.is_empty() {
+            manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
+        }
+    }
+    manifest
 }
 
 /// What stands where the namespace belongs, once it is certain that this attempt may write.
@@ -56,12 +71,17 @@ pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence:
 ///
 /// The fence goes with the namespace. Whoever was overtaken between looking and creating makes it anew after a removal;
 /// the sweep of the host takes such a one away.
-pub(crate) async fn ensure(host: &Cluster, names: &Names, desired: &DesiredWorkspace) -> Result<Claim, ReconcileError> {
-    let wanted = build(desired, names);
+pub(crate) async fn ensure(
+    host: &Cluster,
+    settings: &HostSettings,
+    names: &Names,
+    desired: &DesiredWorkspace,
+) -> Result<Claim, ReconcileError> {
+    let wanted = build(settings, desired, &storage::classes(host, settings).await?, names);
     let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
     if let Claim::Absent = claimed {
         let mut first = wanted.clone();
-        first.json["metadata"]["annotations"] = json!({ FENCE: desired.fence.to_string() });
+        first.json["metadata"]["annotations"][FENCE] = json!(desired.fence.to_string());
         claimed = match host.create(&first).await {
             Ok(created) => ours(&created),
             Err(error) if error.is(409) => claim(host, names, desired.id.as_str(), desired.fence).await?,

@@ -5,23 +5,13 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Map, Value, json};
 
-use crate::apply::Cluster;
 use crate::desired::Authentication;
-use crate::error::ReconcileError;
+use crate::host::places::{DNS_LABEL, DNS_NAME, Places, is_in};
 use crate::labels::{Names, SYNCED_BY};
 use crate::manifest::{Kind, Manifest};
 use crate::settings::{EndpointMode, HostSettings, Peer};
-
-/// Where the host's own API server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HostApi {
-    /// Its endpoints and its Service.
-    pub(crate) addresses: Vec<(IpAddr, u16)>,
-}
 
 /// Port of the tenant API server in its pod.
 const TENANT_API: u16 = 8443;
@@ -52,7 +42,7 @@ const NOT_PUBLIC_V6: [&str; 3] = ["2001::/32", "2001:db8::/32", "2002::/16"];
 pub(crate) fn build(
     settings: &HostSettings,
     authentication: &Authentication,
-    host_api: &HostApi,
+    places: &Places,
     names: &Names,
     labels: &Map<String, Value>,
 ) -> Vec<Manifest> {
@@ -69,7 +59,7 @@ pub(crate) fn build(
         into_control_plane.push(json!({ "from": from, "ports": api }));
     }
     let mut out_of_control_plane = vec![json!({ "to": own }), host_dns()];
-    out_of_control_plane.extend(host_api.addresses.iter().map(|(address, port)| to_address(*address, *port)));
+    out_of_control_plane.extend(places.api.iter().map(|(address, port)| to_address(*address, *port)));
     out_of_control_plane.push(to_issuer(authentication, &settings.platform));
 
     let policy = |name: &str, selector: &Value, ingress: Vec<Value>, egress: Vec<Value>| {
@@ -89,36 +79,12 @@ pub(crate) fn build(
             "hexabase-workloads",
             &workloads,
             vec![json!({ "from": [{ "podSelector": workloads }, { "podSelector": control_plane }] })],
-            vec![json!({ "to": own }), to_control_plane, json!({ "to": internet() })],
+            vec![json!({ "to": own }), to_control_plane, json!({ "to": internet(&closed(settings, places)) })],
         ),
         policy("hexabase-control-plane", &control_plane, into_control_plane, out_of_control_plane),
-        // The tenants' DNS asks the node's resolver, wherever that is.
-        policy("hexabase-dns", &dns, vec![], vec![json!({ "to": anywhere(), "ports": dns_ports() })]),
+        // The tenants' DNS asks the node's resolver, wherever that is, but not the host's DNS, which knows of everybody.
+        policy("hexabase-dns", &dns, vec![], vec![json!({ "to": resolvers(places), "ports": dns_ports() })]),
     ]
-}
-
-/// Reads where the host's API server is.
-pub(crate) async fn host_api(host: &Cluster) -> Result<HostApi, ReconcileError> {
-    let namespace = Some("default");
-    let service: Option<Service> = host.get_as(Kind::Service, namespace, "kubernetes").await?;
-    let slices: Vec<EndpointSlice> =
-        host.list_as(Kind::EndpointSlice, namespace, "kubernetes.io/service-name=kubernetes").await?;
-    let mut addresses = Vec::new();
-    let spec = service.and_then(|service| service.spec).unwrap_or_default();
-    for address in spec.cluster_ips.iter().flatten() {
-        addresses.extend(address.parse().ok().map(|address| (address, 443)));
-    }
-    for slice in slices {
-        let ports: Vec<u16> = slice.ports.iter().flatten().filter_map(|port| u16::try_from(port.port?).ok()).collect();
-        for address in slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
-            let Ok(address) = address.parse::<IpAddr>() else { continue };
-            addresses.extend(ports.iter().map(|port| (address, *port)));
-        }
-    }
-    // The same policies for the same host, in whatever order it lists itself.
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(HostApi { addresses })
 }
 
 /// Who may call tenant API servers from outside the workspace. A port of the node is open to everybody unless the
@@ -127,7 +93,7 @@ fn callers(settings: &HostSettings) -> Option<Value> {
     if !settings.platform.is_empty() {
         return Some(settings.platform.iter().map(peer).collect());
     }
-    matches!(settings.endpoint, EndpointMode::NodePort { .. }).then(anywhere)
+    matches!(settings.endpoint, EndpointMode::NodePort { .. }).then(|| blocks(&[], &[]))
 }
 
 fn peer(peer: &Peer) -> Value {
@@ -139,15 +105,65 @@ fn peer(peer: &Peer) -> Value {
     }
 }
 
-fn anywhere() -> Value {
-    json!([{ "ipBlock": { "cidr": "0.0.0.0/0" } }, { "ipBlock": { "cidr": "::/0" } }])
+/// What the settings close, and the host's own machines where they have public addresses.
+fn closed(settings: &HostSettings, places: &Places) -> Vec<String> {
+    let machines = places.nodes.iter().chain(places.api.iter().map(|(address, _)| address));
+    let public = machines.filter(|address| is_public(**address)).map(|address| network_of(*address));
+    let mut closed: Vec<String> = settings.closed_networks.iter().cloned().chain(public).collect();
+    closed.sort_unstable();
+    closed.dedup();
+    closed
 }
 
-fn internet() -> Value {
+fn is_public(address: IpAddr) -> bool {
+    let in_any = |networks: &[&str]| networks.iter().any(|network| is_in(address, network));
+    if address.is_ipv4() { !in_any(&NOT_PUBLIC_V4) } else { is_in(address, PUBLIC_V6) && !in_any(&NOT_PUBLIC_V6) }
+}
+
+/// All public addresses but those in `closed`.
+fn internet(closed: &[String]) -> Value {
+    let (v4, v6): (Vec<&str>, Vec<&str>) = closed.iter().map(String::as_str).partition(|network| is_v4(network));
+    // Kubernetes takes as an exception only what lies in the block.
+    let v6 = v6.into_iter().filter(|network| base(network).is_some_and(|base| is_in(base, PUBLIC_V6)));
     json!([
-        { "ipBlock": { "cidr": "0.0.0.0/0", "except": NOT_PUBLIC_V4 } },
-        { "ipBlock": { "cidr": PUBLIC_V6, "except": NOT_PUBLIC_V6 } },
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": NOT_PUBLIC_V4.into_iter().chain(v4).collect::<Vec<_>>() } },
+        { "ipBlock": { "cidr": PUBLIC_V6, "except": NOT_PUBLIC_V6.into_iter().chain(v6).collect::<Vec<_>>() } },
     ])
+}
+
+fn resolvers(places: &Places) -> Value {
+    let (v4, v6): (Vec<&IpAddr>, Vec<&IpAddr>) = places.dns.iter().partition(|address| address.is_ipv4());
+    let networks = |addresses: Vec<&IpAddr>| -> Vec<String> {
+        addresses.into_iter().map(|address| network_of(*address)).collect()
+    };
+    blocks(&networks(v4), &networks(v6))
+}
+
+/// All addresses but these.
+fn blocks(but_v4: &[String], but_v6: &[String]) -> Value {
+    let block = |cidr: &str, but: &[String]| {
+        let mut block = json!({ "cidr": cidr });
+        // Kubernetes does not store an empty list.
+        if !but.is_empty() {
+            block["except"] = json!(but);
+        }
+        json!({ "ipBlock": block })
+    };
+    json!([block("0.0.0.0/0", but_v4), block("::/0", but_v6)])
+}
+
+fn is_v4(network: &str) -> bool {
+    base(network).is_some_and(|base| base.is_ipv4())
+}
+
+/// The address before the slash.
+fn base(network: &str) -> Option<IpAddr> {
+    network.split_once('/')?.0.parse().ok()
+}
+
+/// The network of one address alone.
+fn network_of(address: IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
 }
 
 fn dns_ports() -> Value {
@@ -157,14 +173,12 @@ fn dns_ports() -> Value {
 fn host_dns() -> Value {
     json!({ "ports": dns_ports(), "to": [{
         "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-system" } },
-        "podSelector": { "matchLabels": { "k8s-app": "kube-dns" } },
+        "podSelector": { "matchLabels": { DNS_LABEL: DNS_NAME } },
     }] })
 }
 
 fn to_address(address: IpAddr, port: u16) -> Value {
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    json!({ "to": [{ "ipBlock": { "cidr": format!("{address}/{bits}") } }],
-        "ports": [{ "protocol": "TCP", "port": port }] })
+    json!({ "to": [{ "ipBlock": { "cidr": network_of(address) } }], "ports": [{ "protocol": "TCP", "port": port }] })
 }
 
 /// The tenant API server fetches the issuer's discovery document and keys.
@@ -181,7 +195,8 @@ fn to_issuer(authentication: &Authentication, platform: &[Peer]) -> Value {
         return json!({ "to": [peer(&Peer::Namespace(namespace.to_owned()))] });
     }
     let mut to: Vec<Value> = platform.iter().map(peer).collect();
-    if let Value::Array(public) = internet() {
+    // A public name may lead to this very host, at the address of a node.
+    if let Value::Array(public) = internet(&[]) {
         to.extend(public);
     }
     let ports = if platform.iter().any(|peer| matches!(peer, Peer::Namespace(_))) {
@@ -201,42 +216,6 @@ fn service_namespace(host: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn issuer(url: &str, platform: &[Peer]) -> Value {
-        let authentication = Authentication {
-            issuer_url: "https://elsewhere.example".to_owned(),
-            discovery_url: Some(url.to_owned()),
-            audience: "ws".to_owned(),
-            ca_pem: None,
-        };
-        to_issuer(&authentication, platform)
-    }
-
-    #[test]
-    fn an_issuer_at_an_address_is_reached_at_that_address_and_port_only() {
-        let rule = issuer("https://10.1.2.3:9443/oidc/ws/.well-known/openid-configuration", &[]);
-        assert_eq!(rule["to"], json!([{ "ipBlock": { "cidr": "10.1.2.3/32" } }]));
-        assert_eq!(rule["ports"][0]["port"], 9443);
-        let rule = issuer("https://[fd00::1]/x", &[]);
-        assert_eq!(rule["to"], json!([{ "ipBlock": { "cidr": "fd00::1/128" } }]));
-        assert_eq!(rule["ports"][0]["port"], 443);
-    }
-
-    #[test]
-    fn an_issuer_behind_a_service_is_reached_in_its_namespace() {
-        for host in ["hexabase.platform.svc", "hexabase.platform.svc.cluster.local."] {
-            let rule = issuer(&format!("https://{host}:8443/x"), &[]);
-            assert_eq!(rule["to"], json!([peer(&Peer::Namespace("platform".to_owned()))]));
-        }
-    }
-
-    #[test]
-    fn a_public_issuer_does_not_open_private_ranges() {
-        let rule = issuer("https://id.example.com/x", &[Peer::Cidr("192.0.2.0/24".to_owned())]);
-        assert_eq!(rule["to"][0]["ipBlock"]["cidr"], "192.0.2.0/24");
-        assert!(rule["to"][1]["ipBlock"]["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
-        assert_eq!(rule["ports"][0]["port"], 443);
-    }
-}
+mod reach;
+#[cfg(test)]
+mod tests;

@@ -1,61 +1,47 @@
 //! Step 2, third part: what the host admits from workspaces, whatever their control planes ask for.
 //!
-//! vCluster copies these fields from the tenant as they are; Pod Security and quotas say nothing about them. One set for
-//! all workspaces: it chooses namespaces by the workspace label and is not removed with any of them.
+//! vCluster copies these fields from the tenant as they are, and whoever has got into a control plane asks for them directly.
+//! One set for all workspaces: it chooses namespaces by the workspace label and is not removed with any of them. What differs
+//! between workspaces stands in annotations of their namespaces, over which vCluster has no right, and is read there: classes
+//! of storage and runtimes from `labels.rs`, and what an operator writes by hand (`hexabase.ai/node-pool`, which is also the
+//! label and the taint of these nodes, `hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`). Some
+//! rules repeat Pod Security: they hold also while the label of a namespace says otherwise.
+//!
+//! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
+
+mod objects;
+mod pods;
 
 use serde_json::{Map, Value, json};
 
 use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
 use crate::manifest::{Kind, Manifest};
 
-/// Resources, when they are looked at, and what must hold (a CEL expression and the sentence for whoever breaks it).
+/// One policy. Expressions are CEL.
 struct Policy {
     name: &'static str,
-    resources: &'static str,
-    operations: &'static [&'static str],
+    targets: &'static [Target],
+    /// Which objects it is about: those in namespaces of workspaces, or, of a kind without namespaces, those of which this
+    /// holds.
+    only: Option<&'static str>,
+    /// Names for parts of the rules.
+    variables: &'static [(&'static str, &'static str)],
+    /// What must hold, and the sentence for whoever breaks it.
     rules: &'static [(&'static str, &'static str)],
 }
 
-const POLICIES: [Policy; 3] = [
-    Policy {
-        name: "hexabase-workspace-pods",
-        resources: "pods",
-        operations: &["CREATE"],
-        rules: &[
-            (
-                "object.spec.?nodeName.orValue('') == ''",
-                "a pod must not choose its node by name: that would pass over the plan's nodes",
-            ),
-            (
-                "object.spec.?tolerations.orValue([]).all(t, t.?key.orValue('').startsWith('node.kubernetes.io/'))",
-                "a pod may tolerate only taints of the form node.kubernetes.io/…",
-            ),
-            (
-                "!object.spec.?priorityClassName.orValue('').startsWith('system-')",
-                "a pod must not have a priority class of the system",
-            ),
-        ],
-    },
-    Policy {
-        name: "hexabase-workspace-services",
-        resources: "services",
-        operations: &["CREATE", "UPDATE"],
-        // CVE-2020-8554: whoever chooses addresses takes other people's traffic.
-        rules: &[
-            ("object.spec.?externalIPs.orValue([]).size() == 0", "a service must not have externalIPs"),
-            ("object.spec.?loadBalancerIP.orValue('') == ''", "a service must not have a loadBalancerIP"),
-        ],
-    },
-    Policy {
-        name: "hexabase-workspace-volume-claims",
-        resources: "persistentvolumeclaims",
-        operations: &["CREATE"],
-        rules: &[
-            ("object.spec.?volumeName.orValue('') == ''", "a claim must not choose its volume by name"),
-            ("!has(object.spec.selector)", "a claim must not choose its volume by label"),
-        ],
-    },
-];
+/// Resources, and when they are looked at.
+struct Target {
+    group: &'static str,
+    resource: &'static str,
+    operations: &'static [&'static str],
+}
+
+const UPDATE: &[&str] = &["UPDATE"];
+const WRITE: &[&str] = &["CREATE", "UPDATE"];
+
+const POLICIES: [&Policy; 5] =
+    [&pods::PODS, &objects::SERVICES, &objects::VOLUME_CLAIMS, &objects::VOLUMES, &objects::INGRESSES];
 
 /// The policies and their bindings.
 pub(crate) fn build() -> Vec<Manifest> {
@@ -64,29 +50,90 @@ pub(crate) fn build() -> Vec<Manifest> {
     POLICIES.iter().flat_map(|policy| [definition(policy, &labels), binding(policy, &labels)]).collect()
 }
 
+/// With what Kubernetes adds by itself, so that a policy which is as it should be is not written again.
 fn definition(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
-    let validations: Vec<Value> = policy
-        .rules
-        .iter()
-        .map(|(expression, message)| json!({ "expression": expression, "message": message }))
-        .collect();
-    let body = json!({ "spec": {
+    let rules = policy.targets.iter().map(|target| {
+        json!({
+            "apiGroups": [target.group],
+            "apiVersions": ["v1"],
+            "operations": target.operations,
+            "resources": [target.resource],
+            "scope": "*",
+        })
+    });
+    let namespaces = match policy.only {
+        None => json!({ "matchExpressions": [{ "key": WORKSPACE, "operator": "Exists" }] }),
+        Some(_) => json!({}),
+    };
+    let variables = policy.variables.iter().map(|(name, is)| json!({ "name": name, "expression": is }));
+    let validations =
+        policy.rules.iter().map(|(expression, message)| json!({ "expression": expression, "message": message }));
+    let mut spec = json!({
         "failurePolicy": "Fail",
         "matchConstraints": {
-            "namespaceSelector": { "matchExpressions": [{ "key": WORKSPACE, "operator": "Exists" }] },
-            "resourceRules": [{
-                "apiGroups": [""],
-                "apiVersions": ["v1"],
-                "operations": policy.operations,
-                "resources": [policy.resources],
-            }],
+            "matchPolicy": "Equivalent",
+            "namespaceSelector": namespaces,
+            "objectSelector": {},
+            "resourceRules": rules.collect::<Value>(),
         },
-        "validations": validations,
-    } });
-    Manifest::new(Kind::ValidatingAdmissionPolicy, None, policy.name, labels, body)
+        "validations": validations.collect::<Value>(),
+    });
+    // An empty list is not stored.
+    if !policy.variables.is_empty() {
+        spec["variables"] = variables.collect();
+    }
+    if let Some(expression) = policy.only {
+        spec["matchConditions"] = json!([{ "name": "of-a-workspace", "expression": expression }]);
+    }
+    Manifest::new(Kind::ValidatingAdmissionPolicy, None, policy.name, labels, json!({ "spec": spec }))
 }
 
 fn binding(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
     let body = json!({ "spec": { "policyName": policy.name, "validationActions": ["Deny"] } });
     Manifest::new(Kind::ValidatingAdmissionPolicyBinding, None, policy.name, labels, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::{Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
+
+    fn text(policy: &Policy) -> String {
+        let variables = policy.variables.iter().map(|(_, expression)| *expression);
+        let rules = policy.rules.iter().map(|(expression, _)| *expression);
+        policy.only.into_iter().chain(variables).chain(rules).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_rules_read_the_annotations_and_labels_that_the_platform_and_vcluster_write() {
+        let named = |name: &str| format!("[?'{name}']");
+        for (policy, name) in [
+            (&pods::PODS, RUNTIME_CLASSES),
+            (&pods::PODS, SYNCED_BY),
+            (&pods::PODS, WORKSPACE),
+            (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
+            (&objects::VOLUMES, SYNCED_BY),
+        ] {
+            assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
+        }
+        let namespace = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap()).namespace;
+        for policy in [&objects::VOLUMES, &objects::VOLUME_CLAIMS] {
+            let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+            assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
+        }
+    }
+
+    #[test]
+    fn every_variable_is_used_and_every_one_that_is_used_is_there() {
+        for policy in POLICIES {
+            let text = text(policy);
+            for (name, _) in policy.variables {
+                assert!(text.contains(&format!("variables.{name}")), "{}: {name}", policy.name);
+            }
+            for used in text.split("variables.").skip(1) {
+                let name: String = used.chars().take_while(char::is_ascii_alphanumeric).collect();
+                assert!(policy.variables.iter().any(|(known, _)| *known == name), "{}: {name}", policy.name);
+            }
+        }
+    }
 }

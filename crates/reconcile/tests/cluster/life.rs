@@ -1,5 +1,7 @@
 //! From nothing to ready, twice the same, drift, and back.
 
+use std::time::{Duration, Instant};
+
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
 use hexabase_reconcile::{DesiredWorkspace, Host, ReconcileError};
@@ -84,6 +86,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         drift(&client, &inside, &place).await;
         ready(&runner, &wanted).await;
         repaired(&client, &inside, &place).await;
+        policy_is_held(&client, &runner, &wanted).await;
 
         // A lower fence is refused; a higher one locks the others out.
         wanted.fence = 5;
@@ -131,6 +134,30 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
     .await;
 }
 
+/// What all workspaces share is put right as well, within less than a minute. What is added changes nothing: other tests rely
+/// on the policy meanwhile.
+async fn policy_is_held(client: &Client, host: &Host, wanted: &DesiredWorkspace) {
+    let (name, policies) = ("hexabase-workspace-volumes", "ValidatingAdmissionPolicy");
+    let found = objects(client, ADMISSION, policies, None).get(name).await.unwrap();
+    let mut conditions = found.data["spec"]["matchConditions"].clone();
+    conditions.as_array_mut().unwrap().push(json!({ "name": "always", "expression": "true" }));
+    replace(client, ADMISSION, policies, None, name, json!({ "spec": { "matchConditions": conditions } })).await;
+    let bindings = objects(client, ADMISSION, "ValidatingAdmissionPolicyBinding", None);
+    let selector = json!({ "namespaceSelector": { "matchExpressions": [] } });
+    let beside = json!({ "spec": { "matchResources": selector } });
+    replace(client, ADMISSION, "ValidatingAdmissionPolicyBinding", None, name, beside).await;
+    let start = Instant::now();
+    eventually("the policy is held", || async {
+        host.reconcile(wanted).await.ok()?;
+        let policy = objects(client, ADMISSION, policies, None).get(name).await.ok()?;
+        let binding = bindings.get(name).await.ok()?;
+        let only = policy.data.pointer("/spec/matchConditions").and_then(Value::as_array).map(Vec::len);
+        (only == Some(1) && binding.data.pointer("/spec/matchResources").is_none()).then_some(())
+    })
+    .await;
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
 /// This workspace's issuer cannot be reached, so that no token is believed.
 async fn ready_only_once_tokens_are_believed(host: &Host, wanted: &DesiredWorkspace) {
     let wanted = DesiredWorkspace { proof: Some("not.a.token".into()), ..wanted.clone() };
@@ -170,6 +197,12 @@ async fn as_designed(client: &Client, id: &WorkspaceId, organization: &Organizat
     let service = objects(client, "v1", "Service", Some(&place)).get(id.as_str()).await.unwrap();
     let ports = service.data["spec"]["ports"].as_array().unwrap();
     assert!(ports.iter().all(|port| port["name"] == "https"), "the kubelets' API is offered: {ports:?}");
+    // The policies were there first.
+    let policies = objects(client, "networking.k8s.io/v1", "NetworkPolicy", Some(&place));
+    for policy in policies.list(&ListParams::default()).await.unwrap().items {
+        let (name, made) = (policy.metadata.name, policy.metadata.creation_timestamp.unwrap());
+        assert!(made.0 <= set.metadata.creation_timestamp.as_ref().unwrap().0, "{name:?}");
+    }
     for kind in ["ClusterRole", "ClusterRoleBinding"] {
         let roles = objects(client, RBAC, kind, None).list_metadata(&ListParams::default()).await.unwrap();
         assert!(!roles.items.iter().any(|role| role.metadata.name.as_deref().unwrap().contains(id.as_str())), "{kind}");
@@ -185,6 +218,11 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
         .delete("hexabase-default-deny", &delete)
         .await
         .unwrap();
+    // What an apply of ours leaves alone: everybody is let in.
+    let open = json!({ "spec": { "ingress": [{}] } });
+    replace(client, "networking.k8s.io/v1", "NetworkPolicy", place, "hexabase-dns", open).await;
+    let greedy = json!({ "metadata": { "annotations": { "hexabase.ai/storage-classes": "everything" } } });
+    replace(client, "v1", "Namespace", None, place.unwrap(), greedy).await;
     objects(client, "v1", "LimitRange", place).delete("hexabase", &delete).await.unwrap();
     replace(client, "v1", "Secret", place, "hexabase-authn", json!({ "data": { "config.yaml": "e30=" } })).await;
 
@@ -234,6 +272,10 @@ async fn repaired(client: &Client, inside: &Client, place: &str) {
     let quota = objects(client, "v1", "ResourceQuota", place).get("hexabase").await.unwrap();
     assert_eq!(quota.data.pointer("/spec/hard/pods"), Some(&json!("54")));
     objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-default-deny").await.unwrap();
+    let dns = objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-dns").await.unwrap();
+    assert_eq!(dns.data.pointer("/spec/ingress"), None);
+    let annotations = objects(client, "v1", "Namespace", None).get(place.unwrap()).await.unwrap().metadata.annotations;
+    assert_ne!(annotations.unwrap()["hexabase.ai/storage-classes"], "everything");
     objects(client, "v1", "LimitRange", place).get("hexabase").await.unwrap();
     let secret = objects(client, "v1", "Secret", place).get("hexabase-authn").await.unwrap();
     assert_ne!(secret.data["data"]["config.yaml"], "e30=");

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod connections;
 mod inside;
 mod life;
+mod policies;
 mod removal;
 mod support;
 mod tenancy;

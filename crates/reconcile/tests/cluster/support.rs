@@ -49,6 +49,21 @@ pub(crate) fn kubeconfig() -> PathBuf {
     PathBuf::from(variable("HEXABASE_TEST_KUBECONFIG"))
 }
 
+/// The node's own address, which pods may try to reach.
+pub(crate) fn node_address() -> String {
+    variable("HEXABASE_TEST_NODE_ADDRESS")
+}
+
+/// The bridge that pods are plugged into, where network policies are enforced.
+pub(crate) fn bridge() -> String {
+    variable("HEXABASE_TEST_BRIDGE")
+}
+
+/// The addresses of pods there.
+pub(crate) fn pod_network() -> String {
+    variable("HEXABASE_TEST_POD_NETWORK")
+}
+
 pub(crate) async fn host() -> Arc<Host> {
     host_with(|_| {}).await
 }
@@ -214,7 +229,11 @@ pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt
 /// An API for any kind.
 pub(crate) fn objects(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let plural = if kind.ends_with('y') { format!("{}ies", kind.trim_end_matches('y')) } else { format!("{kind}s") };
+    let plural = match kind.chars().last() {
+        Some('y') => format!("{}ies", kind.trim_end_matches('y')),
+        Some('s') => format!("{kind}es"),
+        _ => format!("{kind}s"),
+    };
     let resource = ApiResource {
         group: group.to_owned(),
         version: version.to_owned(),

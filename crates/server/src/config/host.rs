@@ -24,6 +24,12 @@ pub struct HostConfig {
     pub node_address: Option<String>,
     /// Networks (CIDR) from which this server calls workspaces' API servers, where it is not a pod of the host cluster.
     pub platform_networks: Vec<String>,
+    /// Storage classes that workspaces' volume claims may name beside the host's default one.
+    pub tenant_storage_classes: Vec<String>,
+    /// Runtime classes that workspaces' pods may name.
+    pub tenant_runtime_classes: Vec<String>,
+    /// Networks (CIDR) with public addresses that workspaces' pods must not reach.
+    pub closed_networks: Vec<String>,
 }
 
 /// How a workspace's API server is reached.
@@ -50,6 +56,18 @@ impl HostConfig {
         if self.endpoint == EndpointKind::NodePort && no_address {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
         }
+        object_names("host.tenant_storage_classes", &self.tenant_storage_classes)?;
+        object_names("host.tenant_runtime_classes", &self.tenant_runtime_classes)?;
+        networks("host.closed_networks", &self.closed_networks)?;
         networks("host.platform_networks", &self.platform_networks).map(drop)
+    }
+}
+
+/// They are written side by side, separated by commas, where the host's policies read them.
+fn object_names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    match names.iter().find(|name| name.is_empty() || !name.bytes().all(is_part)) {
+        Some(name) => Err(invalid(key, format!("\"{name}\" must be the name of a class"))),
+        None => Ok(()),
     }
 }

@@ -1,0 +1,268 @@
+//! Who reaches whom by all policies together: three workspaces and others on one host, every pair, in both families, however
+//! the network plugin understands blocks of addresses. `tests/cluster/connections.rs` tries the same with real connections.
+
+use std::collections::BTreeMap;
+
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_testkit::network::{Connection, End, IpBlocks, Labels, Network, Pod};
+
+use super::*;
+use crate::labels;
+
+const WORKSPACES: [&str; 3] = ["ws-0123456789abcdefghj0", "ws-0123456789abcdefghj1", "ws-0123456789abcdefghj2"];
+const BLOCKS: [IpBlocks; 2] = [IpBlocks::Everybody, IpBlocks::NoPods];
+
+/// The pods in a workspace's namespace.
+const KINDS: [&str; 5] = ["workload", "pretender", "DNS", "control plane", "stray"];
+/// Who reaches what. Whatever is not here is not wanted.
+const WANTED: [(&str, &[&str]); 7] = [
+    ("workload", &["own pod", "own service", "own DNS", "own API", "public"]),
+    // Somebody's pod that calls itself what the host's and the platform's pods are called.
+    ("pretender", &["own pod", "own service", "own DNS", "own API", "public"]),
+    ("DNS", &["own pod", "own service", "own DNS", "own API", "public", "resolver"]),
+    ("control plane", &["own pod", "own service", "own DNS", "host API", "host DNS", "issuer"]),
+    // What somebody made in the namespace past vCluster.
+    ("stray", &[]),
+    // No policy of ours is about these; they reach nothing of a workspace.
+    ("outsider", &["host API", "host DNS", "node", "kubelet", "metadata", "public", "resolver", "issuer"]),
+    (
+        "platform",
+        &[
+            "own API",
+            "other API",
+            "host API",
+            "host DNS",
+            "node",
+            "kubelet",
+            "metadata",
+            "public",
+            "resolver",
+            "issuer",
+        ],
+    ),
+];
+
+fn pod(namespace: &str, pairs: &[(&str, &str)]) -> Pod {
+    let labels = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Pod { namespace: namespace.to_owned(), labels, ports: Vec::new() }
+}
+
+/// The pods of one workspace.
+struct Workspace {
+    names: Names,
+    number: usize,
+    pods: BTreeMap<&'static str, Pod>,
+}
+
+impl Workspace {
+    fn new(number: usize) -> Self {
+        let id: WorkspaceId = WORKSPACES[number].parse().unwrap();
+        let names = Names::of(&id);
+        let made = |pairs: &[(&str, &str)]| pod(&names.namespace, pairs);
+        let synced = (SYNCED_BY, names.name.as_str());
+        let space = "vcluster.loft.sh/namespace";
+        let pods = BTreeMap::from([
+            ("workload", made(&[synced, (space, "shop"), ("app", "web")])),
+            (
+                "pretender",
+                made(&[synced, (space, "kube-system"), ("k8s-app", "kube-dns"), ("app", "vcluster"), ("release", "x")]),
+            ),
+            ("DNS", made(&[synced, (space, "kube-system"), ("k8s-app", "vcluster-kube-dns")])),
+            ("control plane", made(&[("app", "vcluster"), ("release", names.name.as_str())])),
+            ("stray", made(&[("app", "web")])),
+        ]);
+        Self { names, number, pods }
+    }
+
+    fn policies(&self) -> Vec<Value> {
+        let id: WorkspaceId = WORKSPACES[self.number].parse().unwrap();
+        let organization: OrganizationId = "org-0123456789abcdefghjk".parse().unwrap();
+        let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
+        settings.platform = vec![Peer::Namespace("hexabase".to_owned())];
+        let authentication = Authentication {
+            issuer_url: format!("https://hexabase.example/oidc/{id}"),
+            discovery_url: Some(format!("https://{}:8443/oidc/{id}", address("issuer", Family::V4))),
+            audience: id.to_string(),
+            ca_pem: None,
+        };
+        let both = |name: &str| [Family::V4, Family::V6].map(|family| address(name, family));
+        let places = Places {
+            api: both("host API").map(|address| (address, 6443)).to_vec(),
+            dns: both("host DNS").to_vec(),
+            nodes: both("node").into_iter().chain(both("public node")).collect(),
+        };
+        let own = labels::of_workspace(&id, &organization);
+        let built = build(&settings, &authentication, &places, &self.names, &own);
+        built.into_iter().map(|manifest| manifest.json).collect()
+    }
+
+    fn end(&self, kind: &str, family: Family) -> End<'_> {
+        let place = self.pods.keys().position(|known| *known == kind).unwrap();
+        End { address: pod_address(self.number, place, family), pod: self.pods.get(kind) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+fn pod_address(number: usize, place: usize, family: Family) -> IpAddr {
+    let text = match family {
+        Family::V4 => format!("10.244.{number}.{}", place + 1),
+        Family::V6 => format!("fd00:244:{number}::{}", place + 1),
+    };
+    text.parse().unwrap()
+}
+
+/// Where the rest stands.
+fn address(name: &str, family: Family) -> IpAddr {
+    let (v4, v6) = match name {
+        "host API" => ("10.0.0.5", "fd00::5"),
+        "host DNS" => ("10.244.9.9", "fd00:244:9::9"),
+        "node" | "kubelet" => ("10.0.0.7", "fd00::7"),
+        "public node" => ("11.0.0.7", "2a00::7"),
+        "issuer" => ("10.0.0.8", "fd00::8"),
+        "resolver" => ("10.0.0.2", "fd00::2"),
+        "metadata" => ("169.254.169.254", "fd00:ec2::254"),
+        _ => ("9.9.9.9", "2620:fe::fe"),
+    };
+    if family == Family::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
+}
+
+/// The pods that belong to no workspace.
+struct Others {
+    outsider: Pod,
+    platform: Pod,
+    dns: Pod,
+}
+
+impl Others {
+    fn new() -> Self {
+        Self {
+            outsider: pod("default", &[("app", "vcluster"), ("release", WORKSPACES[0]), (SYNCED_BY, WORKSPACES[0])]),
+            platform: pod("hexabase", &[("app", "hexabase")]),
+            dns: pod("kube-system", &[(DNS_LABEL, DNS_NAME)]),
+        }
+    }
+}
+
+/// Everything that `own` may try to reach: name, where, protocol and port.
+fn destinations<'a>(
+    own: &'a Workspace,
+    other: &'a Workspace,
+    others: &'a Others,
+    family: Family,
+) -> Vec<(&'static str, End<'a>, &'static str, u16)> {
+    let at = |name: &str| End { address: address(name, family), pod: None };
+    let mut all = Vec::new();
+    for (title, workspace) in [("own", own), ("other", other)] {
+        let of = |kind: &str| workspace.end(kind, family);
+        let named = |own: &'static str, other: &'static str| if title == "own" { own } else { other };
+        all.push((named("own pod", "other pod"), of("workload"), "TCP", 8080));
+        // Behind the Service's address another pod answers.
+        all.push((named("own service", "other service"), of("pretender"), "TCP", 8080));
+        all.push((named("own DNS", "other DNS"), of("DNS"), "UDP", 1053));
+        all.push((named("own DNS", "other DNS"), of("DNS"), "TCP", 1053));
+        all.push((named("own API", "other API"), of("control plane"), "TCP", 8443));
+        all.push((named("own internals", "other internals"), of("control plane"), "TCP", 2379));
+        all.push((named("own stray", "other stray"), of("stray"), "TCP", 8080));
+    }
+    all.extend([
+        ("host API", at("host API"), "TCP", 6443),
+        ("host DNS", End { pod: Some(&others.dns), ..at("host DNS") }, "UDP", 53),
+        ("node", at("node"), "TCP", 22),
+        ("node", at("public node"), "TCP", 22),
+        ("kubelet", at("kubelet"), "TCP", 10250),
+        ("kubelet", at("public node"), "TCP", 10250),
+        ("metadata", at("metadata"), "TCP", 80),
+        ("public", at("public"), "TCP", 443),
+        ("resolver", at("resolver"), "UDP", 53),
+    ]);
+    // Nothing else of its machine, and the discovery document has one address only.
+    if family == Family::V4 {
+        all.push(("issuer", at("issuer"), "TCP", 8443));
+    }
+    all
+}
+
+fn network(policies: &[Value]) -> Network {
+    let names = WORKSPACES.map(|id| format!("hxb-{id}"));
+    let names = names.into_iter().chain(["default", "hexabase", "kube-system"].map(ToOwned::to_owned));
+    let labels = |name: &String| Labels::from([("kubernetes.io/metadata.name".to_owned(), name.clone())]);
+    Network::new(names.map(|name| (name.clone(), labels(&name))).collect(), policies).unwrap()
+}
+
+/// The pairs that are not as wanted, and how many there were.
+fn wrong(network: &Network, workspaces: &[Workspace]) -> (Vec<String>, usize) {
+    let others = Others::new();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (own, other) in workspaces.iter().flat_map(|own| workspaces.iter().map(move |other| (own, other))) {
+        if own.number == other.number {
+            continue;
+        }
+        for family in [Family::V4, Family::V6] {
+            let outside = |last: usize| pod_address(9, last, family);
+            for (source, wanted) in WANTED {
+                let from = match source {
+                    "outsider" => End { address: outside(0), pod: Some(&others.outsider) },
+                    "platform" => End { address: outside(1), pod: Some(&others.platform) },
+                    kind => own.end(kind, family),
+                };
+                for (name, to, protocol, port) in destinations(own, other, &others, family) {
+                    let itself = from.address == to.address;
+                    for blocks in BLOCKS {
+                        let connection = Connection { from, to, protocol, port };
+                        count += 1;
+                        if !itself && network.allows(&connection, blocks) != wanted.contains(&name) {
+                            let (own, other) = (own.number, other.number);
+                            wrong.push(format!(
+                                "{source} of {own} to {name} beside {other}: {connection:?}, {blocks:?}"
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    (wrong, count)
+}
+
+#[test]
+fn every_pair_is_connected_that_should_be_and_no_other() {
+    let workspaces = [0, 1, 2].map(Workspace::new);
+    let policies: Vec<Value> = workspaces.iter().flat_map(Workspace::policies).collect();
+    let (wrong, count) = wrong(&network(&policies), &workspaces);
+    println!("{count} pairs");
+    assert!(count > 1_500, "{count}");
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn one_workspace_without_its_policies_opens_nothing_of_another() {
+    let workspaces = [0, 1, 2].map(Workspace::new);
+    let (open, closed) = (&workspaces[0], &workspaces[1]);
+    // As if they came a moment after the pods, or went a moment before.
+    let policies: Vec<Value> = workspaces[1..].iter().flat_map(Workspace::policies).collect();
+    let network = network(&policies);
+    let others = Others::new();
+    for (from, to) in [(open, closed), (closed, open)] {
+        for (family, kind) in [Family::V4, Family::V6].into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
+            let of_the_other =
+                destinations(to, from, &others, family).into_iter().filter(|(name, ..)| name.starts_with("own"));
+            for (name, to, protocol, port) in of_the_other {
+                let connection = Connection { from: from.end(kind, family), to, protocol, port };
+                let reached = BLOCKS.map(|blocks| network.allows(&connection, blocks));
+                assert_eq!(reached, [false, false], "{kind} to {name} of another: {connection:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_any_policy_everything_would_be_reached() {
+    let workspaces = [0, 1].map(Workspace::new);
+    let (wrong, count) = wrong(&network(&[]), &workspaces);
+    assert!(wrong.len() > count / 3, "{} of {count}", wrong.len());
+}

@@ -1,0 +1,97 @@
+//! What else a workspace may bring to the host.
+
+use super::{Policy, Target, WRITE};
+
+/// Services. CVE-2020-8554: whoever chooses addresses takes other people's traffic.
+pub(super) const SERVICES: Policy = Policy {
+    name: "hexabase-workspace-services",
+    targets: &[Target { group: "", resource: "services", operations: WRITE }],
+    only: None,
+    variables: &[],
+    rules: &[
+        ("object.spec.?externalIPs.orValue([]).size() == 0", "a service must not have externalIPs"),
+        ("object.spec.?loadBalancerIP.orValue('') == ''", "a service must not have a loadBalancerIP"),
+    ],
+};
+
+/// Claims of volumes. A claim without a class has the host's default one by the time that it is looked at.
+pub(super) const VOLUME_CLAIMS: Policy = Policy {
+    name: "hexabase-workspace-volume-claims",
+    targets: &[Target { group: "", resource: "persistentvolumeclaims", operations: WRITE }],
+    only: None,
+    variables: &[
+        ("isNew", "request.operation == 'CREATE'"),
+        ("classes", "namespaceObject.metadata.?annotations[?'hexabase.ai/storage-classes'].orValue('').split(',')"),
+        ("class", "object.spec.?storageClassName.orValue('')"),
+    ],
+    rules: &[
+        // Kubernetes itself writes down later which volume a claim got.
+        (
+            "variables.isNew ? object.spec.?volumeName.orValue('') == '' : \
+             (object.spec.?volumeName.orValue('') == oldObject.spec.?volumeName.orValue('') || \
+             !request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-'))",
+            "a claim must not choose its volume by name",
+        ),
+        ("!variables.isNew || !has(object.spec.selector)", "a claim must not choose its volume by label"),
+        (
+            "!variables.isNew || (variables.class != '' && variables.class in variables.classes)",
+            "a claim must have a storage class that the host gives to tenants",
+        ),
+        // It would count before the field.
+        (
+            "!variables.isNew || \
+             !object.metadata.?annotations[?'volume.beta.kubernetes.io/storage-class'].hasValue()",
+            "a claim must not name its storage class by annotation",
+        ),
+    ],
+};
+
+/// Volumes themselves, which no workspace has a right to make: neither vCluster's nor what any account of a workspace asks
+/// for may be a part of a node.
+pub(super) const VOLUMES: Policy = Policy {
+    name: "hexabase-workspace-volumes",
+    targets: &[Target { group: "", resource: "persistentvolumes", operations: WRITE }],
+    only: Some(
+        "object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue() || \
+         request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-')",
+    ),
+    variables: &[],
+    rules: &[("!has(object.spec.hostPath) && !has(object.spec.local)", "a volume must not be a folder of a node")],
+};
+
+/// Ingresses. No workspace brings any to the host as long as it has no domains.
+pub(super) const INGRESSES: Policy = Policy {
+    name: "hexabase-workspace-ingresses",
+    targets: &[Target { group: "networking.k8s.io", resource: "ingresses", operations: WRITE }],
+    only: None,
+    variables: &[
+        ("domains", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-domains'].orValue('').split(',')"),
+        ("classes", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-classes'].orValue('').split(',')"),
+        ("class", "object.spec.?ingressClassName.orValue('')"),
+    ],
+    rules: &[
+        (
+            "object.spec.?rules.orValue([]).all(r, variables.domains.exists(d, d != '' && \
+             (r.?host.orValue('') == d || r.?host.orValue('').endsWith('.' + d))))",
+            "every rule of an ingress must name a host in a domain of the workspace",
+        ),
+        (
+            "object.spec.?tls.orValue([]).all(t, t.?hosts.orValue([]).all(h, variables.domains.exists(d, d != '' && \
+             (h == d || h.endsWith('.' + d)))))",
+            "an ingress must not have a certificate for a host outside of the workspace's domains",
+        ),
+        ("!has(object.spec.defaultBackend)", "an ingress must not take the requests for all hosts"),
+        (
+            "!object.metadata.?annotations[?'kubernetes.io/ingress.class'].hasValue()",
+            "an ingress must not name its class by annotation",
+        ),
+        (
+            "variables.class != '' && variables.class in variables.classes",
+            "an ingress must have an ingress class that the host gives to tenants",
+        ),
+        (
+            "object.metadata.?annotations.orValue({}).all(key, !key.endsWith('-snippet'))",
+            "an ingress must not carry configuration for the host's ingress controller",
+        ),
+    ],
+};

@@ -1,0 +1,102 @@
+//! What a pod of a workspace may be on the host.
+
+use super::{Policy, Target, UPDATE, WRITE};
+
+/// Pods, also those that wait for a node, whose tolerations and selectors may still change.
+pub(super) const PODS: Policy = Policy {
+    name: "hexabase-workspace-pods",
+    targets: &[
+        Target { group: "", resource: "pods", operations: WRITE },
+        Target { group: "", resource: "pods/ephemeralcontainers", operations: UPDATE },
+    ],
+    only: None,
+    variables: &[
+        ("isNew", "request.operation == 'CREATE'"),
+        ("pool", "namespaceObject.metadata.?annotations[?'hexabase.ai/node-pool'].orValue('')"),
+        ("runtimes", "namespaceObject.metadata.?annotations[?'hexabase.ai/runtime-classes'].orValue('').split(',')"),
+        ("isSynced", "object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
+        ("containers", "object.spec.containers + object.spec.?initContainers.orValue([])"),
+        ("debuggers", "object.spec.?ephemeralContainers.orValue([])"),
+        ("selector", "object.spec.?nodeSelector.orValue({})"),
+        ("affinity", "object.spec.?affinity.?nodeAffinity.orValue({})"),
+        (
+            "terms",
+            "variables.affinity.?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([]) + \
+             variables.affinity.?preferredDuringSchedulingIgnoredDuringExecution.orValue([]).map(wish, wish.preference)",
+        ),
+        (
+            "nodeLabels",
+            "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
+        ),
+        // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
+        (
+            "isPlacedAsBefore",
+            "!variables.isNew && \
+             object.spec.?tolerations.orValue([]) == oldObject.spec.?tolerations.orValue([]) && \
+             object.spec.?nodeSelector.orValue({}) == oldObject.spec.?nodeSelector.orValue({}) && \
+             object.spec.?affinity.orValue({}) == oldObject.spec.?affinity.orValue({})",
+        ),
+    ],
+    rules: &[
+        (
+            "!variables.isNew || object.spec.?nodeName.orValue('') == ''",
+            "a pod must not choose its node by name: that would pass over the plan's nodes",
+        ),
+        (
+            "variables.isPlacedAsBefore || object.spec.?tolerations.orValue([]).all(t, \
+             t.?key.orValue('').startsWith('node.kubernetes.io/') || (variables.pool != '' && \
+             t.?key.orValue('') == 'hexabase.ai/node-pool' && t.?value.orValue('') == variables.pool))",
+            "a pod may tolerate only taints of the form node.kubernetes.io/… and that of the plan's nodes",
+        ),
+        (
+            "variables.isPlacedAsBefore || variables.selector.all(key, key in variables.nodeLabels || \
+             (variables.pool != '' && key == 'hexabase.ai/node-pool' && variables.selector[key] == variables.pool))",
+            "a pod may select nodes only by architecture, operating system, region, zone and the plan's nodes",
+        ),
+        // Fields are no labels: pods of a DaemonSet name their node so, and are kept away by taints all the same.
+        (
+            "variables.isPlacedAsBefore || variables.terms.all(t, t.?matchExpressions.orValue([]).all(e, \
+             e.key in variables.nodeLabels || (variables.pool != '' && e.key == 'hexabase.ai/node-pool' && \
+             e.operator == 'In' && e.?values.orValue([]) == [variables.pool])))",
+            "a pod may prefer nodes only by architecture, operating system, region, zone and the plan's nodes",
+        ),
+        (
+            "!variables.isNew || !variables.isSynced || variables.pool == '' || \
+             object.spec.?nodeSelector[?'hexabase.ai/node-pool'].orValue('') == variables.pool",
+            "a pod of this workspace has to select the plan's nodes",
+        ),
+        (
+            "!variables.isNew || object.spec.?runtimeClassName.orValue('') == '' || \
+             object.spec.runtimeClassName in variables.runtimes",
+            "a pod must not have a runtime class that the host does not give to tenants",
+        ),
+        (
+            "!object.spec.?priorityClassName.orValue('').startsWith('system-')",
+            "a pod must not have a priority class of the system",
+        ),
+        (
+            "!variables.isNew || !(object.spec.?hostNetwork.orValue(false) || object.spec.?hostPID.orValue(false) || \
+             object.spec.?hostIPC.orValue(false))",
+            "a pod must not share the network, the processes or the memory of its node",
+        ),
+        (
+            "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",
+            "a pod must not take a port of its node",
+        ),
+        (
+            "!variables.isNew || object.spec.?volumes.orValue([]).all(v, !has(v.hostPath))",
+            "a pod must not mount a folder of its node",
+        ),
+        (
+            "variables.containers.all(c, !c.?securityContext.?privileged.orValue(false)) && \
+             variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false))",
+            "a pod must not have a privileged container",
+        ),
+        // Network policies tell the control plane by this label.
+        (
+            "!variables.isSynced || object.metadata.?labels[?'release'].orValue('') != \
+             namespaceObject.metadata.?labels[?'hexabase.ai/workspace'].orValue('')",
+            "a pod must not pass for the control plane of its workspace",
+        ),
+    ],
+};

@@ -1,0 +1,55 @@
+//! Which storage classes the claims of a workspace may name.
+
+use kube::api::DynamicObject;
+
+use crate::apply::Cluster;
+use crate::error::ReconcileError;
+use crate::manifest::Kind;
+use crate::settings::HostSettings;
+
+const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// That of the control planes' volumes, the host's default, which a claim without a class gets, and what the settings add;
+/// sorted. A claim that names the empty class would bind to whatever volume lies about, so that it is never among them.
+pub(crate) async fn classes(host: &Cluster, settings: &HostSettings) -> Result<Vec<String>, ReconcileError> {
+    let found = host.list(Kind::StorageClass, None, "").await?;
+    Ok(allowed(settings, &found))
+}
+
+fn allowed(settings: &HostSettings, found: &[DynamicObject]) -> Vec<String> {
+    let defaults = found.iter().filter(|class| is_default(class)).filter_map(|class| class.metadata.name.clone());
+    let mut classes: Vec<String> = defaults.chain(settings.storage_class.clone()).collect();
+    classes.extend(settings.tenant_storage_classes.iter().cloned());
+    classes.retain(|class| !class.is_empty());
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
+/// Whether the host gives this class to claims without one.
+pub(crate) fn is_default(class: &DynamicObject) -> bool {
+    let annotation = class.metadata.annotations.as_ref().and_then(|annotations| annotations.get(IS_DEFAULT));
+    annotation.is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_default_the_control_planes_own_and_what_the_settings_add_are_allowed_and_no_others() {
+        let class = |name: &str, default: &str| -> DynamicObject {
+            serde_json::from_value(json!({ "metadata": { "name": name, "annotations": { IS_DEFAULT: default } } }))
+                .unwrap()
+        };
+        let found = [class("standard", "true"), class("foreign", "false"), class("fast", "false")];
+        let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
+        assert_eq!(allowed(&settings, &found), ["standard"]);
+        settings.storage_class = Some("fast".to_owned());
+        settings.tenant_storage_classes = vec!["archive".to_owned(), "standard".to_owned(), String::new()];
+        assert_eq!(allowed(&settings, &found), ["archive", "fast", "standard"]);
+        assert!(allowed(&HostSettings::new(None, "helm".into(), "chart".into()), &found[1..]).is_empty());
+    }
+}

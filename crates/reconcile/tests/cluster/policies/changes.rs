@@ -1,0 +1,105 @@
+//! Rules about what is there already: a pod that waits for its node, a claim that waits for its volume, whatever an account of
+//! a workspace asks for in its own name.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use super::cases::{claim, ingress, pod, service, volume};
+use super::{account_of, tried};
+use crate::support::objects;
+
+/// An object: API version, kind, name.
+type Object = (&'static str, &'static str, &'static str);
+
+const POD: Object = ("v1", "Pod", "waiting");
+const SERVICE: Object = ("v1", "Service", "web");
+const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
+const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
+
+/// Tries a change; says why not.
+async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
+    let api = objects(client, version, kind, Some(namespace));
+    match api.patch(name, &PatchParams::default().dry_run(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{patch}: {error:?}"),
+    }
+}
+
+/// The same for a container that is added to a running pod.
+async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<(), String> {
+    let container = json!({ "name": "debug", "image": "busybox", "securityContext": { "privileged": privileged } });
+    let patch = json!({ "spec": { "ephemeralContainers": [container] } });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let parameters = PatchParams::default().dry_run();
+    match pods.patch_ephemeral_containers(POD.2, &parameters, &Patch::Strategic(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{patch}: {error:?}"),
+    }
+}
+
+async fn make(client: &Client, namespace: &str, (version, kind, name): Object, mut object: Value) {
+    object["metadata"]["name"] = json!(name);
+    let api = objects(client, version, kind, Some(namespace));
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+}
+
+pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) {
+    for namespace in [workspace, foreign] {
+        let gated = pod(json!({ "schedulingGates": [{ "name": "hexabase.ai/never" }] }));
+        make(client, namespace, POD, gated).await;
+        make(client, namespace, SERVICE, service(json!({}))).await;
+        make(client, namespace, CLAIM, claim(json!({}))).await;
+        make(client, namespace, INGRESS, ingress(json!({}), json!({}))).await;
+    }
+    let found = objects(client, "v1", "Pod", Some(workspace)).get(POD.2).await.unwrap();
+    let mut tolerations = found.data["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    tolerations.push(json!({ "key": "hexabase.ai/node-pool", "value": "pool-a", "effect": "NoSchedule" }));
+    let host = json!([{ "host": "bank.example" }]);
+    let cases = [
+        (POD, json!({ "spec": { "tolerations": tolerations } }), "tolerate only taints"),
+        (POD, json!({ "spec": { "nodeSelector": { "kubernetes.io/hostname": "devhost" } } }), "select nodes only by"),
+        (SERVICE, json!({ "spec": { "externalIPs": ["192.0.2.1"] } }), "externalIPs"),
+        (INGRESS, json!({ "spec": { "rules": host } }), "a host in a domain of the workspace"),
+        (
+            INGRESS,
+            json!({ "metadata": { "annotations": { "kubernetes.io/ingress.class": "internal" } } }),
+            "name its class by annotation",
+        ),
+    ];
+    for (object, patch, says) in cases {
+        let message = changed(client, workspace, object, patch.clone()).await.unwrap_err();
+        assert!(message.contains(says), "{patch}: {message}");
+        assert_eq!(changed(client, foreign, object, patch.clone()).await, Ok(()), "{patch}");
+    }
+    for object in [POD, SERVICE, CLAIM, INGRESS] {
+        let patch = json!({ "metadata": { "labels": { "a": "b" } } });
+        assert_eq!(changed(client, workspace, object, patch).await, Ok(()), "{object:?}");
+    }
+    let message = debugged(client, workspace, true).await.unwrap_err();
+    assert!(message.contains("privileged container"), "{message}");
+    assert_eq!(debugged(client, workspace, false).await, Ok(()));
+    assert_eq!(debugged(client, foreign, true).await, Ok(()));
+
+    by_an_account(client, workspace).await;
+}
+
+/// Whoever has got into a control plane, were it allowed to do everything else.
+async fn by_an_account(client: &Client, workspace: &str) {
+    let account = account_of(workspace).await;
+    let chosen = json!({ "spec": { "volumeName": "somebodys" } });
+    let message = changed(&account, workspace, CLAIM, chosen.clone()).await.unwrap_err();
+    assert!(message.contains("volume by name"), "{message}");
+    // So does Kubernetes itself.
+    assert_eq!(changed(client, workspace, CLAIM, chosen).await, Ok(()));
+
+    let folder = volume(json!({}), json!({ "hostPath": { "path": "/" } }));
+    let message = tried(&account, None, &folder).await.unwrap_err();
+    assert!(message.contains("folder of a node"), "{message}");
+    let driver = volume(json!({}), json!({ "csi": { "driver": "x.example", "volumeHandle": "x" } }));
+    assert_eq!(tried(&account, None, &driver).await, Ok(()));
+    assert_eq!(tried(client, None, &folder).await, Ok(()));
+}
