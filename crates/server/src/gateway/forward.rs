@@ -75,6 +75,7 @@ impl<A: Authority> Gateway<A> {
         let target = path::target(request.method(), request.uri(), request.version())?;
         let upgrade = Upgrade::asked(request.method(), request.version(), request.headers())?;
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
+        headers::refuse_impersonation(request.headers())?;
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
         let stays_open = target.long || upgrade.is_some();

@@ -197,13 +197,25 @@ async fn a_member_reaches_the_workspace_with_their_own_token_and_nothing_else() 
     let tenant = Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(&token);
     let request = api.request(reqwest::Method::GET, &format!("/k8s/{workspace}/api/v1/pods?limit=5"));
-    let request = request.header("impersonate-user", "system:admin").header("cookie", "__Host-hexabase_session=x");
+    let request = request.header("x-remote-user", "system:admin").header("cookie", "__Host-hexabase_session=x");
     assert_eq!(api.send(request).await?.expect(200)?.text, "{}\n");
     let heard = tenant.heard().pop().context("the tenant heard nothing")?;
     assert!(heard.starts_with("GET /api/v1/pods?limit=5 HTTP/1.1\r\n"), "{heard}");
     assert!(heard.contains(&format!("Bearer {token}")), "{heard}");
     let lower = heard.to_ascii_lowercase();
-    assert!(!lower.contains("impersonate") && !lower.contains("cookie"), "{heard}");
+    assert!(!lower.contains("x-remote") && !lower.contains("cookie"), "{heard}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_asks_as_somebody_else_is_told_that_this_is_not_done_here() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let tenant = Tenant::of(&platform, &workspace).await?;
+    let request = api.request(reqwest::Method::GET, &version(&workspace)).header("impersonate-user", "bob");
+    let message = status(&api.send(request).await?, 403, "Forbidden");
+    assert!(message.contains("--as") && message.contains("hxb access explain"), "{message}");
+    assert!(tenant.heard().is_empty());
     Ok(())
 }
 
