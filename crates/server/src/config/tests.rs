@@ -42,6 +42,8 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\nplatform_networks = [\"10.0.0.0/+8\"]", "host.platform_networks"),
         ("[host]\nplatform_networks = [\"example.com/8\"]", "host.platform_networks"),
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
+        ("[gateway]\nburst = 0", "gateway.burst"),
+        ("[gateway]\nrequests_at_once = 150", "gateway.streams_at_once"),
         ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"proxy.example/24\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"::/129\"]", "server.trusted_proxies"),

@@ -27,6 +27,8 @@ use super::*;
 pub(super) const TOKEN: &str = "good.token-canary";
 /// The token in whose place it has [`TOKEN`] sent on.
 pub(super) const STALE: &str = "stale.token-canary";
+/// The token of somebody in another workspace.
+pub(super) const OTHER: &str = "other.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -209,14 +211,18 @@ pub(super) fn workspace_id() -> WorkspaceId {
     WorkspaceId::from_parts(Timestamp::from_seconds(1), 1)
 }
 
+pub(super) fn other_workspace_id() -> WorkspaceId {
+    WorkspaceId::from_parts(Timestamp::from_seconds(1), 2)
+}
+
 impl Authority for Orders {
     async fn admit(&self, _: &str, bearer: Option<&str>, _: bool) -> Result<Admission, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(token @ (TOKEN | STALE)) => Ok(Admission {
-                workspace: workspace_id(),
+            Some(token @ (TOKEN | STALE | OTHER)) => Ok(Admission {
+                workspace: if token == OTHER { other_workspace_id() } else { workspace_id() },
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
                 expires_at: 0,

@@ -450,32 +450,6 @@ async fn a_revocation_also_ends_a_request_that_waits_for_its_answer() {
     assert_eq!(world.get("/slow").await.status(), 401);
 }
 
-#[tokio::test]
-async fn a_stream_holds_its_place_until_it_is_closed() {
-    let world = World::start(GatewaySettings { concurrency: 1, ..GatewaySettings::default() }).await;
-    let watch = world.get(WATCH).await;
-    let refused = world.get("/api").await;
-    assert_eq!(refused.status(), 429);
-    assert!(refused.headers().contains_key("retry-after"));
-    drop(watch);
-    within(async { while world.get("/api").await.status() != 200 {} }).await;
-
-    let (tunnel, _) = world.exec(&format!("Upgrade: websocket\r\nAuthorization: Bearer {TOKEN}\r\n")).await;
-    assert_eq!(world.get("/api").await.status(), 429);
-    drop(tunnel);
-    within(async { while world.get("/api").await.status() != 200 {} }).await;
-}
-
-#[tokio::test]
-async fn too_many_requests_per_second_are_429() {
-    let world = World::start(GatewaySettings { rate: 1, burst: 2, ..GatewaySettings::default() }).await;
-    let mut codes = Vec::new();
-    for _ in 0..3 {
-        codes.push(world.get("/api").await.status().as_u16());
-    }
-    assert_eq!(codes, [200, 200, 429]);
-}
-
 #[derive(Clone, Default)]
 struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
 

@@ -16,6 +16,7 @@ use super::Admission;
 use super::dial::DialError;
 use super::forward::{Passage, too_slow};
 use super::headers::{self, Upgrade};
+use super::pace::Paced;
 use super::status::Failure;
 use super::streams::Ended;
 
@@ -97,7 +98,8 @@ impl Passage {
         info!("tunnel opened");
         let copied = async {
             let (caller, tenant) = futures::try_join!(caller, tenant).map_err(std::io::Error::other)?;
-            let (mut caller, mut tenant) = (TokioIo::new(caller), TokioIo::new(tenant));
+            let (caller, mut tenant) = (TokioIo::new(caller), TokioIo::new(tenant));
+            let mut caller = Paced::new(caller, permit.pace());
             tokio::io::copy_bidirectional_with_sizes(&mut caller, &mut tenant, CHUNK, CHUNK).await
         };
         let ended: Result<_, Ended> = tokio::select! {
