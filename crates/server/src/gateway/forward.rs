@@ -74,6 +74,7 @@ pub(super) async fn handle<A: Authority>(State(gateway): State<Arc<Gateway<A>>>,
 impl<A: Authority> Gateway<A> {
     async fn serve(&self, mut request: Request, span: Span) -> Result<Response, Failure> {
         let target = path::target(request.method(), request.uri(), request.version())?;
+        headers::one_host(request.headers())?;
         let upgrade = Upgrade::asked(request.method(), request.version(), request.headers())?;
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
         headers::refuse_impersonation(request.headers())?;

@@ -124,6 +124,14 @@ fn claims_identity(name: &str) -> bool {
     IDENTITY.contains(&name) || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Refuses a request that names several hosts: whoever stands in front of this server may have gone by another one.
+pub(super) fn one_host(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.get_all(HOST).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Failure::bad_request("the request has more than one Host header")),
+    }
+}
+
 /// Refuses a request made as somebody else. Taking the wish away in silence would let the caller act as themselves where they
 /// meant to act as one who may less.
 pub(super) fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Failure> {

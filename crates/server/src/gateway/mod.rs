@@ -35,6 +35,8 @@ mod upstream;
 #[cfg(test)]
 mod fairness_tests;
 #[cfg(test)]
+mod smuggling;
+#[cfg(test)]
 mod testkit;
 #[cfg(test)]
 mod tests;

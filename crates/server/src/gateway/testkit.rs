@@ -29,6 +29,8 @@ pub(super) const TOKEN: &str = "good.token-canary";
 pub(super) const STALE: &str = "stale.token-canary";
 /// The token of somebody in another workspace.
 pub(super) const OTHER: &str = "other.token-canary";
+/// The token of somebody else in the workspace of [`TOKEN`].
+pub(super) const BOB: &str = "bob.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -76,7 +78,7 @@ impl Tenant {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (acceptor, ca_pem) = certificates();
+        let (acceptor, ca_pem) = certificates(&[b"h2", b"http/1.1"]);
         let tenant = Self {
             upstream: Upstream { address, server_name: "kubernetes".to_owned(), ca_pem: ca_pem.into() },
             seen: Arc::default(),
@@ -173,7 +175,8 @@ impl Tenant {
     }
 }
 
-fn certificates() -> (TlsAcceptor, String) {
+/// A certificate of an authority of its own, for a server that speaks `protocols`.
+pub(super) fn certificates(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -188,7 +191,7 @@ fn certificates() -> (TlsAcceptor, String) {
         .with_no_client_auth()
         .with_single_cert(vec![server.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     (TlsAcceptor::from(Arc::new(config)), ca_pem)
 }
 
@@ -221,7 +224,7 @@ impl Authority for Orders {
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(token @ (TOKEN | STALE | OTHER)) => Ok(Admission {
+            Some(token @ (TOKEN | STALE | OTHER | BOB)) => Ok(Admission {
                 workspace: if token == OTHER { other_workspace_id() } else { workspace_id() },
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
@@ -277,7 +280,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = router(orders.clone(), settings);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        // As the platform serves it, but for TLS.
+        tokio::spawn(crate::listen::serve(listener, None, routes, CancellationToken::new()));
         Self { tenant, orders, address }
     }
 
