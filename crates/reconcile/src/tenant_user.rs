@@ -3,7 +3,9 @@
 //! Every call carries the person's own token and nothing else, so that the tenant's RBAC decides, its check against
 //! giving away more than one has included.
 
+mod looks;
 mod service_accounts;
+mod usage;
 
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
@@ -25,7 +27,9 @@ use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
+pub use self::looks::{Listed, LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
 pub use self::service_accounts::{Missing, Renewed, TokenSecret};
+pub use self::usage::{NamespaceUsage, Usage};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";
