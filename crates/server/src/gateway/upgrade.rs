@@ -70,7 +70,7 @@ impl Passage {
         headers::clean_response(response.headers_mut(), &self.target.workspace);
         upgrade.mark(response.headers_mut());
         let span = self.span.clone();
-        tokio::spawn(self.tunnel(caller, tenant).instrument(span));
+        tokio::spawn(self.tunnel(upgrade, caller, tenant).instrument(span));
         Ok(response)
     }
 
@@ -93,9 +93,9 @@ impl Passage {
     }
 
     /// Both sides are closed when this returns, whatever the reason.
-    async fn tunnel(self, caller: OnUpgrade, tenant: OnUpgrade) {
+    async fn tunnel(self, upgrade: Upgrade, caller: OnUpgrade, tenant: OnUpgrade) {
         let Self { watch, permit, .. } = self;
-        info!("tunnel opened");
+        info!(protocol = upgrade.name(), "tunnel opened");
         let copied = async {
             let (caller, tenant) = futures::try_join!(caller, tenant).map_err(std::io::Error::other)?;
             let (caller, mut tenant) = (TokioIo::new(caller), TokioIo::new(tenant));
