@@ -171,7 +171,7 @@ async fn calmly(http: &Http) -> Result<Vec<f64>> {
 /// Many who do not wait as they are told: watches, lists, and objects of a megabyte.
 fn flood(clients: &[Http], answers: &Arc<AtomicU32>) -> JoinSet<()> {
     const LIST: &str = "/api/v1/namespaces/default/configmaps";
-    let mut set = JoinSet::new();
+    let mut set: JoinSet<()> = JoinSet::new();
     for number in 0..FLOOD {
         let (http, answers) = (clients[number % clients.len()].clone(), Arc::clone(answers));
         set.spawn(async move {

@@ -1,7 +1,6 @@
 //! An API server that takes down what arrives over HTTP/1.1, and reads every request as the standard says.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,7 +89,6 @@ impl Arrived {
 pub(super) struct Recorder {
     pub(super) upstream: Upstream,
     arrived: Arc<Mutex<Vec<Arrived>>>,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Recorder {
@@ -101,15 +99,13 @@ impl Recorder {
         let recorder = Self {
             upstream: Upstream { address, server_name: "kubernetes".to_owned(), ca_pem: ca_pem.into() },
             arrived: Arc::default(),
-            connections: Arc::default(),
         };
-        let (arrived, connections) = (recorder.arrived.clone(), recorder.connections.clone());
+        let arrived = recorder.arrived.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (acceptor, arrived, connections) = (acceptor.clone(), arrived.clone(), connections.clone());
+                let (acceptor, arrived) = (acceptor.clone(), arrived.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
-                    connections.fetch_add(1, Ordering::SeqCst);
                     if converse(stream, &arrived).await.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
                         && let Some(last) = arrived.lock().unwrap().last_mut()
                     {
@@ -124,11 +120,6 @@ impl Recorder {
     /// The requests that arrived.
     pub(super) fn arrived(&self) -> Vec<Arrived> {
         self.arrived.lock().unwrap().clone()
-    }
-
-    /// The connections over which they came.
-    pub(super) fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
     }
 }
 
