@@ -28,6 +28,9 @@ const CLAIMS: [&str; 14] = [
     "trailer",
 ];
 
+/// What is wrong with a body that is not what was announced: a kind of error that TLS does not have.
+const MALFORMED: io::ErrorKind = io::ErrorKind::Unsupported;
+
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub(super) struct Arrived {
@@ -106,7 +109,7 @@ impl Recorder {
                 let (acceptor, arrived) = (acceptor.clone(), arrived.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
-                    if converse(stream, &arrived).await.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
+                    if converse(stream, &arrived).await.is_err_and(|error| error.kind() == MALFORMED)
                         && let Some(last) = arrived.lock().unwrap().last_mut()
                     {
                         last.torn = true;
@@ -132,7 +135,7 @@ async fn converse(stream: TlsStream<TcpStream>, arrived: &Mutex<Vec<Arrived>>) -
         arrived.lock().unwrap().push(one.clone());
         if one.all("transfer-encoding").is_empty() {
             let length = one.all("content-length").first().map_or(Ok(0), |length| length.parse());
-            line.take(length.map_err(|_| io::ErrorKind::InvalidData)?).await?;
+            line.take(length.map_err(|_| MALFORMED)?).await?;
         } else {
             while line.chunk().await? {}
         }
@@ -175,10 +178,10 @@ impl Line {
     async fn chunk(&mut self) -> io::Result<bool> {
         let size = self.until(b"\r\n").await?;
         let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16);
-        let size = size.map_err(|_| io::ErrorKind::InvalidData)?;
+        let size = size.map_err(|_| MALFORMED)?;
         match self.take(size + 2).await?.ends_with(b"\r\n") {
             true => Ok(size > 0),
-            false => Err(io::ErrorKind::InvalidData.into()),
+            false => Err(MALFORMED.into()),
         }
     }
 }
