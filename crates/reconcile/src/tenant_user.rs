@@ -7,6 +7,8 @@ mod looks;
 mod service_accounts;
 mod usage;
 
+use std::sync::Arc;
+
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
@@ -19,6 +21,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Api, PostParams};
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
@@ -37,6 +40,8 @@ const AUTHENTICATED: &str = "system:authenticated";
 /// A workspace's API server, asked with the token of one person.
 pub struct TenantUser {
     cluster: Cluster,
+    /// Shared by all who look inside the same workspace.
+    turns: Arc<Semaphore>,
 }
 
 /// Something that somebody may or may not do.
@@ -83,7 +88,7 @@ impl TenantUser {
             return Err(configuration("there is no token for the workspace's API server".to_owned()));
         }
         let cluster = tenant::client(address, SERVER_NAME, ca_pem, &json!({ "token": token })).await;
-        Ok(Self { cluster: cluster.map_err(configuration)? })
+        Ok(Self { cluster: cluster.map_err(configuration)?, turns: looks::turns(address) })
     }
 
     /// Everything that the API server serves to this person.

@@ -1,6 +1,8 @@
 //! What somebody sees of what runs inside: pods, their logs, and Kubernetes' events.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::AsyncReadExt as _;
@@ -11,6 +13,7 @@ use kube::api::{ListParams, LogParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::TenantUser;
 use crate::error::ReconcileError;
@@ -19,6 +22,9 @@ use crate::error::ReconcileError;
 const MOST_BYTES: u64 = 16 << 20;
 /// Longest time that one answer may take, however it drips.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Most answers of one workspace that are read at the same time, so that its people can neither fill this process's memory
+/// with them nor keep others from looking inside theirs.
+const TURNS: usize = 4;
 /// Most bytes of a log that are asked for.
 pub const MOST_LOG_BYTES: usize = 1 << 20;
 /// Most events that are read.
@@ -129,6 +135,20 @@ struct ListMetadata {
     next: Option<String>,
 }
 
+/// The turns of those who look inside the workspace whose API server is at `address`. In a static, because each of them
+/// makes a client of their own.
+pub(super) fn turns(address: &str) -> Arc<Semaphore> {
+    static ALL: Mutex<BTreeMap<String, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|_, turns| turns.strong_count() > 0);
+    if let Some(turns) = all.get(address).and_then(Weak::upgrade) {
+        return turns;
+    }
+    let turns = Arc::new(Semaphore::new(TURNS));
+    all.insert(address.to_owned(), Arc::downgrade(&turns));
+    turns
+}
+
 impl TenantUser {
     /// Pods of one namespace or of all, a page at a time; `next` is what the page before told.
     pub async fn pods(
@@ -215,6 +235,8 @@ impl TenantUser {
         request: Result<http::Request<Vec<u8>>, kube::Error>,
     ) -> Result<Vec<u8>, ReconcileError> {
         let answer = async {
+            // Nobody closes it.
+            let _turn = self.turns.acquire().await.ok();
             let stream = pin!(self.cluster.client.request_stream(request?).await?);
             let mut bytes = Vec::new();
             stream.take(MOST_BYTES + 1).read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
@@ -351,6 +373,13 @@ mod tests {
     fn container(name: &str, state: Value) -> Value {
         json!({ "name": name, "ready": state.get("running").is_some(), "restartCount": 3, "image": "", "imageID": "",
             "state": state })
+    }
+
+    #[test]
+    fn only_those_who_look_inside_the_same_workspace_wait_for_each_other() {
+        let (one, same, other) = (turns("10.0.0.1:443"), turns("10.0.0.1:443"), turns("10.0.0.2:443"));
+        let _taken = one.try_acquire_many(TURNS as u32).unwrap();
+        assert!(same.try_acquire().is_err() && other.try_acquire().is_ok());
     }
 
     #[test]

@@ -314,7 +314,7 @@ mod tests {
         metadata.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         let robot = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata });
         server.put(ROBOT, robot);
-        (server, TenantUser { cluster })
+        (server, TenantUser { cluster, turns: super::super::looks::turns("accounts") })
     }
 
     fn uid(server: &FakeKubernetes) -> Option<String> {

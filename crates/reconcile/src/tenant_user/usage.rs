@@ -274,7 +274,8 @@ mod tests {
     async fn what_pods_and_claims_ask_for_is_counted_by_namespace() {
         let server = FakeKubernetes::start().await.unwrap();
         let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
-        let tenant = TenantUser { cluster: Host::connect(settings).await.unwrap().cluster };
+        let cluster = Host::connect(settings).await.unwrap().cluster;
+        let tenant = TenantUser { cluster, turns: super::super::looks::turns("usage") };
         let two = json!([wants("250m", "64Mi"), wants("0.25", "64Mi")]);
         server.put("/api/v1/namespaces/web/pods/a", pod("web", "Running", two, json!([wants("2", "1Mi")])));
         server.put("/api/v1/namespaces/web/pods/b", pod("web", "Pending", json!([wants("1", "1Gi")]), json!([])));
