@@ -25,6 +25,8 @@ pub(crate) struct Which {
     pub(crate) folder: &'static str,
     /// First of its ports: API and gateway here, public keys and development issuer on the next two.
     pub(crate) port: u16,
+    /// Further sections of its settings.
+    pub(crate) more: &'static str,
 }
 
 /// A platform that answers.
@@ -41,13 +43,13 @@ pub(crate) struct Platform {
 
 /// Starts it, or starts it anew when it was built anew; its data stays.
 pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progress) -> Result<Platform> {
-    let Which { process: name, folder, port } = which;
+    let Which { process: name, folder, port, more } = which;
     let folder = settings::cache_root()?.join(folder);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let url = format!("https://localhost:{port}");
     let platform = Platform { authority: folder.join("data/tls/ca.crt"), hxb: programs.join("hxb"), folder, url };
     let layout = host::layout()?;
-    let config = config(host, &platform, port)?;
+    let config = format!("{}{more}", config(host, &platform, port)?);
     let path = platform.folder.join("hexabase.toml");
     let program = programs.join("hexabase");
     let spec = process::Spec {

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod events;
 pub mod groups;
 pub mod identities;
+pub mod inside;
 pub mod invitations;
 pub mod members;
 pub mod organizations;

@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod groups;
 pub mod housekeeping;
 pub mod identities;
+pub mod inside;
 pub mod invitations;
 pub mod issuer;
 pub mod jobs;

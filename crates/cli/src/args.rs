@@ -2,6 +2,7 @@
 
 mod access;
 mod credentials;
+mod inside;
 mod nouns;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
+pub(crate) use self::inside::Pod;
 pub(crate) use self::nouns::{
     Goal, Identity, In, Invitation, MailLanguage, Member, Org, OrgMember, Plan, Project, Role as OrgRole, Workspace,
 };
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     /// Projects: namespaces with a quota inside a workspace.
     #[command(subcommand)]
     Project(Project),
+    /// Pods of a workspace, and their logs.
+    #[command(subcommand)]
+    Pod(Pod),
     /// People with access to a workspace.
     #[command(subcommand)]
     Member(Member),

@@ -6,7 +6,7 @@
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
 //! a person's token ─► TenantUser      ─► tenant: what that person may do, roles made with that person's rights, tokens of
-//!                                        ServiceAccounts listed and ended
+//!                                        ServiceAccounts listed and ended, pods, logs, events and usage looked at
 //! a witness's one  ─► believes_token  ─► tenant: whether it has fetched the platform's keys since the witness is there
 //! ```
 //!
@@ -44,4 +44,7 @@ pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
-pub use tenant_user::{Missing, Question, Renewed, RolePlace, TenantUser, TokenSecret, Verdict};
+pub use tenant_user::{
+    Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, Question, Renewed, RolePlace, SeenContainer,
+    SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Usage, Verdict,
+};

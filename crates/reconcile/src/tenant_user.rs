@@ -3,8 +3,12 @@
 //! Every call carries the person's own token and nothing else, so that the tenant's RBAC decides, its check against
 //! giving away more than one has included.
 
+mod looks;
 mod renewal;
 mod service_accounts;
+mod usage;
+
+use std::sync::Arc;
 
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
@@ -18,6 +22,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Api, PostParams};
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
@@ -26,8 +31,10 @@ use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
+pub use self::looks::{Listed, LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
 pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
+pub use self::usage::{NamespaceUsage, Usage};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";
@@ -35,6 +42,8 @@ const AUTHENTICATED: &str = "system:authenticated";
 /// A workspace's API server, asked with the token of one person.
 pub struct TenantUser {
     cluster: Cluster,
+    /// Shared by all who look inside the same workspace.
+    turns: Arc<Semaphore>,
 }
 
 /// Something that somebody may or may not do.
@@ -81,7 +90,7 @@ impl TenantUser {
             return Err(configuration("there is no token for the workspace's API server".to_owned()));
         }
         let cluster = tenant::client(address, SERVER_NAME, ca_pem, &json!({ "token": token })).await;
-        Ok(Self { cluster: cluster.map_err(configuration)? })
+        Ok(Self { cluster: cluster.map_err(configuration)?, turns: looks::turns(address) })
     }
 
     /// Everything that the API server serves to this person.

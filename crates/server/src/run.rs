@@ -281,7 +281,7 @@ fn start_server(
             stop.clone(),
         ));
     }
-    let gateway = GatewaySettings { shutdown: stop.clone(), ..GatewaySettings::default() };
+    let gateway = GatewaySettings { shutdown: stop.clone(), ..config.gateway.settings() };
     parts.spawn(end_revoked_streams(app.clone(), gateway.revocations.clone(), stop.clone()));
     parts.spawn(listen::serve(main, Some(tls.server.clone()), http::router(state, gateway), stop.clone()));
     tracing::info!(address = %public_url, listen = %config.server.listen, "server started");

@@ -159,7 +159,12 @@ async fn handle(State(state): State<Shared>, method: Method, uri: Uri, body: Byt
         }
         (status, answer)
     };
-    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(answer)).into_response()
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match answer {
+        // What is no object is no JSON either: a log.
+        Value::String(text) => (status, text).into_response(),
+        answer => (status, Json(answer)).into_response(),
+    }
 }
 
 fn yes(method: &str, path: &str, mut body: Value) -> (u16, Value) {

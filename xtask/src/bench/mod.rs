@@ -3,6 +3,7 @@
 //! To add one: a file here with a function that returns its [`Figure`]s, and a line in `BENCHES`.
 
 mod examples;
+mod gateway;
 mod identity;
 mod revoke;
 mod stage;
@@ -63,8 +64,12 @@ impl Figure {
 
 type Bench = fn(&host::Options) -> Result<Vec<Figure>>;
 
-const BENCHES: &[(&str, Bench)] =
-    &[("workspace", workspace::run), ("identity", identity::run), ("revoke", revoke::run)];
+const BENCHES: &[(&str, Bench)] = &[
+    ("workspace", workspace::run),
+    ("identity", identity::run),
+    ("revoke", revoke::run),
+    ("gateway", gateway::run),
+];
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> Result<()> {

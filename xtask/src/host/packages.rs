@@ -49,6 +49,11 @@ pub(crate) fn missing_for_tests() -> Vec<&'static str> {
     if postgres { Vec::new() } else { vec!["postgresql"] }
 }
 
+/// Packages of what the gateway is compared with.
+pub(crate) fn missing_for_gateway() -> Vec<&'static str> {
+    if cmd::which("nginx").is_some() { Vec::new() } else { vec!["nginx-light"] }
+}
+
 /// The command that installs them.
 pub(crate) fn command(missing: &[&str]) -> String {
     format!("apt-get update && apt-get install -y --no-install-recommends {}", missing.join(" "))

@@ -228,6 +228,22 @@ pub(crate) enum Workspace {
         #[command(flatten)]
         timeout: Timeout,
     },
+    /// Show what Kubernetes noticed in one lately.
+    Events {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// The namespace; all of them when absent.
+        #[arg(short, long)]
+        namespace: Option<String>,
+    },
+    /// Show what is used in one, beside what its plan gives.
+    Usage {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// The namespace; all of them when absent.
+        #[arg(short, long)]
+        namespace: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod groups;
 mod identities;
+mod inside;
 mod invitations;
 mod kubectl;
 mod members;
@@ -58,6 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Plan(command) => plans::run(&context, command).await,
         Command::Workspace(command) => workspaces::run(&context, command).await,
         Command::Project(command) => projects::run(&context, command).await,
+        Command::Pod(command) => inside::run(&context, command).await,
         Command::Member(command) => members::run(&context, command).await,
         Command::Group(command) => groups::run(&context, command).await,
         Command::Role(command) => roles::run(&context, command).await,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hexabase_api::organizations::Organization;
 use hexabase_api::workspaces::{Workspace, WorkspaceCreate};
 
-use super::confirm;
+use super::{confirm, inside};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -61,6 +61,12 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
                 Goal::Ready => show_ready(context, found),
                 Goal::Deleted => show_deleted(context, &workspace, found),
             }
+        }
+        args::Workspace::Events { workspace, namespace } => {
+            inside::events(context, &api, &workspace, namespace.as_deref()).await
+        }
+        args::Workspace::Usage { workspace, namespace } => {
+            inside::usage(context, &api, &workspace, namespace.as_deref()).await
         }
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod exit_codes;
 mod harness;
 mod identities;
+mod inside;
 mod invitations;
 mod kubectl;
 mod login;

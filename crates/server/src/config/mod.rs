@@ -2,6 +2,7 @@
 //!
 //! One struct per section, each with `validate`. Every secret has a `_file` twin. The environment is read nowhere else.
 
+mod gateway;
 mod host;
 mod mail;
 mod network;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use gateway::GatewayConfig;
 pub use host::{EndpointKind, HostConfig};
 pub use mail::MailConfig;
 pub use network::{InvalidNetwork, Network};
@@ -40,6 +42,8 @@ pub struct Config {
     pub sign_in: SignInConfig,
     /// The platform as an issuer of tokens: keys and clients.
     pub oidc: OidcConfig,
+    /// What one workspace may ask through the gateway.
+    pub gateway: GatewayConfig,
     /// The mail server that sends invitations.
     pub mail: MailConfig,
     /// The host cluster and how virtual clusters are made on it.
@@ -109,6 +113,7 @@ impl Config {
         self.server.validate(&self.store)?;
         self.sign_in.validate(&self.server, &self.store)?;
         self.oidc.validate()?;
+        self.gateway.validate()?;
         self.mail.mailer(&self.server.public_url)?;
         self.host.validate()
     }

@@ -45,6 +45,8 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\ntenant_storage_classes = [\"fast,slow\"]", "host.tenant_storage_classes"),
         ("[host]\ntenant_runtime_classes = [\"\"]", "host.tenant_runtime_classes"),
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
+        ("[gateway]\nburst = 0", "gateway.burst"),
+        ("[gateway]\nrequests_at_once = 150", "gateway.streams_at_once"),
         ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"proxy.example/24\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"::/129\"]", "server.trusted_proxies"),

@@ -14,6 +14,7 @@ use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::headers::{self, Upgrade};
 use super::limits::{Limits, Permit};
+use super::pace::Step;
 use super::path::{self, Target};
 use super::status::Failure;
 use super::streams::{self, Answer, Counted, Ended, Watch};
@@ -73,8 +74,11 @@ pub(super) async fn handle<A: Authority>(State(gateway): State<Arc<Gateway<A>>>,
 impl<A: Authority> Gateway<A> {
     async fn serve(&self, mut request: Request, span: Span) -> Result<Response, Failure> {
         let target = path::target(request.method(), request.uri(), request.version())?;
+        headers::one_host(request.headers())?;
         let upgrade = Upgrade::asked(request.method(), request.version(), request.headers())?;
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
+        headers::refuse_impersonation(request.headers())?;
+        self.limits.hurried(&target.workspace, &bearer, Instant::now())?;
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
         let stays_open = target.long || upgrade.is_some();
@@ -82,6 +86,7 @@ impl<A: Authority> Gateway<A> {
         let admission = Arc::new(admitted);
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
+        self.limits.let_in(&target.workspace, &bearer, &admission.workspace);
 
         let permit = self.limits.enter(&admission.workspace, stays_open, Instant::now())?;
         let token_of = target.token_of.clone();
@@ -123,7 +128,7 @@ impl Passage {
         let (parts, body) = request.into_parts();
         let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
         let overflow = CancellationToken::new();
-        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone()));
+        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone(), self.step()));
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = self.uri(admission)?;
         *outgoing.headers_mut() = parts.headers;
@@ -166,11 +171,16 @@ impl Passage {
     pub(super) fn pass(self, answer: http::Response<Incoming>) -> Response {
         let (mut parts, body) = answer.into_parts();
         headers::clean_response(&mut parts.headers, &self.target.workspace);
-        let body = Answer { body, watch: self.watch, span: self.span, _permit: self.permit };
+        let step = self.step();
+        let body = Answer { body, watch: self.watch, span: self.span, step, _permit: self.permit };
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
         response
+    }
+
+    fn step(&self) -> Step {
+        Step::new(Arc::clone(self.permit.pace()))
     }
 
     /// The answer when there is none. `perhaps_done` is set when the request may have had an effect.

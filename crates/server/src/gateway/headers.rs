@@ -124,6 +124,26 @@ fn claims_identity(name: &str) -> bool {
     IDENTITY.contains(&name) || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Refuses a request that names several hosts: whoever stands in front of this server may have gone by another one.
+pub(super) fn one_host(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.get_all(HOST).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Failure::bad_request("the request has more than one Host header")),
+    }
+}
+
+/// Refuses a request made as somebody else. Taking the wish away in silence would let the caller act as themselves where they
+/// meant to act as one who may less.
+pub(super) fn refuse_impersonation(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.keys().any(|name| normalised(name).starts_with("impersonate")) {
+        false => Ok(()),
+        true => Err(Failure::forbidden(
+            "nobody acts as somebody else through this gateway: leave out --as, --as-group and --as-uid (the Impersonate-* \
+             headers), or ask `hxb access explain` what the other person may do",
+        )),
+    }
+}
+
 fn remove_where(headers: &mut HeaderMap, remove: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| remove(name)).cloned().collect();
     for name in names {

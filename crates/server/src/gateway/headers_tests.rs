@@ -82,6 +82,29 @@ fn no_header_that_claims_an_identity_reaches_a_tenant() {
 }
 
 #[test]
+fn a_wish_to_act_as_somebody_else_is_refused_in_every_spelling() {
+    for name in [
+        "Impersonate-User",
+        "IMPERSONATE-GROUP",
+        "Impersonate-Uid",
+        "Impersonate-Extra-Scopes",
+        "Impersonate-Extra-acme.com%2Fproject",
+        "Impersonate",
+        "impersonate_user",
+        "impersonate.group",
+        "_impersonate-user",
+        "-impersonate-user",
+        "Impersonate-",
+    ] {
+        let refused = refuse_impersonation(&map(&[("accept", "*/*"), (name, "")]));
+        assert_eq!(refused.map_err(|failure| failure.code()), Err(403), "{name}");
+    }
+    for name in ["X-Impersonate-User", "X-Remote-User", "Personate-User", "Kubectl-Command", "Connection"] {
+        assert!(refuse_impersonation(&map(&[(name, "impersonate-user")])).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn headers_named_by_connection_end_here_and_the_credential_does_not() {
     for connection in [
         "x-secret",

@@ -1,16 +1,21 @@
 //! How much one workspace may ask at once and per second, so that none slows down another.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hexabase_core::ids::WorkspaceId;
 
 use super::GatewaySettings;
+use super::credential::Bearer;
+use super::pace::Pace;
 use super::status::Failure;
 
 /// Workspaces remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4_096;
+/// Callers remembered before all are forgotten.
+const CALLERS: usize = 16_384;
 
 #[derive(Debug)]
 struct Usage {
@@ -18,6 +23,7 @@ struct Usage {
     streams: u32,
     tokens: f64,
     refilled: Instant,
+    pace: Arc<Pace>,
 }
 
 /// What every workspace uses right now.
@@ -27,7 +33,16 @@ pub(super) struct Limits {
     long_streams: u32,
     rate: f64,
     burst: f64,
+    bytes_per_second: u64,
     usage: Arc<Mutex<HashMap<WorkspaceId, Usage>>>,
+    callers: Arc<Callers>,
+}
+
+/// Who was let in lately, and to which workspace; by the hash of what they showed.
+#[derive(Debug, Default)]
+struct Callers {
+    hasher: RandomState,
+    seen: Mutex<HashMap<u64, WorkspaceId>>,
 }
 
 /// Leave to run one request; given back when dropped.
@@ -36,6 +51,14 @@ pub(super) struct Permit {
     limits: Limits,
     workspace: WorkspaceId,
     long: bool,
+    pace: Arc<Pace>,
+}
+
+impl Permit {
+    /// How fast the workspace's bytes pass.
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
 }
 
 impl Limits {
@@ -46,35 +69,61 @@ impl Limits {
             long_streams: settings.long_streams,
             rate: f64::from(settings.rate.max(1)),
             burst: f64::from(settings.burst.max(1)),
+            bytes_per_second: settings.bytes_per_second,
             usage: Arc::default(),
+            callers: Arc::default(),
         }
+    }
+
+    /// Remembers that `bearer` was let in to what `named` names: for [`Limits::hurried`].
+    pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId) {
+        let caller = self.callers.hasher.hash_one((named, bearer.token()));
+        let mut seen = self.callers.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= CALLERS && !seen.contains_key(&caller) {
+            seen.clear();
+        }
+        seen.insert(caller, workspace.clone());
+    }
+
+    /// Refuses whoever was let in before while the workspace's rate is used up, so that a flood costs nothing more than this
+    /// answer. Of others nothing is told here: they are judged first.
+    pub(super) fn hurried(&self, named: &str, bearer: &Bearer, now: Instant) -> Result<(), Failure> {
+        let caller = self.callers.hasher.hash_one((named, bearer.token()));
+        let workspace = self.callers.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&caller).cloned();
+        let Some(workspace) = workspace else { return Ok(()) };
+        let map = self.lock();
+        let tokens = map.get(&workspace).map_or(self.burst, |usage| self.refilled(usage, now));
+        if tokens < 1.0 { Err(self.too_fast(tokens)) } else { Ok(()) }
     }
 
     /// Admits one more request of `workspace` at `now`, a `long` one counting as a stream as well.
     pub(super) fn enter(&self, workspace: &WorkspaceId, long: bool, now: Instant) -> Result<Permit, Failure> {
         let mut map = self.lock();
         if map.len() >= REMEMBERED && !map.contains_key(workspace) {
-            map.retain(|_, usage| usage.requests > 0 || self.refilled(usage, now) < self.burst);
+            map.retain(|_, usage| {
+                usage.requests > 0 || self.refilled(usage, now) < self.burst || !usage.pace.is_rested(now)
+            });
         }
         let usage = map.entry(workspace.clone()).or_insert_with(|| Usage {
             requests: 0,
             streams: 0,
             tokens: self.burst,
             refilled: now,
+            pace: Arc::new(Pace::new(self.bytes_per_second, now)),
         });
         usage.tokens = self.refilled(usage, now);
         usage.refilled = now;
         if usage.tokens < 1.0 {
-            let wait = Duration::from_secs_f64((1.0 - usage.tokens) / self.rate);
-            return Err(Failure::too_many("this workspace receives too many requests per second", wait));
+            return Err(self.too_fast(usage.tokens));
         }
         if usage.requests >= self.concurrency {
-            let message = format!("this workspace already has {} requests in progress", self.concurrency);
+            let message =
+                format!("this workspace already has all of the {} requests in progress that it may", self.concurrency);
             return Err(Failure::too_many(message, Duration::from_secs(1)));
         }
         if long && usage.streams >= self.long_streams {
             let message = format!(
-                "this workspace already has {} open streams (watch, logs, exec, port-forward)",
+                "this workspace already has all of the {} open streams that it may (watch, logs, exec, port-forward)",
                 self.long_streams
             );
             return Err(Failure::too_many(message, Duration::from_secs(5)));
@@ -82,8 +131,14 @@ impl Limits {
         usage.tokens -= 1.0;
         usage.requests += 1;
         usage.streams += u32::from(long);
+        let pace = Arc::clone(&usage.pace);
         drop(map);
-        Ok(Permit { limits: self.clone(), workspace: workspace.clone(), long })
+        Ok(Permit { limits: self.clone(), workspace: workspace.clone(), long, pace })
+    }
+
+    fn too_fast(&self, tokens: f64) -> Failure {
+        let message = format!("this workspace receives more than the {} requests per second that it may", self.rate);
+        Failure::too_many(message, Duration::from_secs_f64((1.0 - tokens) / self.rate))
     }
 
     fn refilled(&self, usage: &Usage, now: Instant) -> f64 {
@@ -147,6 +202,21 @@ mod tests {
         assert_eq!(admitted(10, 99), 0);
         assert_eq!(admitted(10, 101), 1);
         assert_eq!(admitted(10, 3_600_000), 5);
+    }
+
+    #[test]
+    fn only_whoever_was_let_in_before_is_refused_without_being_judged() {
+        let limits = limits(100, 100, 10, 1);
+        let (known, stranger) = (Bearer::new("known".to_owned()), Bearer::new("stranger".to_owned()));
+        let start = Instant::now();
+        limits.let_in("one", &known, &workspace(1));
+        assert!(limits.hurried("one", &known, start).is_ok(), "nothing was asked yet");
+        let permit = limits.enter(&workspace(1), false, start).unwrap();
+        assert_eq!(limits.hurried("one", &known, start).map_err(|failure| failure.code()), Err(429));
+        assert!(limits.hurried("one", &stranger, start).is_ok(), "who may learn nothing of it");
+        assert!(limits.hurried("two", &known, start).is_ok());
+        assert!(limits.hurried("one", &known, start + Duration::from_millis(101)).is_ok(), "it used up nothing itself");
+        drop(permit);
     }
 
     #[test]

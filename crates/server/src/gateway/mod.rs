@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! kubectl ─► path ─► credential ─► Authority::admit ─► limits ─► headers ─┬─► forward (pooled, HTTP/2) ─┐
-//!            400     401           401 403 404 429 503 429                └─► upgrade (own, HTTP/1.1) ──┴─► tenant
+//!            400     401 403 429   401 403 404 429 503 429                └─► upgrade (own, HTTP/1.1) ──┴─► tenant
+//!                                                     pace: bodies and tunnels of one workspace wait for each other
 //!                                                     streams: every open stream asks still_admitted again
 //!         ◄─ answer ◄─ if it holds a ServiceAccount's token: Authority::note_token, or it is kept back (403 503)
 //! ```
@@ -24,12 +25,17 @@ mod dial;
 mod forward;
 mod headers;
 mod limits;
+mod pace;
 mod path;
 mod status;
 mod streams;
 mod upgrade;
 mod upstream;
 
+#[cfg(test)]
+mod fairness_tests;
+#[cfg(test)]
+mod smuggling;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
@@ -185,6 +191,8 @@ pub struct GatewaySettings {
     pub rate: u32,
     /// Requests of one workspace that may arrive at once after a pause.
     pub burst: u32,
+    /// Bytes per second of one workspace, bodies and tunnels, both ways together; what is ahead of that waits.
+    pub bytes_per_second: u64,
     /// When to try again, as told to callers whose workspace does not answer.
     pub retry_after: Duration,
     /// Ends streams before their next check.
@@ -207,6 +215,7 @@ impl Default for GatewaySettings {
             long_streams: 150,
             rate: 100,
             burst: 400,
+            bytes_per_second: 32 << 20,
             retry_after: Duration::from_secs(2),
             revocations: Revocations::default(),
             shutdown: CancellationToken::new(),

@@ -45,6 +45,11 @@ impl Failure {
         }
     }
 
+    /// 403: the gateway forwards this from nobody.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
+    }
+
     /// 405: a method no API server answers.
     pub(super) fn method_not_allowed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
@@ -86,7 +91,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Unauthorized { message } => Self::unauthorized(message),
-            Refusal::Forbidden { message } => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
+            Refusal::Forbidden { message } => Self::forbidden(message),
             Refusal::NotFound { message } => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
             Refusal::Unavailable { message, retry_after } => Self::unavailable(message).retry(retry_after),
             Refusal::TooManyRequests { message, retry_after } => Self::too_many(message, retry_after),

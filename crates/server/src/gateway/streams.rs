@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, info};
 
 use super::limits::Permit;
+use super::pace::Step;
 use super::{Admission, Authority, GatewaySettings};
 
 /// Revocations a stream may fall behind before it simply checks again.
@@ -143,6 +144,7 @@ pub(super) struct Answer {
     pub(super) body: Incoming,
     pub(super) watch: Watch,
     pub(super) span: Span,
+    pub(super) step: Step,
     pub(super) _permit: Permit,
 }
 
@@ -159,7 +161,12 @@ impl Body for Answer {
             self.watch = Box::pin(std::future::pending());
             return Poll::Ready(Some(Err(ended.into())));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+        ready!(self.step.poll_ready(context));
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            self.step.passed(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -176,12 +183,13 @@ pub(super) struct Counted {
     body: axum::body::Body,
     left: u64,
     overflow: CancellationToken,
+    step: Step,
 }
 
 impl Counted {
-    /// `body`, of which `limit` bytes may pass; `overflow` is cancelled when it is longer.
-    pub(super) fn new(body: axum::body::Body, limit: u64, overflow: CancellationToken) -> Self {
-        Self { body, left: limit, overflow }
+    /// `body`, of which `limit` bytes may pass, in step with its workspace; `overflow` is cancelled when it is longer.
+    pub(super) fn new(body: axum::body::Body, limit: u64, overflow: CancellationToken, step: Step) -> Self {
+        Self { body, left: limit, overflow, step }
     }
 }
 
@@ -193,12 +201,14 @@ impl Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
+        ready!(self.step.poll_ready(context));
+        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { return Poll::Ready(None) };
                 match self.left.checked_sub(data.len() as u64) {
                     Some(left) => {
                         self.left = left;
+                        self.step.passed(data.len());
                         Poll::Ready(Some(Ok(Frame::data(data))))
                     }
                     None => {

@@ -27,6 +27,10 @@ use super::*;
 pub(super) const TOKEN: &str = "good.token-canary";
 /// The token in whose place it has [`TOKEN`] sent on.
 pub(super) const STALE: &str = "stale.token-canary";
+/// The token of somebody in another workspace.
+pub(super) const OTHER: &str = "other.token-canary";
+/// The token of somebody else in the workspace of [`TOKEN`].
+pub(super) const BOB: &str = "bob.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -74,7 +78,7 @@ impl Tenant {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (acceptor, ca_pem) = certificates();
+        let (acceptor, ca_pem) = certificates(&[b"h2", b"http/1.1"]);
         let tenant = Self {
             upstream: Upstream { address, server_name: "kubernetes".to_owned(), ca_pem: ca_pem.into() },
             seen: Arc::default(),
@@ -171,7 +175,8 @@ impl Tenant {
     }
 }
 
-fn certificates() -> (TlsAcceptor, String) {
+/// A certificate of an authority of its own, for a server that speaks `protocols`.
+pub(super) fn certificates(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -186,7 +191,7 @@ fn certificates() -> (TlsAcceptor, String) {
         .with_no_client_auth()
         .with_single_cert(vec![server.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     (TlsAcceptor::from(Arc::new(config)), ca_pem)
 }
 
@@ -213,14 +218,18 @@ pub(super) fn workspace_id() -> WorkspaceId {
     WorkspaceId::from_parts(Timestamp::from_seconds(1), 1)
 }
 
+pub(super) fn other_workspace_id() -> WorkspaceId {
+    WorkspaceId::from_parts(Timestamp::from_seconds(1), 2)
+}
+
 impl Authority for Orders {
     async fn admit(&self, _: &str, bearer: Option<&str>, _: bool) -> Result<Admission, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(token @ (TOKEN | STALE)) => Ok(Admission {
-                workspace: workspace_id(),
+            Some(token @ (TOKEN | STALE | OTHER | BOB)) => Ok(Admission {
+                workspace: if token == OTHER { other_workspace_id() } else { workspace_id() },
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
                 expires_at: 0,
@@ -290,7 +299,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = router(orders.clone(), settings);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        // As the platform serves it, but for TLS.
+        tokio::spawn(crate::listen::serve(listener, None, routes, CancellationToken::new()));
         Self { tenant, orders, address }
     }
 

@@ -16,6 +16,7 @@ use super::Admission;
 use super::dial::DialError;
 use super::forward::{Passage, too_slow};
 use super::headers::{self, Upgrade};
+use super::pace::Paced;
 use super::status::Failure;
 use super::streams::Ended;
 
@@ -69,7 +70,7 @@ impl Passage {
         headers::clean_response(response.headers_mut(), &self.target.workspace);
         upgrade.mark(response.headers_mut());
         let span = self.span.clone();
-        tokio::spawn(self.tunnel(caller, tenant).instrument(span));
+        tokio::spawn(self.tunnel(upgrade, caller, tenant).instrument(span));
         Ok(response)
     }
 
@@ -92,12 +93,13 @@ impl Passage {
     }
 
     /// Both sides are closed when this returns, whatever the reason.
-    async fn tunnel(self, caller: OnUpgrade, tenant: OnUpgrade) {
+    async fn tunnel(self, upgrade: Upgrade, caller: OnUpgrade, tenant: OnUpgrade) {
         let Self { watch, permit, .. } = self;
-        info!("tunnel opened");
+        info!(protocol = upgrade.name(), "tunnel opened");
         let copied = async {
             let (caller, tenant) = futures::try_join!(caller, tenant).map_err(std::io::Error::other)?;
-            let (mut caller, mut tenant) = (TokioIo::new(caller), TokioIo::new(tenant));
+            let (caller, mut tenant) = (TokioIo::new(caller), TokioIo::new(tenant));
+            let mut caller = Paced::new(caller, permit.pace());
             tokio::io::copy_bidirectional_with_sizes(&mut caller, &mut tenant, CHUNK, CHUNK).await
         };
         let ended: Result<_, Ended> = tokio::select! {

@@ -18,6 +18,7 @@ mod extract;
 mod groups;
 pub mod idempotency;
 mod identities;
+mod inside;
 mod invitation_pages;
 mod invitations;
 mod members;
@@ -106,6 +107,10 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(role_assignments::get, role_assignments::delete))
         .routes(routes!(access::explain))
         .routes(routes!(access::who_can))
+        .routes(routes!(inside::list_pods))
+        .routes(routes!(inside::get_log))
+        .routes(routes!(inside::list_events))
+        .routes(routes!(inside::get_usage))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::get, projects::delete))
         .routes(routes!(project_roles::list, project_roles::create))

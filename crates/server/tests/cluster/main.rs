@@ -4,6 +4,7 @@
 //! `cluster-tests` on. Most tests share one platform with one workspace, and each works in a project of its own.
 
 mod access;
+mod clients;
 mod faults;
 mod hold;
 mod isolation;
@@ -13,4 +14,5 @@ mod roles;
 mod support;
 mod surroundings;
 mod tokens;
+mod verbs;
 mod work;

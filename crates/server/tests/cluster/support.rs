@@ -1,14 +1,17 @@
 //! People at their terminals, the workspace that they share, and waiting for what takes time.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hexabase_testkit::browser::{Hxb, Said};
 use hexabase_testkit::platform::Platform;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::OnceCell;
 
 use crate::surroundings::Surroundings;
@@ -18,6 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// The same for kubectl.
 pub(crate) const TIMEOUT: &str = "--timeout=600s";
 pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
+/// A shell's words that serve the text `page` at port 8080.
+pub(crate) const SERVE: &str =
+    "mkdir -p /www; echo page > /www/index.html; echo started; exec httpd -f -p 8080 -h /www";
 
 /// Somebody signed in, with `hxb` and kubectl.
 pub(crate) struct Person {
@@ -102,16 +108,36 @@ impl Person {
 
     /// kubectl about to run in the person's environment.
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> std::process::Command {
-        let like_hxb = self.hxb.command(&[]);
-        let mut command = std::process::Command::new(&self.kubectl);
+        let mut command = self.command(&self.kubectl);
         command.arg("--cache-dir").arg(self.hxb.kubeconfig().with_file_name("cache"));
-        command.args(arguments).env("PATH", &self.path);
+        command.args(arguments);
+        command
+    }
+
+    /// A program about to run in the person's environment.
+    pub(crate) fn command(&self, program: &Path) -> std::process::Command {
+        let like_hxb = self.hxb.command(&[]);
+        let mut command = std::process::Command::new(program);
+        command.env("PATH", &self.path);
         for (name, value) in like_hxb.get_envs() {
             if let Some(value) = value {
                 command.env(name, value);
             }
         }
         command
+    }
+
+    /// Starts `kubectl port-forward` or `kubectl proxy` with further variables; returns it, and the port where it listens.
+    pub(crate) async fn forward(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Child, u16)> {
+        let mut command = Command::from(self.kubectl_command(arguments));
+        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let line = line_of(&mut lines, |line| line.contains("127.0.0.1:")).await?;
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
+        // What it goes on to say must find a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok((child, port))
     }
 
     /// Makes a project and waits until pods can be made in its namespace.
@@ -193,6 +219,36 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> Result<bool
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = Result<T>>) -> Result<T> {
     let outcome = tokio::time::timeout(PATIENCE, future).await;
     outcome.with_context(|| format!("{what} did not come within {} s", PATIENCE.as_secs()))?
+}
+
+/// The first line that fits.
+pub(crate) async fn line_of(
+    lines: &mut Lines<BufReader<ChildStdout>>,
+    fits: impl Fn(&str) -> bool,
+) -> Result<String> {
+    in_time("a line of kubectl's", async {
+        loop {
+            let line = lines.next_line().await?.context("kubectl has ended")?;
+            if fits(&line) {
+                return Ok(line);
+            }
+        }
+    })
+    .await
+}
+
+/// What an HTTP server on this machine answers with at `path`.
+pub(crate) async fn page(port: u16, path: &str) -> Result<String> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        anyhow::Ok(answer)
+    });
+    answer.await?
 }
 
 /// Runs a program to its end.

@@ -15,7 +15,7 @@ use crate::support::{run, text, until};
 pub(crate) struct Surroundings {
     pub kubeconfig: PathBuf,
     pub kubectl: PathBuf,
-    helm: PathBuf,
+    pub helm: PathBuf,
     chart: PathBuf,
     pub programs: PathBuf,
     node: String,

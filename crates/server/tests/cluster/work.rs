@@ -1,30 +1,13 @@
 //! Working in a workspace with plain kubectl.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
 
-use crate::support::{BUSYBOX, PATIENCE, TIMEOUT, in_time, shop, until};
-
-const SERVE: &str = "mkdir -p /www; echo page > /www/index.html; echo started; exec httpd -f -p 8080 -h /www";
-
-/// The first line that fits.
-async fn line_of(lines: &mut Lines<BufReader<ChildStdout>>, fits: impl Fn(&str) -> bool) -> Result<String> {
-    in_time("a line of kubectl's", async {
-        loop {
-            let line = lines.next_line().await?.context("kubectl has ended")?;
-            if fits(&line) {
-                return Ok(line);
-            }
-        }
-    })
-    .await
-}
+use crate::support::{BUSYBOX, SERVE, TIMEOUT, line_of, page, shop, until};
 
 #[tokio::test]
 async fn a_deployment_runs_and_kubectl_reaches_into_it() -> Result<()> {
@@ -47,21 +30,8 @@ async fn a_deployment_runs_and_kubectl_reaches_into_it() -> Result<()> {
     let pod = alice.kubectl(&["-n", "reach", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
     alice.kubectl(&["-n", "reach", "cp", &format!("{pod}:/www/index.html"), "/dev/null"]).await?;
 
-    let mut forward = Command::from(alice.kubectl_command(&["-n", "reach", "port-forward", "deploy/web", ":8080"]));
-    let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
-    let mut lines = BufReader::new(forward.stdout.take().context("no output")?).lines();
-    let line = line_of(&mut lines, |line| line.starts_with("Forwarding from 127.0.0.1:")).await?;
-    let port: u16 = line.split(':').nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        anyhow::Ok(answer)
-    });
-    ensure!(answer.await??.ends_with("page\n"));
-    forward.kill().await?;
+    let (_forward, port) = alice.forward(&["-n", "reach", "port-forward", "deploy/web", ":8080"], &[]).await?;
+    ensure!(page(port, "/").await?.ends_with("page\n"));
     until("usage of the pod", async || {
         let top = alice.try_kubectl(&["-n", "reach", "top", "pods"]).await?;
         Ok(top.code == 0 && top.stdout.contains("web-"))

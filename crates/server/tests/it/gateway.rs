@@ -197,13 +197,60 @@ async fn a_member_reaches_the_workspace_with_their_own_token_and_nothing_else() 
     let tenant = Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(&token);
     let request = api.request(reqwest::Method::GET, &format!("/k8s/{workspace}/api/v1/pods?limit=5"));
-    let request = request.header("impersonate-user", "system:admin").header("cookie", "__Host-hexabase_session=x");
+    let request = request.header("x-remote-user", "system:admin").header("cookie", "__Host-hexabase_session=x");
     assert_eq!(api.send(request).await?.expect(200)?.text, "{}\n");
     let heard = tenant.heard().pop().context("the tenant heard nothing")?;
     assert!(heard.starts_with("GET /api/v1/pods?limit=5 HTTP/1.1\r\n"), "{heard}");
     assert!(heard.contains(&format!("Bearer {token}")), "{heard}");
     let lower = heard.to_ascii_lowercase();
-    assert!(!lower.contains("impersonate") && !lower.contains("cookie"), "{heard}");
+    assert!(!lower.contains("x-remote") && !lower.contains("cookie"), "{heard}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_asks_as_somebody_else_is_told_that_this_is_not_done_here() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let tenant = Tenant::of(&platform, &workspace).await?;
+    let request = api.request(reqwest::Method::GET, &version(&workspace)).header("impersonate-user", "bob");
+    let message = status(&api.send(request).await?, 403, "Forbidden");
+    assert!(message.contains("--as") && message.contains("hxb access explain"), "{message}");
+    assert!(tenant.heard().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operators_limits_hold_for_each_workspace_by_itself() -> Result<()> {
+    let platform = Platform::start_with(|config| {
+        config.gateway.max_request_bytes = 65_536;
+        config.gateway.requests_per_second = 1;
+        config.gateway.burst = 3;
+    })
+    .await?;
+    let alice = platform.person("alice").await?;
+    let (one, two) = (alice.workspace("one").await?, alice.workspace("two").await?);
+    let tenant = Tenant::of(&platform, &one).await?;
+    let _other = Tenant::of(&platform, &two).await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &one).await?);
+    let path = format!("/k8s/{one}/api/v1/namespaces/web/configmaps");
+    let large = api.request(reqwest::Method::POST, &path).body(vec![b'x'; 65_537]);
+    let message = status(&api.send(large).await?, 413, "RequestEntityTooLarge");
+    assert!(message.contains("65536 bytes"), "{message}");
+    assert!(tenant.heard().is_empty());
+    let refused = soon("the end of the burst", async {
+        loop {
+            let answer = api.get(&version(&one)).await?;
+            if answer.status != 200 {
+                break anyhow::Ok(answer);
+            }
+        }
+    })
+    .await??;
+    let message = status(&refused, 429, "TooManyRequests");
+    assert!(message.contains("1 requests per second"), "{message}");
+    assert_eq!(refused.header("retry-after"), "1");
+    let elsewhere = platform.nobody().with_token(alice.workspace_token(&platform, &two).await?);
+    elsewhere.get(&version(&two)).await?.expect(200)?;
     Ok(())
 }
 

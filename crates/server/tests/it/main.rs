@@ -13,6 +13,7 @@ mod events;
 mod gateway;
 mod groups;
 mod idempotency;
+mod inside;
 mod invitation_mail;
 mod invitation_pages;
 mod invitations;

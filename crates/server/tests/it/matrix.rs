@@ -102,9 +102,12 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("PUT", "/workspaces/{workspace}/groups/{group}/members/{user}", Right::WorkspaceAdmin, 204),
     ("DELETE", "/workspaces/{workspace}/groups/{group}/members/{user}", Right::WorkspaceAdmin, 204),
     ("GET", "/workspaces/{workspace}/kubeconfig", Right::Workspace, 200),
+    ("GET", "/workspaces/{workspace}/kubernetes-events", Right::Member, 503),
     ("GET", "/workspaces/{workspace}/members", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/members", Right::WorkspaceAdmin, 201),
     ("DELETE", "/workspaces/{workspace}/members/{user}", Right::WorkspaceAdmin, 204),
+    ("GET", "/workspaces/{workspace}/pods", Right::Member, 503),
+    ("GET", "/workspaces/{workspace}/pods/{namespace}/{pod}/log", Right::Member, 503),
     ("GET", "/workspaces/{workspace}/projects", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/projects", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/projects/{project}", Right::Workspace, 200),
@@ -120,6 +123,7 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("DELETE", "/workspaces/{workspace}/role-assignments/{assignment}", Right::WorkspaceAdmin, 204),
     ("GET", "/workspaces/{workspace}/service-account-tokens", Right::InsideAdminReads, 503),
     ("POST", "/workspaces/{workspace}/service-account-tokens/revoke", Right::InsideAdmin, 503),
+    ("GET", "/workspaces/{workspace}/usage", Right::Member, 503),
 ];
 
 /// Whose ids stand in the path.

@@ -1,0 +1,44 @@
+//! The verbs of what runs inside a workspace.
+
+use std::time::Duration;
+
+use clap::{Subcommand, value_parser};
+
+use super::nouns::{In, duration};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pod {
+    /// List pods.
+    List {
+        #[command(flatten)]
+        place: In,
+        /// The namespace; all of them when absent.
+        #[arg(short, long)]
+        namespace: Option<String>,
+    },
+    /// Show the end of a log; `kubectl logs -f` follows one.
+    Log {
+        /// Name of the pod.
+        pod: String,
+        #[command(flatten)]
+        place: In,
+        /// Its namespace.
+        #[arg(short, long)]
+        namespace: String,
+        /// The container, where the pod has several.
+        #[arg(short, long)]
+        container: Option<String>,
+        /// The run before this one.
+        #[arg(short, long)]
+        previous: bool,
+        /// Lines from the end.
+        #[arg(long, value_name = "LINES", default_value_t = 200, value_parser = value_parser!(u32).range(1..=5_000))]
+        tail: u32,
+        /// Only what was written since then, such as 90s or 5m.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        since: Option<Duration>,
+        /// Show when each line was written.
+        #[arg(long)]
+        timestamps: bool,
+    },
+}

@@ -1,0 +1,116 @@
+//! `hxb pod`, and what `hxb workspace` tells of the inside: Kubernetes' events and what is used.
+
+use hexabase_api::inside::{KubernetesEvents, Pod, PodLog, PodLogLine, UsedAmounts, WorkspaceUsage};
+
+use crate::args;
+use crate::client::Api;
+use crate::clock;
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::{age, printable, say, table};
+use crate::resolve;
+
+pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
+    let api = context.api()?;
+    match command {
+        args::Pod::List { place, namespace } => {
+            let workspace = resolve::workspace_id(&api, &place.workspace).await?;
+            let path = ["workspaces", workspace.as_str(), "pods"];
+            let found = api.list::<Pod>(&path, &within(namespace.as_deref())).await?;
+            context.format.show(&found.raw, || {
+                let now = clock::now();
+                let rows = found.value.into_iter().map(|pod| {
+                    let ready = format!("{}/{}", pod.ready, pod.containers.len());
+                    let made = pod.created_at.map(|made| age(made, now)).unwrap_or_default();
+                    [pod.namespace, pod.name, ready, pod.status, pod.restarts.to_string(), made]
+                });
+                table(["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"], "There are no pods.", rows)
+            })
+        }
+        args::Pod::Log { pod, place, namespace, container, previous, tail, since, timestamps } => {
+            let workspace = resolve::workspace_id(&api, &place.workspace).await?;
+            let (tail, since) = (tail.to_string(), since.map(|since| since.as_secs().max(1).to_string()));
+            let mut query = vec![("tail_lines", tail.as_str())];
+            query.extend(container.as_deref().map(|container| ("container", container)));
+            query.extend(since.as_deref().map(|since| ("since_seconds", since)));
+            query.extend(previous.then_some(("previous", "true")));
+            let path = ["workspaces", workspace.as_str(), "pods", &namespace, &pod, "log"];
+            let found = api.get_with::<PodLog>(&path, &query).await?;
+            if found.value.cut {
+                say("The log was cut off after 1 MiB; ask for fewer lines.");
+            }
+            context.format.show(&found.raw, || {
+                let line = |line: &PodLogLine| match line.at.filter(|_| timestamps) {
+                    Some(at) => format!("{at} {}", readable(&line.text)),
+                    None => readable(&line.text),
+                };
+                found.value.lines.iter().map(line).collect::<Vec<_>>().join("\n")
+            })
+        }
+    }
+}
+
+/// What Kubernetes noticed in a workspace.
+pub(super) async fn events(context: &Context, api: &Api, workspace: &str, namespace: Option<&str>) -> Result<()> {
+    let workspace = resolve::workspace_id(api, workspace).await?;
+    let path = ["workspaces", workspace.as_str(), "kubernetes-events"];
+    let found = api.get_with::<KubernetesEvents>(&path, &within(namespace)).await?;
+    if found.value.more {
+        say("These are not all; name a namespace.");
+    }
+    context.format.show(&found.raw, || {
+        let now = clock::now();
+        let rows = found.value.items.into_iter().map(|event| {
+            let last = event.last_at.map(|last| age(last, now)).unwrap_or_default();
+            let object = format!("{}/{}", event.kind, event.name);
+            let warning = if event.warning { "warning" } else { "" };
+            let message = if event.count > 1 { format!("{} (x{})", event.message, event.count) } else { event.message };
+            [last, event.namespace, warning.to_owned(), event.reason, object, message]
+        });
+        table(["LAST", "NAMESPACE", "TYPE", "REASON", "OBJECT", "MESSAGE"], "Kubernetes noticed nothing lately.", rows)
+    })
+}
+
+/// What is used in a workspace.
+pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespace: Option<&str>) -> Result<()> {
+    let workspace = resolve::workspace_id(api, workspace).await?;
+    let path = ["workspaces", workspace.as_str(), "usage"];
+    let found = api.get_with::<WorkspaceUsage>(&path, &within(namespace)).await?;
+    let WorkspaceUsage { total, limits, namespaces, measured, claims_unread, cut } = found.value;
+    if let Some(why) = &claims_unread {
+        say(&format!("Storage is not counted: {why}"));
+    }
+    if cut {
+        say("There is more than was counted; name a namespace.");
+    }
+    if !measured {
+        say("Nothing in the workspace measures what pods use; these are their requests.");
+    }
+    context.format.show(&found.raw, || {
+        let mut rows: Vec<[String; 5]> = namespaces.into_iter().map(|one| row(one.namespace, one.used)).collect();
+        rows.push(row("(together)".to_owned(), total));
+        let limits = [limits.pods.to_string(), limits.cpu, limits.memory, limits.storage];
+        let [pods, cpu, memory, storage] = limits;
+        rows.push(["(the plan)".to_owned(), pods, cpu, memory, storage]);
+        table(["NAMESPACE", "PODS", "CPU", "MEMORY", "STORAGE"], "", rows)
+    })
+}
+
+fn row(namespace: String, used: UsedAmounts) -> [String; 5] {
+    let both = |requested: String, used: Option<String>| match used {
+        Some(used) => format!("{requested} ({used} used)"),
+        None => requested,
+    };
+    let UsedAmounts { pods, cpu_requested, memory_requested, storage_requested, cpu_used, memory_used } = used;
+    let (cpu, memory) = (both(cpu_requested, cpu_used), both(memory_requested, memory_used));
+    [namespace, pods.to_string(), cpu, memory, storage_requested]
+}
+
+fn within(namespace: Option<&str>) -> Vec<(&'static str, &str)> {
+    namespace.map(|namespace| ("namespace", namespace)).into_iter().collect()
+}
+
+/// A line of a program that may have written anything, for a terminal.
+fn readable(text: &str) -> String {
+    printable(&text.replace('\t', "    "))
+}

@@ -1,0 +1,440 @@
+//! What somebody sees of what runs inside: pods, their logs, and Kubernetes' events.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::AsyncReadExt as _;
+use hexabase_core::time::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
+use kube::Resource as _;
+use kube::api::{ListParams, LogParams};
+use kube::core::Request;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::TenantUser;
+use crate::error::ReconcileError;
+
+/// Most bytes of one answer that are read: a workspace's people make its objects as large as they like.
+const MOST_BYTES: u64 = 16 << 20;
+/// Longest time that one answer may take, however it drips.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Most answers of one workspace that are read at the same time, so that its people can neither fill this process's memory
+/// with them nor keep others from looking inside theirs.
+const TURNS: usize = 4;
+/// Most bytes of a log that are asked for.
+pub const MOST_LOG_BYTES: usize = 1 << 20;
+/// Most events that are read.
+const MOST_EVENTS: u32 = 500;
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    /// Its items.
+    pub items: Vec<T>,
+    /// What Kubernetes wants to be given for the next page.
+    pub next: Option<String>,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How it stands, in the word that kubectl uses: `Running`, `CrashLoopBackOff`, `Terminating`.
+    pub status: String,
+    /// Its containers.
+    pub containers: Vec<SeenContainer>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenContainer {
+    /// Its name.
+    pub name: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// What it waits for or how it ended, in Kubernetes' word; `Running` while it runs.
+    pub state: String,
+}
+
+/// What is wanted of a log.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuestion<'a> {
+    /// The container, where the pod has several.
+    pub container: Option<&'a str>,
+    /// The run before this one.
+    pub previous: bool,
+    /// Lines from the end.
+    pub tail_lines: u32,
+    /// Only of so many seconds.
+    pub since_seconds: Option<u32>,
+}
+
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLog {
+    /// Its lines.
+    pub lines: Vec<SeenLine>,
+    /// Whether it was cut off after [`MOST_LOG_BYTES`].
+    pub cut: bool,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLine {
+    /// When it was written.
+    pub at: Option<Timestamp>,
+    /// The line.
+    pub text: String,
+}
+
+/// Something that Kubernetes noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenEvent {
+    /// Its namespace.
+    pub namespace: String,
+    /// Kind of the object that it is about.
+    pub kind: String,
+    /// Name of that object.
+    pub name: String,
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// Why, in one word.
+    pub reason: String,
+    /// What, as a sentence.
+    pub message: String,
+    /// How often.
+    pub count: u32,
+    /// The first time.
+    pub first_at: Option<Timestamp>,
+    /// The last time.
+    pub last_at: Option<Timestamp>,
+}
+
+/// A list as Kubernetes answers with it.
+#[derive(Deserialize)]
+struct List<T> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    items: Option<Vec<T>>,
+}
+
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// The turns of those who look inside the workspace whose API server is at `address`. In a static, because each of them
+/// makes a client of their own.
+pub(super) fn turns(address: &str) -> Arc<Semaphore> {
+    static ALL: Mutex<BTreeMap<String, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|_, turns| turns.strong_count() > 0);
+    if let Some(turns) = all.get(address).and_then(Weak::upgrade) {
+        return turns;
+    }
+    let turns = Arc::new(Semaphore::new(TURNS));
+    all.insert(address.to_owned(), Arc::downgrade(&turns));
+    turns
+}
+
+impl TenantUser {
+    /// Pods of one namespace or of all, a page at a time; `next` is what the page before told.
+    pub async fn pods(
+        &self,
+        namespace: Option<&str>,
+        limit: u32,
+        next: Option<&str>,
+    ) -> Result<Listed<SeenPod>, ReconcileError> {
+        let path = Pod::url_path(&(), namespace);
+        let found = self.page::<Pod>("pods", &path, ListParams::default(), limit, next).await?;
+        Ok(Listed { items: found.items.into_iter().map(seen_pod).collect(), next: found.next })
+    }
+
+    /// The end of a container's log. Both names have to be names of Kubernetes: they become part of an address.
+    pub async fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        question: &LogQuestion<'_>,
+    ) -> Result<SeenLog, ReconcileError> {
+        let parameters = LogParams {
+            container: question.container.map(str::to_owned),
+            previous: question.previous,
+            tail_lines: Some(question.tail_lines.into()),
+            since_seconds: question.since_seconds.map(i64::from),
+            limit_bytes: i64::try_from(MOST_LOG_BYTES).ok(),
+            timestamps: true,
+            ..LogParams::default()
+        };
+        let request = Request::new(Pod::url_path(&(), Some(namespace))).logs(pod, &parameters);
+        let bytes = self.read("the log of pod", pod, request.map_err(kube::Error::BuildRequest)).await?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(SeenLog { lines: text.lines().map(seen_line).collect(), cut: bytes.len() >= MOST_LOG_BYTES })
+    }
+
+    /// What Kubernetes noticed lately, the newest first; of one object if `about` names its kind and name. When there is
+    /// more than is read, `next` says so.
+    pub async fn events(
+        &self,
+        namespace: Option<&str>,
+        about: (Option<&str>, Option<&str>),
+    ) -> Result<Listed<SeenEvent>, ReconcileError> {
+        let path = Event::url_path(&(), namespace);
+        let fields: Vec<String> = [("involvedObject.kind", about.0), ("involvedObject.name", about.1)]
+            .into_iter()
+            .filter_map(|(field, value)| Some(format!("{field}={}", value?)))
+            .collect();
+        let parameters = match fields.is_empty() {
+            true => ListParams::default(),
+            false => ListParams::default().fields(&fields.join(",")),
+        };
+        let found = self.page::<Event>("events", &path, parameters, MOST_EVENTS, None).await?;
+        let mut items: Vec<SeenEvent> = found.items.into_iter().map(seen_event).collect();
+        items.sort_by(|one, other| other.last_at.cmp(&one.last_at));
+        Ok(Listed { items, next: found.next })
+    }
+
+    /// One page of the list at `path`.
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &str,
+        parameters: ListParams,
+        limit: u32,
+        next: Option<&str>,
+    ) -> Result<Listed<T>, ReconcileError> {
+        let mut parameters = parameters.limit(limit);
+        if let Some(next) = next {
+            parameters = parameters.continue_token(next);
+        }
+        let request = Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest);
+        let bytes = self.read("the list of", what, request).await?;
+        let list: List<T> = serde_json::from_slice(&bytes)
+            .map_err(|error| self.unread("the list of", what, kube::Error::SerdeError(error)))?;
+        let next = list.metadata.next.filter(|next| !next.is_empty());
+        Ok(Listed { items: list.items.unwrap_or_default(), next })
+    }
+
+    /// An answer of no more than [`MOST_BYTES`].
+    async fn read(
+        &self,
+        what: &'static str,
+        name: &str,
+        request: Result<http::Request<Vec<u8>>, kube::Error>,
+    ) -> Result<Vec<u8>, ReconcileError> {
+        let answer = async {
+            // Nobody closes it.
+            let _turn = self.turns.acquire().await.ok();
+            let stream = pin!(self.cluster.client.request_stream(request?).await?);
+            let mut bytes = Vec::new();
+            stream.take(MOST_BYTES + 1).read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
+            Ok::<_, kube::Error>(bytes)
+        };
+        let late = || kube::Error::ReadEvents(std::io::ErrorKind::TimedOut.into());
+        let bytes = tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late()));
+        let bytes = bytes.map_err(|error| self.unread(what, name, error))?;
+        match bytes.len() as u64 > MOST_BYTES {
+            false => Ok(bytes),
+            true => Err(ReconcileError::Refused {
+                action: "read",
+                object: format!("{what} {name}"),
+                code: 413,
+                message: format!("{what} {name} is longer than {} MiB; ask for less of it", MOST_BYTES >> 20),
+            }),
+        }
+    }
+
+    fn unread(&self, what: &str, name: &str, error: kube::Error) -> ReconcileError {
+        match error {
+            // 401, 429 and 5xx say nothing about what was asked for.
+            kube::Error::Api(status) if status.code != 401 && status.code != 429 && status.code < 500 => {
+                ReconcileError::Refused {
+                    action: "read",
+                    object: format!("{what} {name}"),
+                    code: status.code,
+                    message: status.message,
+                }
+            }
+            error => ReconcileError::Unreachable { api: self.cluster.title, source: Box::new(error) },
+        }
+    }
+}
+
+fn seen_pod(pod: Pod) -> SeenPod {
+    let status = word(&pod);
+    let created_at = pod.metadata.creation_timestamp.map(|created| created.0.into());
+    let mut known: Vec<ContainerStatus> = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default().into_iter().map(|container| {
+        let at = known.iter().position(|status| status.name == container.name);
+        match at.map(|at| known.swap_remove(at)) {
+            Some(status) => SeenContainer {
+                name: container.name,
+                ready: status.ready,
+                restarts: u32::try_from(status.restart_count).unwrap_or(0),
+                state: status.state.as_ref().and_then(state).unwrap_or("Waiting").to_owned(),
+            },
+            None => SeenContainer { name: container.name, ready: false, restarts: 0, state: "Waiting".to_owned() },
+        }
+    });
+    SeenPod {
+        namespace: pod.metadata.namespace.unwrap_or_default(),
+        name: pod.metadata.name.unwrap_or_default(),
+        status,
+        containers: containers.collect(),
+        created_at,
+    }
+}
+
+/// The word for a container's state.
+fn state(state: &ContainerState) -> Option<&str> {
+    if state.running.is_some() {
+        return Some("Running");
+    }
+    if let Some(waiting) = &state.waiting {
+        return Some(waiting.reason.as_deref().unwrap_or("Waiting"));
+    }
+    let ended = state.terminated.as_ref()?;
+    Some(ended.reason.as_deref().unwrap_or(if ended.exit_code == 0 { "Completed" } else { "Error" }))
+}
+
+/// The word for a pod: of the first container that keeps it from running, or its own.
+fn word(pod: &Pod) -> String {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return "Terminating".to_owned();
+    }
+    let Some(status) = &pod.status else { return "Unknown".to_owned() };
+    let own = status.reason.as_deref().or(status.phase.as_deref()).unwrap_or("Unknown");
+    let hindered = |statuses: &Option<Vec<ContainerStatus>>, over: bool| {
+        let states = statuses.iter().flatten().filter_map(|status| status.state.as_ref());
+        let held = |held: &&ContainerState| {
+            held.waiting.is_some() || (over && held.terminated.as_ref().is_some_and(|ended| ended.exit_code != 0))
+        };
+        let words = states.filter(held).filter_map(state);
+        words.filter(|word| *word != "PodInitializing").map(str::to_owned).next()
+    };
+    match hindered(&status.init_container_statuses, true) {
+        Some(word) => format!("Init:{word}"),
+        None => hindered(&status.container_statuses, status.phase.as_deref() != Some("Succeeded"))
+            .unwrap_or_else(|| own.to_owned()),
+    }
+}
+
+fn seen_line(line: &str) -> SeenLine {
+    let readable = |text: &str| text.replace('\0', "\u{fffd}");
+    let timed = line.split_once(' ').and_then(|(at, text)| Some((Timestamp::try_from(at.to_owned()).ok()?, text)));
+    match timed {
+        Some((at, text)) => SeenLine { at: Some(at), text: readable(text) },
+        None => SeenLine { at: None, text: readable(line) },
+    }
+}
+
+fn seen_event(event: Event) -> SeenEvent {
+    let made = event.metadata.creation_timestamp.as_ref().map(|made| made.0.into());
+    let once = event.event_time.map(|once| once.0.into()).or(made);
+    let (repeated, again) = event.series.map_or((None, None), |series| (series.count, series.last_observed_time));
+    let count = repeated.or(event.count).and_then(|count| u32::try_from(count).ok());
+    SeenEvent {
+        namespace: event.metadata.namespace.unwrap_or_default(),
+        kind: event.involved_object.kind.unwrap_or_default(),
+        name: event.involved_object.name.unwrap_or_default(),
+        warning: event.type_.as_deref() == Some("Warning"),
+        reason: event.reason.unwrap_or_default(),
+        message: event.message.unwrap_or_default(),
+        count: count.unwrap_or(1),
+        first_at: event.first_timestamp.map(|first| first.0.into()).or(once),
+        last_at: again.map(|again| again.0.into()).or(event.last_timestamp.map(|last| last.0.into())).or(once),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        let metadata = json!({ "name": "worker", "namespace": "web", "creationTimestamp": "2026-01-01T00:00:00Z" });
+        let spec = json!({ "containers": [{ "name": "main" }, { "name": "helper" }] });
+        serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap()
+    }
+
+    fn container(name: &str, state: Value) -> Value {
+        json!({ "name": name, "ready": state.get("running").is_some(), "restartCount": 3, "image": "", "imageID": "",
+            "state": state })
+    }
+
+    #[test]
+    fn only_those_who_look_inside_the_same_workspace_wait_for_each_other() {
+        let (one, same, other) = (turns("10.0.0.1:443"), turns("10.0.0.1:443"), turns("10.0.0.2:443"));
+        let _taken = one.try_acquire_many(TURNS as u32).unwrap();
+        assert!(same.try_acquire().is_err() && other.try_acquire().is_ok());
+    }
+
+    #[test]
+    fn a_pod_stands_as_kubectl_says() {
+        let (running, crashing) = (json!({ "running": {} }), json!({ "waiting": { "reason": "CrashLoopBackOff" } }));
+        let (done, failed) = (json!({ "terminated": { "exitCode": 0 } }), json!({ "terminated": { "exitCode": 1 } }));
+        for (phase, init, main, word) in [
+            ("Pending", None, None, "Pending"),
+            ("Pending", Some(&crashing), None, "Init:CrashLoopBackOff"),
+            ("Pending", Some(&failed), None, "Init:Error"),
+            ("Running", Some(&done), Some(&running), "Running"),
+            ("Running", None, Some(&crashing), "CrashLoopBackOff"),
+            ("Succeeded", None, Some(&done), "Succeeded"),
+            ("Failed", None, Some(&failed), "Error"),
+        ] {
+            let of = |name: &str, state: Option<&Value>| state.map(|state| vec![container(name, state.clone())]);
+            let (init, main) = (of("init", init), of("main", main));
+            let seen = seen_pod(pod(
+                json!({ "phase": phase, "initContainerStatuses": init, "containerStatuses": main }),
+            ));
+            assert_eq!(seen.status, word, "{phase}");
+            assert_eq!(seen.containers.len(), 2);
+        }
+        let seen = seen_pod(pod(json!({ "phase": "Running", "containerStatuses": [container("main", running)] })));
+        let main = SeenContainer { name: "main".to_owned(), ready: true, restarts: 3, state: "Running".to_owned() };
+        assert_eq!(seen.containers[0], main);
+        assert_eq!(seen.containers[1].state, "Waiting", "nothing is known of it yet");
+    }
+
+    #[test]
+    fn a_line_of_a_log_has_its_time_where_kubernetes_tells_it() {
+        let seen = seen_line("2026-01-01T00:00:00.5Z hello  world");
+        assert_eq!(seen.at, Some(Timestamp::from_micros(1_767_225_600_500_000)));
+        assert_eq!(seen.text, "hello  world");
+        for odd in ["no time", "", "2026-01-01T00:00:00Z"] {
+            assert_eq!(seen_line(odd), SeenLine { at: None, text: odd.to_owned() });
+        }
+    }
+
+    #[test]
+    fn an_event_is_of_the_last_time_that_it_was_noticed() {
+        let event = |more: Value| {
+            let mut event = json!({ "metadata": { "namespace": "web", "creationTimestamp": "2026-01-01T00:00:00Z" },
+                "involvedObject": { "kind": "Pod", "name": "worker" }, "type": "Warning", "reason": "BackOff" });
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            seen_event(serde_json::from_value(event).unwrap())
+        };
+        let second = |seconds: i64| Some(Timestamp::from_seconds(1_767_225_600 + seconds));
+        let plain = event(json!({}));
+        assert_eq!((plain.count, plain.first_at, plain.last_at, plain.warning), (1, second(0), second(0), true));
+        let times = ["2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z"];
+        let older = event(json!({ "count": 7, "firstTimestamp": times[0], "lastTimestamp": times[1] }));
+        assert_eq!((older.count, older.first_at, older.last_at), (7, second(1), second(9)));
+        let series = json!({ "count": 4, "lastObservedTime": "2026-01-01T00:00:08.000000Z" });
+        let newer = event(json!({ "eventTime": "2026-01-01T00:00:02.000000Z", "series": series }));
+        assert_eq!((newer.count, newer.first_at, newer.last_at), (4, second(2), second(8)));
+    }
+}

@@ -1,0 +1,117 @@
+//! What a workspace that asks too much is told, and that another one does not notice.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::testkit::*;
+use super::*;
+
+/// A request of somebody in the other workspace.
+async fn elsewhere(world: &World) -> u16 {
+    let request = Request::builder().uri("/api").header("authorization", format!("Bearer {OTHER}"));
+    world.send(request.body(Body::empty()).unwrap()).await.status().as_u16()
+}
+
+#[tokio::test]
+async fn a_stream_holds_its_place_until_it_is_closed() {
+    let world = World::start(GatewaySettings { concurrency: 1, ..GatewaySettings::default() }).await;
+    let watch = world.get(WATCH).await;
+    let refused = world.get("/api").await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    drop(watch);
+    within(async { while world.get("/api").await.status() != 200 {} }).await;
+
+    let (tunnel, _) = world.exec(&format!("Upgrade: websocket\r\nAuthorization: Bearer {TOKEN}\r\n")).await;
+    assert_eq!(world.get("/api").await.status(), 429);
+    drop(tunnel);
+    within(async { while world.get("/api").await.status() != 200 {} }).await;
+}
+
+#[tokio::test]
+async fn too_many_requests_per_second_are_429() {
+    let world = World::start(GatewaySettings { rate: 1, burst: 2, ..GatewaySettings::default() }).await;
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        codes.push(world.get("/api").await.status().as_u16());
+    }
+    assert_eq!(codes, [200, 200, 429]);
+    assert_eq!(world.orders.asked.load(SeqCst), 2, "of a flood nothing more is asked");
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_used_up_and_when_to_come_again() {
+    for (settings, word) in [
+        (GatewaySettings { rate: 1, burst: 1, ..GatewaySettings::default() }, "1 requests per second"),
+        (GatewaySettings { concurrency: 1, ..GatewaySettings::default() }, "1 requests in progress"),
+        (GatewaySettings { long_streams: 1, ..GatewaySettings::default() }, "1 open streams"),
+    ] {
+        let world = World::start(settings).await;
+        let open = world.get(WATCH).await;
+        let refused = world.get(WATCH).await;
+        assert_eq!(refused.status(), 429, "{word}");
+        let seconds = refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap();
+        let status = status(refused).await;
+        assert_eq!((&status["kind"], &status["reason"]), (&"Status".into(), &"TooManyRequests".into()));
+        assert_eq!(status["details"]["retryAfterSeconds"], seconds);
+        assert!(status["message"].as_str().is_some_and(|message| message.contains(word)), "{status}");
+        drop(open);
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_workspace_uses_up_another_one_has_left() {
+    let settings = GatewaySettings { rate: 1, burst: 4, long_streams: 1, ..GatewaySettings::default() };
+    let world = World::start(settings).await;
+    let stream = world.get(WATCH).await;
+    assert_eq!(world.get(WATCH).await.status(), 429);
+    within(async { while world.get("/api").await.status() != 429 {} }).await;
+    assert_eq!(elsewhere(&world).await, 200);
+    drop(stream);
+}
+
+#[tokio::test]
+async fn answers_are_not_faster_than_the_workspace_may_and_another_one_does_not_wait() {
+    let rate: u32 = 256 << 10;
+    let world = World::start(GatewaySettings { bytes_per_second: rate.into(), ..GatewaySettings::default() }).await;
+    let begun = Instant::now();
+    let mut flood = world.get("/flood").await.into_body();
+    // Two seconds' worth pass at once; of the rest half a second's is read.
+    let mut received = 0;
+    while received < 2 * rate as usize + rate as usize / 2 {
+        received += chunk(&mut flood).await.unwrap().unwrap().len();
+    }
+    // The last piece may be ahead of its time.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(200), "{took:?}");
+    let begun = Instant::now();
+    assert_eq!(elsewhere(&world).await, 200);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn what_is_sent_waits_for_its_turn_and_arrives_whole() {
+    let rate: u32 = 256 << 10;
+    let world = World::start(GatewaySettings { bytes_per_second: rate.into(), ..GatewaySettings::default() }).await;
+    let begun = Instant::now();
+    let sent = 2 * rate as usize + rate as usize / 2;
+    let response = world.send(admitted("POST", "/api").body(Body::from(vec![b'x'; sent])).unwrap()).await;
+    assert_eq!(response.headers()["x-body-bytes"], sent.to_string());
+    within(response.collect()).await.unwrap();
+
+    let lines = format!("Upgrade: websocket\r\nAuthorization: Bearer {TOKEN}\r\n");
+    let (mut tunnel, _) = world.exec(&lines).await;
+    within(tunnel.read_exact(&mut [0; 6])).await.unwrap();
+    let sent = vec![b'y'; rate as usize / 4];
+    let (mut reader, mut writer) = tunnel.split();
+    let mut received = vec![0; sent.len()];
+    let (wrote, read) = within(futures::future::join(writer.write_all(&sent), reader.read_exact(&mut received))).await;
+    assert!(wrote.is_ok() && read.is_ok() && received == sent);
+    // Half a second for the body, and as much for the tunnel's both ways; the last pieces may be ahead of their time.
+    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+}
