@@ -15,6 +15,7 @@ pub mod names;
 pub mod phases;
 pub mod plans;
 pub mod quantity;
+pub mod quota;
 pub mod roles;
 mod text;
 pub mod time;
