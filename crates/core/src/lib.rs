@@ -14,6 +14,7 @@ pub mod invitations;
 pub mod names;
 pub mod phases;
 pub mod plans;
+pub mod projects;
 pub mod quantity;
 pub mod quota;
 pub mod roles;
