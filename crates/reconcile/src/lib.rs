@@ -37,7 +37,7 @@ mod tenant;
 mod tenant_user;
 
 pub use connection::Host;
-pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
+pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
 pub use error::ReconcileError;
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
