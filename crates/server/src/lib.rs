@@ -13,6 +13,7 @@ pub mod keys;
 mod kubeconfig;
 mod listen;
 mod pages;
+pub mod plans;
 mod providers;
 pub mod run;
 mod state;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use hexabase_api::organizations::Organization;
-use hexabase_api::workspaces::{Workspace, WorkspaceCreate};
+use hexabase_api::quota::WorkspaceQuota;
+use hexabase_api::workspaces::{Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 
-use super::confirm;
+use super::{confirm, plans};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -21,6 +22,10 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
     match command {
         args::Workspace::Create { name, plan, org, wait: _, no_wait, timeout } => {
             let organization = resolve::organization(&api, org.as_deref()).await?;
+            // Who may not know the cost may not make a workspace either, and is told so by that.
+            if let Ok(found) = plans::estimate(&api, &organization.id, &plan, None).await {
+                say(&plans::sentence(&found.value));
+            }
             let path = ["organizations", organization.id.as_str(), "workspaces"];
             let made = api.post::<Workspace>(&path, &WorkspaceCreate { name, plan }).await?;
             if no_wait {
@@ -47,6 +52,23 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
                 return Ok(());
             }
             show_deleted(context, &workspace.name, wait(&api, &workspace.id, Goal::Deleted, timeout.timeout).await?)
+        }
+        args::Workspace::SetPlan { workspace, plan } => {
+            let workspace = resolve::workspace(&api, &workspace).await?.value;
+            let id = workspace.id.as_str();
+            if let Ok(found) = plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await {
+                say(&plans::sentence(&found.value));
+            }
+            let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &WorkspacePlanUpdate { plan }).await?;
+            context.format.show(&changed.raw, || {
+                let Workspace { name, plan, plan_version, .. } = &changed.value;
+                format!("Workspace {name} is under the plan {plan} (version {plan_version}).")
+            })
+        }
+        args::Workspace::Quota { workspace } => {
+            let id = resolve::workspace_id(&api, &workspace).await?;
+            let quota = api.get::<WorkspaceQuota>(&["workspaces", id.as_str(), "quota"]).await?;
+            context.format.show(&quota.raw, || headroom(quota.value))
         }
         args::Workspace::Wait { workspace, goal, timeout } => {
             let id = match resolve::workspace_id(&api, &workspace).await {
@@ -117,6 +139,43 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
     })
 }
 
+fn headroom(quota: WorkspaceQuota) -> String {
+    let WorkspaceQuota { limit, given, left, default_project: usual, projects, members, .. } = quota;
+    let row = |name: &str, all: [String; 4]| {
+        let [limit, given, left, usual] = all;
+        [name.to_owned(), limit, given, left, usual]
+    };
+    let counts = |name: &str, all: [u32; 4]| row(name, all.map(|count| count.to_string()));
+    let people = |name: &str, limit: u32, used: u64| {
+        let left = u64::from(limit).saturating_sub(used);
+        row(name, [limit.to_string(), used.to_string(), left.to_string(), "-".to_owned()])
+    };
+    let rows = [
+        row("cpu", [limit.cpu, given.cpu, left.cpu, usual.cpu]),
+        row("memory", [limit.memory, given.memory, left.memory, usual.memory]),
+        row("storage", [limit.storage, given.storage, left.storage, usual.storage]),
+        counts("pods", [limit.pods, given.pods, left.pods, usual.pods]),
+        counts("services", [limit.services, given.services, left.services, usual.services]),
+        counts(
+            "load balancers",
+            [limit.load_balancers, given.load_balancers, left.load_balancers, usual.load_balancers],
+        ),
+        counts(
+            "volume claims",
+            [
+                limit.persistent_volume_claims,
+                given.persistent_volume_claims,
+                left.persistent_volume_claims,
+                usual.persistent_volume_claims,
+            ],
+        ),
+        counts("objects", [limit.objects, given.objects, left.objects, usual.objects]),
+        people("projects", projects.limit, projects.used),
+        people("members", members.limit, members.used),
+    ];
+    table(["OF", "LIMIT", "GIVEN", "LEFT", "NEXT PROJECT"], "", rows)
+}
+
 fn details(workspace: Workspace) -> String {
     let moment = |at: Option<hexabase_core::time::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     let receipt = Receipt::of(&workspace);
@@ -124,7 +183,7 @@ fn details(workspace: Workspace) -> String {
         ("Name", workspace.name),
         ("Id", workspace.id.to_string()),
         ("Organisation", workspace.organization.to_string()),
-        ("Plan", workspace.plan),
+        ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
         ("Phase", workspace.phase.to_string()),
         ("Message", workspace.message.unwrap_or_default()),
         ("Server", workspace.server),

@@ -28,6 +28,7 @@ mod paging;
 mod plans;
 mod project_roles;
 mod projects;
+mod quota;
 pub mod request_id;
 mod role_assignments;
 mod roles;
@@ -78,6 +79,9 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
+        .routes(routes!(plans::estimate))
+        .routes(routes!(plans::change))
+        .routes(routes!(quota::get))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
         .routes(routes!(organizations::transfer))
@@ -106,7 +110,7 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(access::explain))
         .routes(routes!(access::who_can))
         .routes(routes!(projects::list, projects::create))
-        .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(projects::get, projects::update, projects::delete))
         .routes(routes!(project_roles::list, project_roles::create))
         .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
         .routes(routes!(service_accounts::list, service_accounts::create))

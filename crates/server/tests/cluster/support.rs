@@ -116,7 +116,8 @@ impl Person {
 
     /// Makes a project and waits until pods can be made in its namespace.
     pub(crate) async fn project(&self, workspace: &str, name: &str, more: &[&str]) -> Result<()> {
-        let mut arguments = vec!["project", "create", name, "--workspace", workspace];
+        // The images that these tests run are ordinary ones.
+        let mut arguments = vec!["project", "create", name, "--workspace", workspace, "--pod-security", "baseline"];
         arguments.extend(more);
         self.hxb(&arguments).await?;
         // A namespace without its ServiceAccount, or whose quota Kubernetes has not counted yet, refuses every pod.

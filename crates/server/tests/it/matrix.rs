@@ -36,6 +36,8 @@ enum Right {
     MemberWrites,
     /// To administer it.
     WorkspaceAdmin,
+    /// To administer the organisation that pays for it.
+    Payer,
     /// To administer it as its member, for what its admins see with their own rights inside.
     InsideAdminReads,
     /// To administer it as its member, for what its admins change with their own rights inside.
@@ -65,6 +67,7 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/organizations/{organization}/audit", Right::AdminReads, 200),
     ("GET", "/organizations/{organization}/audit/export", Right::AdminReads, 200),
     ("GET", "/organizations/{organization}/audit/head", Right::AdminReads, 200),
+    ("GET", "/organizations/{organization}/estimate", Right::AdminReads, 200),
     ("GET", "/organizations/{organization}/invitations", Right::AdminReads, 200),
     ("POST", "/organizations/{organization}/invitations", Right::Admin, 409),
     ("DELETE", "/organizations/{organization}/invitations/{invitation}", Right::Admin, 204),
@@ -105,15 +108,18 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/workspaces/{workspace}/members", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/members", Right::WorkspaceAdmin, 201),
     ("DELETE", "/workspaces/{workspace}/members/{user}", Right::WorkspaceAdmin, 204),
+    ("PUT", "/workspaces/{workspace}/plan", Right::Payer, 200),
     ("GET", "/workspaces/{workspace}/projects", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/projects", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/projects/{project}", Right::Workspace, 200),
+    ("PATCH", "/workspaces/{workspace}/projects/{project}", Right::WorkspaceAdmin, 200),
     ("DELETE", "/workspaces/{workspace}/projects/{project}", Right::WorkspaceAdmin, 202),
     ("GET", "/workspaces/{workspace}/projects/{project}/roles", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/projects/{project}/roles", Right::MemberWrites, 503),
     ("GET", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::Workspace, 200),
     ("PUT", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
     ("DELETE", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
+    ("GET", "/workspaces/{workspace}/quota", Right::Workspace, 200),
     ("GET", "/workspaces/{workspace}/role-assignments", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/role-assignments", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments/{assignment}", Right::Workspace, 200),
@@ -166,6 +172,7 @@ fn expected(right: Right, done: u16, path: &str, caller: &Caller, whose: Whose) 
         Right::Workspace => done,
         Right::Member => when(member),
         Right::MemberWrites => when(member && !reads_only),
+        Right::Payer => when(admin && !reads_only),
         Right::InsideAdminReads => when(member && workspace_admin),
         Right::InsideAdmin => when(member && workspace_admin && !reads_only),
         _ => when((workspace_admin || admin) && !reads_only),
