@@ -34,3 +34,14 @@ pub struct Count {
     /// How many there are.
     pub used: u64,
 }
+
+/// What all workspaces of an organisation may use together, and how much of it is left.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OrganizationQuota {
+    /// What the platform's operator allows; `null` when it is whatever the plans give.
+    pub limit: Option<ProjectQuota>,
+    /// What the plans of all living workspaces give.
+    pub given: ProjectQuota,
+    /// What the plans of more workspaces, or larger ones, can give.
+    pub left: Option<ProjectQuota>,
+}

@@ -52,7 +52,7 @@ pub enum OrganizationAction {
     Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
-    /// See what its workspaces cost.
+    /// See what its workspaces cost, and what they may use.
     SeeCosts,
     /// Rename it, delete it, or hand it over.
     ManageOrganization,
@@ -191,7 +191,7 @@ pub async fn organization(
         (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
         (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
-        (OrganizationAction::SeeCosts, OrganizationRole::Member) => "see what its workspaces cost",
+        (OrganizationAction::SeeCosts, OrganizationRole::Member) => "see what its workspaces cost and may use",
         (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
         (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
         (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",

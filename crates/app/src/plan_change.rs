@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::jobs::follow;
 use crate::plans::{choose, plan_of};
 use crate::workspaces::{WorkspaceDetails, details};
-use crate::{projects, quota};
+use crate::{organization_quota, projects, quota};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
 /// is used than the plan allows, with what uses it.
@@ -39,14 +39,15 @@ fn told(plan: &Plan) -> Value {
     json!({ "plan": plan.id, "version": plan.version })
 }
 
-/// Whether the organisation may have one more workspace under the plan. The organisation is locked.
+/// Whether the organisation may have one more workspace under the plan, and has as much left as it gives. The organisation is
+/// locked.
 async fn check_workspaces(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> Result<()> {
     let organization = organizations::scope_for(tx, scope.user(), scope.organization()).await?;
     let organization = organization.ok_or(Error::NotFound("workspace"))?;
     let living = workspaces::count_living(tx, &organization, &to.id).await?;
     let others = if from.id == to.id { living.saturating_sub(1) } else { living };
     if others < u64::from(to.limits.workspaces) {
-        return Ok(());
+        return organization_quota::check(tx, &organization, scope.workspace(), to).await;
     }
     Err(Error::LimitReached(format!(
         "the plan {} allows {} workspace(s) per organization and {others} exist; delete one or choose another plan",

@@ -16,7 +16,7 @@ use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::{members, plans};
+use crate::{members, organization_quota, plans};
 
 pub use crate::plan_change::change_plan;
 
@@ -48,7 +48,8 @@ pub async fn create(
             plan.id, plan.limits.workspaces
         )));
     }
-    let (id, plan_id, plan_version) = (app.new_id()?, plan.id.clone(), plan.version);
+    let (id, plan_id, plan_version): (WorkspaceId, _, _) = (app.new_id()?, plan.id.clone(), plan.version);
+    organization_quota::check(&tx, &scope, &id, &plan).await?;
     let new = NewWorkspace { id, name, plan_id, plan_version };
     let scope = workspaces::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {

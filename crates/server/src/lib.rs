@@ -15,6 +15,7 @@ mod listen;
 mod pages;
 pub mod plans;
 mod providers;
+pub mod quota;
 pub mod run;
 mod state;
 mod tls;

@@ -9,7 +9,7 @@ use hexabase_server::config::Config;
 use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::plans::{self, PlansCommand};
 use hexabase_server::run::{self, Role};
-use hexabase_server::{break_glass, http};
+use hexabase_server::{break_glass, http, quota};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -46,6 +46,8 @@ enum Command {
     /// List, make, change or retire the plans of workspaces.
     #[command(subcommand)]
     Plans(PlansCommand),
+    /// Set what all workspaces of an organisation may use together.
+    Quota(quota::Arguments),
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
     /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
@@ -106,6 +108,10 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Plans(command) => plans::execute(&config, command).await.map(|said| print!("{said}")),
         Command::BreakGlass(arguments) => {
             println!("{}", break_glass::execute(&config, arguments).await?);
+            Ok(())
+        }
+        Command::Quota(arguments) => {
+            println!("{}", quota::execute(&config, arguments).await?);
             Ok(())
         }
         Command::CheckConfig | Command::Openapi => Ok(()),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use hexabase_app::clock::Clock;
-use hexabase_app::plan_terms::{self, PlanInUse, PlanTerms};
+use hexabase_app::plan_terms::{self, PlanInUse};
 use hexabase_backends::store::Store;
 use hexabase_core::plans::Plan;
+use serde::de::DeserializeOwned;
 
 use crate::break_glass::operator;
 use crate::config::Config;
@@ -74,11 +75,12 @@ async fn act(store: &Store, clock: &Clock, command: PlansCommand) -> Result<Stri
     })
 }
 
-fn read(file: &Path) -> Result<PlanTerms> {
+/// What an operator has written down.
+pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
     let source = config::File::from(file.to_path_buf()).format(config::FileFormat::Toml);
     let settings = config::Config::builder().add_source(source).build();
     let terms = settings.and_then(config::Config::try_deserialize);
-    terms.with_context(|| format!("the terms in {} cannot be read", file.display()))
+    terms.with_context(|| format!("{} cannot be read", file.display()))
 }
 
 fn told(plan: &Plan, what: &str) -> String {

@@ -1,4 +1,5 @@
-//! Plans get versions and more limits; projects get a share of those, labels and a Pod Security level.
+//! Plans get versions and more limits; projects get a share of those, labels and a Pod Security level; organisations can have a
+//! quota.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::*;
@@ -60,6 +61,7 @@ impl MigrationTrait for Migration {
         connection.execute_unprepared(shares).await?;
         for (table, column) in [
             ("plans", big_integer("version").default(1).to_owned()),
+            ("organizations", text_null("quota")),
             ("plans", text_null("retired_by")),
             ("plans", big_integer_null("retired_at")),
             // SQLite adds no constraint of several columns to a table; that there is such a version is held by the store.

@@ -8,10 +8,8 @@ use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::column::{Table, time, time_opt};
+use super::column::{Table, json_of, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
@@ -70,26 +68,14 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         workspace_id: TABLE.parse("workspace_id", &model.workspace_id)?,
         name: TABLE.parse("name", &model.name)?,
         phase: TABLE.parse("phase", &model.phase)?,
-        limits: object("limits", &model.limits)?,
+        limits: TABLE.object("limits", &model.limits)?,
         created_by: TABLE.parse("created_by", &model.created_by)?,
         created_at: time(model.created_at),
         deleted_at: time_opt(model.deleted_at),
         parent_id: TABLE.parse_opt("parent_id", model.parent_id.as_deref())?,
-        labels: object("labels", &model.labels)?,
+        labels: TABLE.object("labels", &model.labels)?,
         pod_security: TABLE.parse("pod_security", &model.pod_security)?,
     })
-}
-
-fn object<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
-        table: "projects",
-        column,
-        source: Box::new(error),
-    })
-}
-
-fn text_of(object: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(object).map_err(|error| StoreError::Other(Box::new(error)))
 }
 
 fn living(workspace: &WorkspaceId) -> Select<project::Entity> {
@@ -152,12 +138,12 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Time
         name: new.name.to_string(),
         living_name: Some(new.name.to_string()),
         phase: ProjectPhase::Creating.to_string(),
-        limits: text_of(&new.limits)?,
+        limits: json_of(&new.limits)?,
         created_by: scope.user().to_string(),
         created_at: now.as_micros(),
         deleted_at: None,
         parent_id: new.parent_id.as_ref().map(ToString::to_string),
-        labels: text_of(&new.labels)?,
+        labels: json_of(&new.labels)?,
         pod_security: new.pod_security.to_string(),
     };
     db::insert(tx.conn(), model).await
@@ -186,9 +172,9 @@ pub async fn update(
 ) -> Result<bool, StoreError> {
     let ProjectChange { limits, parent_id, labels, pod_security } = change;
     let updated = project::Entity::update_many()
-        .col_expr(project::Column::Limits, Expr::value(text_of(limits)?))
+        .col_expr(project::Column::Limits, Expr::value(json_of(limits)?))
         .col_expr(project::Column::ParentId, Expr::value(parent_id.as_ref().map(ToString::to_string)))
-        .col_expr(project::Column::Labels, Expr::value(text_of(labels)?))
+        .col_expr(project::Column::Labels, Expr::value(json_of(labels)?))
         .col_expr(project::Column::PodSecurity, Expr::value(pod_security.as_str()))
         .filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()))
         .filter(project::Column::Id.eq(id.as_str()))

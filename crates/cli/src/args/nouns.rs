@@ -18,6 +18,11 @@ pub(crate) enum Org {
         /// Name for people.
         name: String,
     },
+    /// Show what all of its workspaces may use together, and how much of it is left.
+    Quota {
+        /// Name or id; the only one or your own when absent.
+        org: Option<String>,
+    },
     /// List its people.
     Members {
         /// Name or id; the only one or your own when absent.

@@ -11,6 +11,7 @@ mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
+mod quota;
 mod roles;
 mod service_account_tokens;
 mod service_accounts;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use hexabase_api::organizations::Organization;
-use hexabase_api::quota::WorkspaceQuota;
 use hexabase_api::workspaces::{Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 
-use super::{confirm, plans};
+use super::{confirm, plans, quota};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -67,8 +66,7 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         }
         args::Workspace::Quota { workspace } => {
             let id = resolve::workspace_id(&api, &workspace).await?;
-            let quota = api.get::<WorkspaceQuota>(&["workspaces", id.as_str(), "quota"]).await?;
-            context.format.show(&quota.raw, || headroom(quota.value))
+            quota::of_workspace(context, &api, &id).await
         }
         args::Workspace::Wait { workspace, goal, timeout } => {
             let id = match resolve::workspace_id(&api, &workspace).await {
@@ -137,43 +135,6 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
         });
         table(["NAME", "ORGANISATION", "PLAN", "PHASE", "AGE", "ID"], "There are no workspaces.", rows)
     })
-}
-
-fn headroom(quota: WorkspaceQuota) -> String {
-    let WorkspaceQuota { limit, given, left, default_project: usual, projects, members, .. } = quota;
-    let row = |name: &str, all: [String; 4]| {
-        let [limit, given, left, usual] = all;
-        [name.to_owned(), limit, given, left, usual]
-    };
-    let counts = |name: &str, all: [u32; 4]| row(name, all.map(|count| count.to_string()));
-    let people = |name: &str, limit: u32, used: u64| {
-        let left = u64::from(limit).saturating_sub(used);
-        row(name, [limit.to_string(), used.to_string(), left.to_string(), "-".to_owned()])
-    };
-    let rows = [
-        row("cpu", [limit.cpu, given.cpu, left.cpu, usual.cpu]),
-        row("memory", [limit.memory, given.memory, left.memory, usual.memory]),
-        row("storage", [limit.storage, given.storage, left.storage, usual.storage]),
-        counts("pods", [limit.pods, given.pods, left.pods, usual.pods]),
-        counts("services", [limit.services, given.services, left.services, usual.services]),
-        counts(
-            "load balancers",
-            [limit.load_balancers, given.load_balancers, left.load_balancers, usual.load_balancers],
-        ),
-        counts(
-            "volume claims",
-            [
-                limit.persistent_volume_claims,
-                given.persistent_volume_claims,
-                left.persistent_volume_claims,
-                usual.persistent_volume_claims,
-            ],
-        ),
-        counts("objects", [limit.objects, given.objects, left.objects, usual.objects]),
-        people("projects", projects.limit, projects.used),
-        people("members", members.limit, members.used),
-    ];
-    table(["OF", "LIMIT", "GIVEN", "LEFT", "NEXT PROJECT"], "", rows)
 }
 
 fn details(workspace: Workspace) -> String {

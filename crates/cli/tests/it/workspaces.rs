@@ -185,3 +185,16 @@ async fn what_a_plan_allows_and_what_is_left_of_it_is_shown() {
     assert_eq!(line("pods"), ["pods", "50", "20", "30", "5"]);
     assert_eq!(line("projects"), ["projects", "10", "4", "6", "-"]);
 }
+
+#[tokio::test]
+async fn what_an_organisation_may_use_is_shown_also_when_it_is_anything() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let path = format!("GET /organizations/{ORGANIZATION}/quota");
+    stub.answer(&path, 200, json!({ "limit": amounts(90), "given": amounts(50), "left": amounts(40) }));
+    let ended = home.hxb(&["org", "quota"]).await;
+    assert!(ended.out.contains("pods             90      50      40\n"), "{ended:?}");
+    stub.answer(&path, 200, json!({ "limit": null, "given": amounts(50), "left": null }));
+    let ended = home.hxb(&["org", "quota", "acme"]).await;
+    assert!(ended.out.contains("pods             any     50      any\n"), "{ended:?}");
+}

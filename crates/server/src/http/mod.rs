@@ -82,6 +82,7 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(plans::estimate))
         .routes(routes!(plans::change))
         .routes(routes!(quota::get))
+        .routes(routes!(quota::of_organization))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
         .routes(routes!(organizations::transfer))

@@ -1,10 +1,10 @@
-//! `/workspaces/{workspace}/quota`.
+//! `/workspaces/{workspace}/quota` and `/organizations/{organization}/quota`.
 
 use axum::Json;
 use axum::extract::{Path, State};
-use hexabase_api::quota::{Count, WorkspaceQuota};
-use hexabase_app::App;
+use hexabase_api::quota::{Count, OrganizationQuota, WorkspaceQuota};
 use hexabase_app::quota::{self, Count as Limited};
+use hexabase_app::{App, organization_quota};
 
 use super::caller::Caller;
 use super::error::ApiResult;
@@ -30,5 +30,22 @@ pub(super) async fn get(
         default_project: found.default_project.into(),
         projects: count(found.projects),
         members: count(found.members),
+    }))
+}
+
+/// What all workspaces of an organisation may use together, and how much of it is left.
+#[utoipa::path(get, path = "/organizations/{organization}/quota", tag = "organizations",
+    params(("organization" = String, Path)), responses((status = 200, body = OrganizationQuota)))]
+pub(super) async fn of_organization(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(organization): Path<String>,
+) -> ApiResult<Json<OrganizationQuota>> {
+    let organization = id("organization", &organization)?;
+    let found = organization_quota::headroom(&app, &ctx, &organization).await?;
+    Ok(Json(OrganizationQuota {
+        limit: found.limit.map(Into::into),
+        given: found.given.into(),
+        left: found.left.map(Into::into),
     }))
 }

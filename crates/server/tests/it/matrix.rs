@@ -75,6 +75,7 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/organizations/{organization}/members", Right::Organization, 200),
     ("PATCH", "/organizations/{organization}/members/{user}", Right::AdminInPerson, 200),
     ("DELETE", "/organizations/{organization}/members/{user}", Right::Admin, 200),
+    ("GET", "/organizations/{organization}/quota", Right::AdminReads, 200),
     ("GET", "/organizations/{organization}/service-accounts", Right::AdminReads, 200),
     ("POST", "/organizations/{organization}/service-accounts", Right::Admin, 201),
     ("GET", "/organizations/{organization}/service-accounts/{account}", Right::AdminReads, 200),

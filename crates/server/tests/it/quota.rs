@@ -1,6 +1,9 @@
-//! How a workspace's plan is shared out among projects and those below them.
+//! How an organisation's quota is shared out among workspaces, and a workspace's plan among projects and those below them.
 
 use anyhow::Result;
+use hexabase_app::organization_quota;
+use hexabase_core::ids::OrganizationId;
+use hexabase_core::quota::{Amounts, Resource};
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
@@ -211,6 +214,57 @@ async fn shares_that_are_asked_for_at_once_do_not_exceed_the_plan() -> Result<()
         let raised = futures::future::try_join_all(ids.iter().map(|id| shop.give_cpu(id, "2500m"))).await?;
         assert_eq!(raised.iter().filter(|answer| answer.status == 200).count(), 1, "{raised:?}");
         assert_eq!(shop.left().await?, "0");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_organization_has_no_more_than_the_operator_allows_and_reads_that_in_its_log() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let shop = Shop::open(&platform).await?;
+        let (store, organization): (_, OrganizationId) = (platform.store().await?, shop.alice.organization.parse()?);
+        let path = format!("/api/v1/organizations/{organization}/quota");
+        let quota = async || shop.alice.api.get(&path).await?.expect(200)?.json();
+        assert_eq!((&quota().await?["limit"], &quota().await?["given"]["pods"]), (&Value::Null, &json!(50)));
+        // Room for the plans standard and free, and for half of another free one.
+        let pods = |resource: Resource| if resource == Resource::Pods { 65 } else { u64::from(u32::MAX) << 20 };
+        let (allowed, less) = (Amounts::of(pods), Amounts::of(|_| 1));
+        let set = async |amounts: Option<&Amounts>| {
+            organization_quota::set(&store, &platform.clock, &organization, amounts, "ada").await
+        };
+        let refused = set(Some(&less)).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("the plans of shop (plan standard) give"), "{refused}");
+        set(Some(&allowed)).await?;
+        assert_eq!(quota().await?["left"]["pods"], 15);
+        let refused = shop.alice.create_workspace("large", "standard").await?;
+        says(&refused, 409, "limit_reached", &["50 of pods", "the 15 that", "the platform's operator"]);
+        let small = text(&shop.alice.create_workspace("small", "free").await?.expect(201)?.json()?["id"]);
+        let premium = json!({ "plan": "premium" });
+        let api = &shop.alice.api;
+        let path = format!("/api/v1/workspaces/{small}/plan");
+        let refused = api.send(api.request(reqwest::Method::PUT, &path).json(&premium)).await?;
+        says(&refused, 409, "limit_reached", &["250 of pods", "the 15 that"]);
+        set(None).await?;
+        api.send(api.request(reqwest::Method::PUT, &path).json(&premium)).await?.expect(200)?;
+        let log = items(
+            &api.get(&format!("/api/v1/organizations/{organization}/audit?action=organization.quota_set")).await?,
+        );
+        assert_eq!((log.len(), &log[0]["actor"], &log[1]["after"]), (2, &json!("operator"), &json!({ "quota": null })));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workspaces_that_are_asked_for_at_once_do_not_exceed_an_organizations_quota() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let (store, organization): (_, OrganizationId) = (platform.store().await?, alice.organization.parse()?);
+        let amounts = Amounts::of(|resource| if resource == Resource::Pods { 120 } else { u64::from(u32::MAX) << 20 });
+        organization_quota::set(&store, &platform.clock, &organization, Some(&amounts), "ada").await?;
+        let names: Vec<String> = (0..5).map(|number| format!("shop-{number}")).collect();
+        let made = names.iter().map(|name| alice.create_workspace(name, "standard"));
+        let answers = futures::future::try_join_all(made).await?;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2, "{answers:?}");
     }
     Ok(())
 }

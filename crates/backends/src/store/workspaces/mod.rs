@@ -217,6 +217,35 @@ pub async fn count_living(db: &impl Db, scope: &OrganizationScope, plan: &str) -
     Ok(query.count(db.conn()).await?)
 }
 
+/// A living workspace, and what it is under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderPlan {
+    /// The workspace.
+    pub id: WorkspaceId,
+    /// Its name.
+    pub name: WorkspaceName,
+    /// The version of the plan.
+    pub plan: PlanKey,
+}
+
+/// All living workspaces of the organisation, each with its plan. To hold a quota, take
+/// [`organizations::lock`](super::organizations::lock) first.
+pub async fn under_plans(db: &impl Db, scope: &OrganizationScope) -> Result<Vec<UnderPlan>, StoreError> {
+    under_plans_for_operator(db, scope.id()).await
+}
+
+/// The same for an operator, who belongs to no organisation.
+pub async fn under_plans_for_operator(
+    db: &impl Db,
+    organization: &OrganizationId,
+) -> Result<Vec<UnderPlan>, StoreError> {
+    // Not cut off at a page: what is left out would not be counted.
+    let query = living().filter(workspace::Column::OrganizationId.eq(organization.as_str()));
+    let rows = query.order_by_asc(workspace::Column::Id).all(db.conn()).await?;
+    let under = |row: Workspace| UnderPlan { id: row.id, name: row.name, plan: (row.plan_id, row.plan_version) };
+    rows.into_iter().map(|model| read(model).map(under)).collect()
+}
+
 /// How many living workspaces the organisation has under each version of each plan.
 pub async fn count_by_plan(db: &impl Db, scope: &OrganizationScope) -> Result<Vec<(PlanKey, u64)>, StoreError> {
     let query = living().filter(workspace::Column::OrganizationId.eq(scope.id().as_str()));
