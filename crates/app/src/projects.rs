@@ -12,6 +12,7 @@ use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::projects::{InvalidLabels, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
+use hexabase_reconcile::Usage;
 use serde_json::{Value, json};
 
 pub use hexabase_backends::store::projects::Project;
@@ -24,7 +25,7 @@ use crate::members;
 use crate::plans::plan_of;
 use crate::quota::{self, Giver, QuotaRequest};
 use crate::role_assignments as given;
-use crate::roles;
+use crate::{roles, tenant};
 
 /// A project to be made.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +161,7 @@ pub async fn update(
 ) -> Result<ProjectDetails> {
     let ProjectChanges { quota, parent, labels: given, pod_security } = changes;
     let given = given.map(labels).transpose()?;
+    let usage = usage_before(app, ctx, workspace, id, &quota).await?;
     let action = match parent {
         // Whoever was given a role there has it here, too.
         Some(Some(_)) => WorkspaceAction::GiveAccess,
@@ -178,6 +180,9 @@ pub async fn update(
     after.labels = given.unwrap_or(after.labels);
     after.pod_security = pod_security.unwrap_or(after.pod_security);
     let moved = after.parent_id != before.parent_id;
+    if moved {
+        moving::check_move(&tx, &scope, &living, id, after.parent_id.as_ref(), ctx.now).await?;
+    }
     let mut ledger = quota::ledger(&plan.limits.amounts, &living);
     after.limits = quota.amounts(&before.limits, &Giver::new(&plan, &living, &ledger, after.parent_id.as_ref()))?;
     // As small as it is on the way: it need not fit in both places with more than it has in one of them.
@@ -186,8 +191,9 @@ pub async fn update(
         .and_then(|()| ledger.relocate(id, after.parent_id.clone()))
         .and_then(|()| ledger.resize(id, after.limits.clone()));
     edited.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
-    if moved {
-        moving::check_move(&tx, &scope, &living, id, after.parent_id.as_ref(), ctx.now).await?;
+    if let Some(usage) = usage {
+        let given_on = ledger.given(Some(id));
+        quota::check_used(&usage, &before.limits.less(&given_on), &after.limits.less(&given_on))?;
     }
     if after == before {
         tx.rollback().await?;
@@ -210,6 +216,24 @@ pub async fn update(
         app.bell.ring(members::topic(workspace));
     }
     get(app, ctx, workspace, id).await
+}
+
+/// What the project's namespace uses, where less than it has is asked for. Nothing is known of that, and nothing refused, when
+/// the workspace does not answer or the caller may not look: then Kubernetes refuses what is new until less is used.
+async fn usage_before(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    id: &ProjectId,
+    quota: &QuotaRequest,
+) -> Result<Option<Usage>> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let Some(project) = projects::get(&app.store, &scope, id).await? else { return Ok(None) };
+    if project.phase != ProjectPhase::Ready || !quota.lowers(&project.limits) {
+        return Ok(None);
+    }
+    let Ok(user) = tenant::as_caller(app, &scope).await else { return Ok(None) };
+    Ok(user.usage(&project.name).await.ok())
 }
 
 /// What the audit log tells of a project.

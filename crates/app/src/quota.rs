@@ -4,8 +4,9 @@ use hexabase_backends::store::projects::{self, Project};
 use hexabase_backends::store::{plans, workspace_members, workspaces};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::plans::Plan;
-use hexabase_core::quantity::InvalidQuantity;
+use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
 use hexabase_core::quota::{Amounts, Ledger, Refusal, Resource, Share};
+use hexabase_reconcile::Usage;
 
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
@@ -101,6 +102,23 @@ impl QuotaRequest {
         })
     }
 
+    /// Whether less of something is asked for than there is now.
+    pub(crate) fn lowers(&self, now: &Amounts) -> bool {
+        let cpu = self.cpu.as_deref().and_then(|text| text.parse::<Cpu>().ok());
+        let bytes = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Bytes>().ok());
+        let pieces = [
+            (self.pods, now.pods),
+            (self.services, now.services),
+            (self.load_balancers, now.load_balancers),
+            (self.persistent_volume_claims, now.persistent_volume_claims),
+            (self.objects, now.objects),
+        ];
+        cpu.is_some_and(|asked| asked < now.cpu)
+            || bytes(&self.memory).is_some_and(|asked| asked < now.memory)
+            || bytes(&self.storage).is_some_and(|asked| asked < now.storage)
+            || pieces.into_iter().any(|(asked, now)| asked.is_some_and(|asked| asked < now))
+    }
+
     /// Refuses a new project that asked for nothing and would get nothing.
     pub(crate) fn check_not_empty(&self, amounts: &Amounts, giver: &Giver<'_>) -> Result<()> {
         let silent = [
@@ -174,6 +192,25 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
         Refusal::Unknown => Error::invalid("parent", "there is no such project in this workspace"),
         Refusal::Circle => Error::invalid("parent", "a project cannot stand below itself"),
     }
+}
+
+/// How many pods a refusal names.
+const MOST_PODS: usize = 5;
+
+/// Refuses to leave a namespace less of something than it uses, and says which pods do.
+pub(crate) fn check_used(usage: &Usage, before: &Amounts, after: &Amounts) -> Result<()> {
+    let too_much = |resource: &Resource| {
+        let left = after.get(*resource);
+        left < before.get(*resource) && left < usage.used.get(*resource)
+    };
+    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
+    let pods = match usage.by(resource, MOST_PODS) {
+        pods if pods.is_empty() => String::new(),
+        pods => format!(", most of it by the pods {}", pods.join(", ")),
+    };
+    let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
+    let detail = format!("{left} of {resource} would be left for its namespace, in which {used} is used{pods}");
+    Err(Error::conflict("quota_in_use", detail))
 }
 
 /// A number that is limited.

@@ -44,4 +44,4 @@ pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
-pub use tenant_user::{Missing, Question, Renewed, RolePlace, TenantUser, TokenSecret, Verdict};
+pub use tenant_user::{Missing, PodUsage, Question, Renewed, RolePlace, TenantUser, TokenSecret, Usage, Verdict};

@@ -4,6 +4,7 @@
 //! giving away more than one has included.
 
 mod service_accounts;
+mod usage;
 
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::UserId;
@@ -26,6 +27,7 @@ use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
 pub use self::service_accounts::{Missing, Renewed, TokenSecret};
+pub use self::usage::{PodUsage, Usage};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";

@@ -47,6 +47,9 @@ pub(super) async fn check_move(
     if parent.is_some() && !above.first().is_some_and(|project| is_wanted(project)) {
         return Err(no_such_parent());
     }
+    if above.iter().any(|project| project.id == *id) {
+        return Err(Error::invalid("parent", "a project cannot stand below itself"));
+    }
     let moved: Vec<&Project> = living.iter().filter(|project| is_below(living, project, id)).collect();
     let depth = |project: &&Project| chain(living, &project.id).iter().take_while(|above| above.id != *id).count() + 1;
     if above.len() + moved.iter().map(depth).max().unwrap_or_default() > MAX_DEPTH {

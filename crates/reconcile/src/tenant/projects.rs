@@ -21,7 +21,7 @@ use crate::status::Progress;
 use crate::tenant::rights::Rights;
 use crate::tenant::{access, labels};
 
-const QUOTA: &str = "hexabase-quota";
+pub(crate) const QUOTA: &str = "hexabase-quota";
 const LIMITS: &str = "hexabase-limits";
 
 /// The objects of one project.

@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 use hexabase_app::organization_quota;
+use hexabase_backends::store::projects;
 use hexabase_core::ids::OrganizationId;
+use hexabase_core::phases::ProjectPhase;
 use hexabase_core::quota::{Amounts, Resource};
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use crate::role_assignments::team;
+use crate::roles::answering;
 use crate::support::{Person, Platform, items, problem, text};
 
 /// A workspace under the plan `standard`: 4 CPUs, 8Gi, 50 pods, 10 projects.
@@ -101,6 +104,40 @@ async fn more_than_is_left_is_refused_with_the_limit_and_who_can_raise_it() -> R
     shop.give_cpu(&web, "4").await?.expect(200)?;
     shop.give_cpu(&api, "4").await?.expect(200)?;
     says(&shop.try_project("none", None, None).await?, 409, "limit_reached", &["no cpu is left of the 4"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn less_than_pods_use_is_refused_with_the_pods_if_the_workspace_answers() -> Result<()> {
+    let platform = Platform::start().await?;
+    let shop = Shop::open(&platform).await?;
+    let web = shop.project("web", "3", None).await?;
+    shop.project("api", "500m", Some(&web)).await?;
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    projects::set_phase(&tx, &web.parse()?, ProjectPhase::Ready, platform.clock.now()).await?;
+    tx.commit().await?;
+    let tenant = answering(&platform, shop.path.rsplit('/').next().unwrap_or_default()).await?;
+    let pod = |name: &str, cpu: &str| {
+        let resources = json!({ "limits": { "cpu": cpu, "memory": "64Mi" } });
+        json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "c", "resources": resources }] } })
+    };
+    let pods = json!([pod("front", "500m"), pod("back", "1")]);
+    let list = json!({ "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods });
+    let used = json!({ "limits.cpu": "1500m", "requests.cpu": "50m", "limits.memory": "128Mi", "pods": "2" });
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "hexabase-quota" },
+        "status": { "used": used } });
+    tenant.answer("GET", "/api/v1/namespaces/web/pods", 200, list);
+    tenant.answer("GET", "/api/v1/namespaces/web/resourcequotas/hexabase-quota", 200, quota);
+    // A half of it is given on already.
+    let refused = shop.give_cpu(&web, "1900m").await?;
+    says(&refused, 409, "quota_in_use", &["1400m of cpu would be left", "1500m is used", "back (1), front (500m)"]);
+    // Of what nobody uses it may be less.
+    shop.change(&web, json!({ "quota": { "cpu": "4", "objects": 40 } })).await?.expect(200)?;
+    shop.give_cpu(&web, "2").await?.expect(200)?;
+    // Nobody knows.
+    tenant.refuse("GET", "/api/v1/namespaces/web/pods", 403, "pods is forbidden");
+    shop.give_cpu(&web, "1").await?.expect(200)?;
     Ok(())
 }
 
