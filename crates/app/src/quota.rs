@@ -72,7 +72,7 @@ impl<'a> Giver<'a> {
 impl QuotaRequest {
     /// The amounts asked for, and those of `otherwise` where nothing is asked; none above what there is in all.
     pub(crate) fn amounts(&self, otherwise: &Amounts, giver: &Giver<'_>) -> Result<Amounts> {
-        let pieces = |field, asked: Option<u32>, least, resource: Resource| {
+        let pieces = |field: &'static str, asked: Option<u32>, least: u32, resource: Resource| {
             let most = giver.has.get(resource);
             match asked {
                 Some(asked) if asked < least || u64::from(asked) > most => {
