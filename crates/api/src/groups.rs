@@ -2,8 +2,10 @@
 
 use hexabase_core::ids::{GroupId, UserId};
 use hexabase_core::users::UserKind;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::nullable::present;
 
 /// A new group. Nobody is in it at first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -31,11 +33,6 @@ pub struct GroupUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     pub parent: Option<Option<String>>,
-}
-
-/// Tells `null` from absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// A group of workspace members.

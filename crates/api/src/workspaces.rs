@@ -18,6 +18,15 @@ pub struct WorkspaceCreate {
     pub plan: String,
 }
 
+/// Another plan for a workspace.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspacePlanUpdate {
+    /// Id of a plan; the workspace gets its newest version.
+    #[schema(example = "premium")]
+    pub plan: String,
+}
+
 /// Which workspaces are wanted, over all organisations.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +54,9 @@ pub struct Workspace {
     pub name: String,
     /// Id of its plan.
     pub plan: String,
+    /// The version of the plan that it has.
+    #[serde(default = "crate::plans::first")]
+    pub plan_version: u32,
     /// Where it stands.
     #[schema(value_type = String, example = "ready")]
     pub phase: WorkspacePhase,

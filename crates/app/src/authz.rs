@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 /// Said to staff under break-glass who would give anybody access, which would outlast it.
 pub(crate) const LASTING: &str =
     "access by break-glass takes access away and gives nobody any that lasts; an admin of the organization can";
+/// Said to staff under break-glass who would spend the organisation's money.
+const SPENDING: &str =
+    "access by break-glass spends nothing of the organization's; an admin of the organization can choose its plans";
 /// Said to staff under break-glass who would dispose of what is the organisation's.
 const NOT_THEIRS: &str =
     "access by break-glass neither deletes nor renames nor hands over what is the organization's; its admins can";
@@ -49,6 +52,8 @@ pub enum OrganizationAction {
     Leave,
     /// Make a workspace, which costs money.
     CreateWorkspace,
+    /// See what its workspaces cost, and what they may use.
+    SeeCosts,
     /// Rename it, delete it, or hand it over.
     ManageOrganization,
     /// Invite people, take them out, and give them another role.
@@ -65,7 +70,10 @@ pub enum OrganizationAction {
 
 impl OrganizationAction {
     fn writes(self) -> bool {
-        !matches!(self, Self::View | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts)
+        !matches!(
+            self,
+            Self::View | Self::SeeCosts | Self::SeeInvitations | Self::ViewAudit | Self::ViewServiceAccounts
+        )
     }
 
     /// Why staff under break-glass may not do it, if they may not.
@@ -74,6 +82,7 @@ impl OrganizationAction {
             Self::CreateWorkspace | Self::ManageServiceAccounts => Some(LASTING),
             Self::ManageOrganization => Some(NOT_THEIRS),
             Self::View
+            | Self::SeeCosts
             | Self::SeeInvitations
             | Self::Leave
             | Self::ManageMembers
@@ -91,6 +100,8 @@ pub enum WorkspaceAction {
     View,
     /// Delete it.
     Delete,
+    /// Put it under another plan, which costs another price.
+    ChangePlan,
     /// Give access: to people, to groups by roles, and to groups by putting them below others.
     GiveAccess,
     /// Take access away, end what is left of it, see everybody's address, and make and rename groups.
@@ -99,7 +110,7 @@ pub enum WorkspaceAction {
     SeeTokens,
     /// Give up one's own access.
     Leave,
-    /// Make and delete projects.
+    /// Make, change and delete projects.
     ManageProjects,
     /// Make, change and remove custom roles. Every member may try: whether the person's own rights suffice for the role is
     /// Kubernetes' to say.
@@ -116,6 +127,7 @@ impl WorkspaceAction {
         match self {
             Self::GiveAccess => Some(LASTING),
             Self::Delete => Some(NOT_THEIRS),
+            Self::ChangePlan => Some(SPENDING),
             Self::View
             | Self::ManageMembers
             | Self::SeeTokens
@@ -179,6 +191,7 @@ pub async fn organization(
         (OrganizationAction::View | OrganizationAction::Leave, _) | (_, OrganizationRole::Admin) => return Ok(scope),
         (OrganizationAction::SeeInvitations, OrganizationRole::Member) => "see whom it has invited",
         (OrganizationAction::CreateWorkspace, OrganizationRole::Member) => "create workspaces",
+        (OrganizationAction::SeeCosts, OrganizationRole::Member) => "see what its workspaces cost and may use",
         (OrganizationAction::ManageOrganization, OrganizationRole::Member) => "rename it, delete it or hand it over",
         (OrganizationAction::ManageMembers, OrganizationRole::Member) => "invite people or change who belongs to it",
         (OrganizationAction::ViewAudit, OrganizationRole::Member) => "read its audit log",
@@ -228,7 +241,8 @@ pub(crate) async fn audit_log(db: &impl Db, ctx: &OpContext, id: &OrganizationId
 
 /// The workspace, if the caller may do `action` with it.
 ///
-/// Admins of its organisation and members of its group `WSAdmins` may do everything; other members may look, and leave.
+/// Admins of its organisation may do everything, members of its group `WSAdmins` everything but choose its plan; other members
+/// may look, and leave.
 ///
 /// # Errors
 /// As for [`organization`].
@@ -275,6 +289,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
+        | WorkspaceAction::ChangePlan
         | WorkspaceAction::GiveAccess
         | WorkspaceAction::ManageMembers
         | WorkspaceAction::SeeTokens
@@ -283,6 +298,11 @@ pub(crate) async fn in_workspace(
     if for_all || scope.organization_role() == Some(OrganizationRole::Admin) {
         return Ok(());
     }
+    if action == WorkspaceAction::ChangePlan {
+        // Who administers a workspace does not pay for it.
+        let detail = "only an admin of the organization may choose another plan; ask one of its admins";
+        return Err(Error::Forbidden(detail.to_owned()));
+    }
     if group_rows::effective(db, scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(());
     }
@@ -290,9 +310,10 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
+        WorkspaceAction::ChangePlan => "choose another plan",
         WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::SeeTokens => "see what tokens others were given here",
-        WorkspaceAction::ManageProjects => "make or delete projects here",
+        WorkspaceAction::ManageProjects => "make, change or delete projects here",
     };
     Err(Error::Forbidden(format!(
         "you may not {what}; members of the group {WS_ADMINS} and admins of the organization may"
@@ -311,8 +332,18 @@ pub(crate) async fn locked_workspace(
     action: WorkspaceAction,
 ) -> Result<WorkspaceScope> {
     let seen = workspace(tx, ctx, id, WorkspaceAction::View).await?;
-    if matches!(action, WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers | WorkspaceAction::Leave) {
+    let of_organization = match action {
         // With access to a workspace, membership of the organisation comes and goes; its lock is always the first.
+        WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers | WorkspaceAction::Leave => true,
+        // Its workspaces are counted under each plan.
+        WorkspaceAction::ChangePlan => true,
+        WorkspaceAction::View
+        | WorkspaceAction::Delete
+        | WorkspaceAction::SeeTokens
+        | WorkspaceAction::ManageProjects
+        | WorkspaceAction::MakeRoles => false,
+    };
+    if of_organization {
         organizations::lock_of(tx, &seen).await?;
     }
     workspaces::lock(tx, &seen).await?;

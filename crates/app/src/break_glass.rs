@@ -4,20 +4,17 @@
 //!
 //! There is no route for it: whoever can do this has the database anyway.
 
-use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
 use hexabase_backends::store::break_glass::{self, BreakGlass};
-use hexabase_backends::store::events::{self, NewEvent};
 use hexabase_backends::store::{Store, Tx, organizations, users};
-use hexabase_core::audit::{AuditEntry, OPERATOR};
-use hexabase_core::ids::{OrganizationId, RequestId, UserId};
+use hexabase_core::ids::{OrganizationId, UserId};
 use hexabase_core::roles::OrganizationRole;
-use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::context::new_id;
 use crate::error::{Error, Result};
 use crate::members::Invitee;
+use crate::operator::{self, Deed};
 
 /// Longest time for which access is given at once: half a working day. More time takes another reason.
 pub const MOST_MINUTES: i64 = 240;
@@ -83,7 +80,7 @@ pub async fn start(store: &Store, clock: &Clock, request: &BreakGlassRequest) ->
     let after = json!({
         "user": given.user_id, "until": given.expires_at, "reason": given.reason, "granted_by": given.granted_by,
     });
-    tell(&tx, clock, &given, operator, now, ("break_glass.started", None, Some(after)))?;
+    tell(&tx, clock, &given, operator, ("break_glass.started", None, Some(after)))?;
     tx.commit().await?;
     Ok(given)
 }
@@ -108,7 +105,7 @@ pub async fn end(
         return Err(Error::NotFound("access by break-glass"));
     }
     let before = json!({ "user": given.user_id, "until": given.expires_at });
-    tell(&tx, clock, &given, operator, now, ("break_glass.ended", Some(before), None))?;
+    tell(&tx, clock, &given, operator, ("break_glass.ended", Some(before), None))?;
     tx.commit().await?;
     Ok(BreakGlass { ended_at: Some(now), ..given })
 }
@@ -134,33 +131,9 @@ fn tell(
     clock: &Clock,
     given: &BreakGlass,
     operator: &str,
-    now: Timestamp,
     (action, before, after): (&str, Option<Value>, Option<Value>),
 ) -> Result<()> {
-    let event = NewEvent {
-        id: new_id(clock)?,
-        organization_id: given.organization_id.clone(),
-        workspace_id: None,
-        kind: action.to_owned(),
-        subject: given.id.to_string(),
-        data: json!({ "user": given.user_id, "until": given.expires_at }),
-        created_at: now,
-    };
-    events::append(tx, event);
-    let entry = AuditEntry {
-        id: new_id(clock)?,
-        at: now,
-        actor: OPERATOR.to_owned(),
-        on_behalf_of: None,
-        credential: format!("account {operator} of the operating system"),
-        source: None,
-        request_id: new_id::<RequestId>(clock)?.to_string(),
-        action: action.to_owned(),
-        subject: given.id.to_string(),
-        workspace: None,
-        before,
-        after,
-    };
-    audit::append(tx, NewAuditEntry { chain: AuditChain::Organization(given.organization_id.clone()), entry });
-    Ok(())
+    let told = json!({ "user": given.user_id, "until": given.expires_at });
+    let (organization, subject) = (&given.organization_id, given.id.as_str());
+    operator::tell(tx, clock, Deed { organization, action, subject, before, after, told }, operator)
 }

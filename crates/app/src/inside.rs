@@ -4,7 +4,7 @@
 use hexabase_backends::store::plans;
 use hexabase_backends::store::workspaces;
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::plans::Limits;
+use hexabase_core::quota::Amounts;
 use hexabase_reconcile::{LogQuestion, ReconcileError};
 
 use crate::authz::{self, WorkspaceAction};
@@ -49,7 +49,7 @@ pub struct WorkspaceUsage {
     /// What is used.
     pub usage: Usage,
     /// What the plan gives to the workspace as a whole.
-    pub limits: Limits,
+    pub limits: Amounts,
 }
 
 /// A page of the pods of one namespace, or of all; `cursor` is what the page before gave as `next`.
@@ -121,10 +121,10 @@ pub async fn usage(
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     check_name("namespace", namespace)?;
     let row = workspaces::get(&app.store, &scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let plan = plans::get(&app.store, &row.plan_id).await?;
+    let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
     let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
     let found = tenant::as_caller(app, &scope).await?.usage(namespace).await;
-    Ok(WorkspaceUsage { usage: found.map_err(|error| refusal("pod", error))?, limits: plan.limits })
+    Ok(WorkspaceUsage { usage: found.map_err(|error| refusal("pod", error))?, limits: plan.limits.amounts })
 }
 
 /// What may become part of an address or a selector, and is a name in Kubernetes.

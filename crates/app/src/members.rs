@@ -83,7 +83,8 @@ pub(crate) async fn let_in(tx: &Tx, scope: &WorkspaceScope, plan: &Plan, user: &
         let is_person = !users::people_among(tx, std::slice::from_ref(user)).await?.is_empty();
         if is_person && workspace_members::count(tx, scope).await? >= u64::from(plan.limits.members) {
             return Err(Error::LimitReached(format!(
-                "the plan {} allows {} members in a workspace; remove somebody, or make a workspace under a larger plan",
+                "the plan {} allows {} members in a workspace; remove somebody, or let an admin of the organization choose a \
+                 larger plan",
                 plan.id, plan.limits.members
             )));
         }

@@ -1,15 +1,42 @@
-//! Plans: what can be chosen.
+//! Plans: what can be chosen, and what it would cost.
 
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Tx, plans};
-use hexabase_core::plans::Plan;
+use hexabase_backends::store::{Db, Tx, plans};
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_core::plans::{Plan, Price};
 
-use crate::context::App;
+use crate::authz::{self, OrganizationAction, WorkspaceAction};
+use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
+
+/// What a choice would cost.
+#[derive(Debug, Clone)]
+pub struct Estimate {
+    /// The plan, in the version that would be had.
+    pub plan: Plan,
+    /// What all living workspaces of the organisation cost per month, by currency.
+    pub now: Vec<Price>,
+    /// What they would cost.
+    pub then: Vec<Price>,
+    /// How many living workspaces the organisation would have under this plan.
+    pub workspaces: u64,
+}
 
 /// The plans that new workspaces can choose, in order of display.
 pub async fn list(app: &App) -> Result<Vec<Plan>> {
     Ok(plans::list_active(&app.store).await?)
+}
+
+/// The plan with this id, if new workspaces can choose it.
+///
+/// # Errors
+/// [`Error::Invalid`] with those that they can choose.
+pub(crate) async fn choose(db: &impl Db, id: &str) -> Result<Plan> {
+    if let Some(plan) = plans::get(db, id).await?.filter(|plan| plan.active) {
+        return Ok(plan);
+    }
+    let choices: Vec<String> = plans::list_active(db).await?.into_iter().map(|plan| plan.id).collect();
+    Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
 }
 
 /// The plan of a workspace that is not leaving, with the workspace locked: what is counted against the plan stays so until
@@ -19,5 +46,40 @@ pub(crate) async fn plan_of(tx: &Tx, scope: &WorkspaceScope) -> Result<Plan> {
     if row.desired == workspaces::Desired::Absent {
         return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
     }
-    plans::get(tx, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))
+    let plan = plans::get_version(tx, &row.plan_id, row.plan_version).await?;
+    plan.ok_or_else(|| Error::internal("the plan's row is missing"))
+}
+
+/// What another workspace under this plan would cost, or this one of the organisation's, if it came under the plan.
+pub async fn estimate(
+    app: &App,
+    ctx: &OpContext,
+    organization: &OrganizationId,
+    plan: &str,
+    workspace: Option<&WorkspaceId>,
+) -> Result<Estimate> {
+    let scope = authz::organization(&app.store, ctx, organization, OrganizationAction::SeeCosts).await?;
+    let leaving = match workspace {
+        None => None,
+        Some(id) => {
+            let found = authz::workspace(&app.store, ctx, id, WorkspaceAction::View).await?;
+            let row = workspaces::get(&app.store, &found).await?;
+            let row = row.filter(|row| row.organization_id == *organization && row.deleted_at.is_none());
+            Some(row.map(|row| (row.plan_id, row.plan_version)).ok_or(Error::NotFound("workspace"))?)
+        }
+    };
+    let plan = choose(&app.store, plan).await?;
+    let mut under = Vec::new();
+    for (key, count) in workspaces::count_by_plan(&app.store, &scope).await? {
+        let found = plans::get_version(&app.store, &key.0, key.1).await?;
+        let found = found.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+        let staying = if leaving.as_ref() == Some(&key) { count.saturating_sub(1) } else { count };
+        under.push((found, count, staying));
+    }
+    let now = Price::total(under.iter().map(|(plan, count, _)| (&plan.price, *count)));
+    let others = under.iter().map(|(plan, _, staying)| (&plan.price, *staying));
+    let then = Price::total(others.chain([(&plan.price, 1)]));
+    let same = under.iter().filter(|(other, ..)| other.id == plan.id);
+    let workspaces = same.map(|(_, _, staying)| staying).sum::<u64>() + 1;
+    Ok(Estimate { plan, now, then, workspaces })
 }

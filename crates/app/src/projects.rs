@@ -1,16 +1,19 @@
-//! Projects: namespaces with a quota inside a workspace.
+//! Projects: namespaces with a share of the plan inside a workspace.
 
-use hexabase_backends::store::StoreError;
-use hexabase_backends::store::projects::{self, NewProject};
-use hexabase_backends::store::role_assignments::{self, RoleAssignment};
+mod moving;
+
+use std::collections::BTreeMap;
+
+use hexabase_backends::store::projects::{self, NewProject, ProjectChange};
 use hexabase_backends::store::workspaces::WorkspaceScope;
-use hexabase_backends::store::{Db, MAX_PAGE, Tx};
+use hexabase_backends::store::{Db, MAX_PAGE, StoreError};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::plans::{Limits, ProjectLimits};
-use hexabase_core::quantity::InvalidQuantity;
-use hexabase_core::time::Timestamp;
+use hexabase_core::projects::{InvalidLabels, PodSecurity, ProjectLabels};
+use hexabase_core::quota::Amounts;
+use hexabase_reconcile::ProjectUsage;
+use serde_json::{Value, json};
 
 pub use hexabase_backends::store::projects::Project;
 
@@ -20,51 +23,49 @@ use crate::error::{Error, Result};
 use crate::jobs::follow;
 use crate::members;
 use crate::plans::plan_of;
-use crate::role_assignments::{self as given, bindings, check_bindings};
-use crate::roles;
+use crate::quota::{self, Giver, QuotaRequest};
+use crate::role_assignments as given;
+use crate::{roles, tenant};
 
-/// What a project may use, as asked for; what is absent comes from the plan.
+/// A project to be made.
 #[derive(Debug, Clone, Default)]
-pub struct QuotaRequest {
-    /// CPU.
-    pub cpu: Option<String>,
-    /// Memory.
-    pub memory: Option<String>,
-    /// Storage.
-    pub storage: Option<String>,
-    /// Pods.
-    pub pods: Option<u32>,
+pub struct ProjectRequest<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is to have of the plan, or of the project that it stands below.
+    pub quota: QuotaRequest,
+    /// The project it is to stand below.
+    pub parent: Option<ProjectId>,
+    /// What is to be written on it.
+    pub labels: BTreeMap<String, String>,
+    /// Which pods are to be let in; the strictest level when absent.
+    pub pod_security: Option<PodSecurity>,
 }
 
-impl QuotaRequest {
-    /// The limits, none above the plan's.
-    fn within(&self, plan: &Limits) -> Result<ProjectLimits> {
-        let pods = self.pods.unwrap_or(plan.pods);
-        if pods == 0 || pods > plan.pods {
-            return Err(Error::invalid(
-                "quota.pods",
-                format!("must be from 1 to {}, which the plan allows", plan.pods),
-            ));
-        }
-        Ok(ProjectLimits {
-            cpu: amount("quota.cpu", self.cpu.as_deref(), plan.cpu)?,
-            memory: amount("quota.memory", self.memory.as_deref(), plan.memory)?,
-            storage: amount("quota.storage", self.storage.as_deref(), plan.storage)?,
-            pods,
-        })
-    }
+/// What is to change about a project; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectChanges {
+    /// What it is to have.
+    pub quota: QuotaRequest,
+    /// The project it is to stand below; `Some(None)` puts it at the top.
+    pub parent: Option<Option<ProjectId>>,
+    /// What is to be written on it, in place of all that was.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Which pods are to be let in. Those that run stay.
+    pub pod_security: Option<PodSecurity>,
 }
 
-fn amount<T>(field: &'static str, text: Option<&str>, plan: T) -> Result<T>
-where
-    T: std::str::FromStr<Err = InvalidQuantity> + PartialOrd + std::fmt::Display,
-{
-    let Some(text) = text else { return Ok(plan) };
-    let asked: T = text.parse().map_err(|cause: InvalidQuantity| Error::invalid(field, cause.to_string()))?;
-    if asked > plan {
-        return Err(Error::invalid(field, format!("{text} is more than the plan allows, which is {plan}")));
-    }
-    Ok(asked)
+/// A project, and what is left of its share.
+#[derive(Debug, Clone)]
+pub struct ProjectDetails {
+    /// The row.
+    pub row: Project,
+    /// What its own namespace may use: its share without what was given to projects below it.
+    pub own: Amounts,
+}
+
+fn labels(given: BTreeMap<String, String>) -> Result<ProjectLabels> {
+    given.try_into().map_err(|cause: InvalidLabels| Error::invalid("labels", cause.to_string()))
 }
 
 /// Most projects from one at the top down to the lowest below it, both counted.
@@ -99,64 +100,161 @@ pub(crate) fn is_wanted(project: &Project) -> bool {
     matches!(project.phase, ProjectPhase::Creating | ProjectPhase::Ready)
 }
 
-/// Refuses a parent that is none, or is too deep already, or from which too much would hold in the new project too.
-async fn check_parent(tx: &Tx, scope: &WorkspaceScope, parent: &ProjectId, now: Timestamp) -> Result<()> {
-    let living = living(tx, scope).await?;
-    let chain = chain(&living, parent);
-    if !chain.first().is_some_and(|project| is_wanted(project)) {
-        return Err(Error::invalid("parent", "there is no such project in this workspace"));
-    }
-    if chain.len() >= MAX_DEPTH {
-        let detail = format!("projects stand at most {MAX_DEPTH} deep; choose a project further up");
-        return Err(Error::LimitReached(detail));
-    }
-    let mut given = role_assignments::all(tx, scope).await?;
-    given.retain(|given| given.holds(now));
-    let inherits = |given: &RoleAssignment| chain.iter().any(|above| given.project_id.as_ref() == Some(&above.id));
-    let more = given.iter().filter(|given| inherits(given)).count();
-    check_bindings(bindings(&given, &living) + more)
-}
-
-/// Asks for a project; below a parent, the roles given there hold in it too.
+/// Asks for a project; below a parent, the roles given there hold in it too, and its share is one of the parent's.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
     workspace: &WorkspaceId,
-    name: &str,
-    quota: &QuotaRequest,
-    parent: Option<&ProjectId>,
-) -> Result<Project> {
-    let name: ProjectName = name.parse()?;
+    request: ProjectRequest<'_>,
+) -> Result<ProjectDetails> {
+    let ProjectRequest { name, quota, parent, labels: given, pod_security } = request;
+    let (name, labels): (ProjectName, ProjectLabels) = (name.parse()?, labels(given)?);
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let plan = plan_of(&tx, &scope).await?;
-    let living = projects::count_living(&tx, &scope).await?;
-    if living >= u64::from(plan.limits.projects) {
+    let count = projects::count_living(&tx, &scope).await?;
+    if count >= u64::from(plan.limits.projects) {
         return Err(Error::LimitReached(format!(
-            "the plan {} allows {} projects in a workspace and {living} exist; delete one, or make a workspace under a larger plan",
+            "the plan {} allows {} projects in a workspace and {count} exist; delete one, or let an admin of the organization \
+             choose a larger plan",
             plan.id, plan.limits.projects
         )));
     }
-    if let Some(parent) = parent {
-        check_parent(&tx, &scope, parent, ctx.now).await?;
+    let living = living(&tx, &scope).await?;
+    if let Some(parent) = &parent {
+        moving::check_parent(&tx, &scope, &living, parent, ctx.now).await?;
     }
-    let limits = quota.within(&plan.limits)?;
-    let new = NewProject { id: app.new_id()?, name, limits, parent_id: parent.cloned() };
+    let mut ledger = quota::ledger(&plan.limits.amounts, &living);
+    let limits = {
+        let giver = Giver::new(&plan, &living, &ledger, parent.as_ref());
+        let limits = quota.amounts(&giver.default_share(&plan), &giver)?;
+        quota.check_not_empty(&limits, &giver)?;
+        limits
+    };
+    let id: ProjectId = app.new_id()?;
+    let reserved = ledger.reserve(id.clone(), parent.clone(), limits.clone());
+    reserved.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
+    let pod_security = pod_security.unwrap_or(PodSecurity::Restricted);
+    let new = NewProject { id, name, limits, parent_id: parent, labels, pod_security };
     projects::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the workspace already has a project called {}", new.name))
         }
         error => error.into(),
     })?;
-    let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits, "parent": parent });
-    follow::commit(app, ctx, tx, &scope, "project.created", new.id.as_str(), (None, Some(after))).await?;
-    get(app, ctx, workspace, &new.id).await
+    let NewProject { id, name, limits, parent_id, labels, pod_security } = &new;
+    let after = json!({
+        "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security,
+    });
+    follow::commit(app, ctx, tx, &scope, "project.created", id.as_str(), (None, Some(after))).await?;
+    get(app, ctx, workspace, id).await
+}
+
+/// Gives a project another share, place, labels or Pod Security level. Where it is moved to, the roles given there hold in it
+/// from then on, and those given where it was no more.
+pub async fn update(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    id: &ProjectId,
+    changes: ProjectChanges,
+) -> Result<ProjectDetails> {
+    let ProjectChanges { quota, parent, labels: given, pod_security } = changes;
+    let given = given.map(labels).transpose()?;
+    let usage = usage_before(app, ctx, workspace, id, &quota).await?;
+    let action = match parent {
+        // Whoever was given a role there has it here, too.
+        Some(Some(_)) => WorkspaceAction::GiveAccess,
+        Some(None) | None => WorkspaceAction::ManageProjects,
+    };
+    let tx = app.store.begin().await?;
+    let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
+    let before = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
+    let plan = plan_of(&tx, &scope).await?;
+    if !is_wanted(&before) {
+        return Err(Error::conflict("not_ready", format!("the project {} is {}", before.name, before.phase)));
+    }
+    let living = living(&tx, &scope).await?;
+    let mut after = before.clone();
+    after.parent_id = parent.unwrap_or(after.parent_id);
+    after.labels = given.unwrap_or(after.labels);
+    after.pod_security = pod_security.unwrap_or(after.pod_security);
+    let moved = after.parent_id != before.parent_id;
+    if moved {
+        moving::check_move(&tx, &scope, &living, id, after.parent_id.as_ref(), ctx.now).await?;
+    }
+    let mut ledger = quota::ledger(&plan.limits.amounts, &living);
+    after.limits = quota.amounts(&before.limits, &Giver::new(&plan, &living, &ledger, after.parent_id.as_ref()))?;
+    // As small as it is on the way: it need not fit in both places with more than it has in one of them.
+    let edited = ledger
+        .resize(id, after.limits.at_most(&before.limits))
+        .and_then(|()| ledger.relocate(id, after.parent_id.clone()))
+        .and_then(|()| ledger.resize(id, after.limits.clone()));
+    edited.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
+    if let Some(usage) = usage {
+        let given_on = ledger.given(Some(id));
+        quota::check_used(&usage, &before.limits.less(&given_on), &after.limits.less(&given_on))?;
+    }
+    if after == before {
+        tx.rollback().await?;
+        return get(app, ctx, workspace, id).await;
+    }
+    let change = ProjectChange {
+        limits: after.limits.clone(),
+        parent_id: after.parent_id.clone(),
+        labels: after.labels.clone(),
+        pod_security: after.pod_security,
+    };
+    if !projects::update(&tx, &scope, id, &change).await? {
+        return Err(Error::NotFound("project"));
+    }
+    let said = (Some(told(&before)), Some(told(&after)));
+    let action = if moved { "project.moved" } else { "project.updated" };
+    follow::commit(app, ctx, tx, &scope, action, id.as_str(), said).await?;
+    if moved {
+        // Roles that were given where it stood are taken away in it.
+        app.bell.ring(members::topic(workspace));
+    }
+    get(app, ctx, workspace, id).await
+}
+
+/// What the project's namespace uses, where less than it has is asked for. Nothing is known of that, and nothing refused, when
+/// the workspace does not answer or the caller may not look: then Kubernetes refuses what is new until less is used.
+async fn usage_before(
+    app: &App,
+    ctx: &OpContext,
+    workspace: &WorkspaceId,
+    id: &ProjectId,
+    quota: &QuotaRequest,
+) -> Result<Option<ProjectUsage>> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let Some(project) = projects::get(&app.store, &scope, id).await? else { return Ok(None) };
+    if project.phase != ProjectPhase::Ready || !quota.lowers(&project.limits) {
+        return Ok(None);
+    }
+    let Ok(user) = tenant::as_caller(app, &scope).await else { return Ok(None) };
+    Ok(user.project_usage(&project.name).await.ok())
+}
+
+/// What the audit log tells of a project.
+fn told(project: &Project) -> Value {
+    let Project { name, limits, parent_id, labels, pod_security, .. } = project;
+    json!({ "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security })
+}
+
+/// Each of these with what is left of its share.
+async fn with_own(db: &impl Db, scope: &WorkspaceScope, rows: Vec<Project>) -> Result<Vec<ProjectDetails>> {
+    // What the whole is does not matter for what is left of a part.
+    let ledger = quota::ledger(&Amounts::NONE, &living(db, scope).await?);
+    let details = |row: Project| ProjectDetails { own: ledger.left(Some(&row.id)), row };
+    Ok(rows.into_iter().map(details).collect())
 }
 
 /// One project.
-pub async fn get(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
+pub async fn get(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<ProjectDetails> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    projects::get(&app.store, &scope, id).await?.ok_or(Error::NotFound("project"))
+    let row = projects::get(&app.store, &scope, id).await?.ok_or(Error::NotFound("project"))?;
+    with_own(&app.store, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("project"))
 }
 
 /// Living projects of a workspace, by id; up to `limit` after `after`.
@@ -166,14 +264,15 @@ pub async fn list(
     workspace: &WorkspaceId,
     after: Option<&ProjectId>,
     limit: u64,
-) -> Result<Vec<Project>> {
+) -> Result<Vec<ProjectDetails>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
-    Ok(projects::list(&app.store, &scope, after, limit).await?)
+    let rows = projects::list(&app.store, &scope, after, limit).await?;
+    with_own(&app.store, &scope, rows).await
 }
 
 /// Asks for a project to be removed with everything in it, the roles made and given there included. Asking twice changes
 /// nothing; refused while projects stand below it.
-pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<Project> {
+pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<ProjectDetails> {
     let tx = app.store.begin().await?;
     // Locked, so that nobody puts a project below it meanwhile.
     let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;

@@ -5,19 +5,20 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, plans, workspace_members};
+use hexabase_backends::store::{Tx, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_core::plans::Plan;
 use hexabase_core::roles::PresetClusterRole;
 
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::members;
+use crate::{members, organization_quota, plans};
+
+pub use crate::plan_change::change_plan;
 
 /// A workspace and how far its creation has come.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub async fn create(
     let name: WorkspaceName = name.parse()?;
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
-    let plan = choose_plan(&tx, plan).await?;
+    let plan = plans::choose(&tx, plan).await?;
     let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
     if living >= u64::from(plan.limits.workspaces) {
         return Err(Error::LimitReached(format!(
@@ -47,7 +48,9 @@ pub async fn create(
             plan.id, plan.limits.workspaces
         )));
     }
-    let new = NewWorkspace { id: app.new_id()?, name, plan_id: plan.id.clone() };
+    let (id, plan_id, plan_version): (WorkspaceId, _, _) = (app.new_id()?, plan.id.clone(), plan.version);
+    organization_quota::check(&tx, &scope, &id, &plan).await?;
+    let new = NewWorkspace { id, name, plan_id, plan_version };
     let scope = workspaces::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the organization already has a workspace called {}", new.name))
@@ -70,14 +73,6 @@ pub(crate) fn endpoint_of(row: Workspace) -> Result<(String, String)> {
     let not_ready =
         || Error::Unavailable(format!("the workspace is not ready yet, it is {}; try again in a moment", row.phase));
     row.endpoint.zip(row.ca_pem).ok_or_else(not_ready)
-}
-
-async fn choose_plan(tx: &Tx, id: &str) -> Result<Plan> {
-    if let Some(plan) = plans::get(tx, id).await?.filter(|plan| plan.active) {
-        return Ok(plan);
-    }
-    let choices: Vec<String> = plans::list_active(tx).await?.into_iter().map(|plan| plan.id).collect();
-    Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
 }
 
 /// `WorkspaceMembers` with `WSAdmins` and `WSUsers` below it, the creator in `WSAdmins`, and what they may do.
@@ -120,7 +115,7 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
     details(app, &scope).await
 }
 
-async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
+pub(crate) async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
     let workspace = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let mut steps = workspace_steps::list(&app.store, scope).await?;
     if matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {

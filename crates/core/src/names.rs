@@ -115,6 +115,8 @@ names! {
         }
         Ok(())
     };
+    /// A plan's name, by which people choose it: a DNS label of at most 40 characters.
+    PlanName, |text| check_dns_label("plan name", text, 40);
     /// A group's name. It becomes a claim in tokens, so it is ASCII and never changes.
     GroupName, |text| {
         let what = "group name";

@@ -2,10 +2,13 @@
 
 use hexabase_core::ids::{OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
-use hexabase_core::plans::Limits;
-use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::plans::{KubernetesVersion, Limits};
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule};
 use secrecy::SecretString;
+
+use crate::settings::HostSettings;
 
 /// A workspace as the database wants it.
 #[derive(Debug, Clone)]
@@ -16,8 +19,10 @@ pub struct DesiredWorkspace {
     pub organization: OrganizationId,
     /// Grows with every lease on the workspace: a worker with a lower one than the host has seen is refused.
     pub fence: i64,
-    /// What its pods may use together.
+    /// What its projects may use together.
     pub limits: Limits,
+    /// The release of Kubernetes in it; that of the settings when absent.
+    pub kubernetes: Option<KubernetesVersion>,
     /// Which tokens its API server trusts.
     pub authentication: Authentication,
     /// A token of that issuer for nobody in particular, of this moment. `Access` is done only once the API server believes
@@ -30,6 +35,13 @@ pub struct DesiredWorkspace {
     pub custom_roles: Vec<CustomRole>,
     /// Its projects, those to be removed included.
     pub projects: Vec<DesiredProject>,
+}
+
+impl DesiredWorkspace {
+    /// The tag of the image of Kubernetes in it.
+    pub(crate) fn kubernetes_tag(&self, settings: &HostSettings) -> String {
+        self.kubernetes.map_or_else(|| settings.kubernetes_tag.clone(), |version| version.to_string())
+    }
 }
 
 /// The issuer whose tokens the tenant API server accepts.
@@ -55,25 +67,16 @@ pub struct DesiredProject {
     pub name: ProjectName,
     /// False: the namespace is to be gone.
     pub present: bool,
-    /// What it may use.
-    pub limits: ProjectLimits,
+    /// What its namespace may use: its share without what projects below it were given of that.
+    pub limits: Amounts,
+    /// What people wrote on it; labels of the namespace.
+    pub labels: ProjectLabels,
+    /// Which pods Kubernetes lets in.
+    pub pod_security: PodSecurity,
     /// Groups with a role in it. Bindings of the platform that are not listed are deleted.
     pub grants: Vec<ProjectGrant>,
     /// Custom roles in it that the tenant accepted. Roles of the platform that are not listed are deleted.
     pub custom_roles: Vec<CustomRole>,
-}
-
-/// What a project may use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProjectLimits {
-    /// CPU that its pods may request and use.
-    pub cpu: Cpu,
-    /// Memory that its pods may request and use.
-    pub memory: Bytes,
-    /// Storage that its volume claims may request.
-    pub storage: Bytes,
-    /// Pods.
-    pub pods: u32,
 }
 
 /// A role of a group in one project.

@@ -2,14 +2,17 @@
 //!
 //! After an intended change: `cargo test -p hexabase-reconcile write_golden_files -- --ignored`, and read the diff.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hexabase_core::plans;
+use hexabase_core::projects::PodSecurity;
 use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
 use serde_json::{Value, json};
 
-use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
+use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
 use crate::host::network;
 use crate::host::places::Places;
 use crate::host::{authentication, limits, namespace, policies, values};
@@ -34,6 +37,7 @@ fn desired() -> DesiredWorkspace {
         organization: "org-0123456789abcdefghjk".parse().unwrap(),
         fence: 7,
         limits: plans::seed().remove(1).limits,
+        kubernetes: None,
         authentication: Authentication {
             issuer_url: format!("https://hexabase.example/oidc/{id}"),
             discovery_url: Some(format!("https://10.0.0.7:8443/oidc/{id}/.well-known/openid-configuration")),
@@ -52,12 +56,18 @@ fn desired() -> DesiredWorkspace {
             id: "prj-0123456789abcdefghjk".parse().unwrap(),
             name: "shop".parse().unwrap(),
             present: true,
-            limits: ProjectLimits {
+            limits: Amounts {
                 cpu: Cpu::from_millis(1500),
                 memory: Bytes::from_gibibytes(4),
                 storage: Bytes::from_gibibytes(10),
                 pods: 20,
+                services: 10,
+                load_balancers: 1,
+                persistent_volume_claims: 5,
+                objects: 100,
             },
+            labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]).try_into().unwrap(),
+            pod_security: PodSecurity::Restricted,
             grants: vec![
                 ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) },
                 ProjectGrant { group: "auditors".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::View) },
@@ -113,8 +123,8 @@ fn files() -> Vec<(&'static str, String)> {
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),
         ("authentication-old.yaml", yaml(&authentication::configuration(&plain, "v1.33.1"))),
-        ("values.yaml", yaml(&values::build(&settings, &names, &own))),
-        ("values-node-port.yaml", yaml(&values::build(&open, &names, &own))),
+        ("values.yaml", yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own))),
+        ("values-node-port.yaml", yaml(&values::build(&open, &open.kubernetes_tag, &names, &own))),
         ("access.yaml", objects(&[roles, bindings].concat())),
         ("makers.yaml", objects(makers::build(makers::IN_BETA).as_flattened())),
         ("project.yaml", objects(&project)),

@@ -37,7 +37,7 @@ mod tenant;
 mod tenant_user;
 
 pub use connection::Host;
-pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
+pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
 pub use error::ReconcileError;
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
@@ -45,6 +45,6 @@ pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
-    Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, Question, Renewed, RolePlace, SeenContainer,
-    SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Usage, Verdict,
+    Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question, Renewed, RolePlace,
+    SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Usage, Verdict,
 };

@@ -116,7 +116,7 @@ async fn storage_class(host: &Cluster, settings: &HostSettings) -> Result<String
 async fn rendering(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<String, String> {
     let names =
         NOBODY.parse().map(|id| Names::of(&id)).map_err(|error: hexabase_core::ids::InvalidId| error.to_string())?;
-    let values = values::build(settings, &names, &serde_json::Map::new()).to_string();
+    let values = values::build(settings, &settings.kubernetes_tag, &names, &serde_json::Map::new()).to_string();
     let release = Release { name: names.name, namespace: names.namespace, kube_version, values };
     let manifests = chart.render(&release).await.map_err(|error| error.to_string())?;
     Ok(format!("renders {} objects", manifests.len()))

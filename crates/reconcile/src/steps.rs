@@ -43,7 +43,7 @@ impl Host {
         };
         ledger.record(WorkspaceStep::ApiServer, Progress::Done);
         ledger.tenant = Some(tenant.endpoint);
-        tenant_side(&tenant.cluster, desired, &self.settings.kubernetes_tag, &mut ledger).await;
+        tenant_side(&tenant.cluster, desired, &desired.kubernetes_tag(&self.settings), &mut ledger).await;
         Ok(ledger.finish())
     }
 
@@ -83,7 +83,7 @@ impl Host {
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
             let own = labels::of_workspace(&desired.id, &desired.organization);
-            let secret = authentication::build(desired, &self.settings.kubernetes_tag, names, &own);
+            let secret = authentication::build(desired, &desired.kubernetes_tag(&self.settings), names, &own);
             let applied = settle(host.apply(&secret).await)?.map_or_else(|wait| wait, |_| Progress::Done);
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }

@@ -4,6 +4,7 @@
 //! giving away more than one has included.
 
 mod looks;
+mod project_usage;
 mod renewal;
 mod service_accounts;
 mod usage;
@@ -32,6 +33,7 @@ use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
 pub use self::looks::{Listed, LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
+pub use self::project_usage::{PodUsage, ProjectUsage};
 pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
 pub use self::usage::{NamespaceUsage, Usage};

@@ -7,8 +7,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use hexabase_server::config::Config;
 use hexabase_server::keys::{self, KeysCommand};
+use hexabase_server::plans::{self, PlansCommand};
 use hexabase_server::run::{self, Role};
-use hexabase_server::{break_glass, http};
+use hexabase_server::{break_glass, http, quota};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -42,6 +43,11 @@ enum Command {
     /// List, rotate or revoke the keys that sign tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// List, make, change or retire the plans of workspaces.
+    #[command(subcommand)]
+    Plans(PlansCommand),
+    /// Set what all workspaces of an organisation may use together.
+    Quota(quota::Arguments),
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
     /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
@@ -99,8 +105,13 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Work => run::run(config, Role::Work, stop).await,
         Command::Migrate => run::migrate(&config).await.map(drop),
         Command::Keys(command) => keys::execute(&config, command).await.map(|said| print!("{said}")),
+        Command::Plans(command) => plans::execute(&config, command).await.map(|said| print!("{said}")),
         Command::BreakGlass(arguments) => {
             println!("{}", break_glass::execute(&config, arguments).await?);
+            Ok(())
+        }
+        Command::Quota(arguments) => {
+            println!("{}", quota::execute(&config, arguments).await?);
             Ok(())
         }
         Command::CheckConfig | Command::Openapi => Ok(()),

@@ -90,7 +90,8 @@ impl<'a> Story<'a> {
 
     fn work(&self, alice: &Person<'_>) -> Result<()> {
         self.progress.step("create project web", || {
-            alice.hxb(&["project", "create", "web", "-w", "shop", "--pods", "3"])?;
+            // The demonstration's image runs as root, as ordinary ones do.
+            alice.hxb(&["project", "create", "web", "-w", "shop", "--pods", "3", "--pod-security", "baseline"])?;
             alice.until("the project's namespace", || Ok(alice.try_kubectl(&["get", "namespace", "web"])?.ok))
         })?;
         self.progress.step("create a Deployment", || {

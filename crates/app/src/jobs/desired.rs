@@ -9,15 +9,17 @@ use hexabase_backends::store::{MAX_PAGE, groups, plans};
 use hexabase_core::groups::GroupNode;
 use hexabase_core::ids::{GroupId, ProjectId};
 use hexabase_core::names::{GroupName, RoleName};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, ProjectLimits};
+use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
 
 use super::custom_roles::Pending;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{self, Realm};
 use crate::projects::{chain, is_wanted, within};
+use crate::quota;
 
 /// A workspace as its rows want it at one moment.
 pub(super) struct Wanted {
@@ -35,8 +37,8 @@ pub(super) struct Wanted {
 /// Everything the row and its neighbours say about the workspace, in types that need no more checking.
 pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<Wanted> {
     let at = app.clock.now();
-    let plan =
-        plans::get(&app.store, &row.plan_id).await?.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+    let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
+    let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
     let realm = Realm::Workspace(row.id.clone());
     let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
     let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
@@ -47,11 +49,13 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     let roles = roles::list_for_job(&app.store, &row.id).await?;
     let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
     let rights = Rights { nodes: &nodes, given: &given, roles: &roles, projects: &projects };
+    let ledger = quota::ledger(&plan.limits.amounts, &projects);
     let desired = DesiredWorkspace {
         id: row.id.clone(),
         organization: row.organization_id.clone(),
         fence: claim.epoch,
         limits: plan.limits,
+        kubernetes: plan.kubernetes,
         authentication: Authentication {
             issuer_url: realm.issuer(&app.settings),
             discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
@@ -61,7 +65,7 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
         proof: Some(issuer::proof(app, &row.id)?),
         cluster_roles: rights.cluster_roles(),
         custom_roles: rights.custom_roles(None),
-        projects: projects.iter().map(|project| rights.project(project)).collect(),
+        projects: projects.iter().map(|project| rights.project(project, ledger.left(Some(&project.id)))).collect(),
     };
     let next_expiry = given.iter().filter_map(|given| given.expires_at).min();
     let of = |id: &ProjectId| within(&projects, id).into_iter().cloned().collect();
@@ -110,7 +114,8 @@ impl Rights<'_> {
         self.roles.iter().filter(here).filter_map(custom).collect()
     }
 
-    fn project(&self, row: &Project) -> DesiredProject {
+    /// A project, of whose share this is left for its own namespace.
+    fn project(&self, row: &Project, limits: Amounts) -> DesiredProject {
         let custom_roles = self.custom_roles(Some(&row.id));
         let above = chain(self.projects, &row.id);
         let holds = |given: &&RoleAssignment| {
@@ -123,17 +128,13 @@ impl Rights<'_> {
             ProjectRoleRef::Preset(_) => true,
             ProjectRoleRef::Custom(name) => is_accepted(&custom_roles, name),
         };
-        let limits = &row.limits;
         DesiredProject {
             id: row.id.clone(),
             name: row.name.clone(),
             present: is_wanted(row),
-            limits: ProjectLimits {
-                cpu: limits.cpu,
-                memory: limits.memory,
-                storage: limits.storage,
-                pods: limits.pods,
-            },
+            limits,
+            labels: row.labels.clone(),
+            pod_security: row.pod_security,
             grants: self.given.iter().filter(holds).filter_map(grant).filter(bound).collect(),
             custom_roles,
         }

@@ -1,4 +1,4 @@
-//! What belongs to the installation itself: signing keys and how long others keep them, settings, plans.
+//! What belongs to the installation itself: signing keys and how long others keep them, settings, plans and their versions.
 
 /// A key that signs tokens.
 pub(crate) mod signing_key {
@@ -76,19 +76,50 @@ pub(crate) mod plan {
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: String,
+        pub active: bool,
+        pub display_order: i32,
+        pub version: i64,
+        pub retired_by: Option<String>,
+        pub retired_at: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What a plan says in one of its versions.
+pub(crate) mod plan_version {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "plan_versions")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub plan_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub version: i64,
         pub display_name: String,
         pub cpu_millis: i64,
         pub memory_bytes: i64,
         pub storage_bytes: i64,
         pub pods: i64,
+        pub services: i64,
+        pub load_balancers: i64,
+        pub persistent_volume_claims: i64,
+        pub objects: i64,
         pub projects: i64,
         pub members: i64,
         pub workspaces: i64,
         pub price_minor: i64,
         pub currency: String,
         pub dedicated_nodes: bool,
-        pub active: bool,
-        pub display_order: i32,
+        pub kubernetes: Option<String>,
+        pub sleep_after_minutes: Option<i64>,
+        pub store: String,
+        pub made_by: Option<String>,
+        pub made_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -14,6 +14,7 @@ pub(crate) mod organization {
         pub personal_of: Option<String>,
         pub created_at: i64,
         pub deleted_at: Option<i64>,
+        pub quota: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -18,6 +18,8 @@ pub(crate) mod project {
         pub created_at: i64,
         pub deleted_at: Option<i64>,
         pub parent_id: Option<String>,
+        pub labels: String,
+        pub pod_security: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

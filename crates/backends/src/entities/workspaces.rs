@@ -27,6 +27,7 @@ pub(crate) mod workspace {
         pub ca_pem: Option<String>,
         pub receipt: Option<String>,
         pub version: i64,
+        pub plan_version: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

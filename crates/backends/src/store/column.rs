@@ -4,6 +4,8 @@ use std::error::Error;
 use std::str::FromStr;
 
 use hexabase_core::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::StoreError;
@@ -31,12 +33,26 @@ impl Table {
         self.parse(column, text)
     }
 
+    /// A column that holds a whole object of core's.
+    pub(super) fn object<T: DeserializeOwned>(self, column: &'static str, text: &str) -> Result<T, StoreError> {
+        serde_json::from_str(text).map_err(|source| StoreError::Corrupt {
+            table: self.0,
+            column,
+            source: Box::new(source),
+        })
+    }
+
     pub(super) fn number<N, T>(self, column: &'static str, number: N) -> Result<T, StoreError>
     where
         T: TryFrom<N, Error: Error + Send + Sync + 'static>,
     {
         T::try_from(number).map_err(|source| StoreError::Corrupt { table: self.0, column, source: Box::new(source) })
     }
+}
+
+/// What such a column holds.
+pub(super) fn json_of(object: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(object).map_err(|error| StoreError::Other(Box::new(error)))
 }
 
 pub(super) fn time(micros: i64) -> Timestamp {

@@ -71,7 +71,7 @@ impl Store {
         Migrator::up(&self.connection, None).await?;
         let tx = self.begin().await?;
         for plan in plans::seed() {
-            plan_rows::insert_if_absent(&tx, &plan).await?;
+            plan_rows::insert_if_absent(&tx, &plan, None).await?;
         }
         tx.commit().await
     }

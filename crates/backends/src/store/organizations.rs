@@ -2,12 +2,13 @@
 
 use hexabase_core::ids::{BreakGlassId, OrganizationId, UserId};
 use hexabase_core::names::DisplayName;
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, LockType, Query};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::column::{Table, micros_opt, time, time_opt};
+use super::column::{Table, json_of, micros_opt, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::users::{self, User};
 use super::workspaces::WorkspaceScope;
@@ -187,6 +188,7 @@ pub async fn insert(tx: &Tx, organization: &Organization, founder: &UserId) -> R
         personal_of: organization.personal_of.as_ref().map(ToString::to_string),
         created_at: organization.created_at.as_micros(),
         deleted_at: micros_opt(organization.deleted_at),
+        quota: None,
     };
     db::insert(tx.conn(), model).await?;
     let role = OrganizationRole::Admin;
@@ -209,6 +211,25 @@ pub async fn lock_of(tx: &Tx, scope: &WorkspaceScope) -> Result<(), StoreError> 
 
 async fn lock_id(tx: &Tx, id: &OrganizationId) -> Result<(), StoreError> {
     organization::Entity::find_by_id(id.as_str()).lock(LockType::NoKeyUpdate).one(tx.conn()).await?;
+    Ok(())
+}
+
+/// What all workspaces of an organisation may use together; whatever their plans give when absent. To hold it, take [`lock`]
+/// first.
+pub async fn quota(db: &impl Db, id: &OrganizationId) -> Result<Option<Amounts>, StoreError> {
+    let found = organization::Entity::find_by_id(id.as_str()).one(db.conn()).await?;
+    let quota = found.and_then(|organization| organization.quota);
+    quota.map(|text| TABLE.object("quota", &text)).transpose()
+}
+
+/// Sets what all workspaces of an organisation may use together. Take [`lock_for_operator`] first.
+pub async fn set_quota_for_operator(tx: &Tx, id: &OrganizationId, quota: Option<&Amounts>) -> Result<(), StoreError> {
+    let text = quota.map(json_of).transpose()?;
+    organization::Entity::update_many()
+        .col_expr(organization::Column::Quota, Expr::value(text))
+        .filter(organization::Column::Id.eq(id.as_str()))
+        .exec(tx.conn())
+        .await?;
     Ok(())
 }
 

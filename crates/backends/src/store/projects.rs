@@ -3,12 +3,13 @@
 use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::plans::ProjectLimits;
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
-use super::column::{Table, time, time_opt};
+use super::column::{Table, json_of, time, time_opt};
 use super::db::{self, Connection, Db};
 use super::workspaces::WorkspaceScope;
 use super::{StoreError, Tx, capped};
@@ -27,8 +28,9 @@ pub struct Project {
     pub name: ProjectName,
     /// Where it stands.
     pub phase: ProjectPhase,
-    /// What it may use of the workspace's plan.
-    pub limits: ProjectLimits,
+    /// Its share of the workspace's plan, or of the share of the project it stands below; what it gave to projects below it is
+    /// part of that.
+    pub limits: Amounts,
     /// Who made it.
     pub created_by: UserId,
     /// When it was made.
@@ -37,6 +39,10 @@ pub struct Project {
     pub deleted_at: Option<Timestamp>,
     /// The project it stands below, whose roles hold in it too.
     pub parent_id: Option<ProjectId>,
+    /// What people wrote on it, for their own use.
+    pub labels: ProjectLabels,
+    /// Which pods are let into its namespace.
+    pub pod_security: PodSecurity,
 }
 
 /// A project to be made.
@@ -46,10 +52,14 @@ pub struct NewProject {
     pub id: ProjectId,
     /// Its name.
     pub name: ProjectName,
-    /// What it may use of the workspace's plan.
-    pub limits: ProjectLimits,
+    /// Its share of the workspace's plan, or of the share of the project it is to stand below.
+    pub limits: Amounts,
     /// The project it is to stand below: one of the same workspace, which the caller has looked up there.
     pub parent_id: Option<ProjectId>,
+    /// What people write on it.
+    pub labels: ProjectLabels,
+    /// Which pods are to be let into its namespace.
+    pub pod_security: PodSecurity,
 }
 
 fn read(model: project::Model) -> Result<Project, StoreError> {
@@ -58,15 +68,13 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         workspace_id: TABLE.parse("workspace_id", &model.workspace_id)?,
         name: TABLE.parse("name", &model.name)?,
         phase: TABLE.parse("phase", &model.phase)?,
-        limits: serde_json::from_value(TABLE.json("limits", &model.limits)?).map_err(|error| StoreError::Corrupt {
-            table: "projects",
-            column: "limits",
-            source: Box::new(error),
-        })?,
+        limits: TABLE.object("limits", &model.limits)?,
         created_by: TABLE.parse("created_by", &model.created_by)?,
         created_at: time(model.created_at),
         deleted_at: time_opt(model.deleted_at),
         parent_id: TABLE.parse_opt("parent_id", model.parent_id.as_deref())?,
+        labels: TABLE.object("labels", &model.labels)?,
+        pod_security: TABLE.parse("pod_security", &model.pod_security)?,
     })
 }
 
@@ -130,13 +138,50 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Time
         name: new.name.to_string(),
         living_name: Some(new.name.to_string()),
         phase: ProjectPhase::Creating.to_string(),
-        limits: serde_json::to_string(&new.limits).map_err(|error| StoreError::Other(Box::new(error)))?,
+        limits: json_of(&new.limits)?,
         created_by: scope.user().to_string(),
         created_at: now.as_micros(),
         deleted_at: None,
         parent_id: new.parent_id.as_ref().map(ToString::to_string),
+        labels: json_of(&new.labels)?,
+        pod_security: new.pod_security.to_string(),
     };
     db::insert(tx.conn(), model).await
+}
+
+/// What can change about a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectChange {
+    /// Its share.
+    pub limits: Amounts,
+    /// The project it stands below: one of the same workspace, which the caller has looked up there.
+    pub parent_id: Option<ProjectId>,
+    /// What people wrote on it.
+    pub labels: ProjectLabels,
+    /// Which pods are let into its namespace.
+    pub pod_security: PodSecurity,
+}
+
+/// Changes a project that is not leaving; `false` when there is none. Take [`workspaces::lock`](super::workspaces::lock) first:
+/// shares are counted under it.
+pub async fn update(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    id: &ProjectId,
+    change: &ProjectChange,
+) -> Result<bool, StoreError> {
+    let ProjectChange { limits, parent_id, labels, pod_security } = change;
+    let updated = project::Entity::update_many()
+        .col_expr(project::Column::Limits, Expr::value(json_of(limits)?))
+        .col_expr(project::Column::ParentId, Expr::value(parent_id.as_ref().map(ToString::to_string)))
+        .col_expr(project::Column::Labels, Expr::value(json_of(labels)?))
+        .col_expr(project::Column::PodSecurity, Expr::value(pod_security.as_str()))
+        .filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()))
+        .filter(project::Column::Id.eq(id.as_str()))
+        .filter(project::Column::Phase.is_in([ProjectPhase::Creating.as_str(), ProjectPhase::Ready.as_str()]))
+        .exec(tx.conn())
+        .await?;
+    Ok(updated.rows_affected > 0)
 }
 
 /// Asks for the project's deletion; `false` when there is no such project, or that was done before.

@@ -40,7 +40,7 @@ on_both_engines! {
         let tx = store.begin().await?;
         let mut changed = hexabase_core::plans::seed().remove(0);
         changed.price.amount_minor = 1;
-        assert!(!plans::insert_if_absent(&tx, &changed).await?);
+        assert!(!plans::insert_if_absent(&tx, &changed, None).await?);
         tx.commit().await?;
         assert_eq!(plans::list_active(&*store).await?, hexabase_core::plans::seed());
     }

@@ -57,7 +57,8 @@ pub(crate) async fn add_organization(store: &Store, name: &str) -> anyhow::Resul
 }
 
 pub(crate) async fn insert_workspace(tx: &Tx, scope: &OrganizationScope, name: &str) -> anyhow::Result<WorkspaceScope> {
-    let new = NewWorkspace { id: new_id::<WorkspaceId>(now()), name: name.parse()?, plan_id: "standard".to_owned() };
+    let (id, plan_id) = (new_id::<WorkspaceId>(now()), "standard".to_owned());
+    let new = NewWorkspace { id, name: name.parse()?, plan_id, plan_version: 1 };
     Ok(workspaces::insert(tx, scope, &new, now()).await?)
 }
 

@@ -1,5 +1,4 @@
 use anyhow::Context;
-use hexabase_backends::store::projects::NewProject;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Desired, NewWorkspace};
 use hexabase_backends::store::{Store, StoreError, Unique, groups, organizations, projects, workspace_members};
@@ -9,7 +8,7 @@ use hexabase_core::roles::OrganizationRole;
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
-use crate::projects::limits;
+use crate::projects::new_project;
 use crate::scenery::{add_group, add_organization, add_person, add_workspace, insert_workspace, is_stale, load, now};
 
 /// What a use case does that holds a limit of `most` workspaces.
@@ -85,7 +84,8 @@ on_both_engines! {
         let organization = add_organization(&store, "Ada").await?;
         add_workspace(&store, &organization, "shop").await?;
         add_workspace(&store, &add_organization(&store, "Bob").await?, "shop").await?;
-        let again = NewWorkspace { id: new_id(now()), name: "shop".parse()?, plan_id: "standard".to_owned() };
+        let (id, plan_id) = (new_id(now()), "standard".to_owned());
+        let again = NewWorkspace { id, name: "shop".parse()?, plan_id, plan_version: 1 };
         let tx = store.begin().await?;
         let refused = workspaces::insert(&tx, &organization, &again, now()).await;
         assert!(matches!(refused, Err(StoreError::NotUnique(Unique::WorkspaceName))), "{refused:?}");
@@ -137,7 +137,7 @@ on_both_engines! {
             workspace_members::add(&tx, scope, user, now()).await?;
         }
         groups::add_member(&tx, &shop, &group, &bob).await?;
-        let web = NewProject { id: new_id(now()), name: "web".parse()?, limits: limits(), parent_id: None };
+        let web = new_project("web", None)?;
         projects::insert(&tx, &shop, &web, now()).await?;
         workspaces::request_deletion(&tx, &shop, now()).await?;
         tx.commit().await?;

@@ -18,6 +18,11 @@ pub(crate) enum Org {
         /// Name for people.
         name: String,
     },
+    /// Show what all of its workspaces may use together, and how much of it is left.
+    Quota {
+        /// Name or id; the only one or your own when absent.
+        org: Option<String>,
+    },
     /// List its people.
     Members {
         /// Name or id; the only one or your own when absent.
@@ -171,6 +176,22 @@ pub(crate) enum Identity {
 pub(crate) enum Plan {
     /// List the plans.
     List,
+    /// Show what a plan allows.
+    Get {
+        /// Id of the plan.
+        plan: String,
+    },
+    /// Say what one more workspace under a plan would cost, or one that is there under another plan.
+    Estimate {
+        /// Id of the plan.
+        plan: String,
+        /// Name or id of the organisation; the only one or your own when absent.
+        #[arg(long)]
+        org: Option<String>,
+        /// The workspace that is to come under the plan: NAME, ORG/NAME or id.
+        #[arg(long, short, value_name = "WORKSPACE")]
+        workspace: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -217,6 +238,18 @@ pub(crate) enum Workspace {
         wait: bool,
         #[command(flatten)]
         timeout: Timeout,
+    },
+    /// Put one under another plan, or the newest version of its own; it goes on running.
+    SetPlan {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// Id of a plan: see `hxb plan list`.
+        plan: String,
+    },
+    /// Show what its plan allows, and how much of it is left.
+    Quota {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
     },
     /// Wait for one, showing each step.
     Wait {
@@ -274,6 +307,49 @@ pub(crate) struct In {
     pub(crate) workspace: String,
 }
 
+/// A share of the plan.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Quota {
+    /// CPU, such as 2 or 500m.
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
+    /// Memory, such as 4Gi.
+    #[arg(long)]
+    pub(crate) memory: Option<String>,
+    /// Storage of volume claims, such as 20Gi.
+    #[arg(long)]
+    pub(crate) storage: Option<String>,
+    /// Pods.
+    #[arg(long)]
+    pub(crate) pods: Option<u32>,
+    /// Services.
+    #[arg(long)]
+    pub(crate) services: Option<u32>,
+    /// Services that are reached from outside.
+    #[arg(long)]
+    pub(crate) load_balancers: Option<u32>,
+    /// Claims of volumes.
+    #[arg(long)]
+    pub(crate) volume_claims: Option<u32>,
+    /// Secrets, and as many ConfigMaps.
+    #[arg(long)]
+    pub(crate) objects: Option<u32>,
+}
+
+/// Which pods are let into a project (Pod Security Standards).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Only pods that give up what they do not need.
+    Restricted,
+    /// Ordinary pods.
+    Baseline,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "write a label as KEY=VALUE".to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Project {
     /// Make a project.
@@ -282,21 +358,42 @@ pub(crate) enum Project {
         name: String,
         #[command(flatten)]
         place: In,
-        /// CPU, such as 2 or 500m; from the plan when absent, like the others.
-        #[arg(long)]
-        cpu: Option<String>,
-        /// Memory, such as 4Gi.
-        #[arg(long)]
-        memory: Option<String>,
-        /// Storage of volume claims, such as 20Gi.
-        #[arg(long)]
-        storage: Option<String>,
-        /// Pods.
-        #[arg(long)]
-        pods: Option<u32>,
-        /// The project to stand below (name or id): the roles given there hold in this one too.
+        #[command(flatten)]
+        quota: Quota,
+        /// The project to stand below (name or id): the roles given there hold in this one too, and its share is one of that
+        /// one's.
         #[arg(long, value_name = "PROJECT")]
         below: Option<String>,
+        /// A label of its namespace; may be repeated.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// Which pods are let in [default: restricted].
+        #[arg(long, value_enum)]
+        pod_security: Option<Level>,
+    },
+    /// Give one another share, place, labels or Pod Security level.
+    Update {
+        /// Name or id.
+        project: String,
+        #[command(flatten)]
+        place: In,
+        #[command(flatten)]
+        quota: Quota,
+        /// The project to stand below (name or id).
+        #[arg(long, value_name = "PROJECT", conflicts_with = "top")]
+        below: Option<String>,
+        /// Stand at the top.
+        #[arg(long)]
+        top: bool,
+        /// A label to set; may be repeated.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// A label to take away; may be repeated.
+        #[arg(long = "no-label", value_name = "KEY")]
+        no_labels: Vec<String>,
+        /// Which pods are let in; those that run stay.
+        #[arg(long, value_enum)]
+        pod_security: Option<Level>,
     },
     /// List projects.
     List {

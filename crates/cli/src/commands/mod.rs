@@ -12,6 +12,7 @@ mod organization_members;
 mod organizations;
 mod plans;
 mod projects;
+mod quota;
 mod roles;
 mod service_account_tokens;
 mod service_accounts;

@@ -3,7 +3,7 @@
 use hexabase_api::organizations::{Organization, OrganizationCreate, OrganizationTransfer, OrganizationUpdate};
 use hexabase_api::users::Me;
 
-use super::{confirm, organization_members};
+use super::{confirm, organization_members, quota};
 use crate::args::Org;
 use crate::clock;
 use crate::context::Context;
@@ -29,6 +29,10 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
             let id = resolve::organization(&api, org.as_deref()).await?.id;
             let one = api.get::<Organization>(&["organizations", id.as_str()]).await?;
             context.format.show(&one.raw, || details(&one.value))
+        }
+        Org::Quota { org } => {
+            let id = resolve::organization_id(&api, org.as_deref()).await?;
+            quota::of_organization(context, &api, &id).await
         }
         Org::Create { name } => {
             let one = api.post::<Organization>(&["organizations"], &OrganizationCreate { name }).await?;

@@ -1,15 +1,79 @@
 //! `hxb plan`.
 
-use hexabase_api::plans::Plan;
+use hexabase_api::plans::{Estimate, Plan, Price};
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 
 use crate::args;
+use crate::client::{Api, Fetched};
 use crate::context::Context;
-use crate::error::Result;
-use crate::output::{price, table};
+use crate::error::{Error, Kind, Result};
+use crate::output::{fields, price, table};
+use crate::resolve;
 
 pub(crate) async fn run(context: &Context, command: args::Plan) -> Result<()> {
-    let args::Plan::List = command;
-    let all = context.api()?.list::<Plan>(&["plans"], &[]).await?;
+    let api = context.api()?;
+    match command {
+        args::Plan::List => list(context, &api).await,
+        args::Plan::Get { plan } => {
+            let mut all = api.list::<Plan>(&["plans"], &[]).await?;
+            let place = all.value.iter().position(|one| one.id == plan);
+            let place = place.ok_or_else(|| {
+                let ids: Vec<_> = all.value.iter().map(|one| one.id.as_str()).collect();
+                Error::new(Kind::NotFound, format!("plan {plan} not found; you can choose: {}", ids.join(", ")))
+            })?;
+            context.format.show(&all.raw["items"][place], || details(all.value.swap_remove(place)))
+        }
+        args::Plan::Estimate { plan, org, workspace } => {
+            let (organization, workspace) = match workspace {
+                Some(workspace) => {
+                    let workspace = resolve::workspace(&api, &workspace).await?.value;
+                    (workspace.organization, Some(workspace.id))
+                }
+                None => (resolve::organization_id(&api, org.as_deref()).await?, None),
+            };
+            let found = estimate(&api, &organization, &plan, workspace.as_ref()).await?;
+            context.format.show(&found.raw, || sentence(&found.value))
+        }
+    }
+}
+
+/// What a choice would cost, as the server says.
+pub(super) async fn estimate(
+    api: &Api,
+    organization: &OrganizationId,
+    plan: &str,
+    workspace: Option<&WorkspaceId>,
+) -> Result<Fetched<Estimate>> {
+    let mut query = vec![("plan", plan)];
+    query.extend(workspace.map(|id| ("workspace", id.as_str())));
+    api.get_with(&["organizations", organization.as_str(), "estimate"], &query).await
+}
+
+/// The same, for people.
+pub(super) fn sentence(estimate: &Estimate) -> String {
+    let Estimate { plan, now, then, .. } = estimate;
+    let each = price(plan.price_minor, &plan.currency);
+    format!(
+        "Plan {} (version {}) is {each} per month; all workspaces of the organisation: {} per month, {} now.",
+        plan.id,
+        plan.version,
+        sum(then),
+        sum(now)
+    )
+}
+
+fn sum(prices: &[Price]) -> String {
+    match prices {
+        [] => "nothing".to_owned(),
+        prices => {
+            let each = prices.iter().map(|one| price(one.price_minor, &one.currency));
+            each.collect::<Vec<_>>().join(" and ")
+        }
+    }
+}
+
+async fn list(context: &Context, api: &Api) -> Result<()> {
+    let all = api.list::<Plan>(&["plans"], &[]).await?;
     context.format.show(&all.raw, || {
         let rows = all.value.into_iter().map(|plan| {
             let price = price(plan.price_minor, &plan.currency);
@@ -30,4 +94,29 @@ pub(crate) async fn run(context: &Context, command: args::Plan) -> Result<()> {
         let header = ["ID", "NAME", "CPU", "MEMORY", "STORAGE", "PODS", "PROJECTS", "NODES", "PRICE/MONTH"];
         table(header, "There are no plans.", rows)
     })
+}
+
+fn details(plan: Plan) -> String {
+    let limits = plan.limits;
+    fields([
+        ("Id", plan.id),
+        ("Name", plan.display_name),
+        ("Version", plan.version.to_string()),
+        ("Price/month", price(plan.price_minor, &plan.currency)),
+        ("CPU", limits.cpu),
+        ("Memory", limits.memory),
+        ("Storage", limits.storage),
+        ("Pods", limits.pods.to_string()),
+        ("Services", limits.services.to_string()),
+        ("Load balancers", limits.load_balancers.to_string()),
+        ("Volume claims", limits.persistent_volume_claims.to_string()),
+        ("Objects", limits.objects.to_string()),
+        ("Projects", limits.projects.to_string()),
+        ("Members", limits.members.to_string()),
+        ("Workspaces", limits.workspaces.to_string()),
+        ("Nodes", if plan.dedicated_nodes { "dedicated" } else { "shared" }.to_owned()),
+        ("Kubernetes", plan.kubernetes.unwrap_or_default()),
+        ("Sleeps after", plan.sleep_after_minutes.map(|minutes| format!("{minutes} minutes")).unwrap_or_default()),
+        ("Store", plan.store.to_string()),
+    ])
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use hexabase_api::organizations::Organization;
-use hexabase_api::workspaces::{Workspace, WorkspaceCreate};
+use hexabase_api::workspaces::{Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 
-use super::{confirm, inside};
+use super::{confirm, inside, plans, quota};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -21,6 +21,10 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
     match command {
         args::Workspace::Create { name, plan, org, wait: _, no_wait, timeout } => {
             let organization = resolve::organization(&api, org.as_deref()).await?;
+            // Who may not know the cost may not make a workspace either, and is told so by that.
+            if let Ok(found) = plans::estimate(&api, &organization.id, &plan, None).await {
+                say(&plans::sentence(&found.value));
+            }
             let path = ["organizations", organization.id.as_str(), "workspaces"];
             let made = api.post::<Workspace>(&path, &WorkspaceCreate { name, plan }).await?;
             if no_wait {
@@ -47,6 +51,22 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
                 return Ok(());
             }
             show_deleted(context, &workspace.name, wait(&api, &workspace.id, Goal::Deleted, timeout.timeout).await?)
+        }
+        args::Workspace::SetPlan { workspace, plan } => {
+            let workspace = resolve::workspace(&api, &workspace).await?.value;
+            let id = workspace.id.as_str();
+            if let Ok(found) = plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await {
+                say(&plans::sentence(&found.value));
+            }
+            let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &WorkspacePlanUpdate { plan }).await?;
+            context.format.show(&changed.raw, || {
+                let Workspace { name, plan, plan_version, .. } = &changed.value;
+                format!("Workspace {name} is under the plan {plan} (version {plan_version}).")
+            })
+        }
+        args::Workspace::Quota { workspace } => {
+            let id = resolve::workspace_id(&api, &workspace).await?;
+            quota::of_workspace(context, &api, &id).await
         }
         args::Workspace::Wait { workspace, goal, timeout } => {
             let id = match resolve::workspace_id(&api, &workspace).await {
@@ -130,7 +150,7 @@ fn details(workspace: Workspace) -> String {
         ("Name", workspace.name),
         ("Id", workspace.id.to_string()),
         ("Organisation", workspace.organization.to_string()),
-        ("Plan", workspace.plan),
+        ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
         ("Phase", workspace.phase.to_string()),
         ("Message", workspace.message.unwrap_or_default()),
         ("Server", workspace.server),

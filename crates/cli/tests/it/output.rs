@@ -68,6 +68,25 @@ async fn projects_and_members_go_to_the_api_as_they_were_typed() {
             &["project", "create", "web", "-w", "shop", "--cpu", "2", "--pods", "20"],
             json!({ "name": "web", "quota": { "cpu": "2", "memory": null, "storage": null, "pods": 20 } }),
         ),
+        (
+            &[
+                "project",
+                "create",
+                "web",
+                "-w",
+                "shop",
+                "--services",
+                "3",
+                "--label",
+                "team=shop",
+                "--pod-security",
+                "baseline",
+            ],
+            json!({
+                "name": "web", "labels": { "team": "shop" }, "pod_security": "baseline",
+                "quota": { "cpu": null, "memory": null, "storage": null, "pods": null, "services": 3 },
+            }),
+        ),
         (&["project", "delete", "web", "-w", "shop", "--yes"], Value::Null),
         (
             &["member", "add", "-w", "shop", "bob@example.com", "--group", "WSAdmins", "--group", "Ops"],
@@ -83,6 +102,42 @@ async fn projects_and_members_go_to_the_api_as_they_were_typed() {
         assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
         assert_eq!(stub.world().requests.last().unwrap().1, body, "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn a_project_is_changed_in_what_was_said_and_in_nothing_else() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let amounts = |pods: u32| json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": pods, "services": 5 });
+    let project = json!({
+        "id": "prj-00000000000000000001", "workspace": WORKSPACE, "name": "web", "phase": "ready", "quota": amounts(20),
+        "available": amounts(15), "labels": { "team": "shop", "tier": "front" }, "pod_security": "restricted",
+        "created_at": "2026-01-01T00:00:00Z",
+    });
+    let base = format!("/workspaces/{WORKSPACE}/projects");
+    stub.answer(&format!("GET {base}"), 200, json!({ "items": [project] }));
+    stub.answer(&format!("GET {base}/prj-00000000000000000001"), 200, project.clone());
+    stub.answer(&format!("PATCH {base}/prj-00000000000000000001"), 200, project);
+    for (arguments, body) in [
+        (&["--top"][..], json!({ "parent": null })),
+        (&["--below", "prj-00000000000000000002"], json!({ "parent": "prj-00000000000000000002" })),
+        (&["--label", "tier=", "--no-label", "team"], json!({ "labels": { "tier": "" } })),
+        (&["--pod-security", "restricted"], json!({ "pod_security": "restricted" })),
+        (
+            &["--memory", "1Gi", "--objects", "9"],
+            json!({ "quota": { "cpu": null, "memory": "1Gi", "storage": null, "pods": null, "objects": 9 } }),
+        ),
+    ] {
+        let ended = home.hxb(&[&["project", "update", "web", "-w", "shop"][..], arguments].concat()).await;
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        let world = stub.world();
+        let sent = world.requests.iter().rfind(|(request, ..)| request.starts_with("PATCH")).unwrap();
+        assert_eq!(sent.1, body, "{arguments:?}");
+    }
+    let ended = home.hxb(&["project", "get", "web", "-w", "shop"]).await;
+    assert!(ended.out.contains("20, 15 left\n") && ended.out.contains("team=shop, tier=front\n"), "{ended:?}");
+    let ended = home.hxb(&["project", "update", "web", "-w", "shop"]).await;
+    assert_eq!((ended.code, ended.err.contains("nothing to change")), (2, true), "{ended:?}");
 }
 
 #[tokio::test]

@@ -114,3 +114,87 @@ async fn a_name_that_two_organisations_use_needs_the_organisation() {
         assert_eq!(home.hxb(&["workspace", "get", &name]).await.code, 0, "{name}");
     }
 }
+
+fn amounts(pods: u32) -> serde_json::Value {
+    json!({
+        "cpu": "4", "memory": "8Gi", "storage": "50Gi", "pods": pods, "services": 50, "load_balancers": 0,
+        "persistent_volume_claims": 50, "objects": 500,
+    })
+}
+
+fn estimate(plan: &str) -> serde_json::Value {
+    let mut limits = amounts(50);
+    for (name, limit) in [("projects", 10), ("members", 50), ("workspaces", 10)] {
+        limits[name] = json!(limit);
+    }
+    let plan = json!({
+        "id": plan, "version": 2, "display_name": "Plan", "limits": limits, "price_minor": 4900, "currency": "USD",
+        "dedicated_nodes": false, "sleep_after_minutes": 90,
+    });
+    let price = |minor: i64| json!([{ "price_minor": minor, "currency": "USD" }]);
+    json!({ "plan": plan, "now": price(4900), "then": price(9800), "workspaces": 2 })
+}
+
+const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now.\n";
+
+#[tokio::test]
+async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_plan() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let path = format!("GET /organizations/{ORGANIZATION}/estimate");
+    stub.answer(&format!("{path}?plan=standard"), 200, estimate("standard"));
+    let ended = home.hxb(&["workspace", "create", "shop", "--plan", "standard", "--no-wait"]).await;
+    assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan standard (version 2) {COST}")));
+    let ended = home.hxb(&["plan", "estimate", "standard", "--org", "acme"]).await;
+    assert_eq!((ended.code, ended.out.clone()), (0, format!("Plan standard (version 2) {COST}")));
+
+    let mut changed = workspace("ready", &[]);
+    changed["plan"] = json!("premium");
+    changed["plan_version"] = json!(3);
+    stub.answer(&format!("{path}?plan=premium&workspace={WORKSPACE}"), 200, estimate("premium"));
+    stub.answer(&format!("PUT /workspaces/{WORKSPACE}/plan"), 200, changed);
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "premium"]).await;
+    assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan premium (version 2) {COST}")));
+    assert_eq!(ended.out, "Workspace shop is under the plan premium (version 3).\n");
+    assert_eq!(stub.world().requests.last().unwrap().1, json!({ "plan": "premium" }));
+}
+
+#[tokio::test]
+async fn what_a_plan_allows_and_what_is_left_of_it_is_shown() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    stub.answer("GET /plans", 200, json!({ "items": [estimate("standard")["plan"]] }));
+    let ended = home.hxb(&["plan", "get", "standard"]).await;
+    assert!(
+        ended.out.contains("Sleeps after:     90 minutes\n") && ended.out.contains("Store:            sqlite\n"),
+        "{ended:?}"
+    );
+    let ended = home.hxb(&["plan", "get", "gold"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (4, "error: plan gold not found; you can choose: standard\n"));
+
+    let quota = json!({
+        "plan": "standard", "plan_version": 1, "limit": amounts(50), "given": amounts(20), "left": amounts(30),
+        "default_project": amounts(5), "projects": { "limit": 10, "used": 4 }, "members": { "limit": 50, "used": 3 },
+    });
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota);
+    let ended = home.hxb(&["workspace", "quota", "shop"]).await;
+    let line = |name: &str| {
+        let found = ended.out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        found.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(line("pods"), ["pods", "50", "20", "30", "5"]);
+    assert_eq!(line("projects"), ["projects", "10", "4", "6", "-"]);
+}
+
+#[tokio::test]
+async fn what_an_organisation_may_use_is_shown_also_when_it_is_anything() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let path = format!("GET /organizations/{ORGANIZATION}/quota");
+    stub.answer(&path, 200, json!({ "limit": amounts(90), "given": amounts(50), "left": amounts(40) }));
+    let ended = home.hxb(&["org", "quota"]).await;
+    assert!(ended.out.contains("pods             90      50      40\n"), "{ended:?}");
+    stub.answer(&path, 200, json!({ "limit": null, "given": amounts(50), "left": null }));
+    let ended = home.hxb(&["org", "quota", "acme"]).await;
+    assert!(ended.out.contains("pods             any     50      any\n"), "{ended:?}");
+}

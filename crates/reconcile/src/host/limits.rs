@@ -4,6 +4,7 @@ use hexabase_core::plans::{
     CONTROL_PLANE_CPU, CONTROL_PLANE_MEMORY, CONTROL_PLANE_PODS, CONTROL_PLANE_STORAGE, Limits,
 };
 use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::quota::Amounts;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
@@ -15,8 +16,12 @@ pub(crate) const NAME: &str = "hexabase";
 
 /// Services of the control plane: its own, the headless one, DNS, and the throw-away ones of vCluster's first start.
 const CONTROL_PLANE_SERVICES: u32 = 8;
+/// Claims of the control plane: its own, and room for what vCluster makes anew.
+const CONTROL_PLANE_CLAIMS: u32 = 4;
 /// Secrets and ConfigMaps that vCluster keeps for itself.
 const CONTROL_PLANE_OBJECTS: u32 = 20;
+/// Kubernetes opens a port of every node for each port of a Service that is reached from outside, and counts these as well.
+pub(crate) const PORTS_OF_A_LOAD_BALANCER: u32 = 4;
 /// The least that a silent container gets, so that ordinary images start in time, and the most.
 const CPU_RANGE: (u64, u64) = (100, 1000);
 const MEMORY_RANGE: (u64, u64) = (128, 1024);
@@ -33,39 +38,42 @@ pub(crate) fn build(
     names: &Names,
     labels: &Map<String, Value>,
 ) -> Vec<Manifest> {
-    let Limits { cpu, memory, storage, pods, projects, members: _, workspaces: _ } = limits;
-    let cpu_and_own = Cpu::from_millis(cpu.as_millis() + CONTROL_PLANE_CPU.as_millis());
-    let memory_and_own = Bytes::new(memory.get() + CONTROL_PLANE_MEMORY.get());
-    let storage_and_own = Bytes::new(storage.get() + CONTROL_PLANE_STORAGE.get());
-    let node_ports = u32::from(matches!(endpoint, EndpointMode::NodePort { .. }));
+    let Limits { amounts, projects, members: _, workspaces: _ } = limits;
+    let Amounts { cpu, memory, storage, pods, services, load_balancers, persistent_volume_claims, objects } = amounts;
+    let cpu_and_own = Cpu::from_millis(cpu.as_millis().saturating_add(CONTROL_PLANE_CPU.as_millis()));
+    let memory_and_own = Bytes::new(memory.get().saturating_add(CONTROL_PLANE_MEMORY.get()));
+    let storage_and_own = Bytes::new(storage.get().saturating_add(CONTROL_PLANE_STORAGE.get()));
+    let own_ports = u32::from(matches!(endpoint, EndpointMode::NodePort { .. }));
+    let node_ports = load_balancers.saturating_mul(PORTS_OF_A_LOAD_BALANCER).saturating_add(own_ports);
+    let count = |numbers: &[u32]| numbers.iter().fold(0_u32, |sum, number| sum.saturating_add(*number)).to_string();
     let quota = json!({ "spec": { "hard": {
         "requests.cpu": cpu_and_own.to_string(),
         "limits.cpu": cpu_and_own.to_string(),
         "requests.memory": memory_and_own.to_string(),
         "limits.memory": memory_and_own.to_string(),
         "requests.storage": storage_and_own.to_string(),
-        "pods": (pods + CONTROL_PLANE_PODS).to_string(),
-        "persistentvolumeclaims": (pods + CONTROL_PLANE_PODS).to_string(),
-        "services": (pods + CONTROL_PLANE_SERVICES).to_string(),
+        "pods": count(&[*pods, CONTROL_PLANE_PODS]),
+        "persistentvolumeclaims": count(&[*persistent_volume_claims, CONTROL_PLANE_CLAIMS]),
+        "services": count(&[*services, CONTROL_PLANE_SERVICES]),
         "services.nodeports": node_ports.to_string(),
-        "services.loadbalancers": "0",
-        // Per pod: its token and a few of its own; per project: the cluster's root certificate.
-        "secrets": (pods * 10 + projects + CONTROL_PLANE_OBJECTS).to_string(),
-        "configmaps": (pods * 10 + projects + CONTROL_PLANE_OBJECTS).to_string(),
+        "services.loadbalancers": load_balancers.to_string(),
+        // Beside the tenant's: the token of each pod, and the root certificate of each project.
+        "secrets": count(&[*objects, *pods, *projects, CONTROL_PLANE_OBJECTS]),
+        "configmaps": count(&[*objects, *projects, CONTROL_PLANE_OBJECTS]),
     } } });
     let namespace = Some(names.namespace.as_str());
     vec![
         Manifest::new(Kind::ResourceQuota, namespace, NAME, labels, quota),
-        Manifest::new(Kind::LimitRange, namespace, NAME, labels, defaults(*cpu, *memory, *pods)),
+        Manifest::new(Kind::LimitRange, namespace, NAME, labels, defaults(amounts)),
     ]
 }
 
 /// A LimitRange by which a silent container may use a tenth of the quota: a smaller share would refuse every container
 /// that asks for more than it without setting a limit.
-pub(crate) fn defaults(cpu: Cpu, memory: Bytes, pods: u32) -> Value {
-    let silent = u64::from(pods).clamp(1, SILENT);
-    let cpu_share = (cpu.as_millis() / silent).clamp(CPU_RANGE.0, CPU_RANGE.1);
-    let memory_share = (memory.get() / silent / (1 << 20)).clamp(MEMORY_RANGE.0, MEMORY_RANGE.1);
+pub(crate) fn defaults(amounts: &Amounts) -> Value {
+    let silent = u64::from(amounts.pods).clamp(1, SILENT);
+    let cpu_share = (amounts.cpu.as_millis() / silent).clamp(CPU_RANGE.0, CPU_RANGE.1);
+    let memory_share = (amounts.memory.get() / silent / (1 << 20)).clamp(MEMORY_RANGE.0, MEMORY_RANGE.1);
     json!({ "spec": { "limits": [{
         "type": "Container",
         "default": {
@@ -94,7 +102,8 @@ mod tests {
     #[test]
     fn a_silent_container_gets_its_share_but_never_too_little_to_start() {
         let limits = |cpu, memory, pods| {
-            let limit = defaults(Cpu::from_millis(cpu), Bytes::from_gibibytes(memory), pods);
+            let (cpu, memory) = (Cpu::from_millis(cpu), Bytes::from_gibibytes(memory));
+            let limit = defaults(&Amounts { cpu, memory, pods, ..Amounts::NONE });
             let default = &limit["spec"]["limits"][0]["default"];
             (default["cpu"].as_str().unwrap().to_owned(), default["memory"].as_str().unwrap().to_owned())
         };

@@ -11,20 +11,25 @@ use crate::tenant::makers;
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
-/// The values of one workspace.
+/// The values of one workspace, with the Kubernetes of this tag.
 ///
 /// Every change restarts the control plane (vCluster puts a hash of the values on its pod), and the backing store must
 /// never change: it would start empty.
-pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String, Value>) -> Value {
+pub(crate) fn build(
+    settings: &HostSettings,
+    kubernetes_tag: &str,
+    names: &Names,
+    labels: &Map<String, Value>,
+) -> Value {
     json!({
         "controlPlane": {
             "advanced": { "defaultImageRegistry": settings.image_registry.as_deref().unwrap_or_default() },
             "backingStore": { "database": { "embedded": { "enabled": true } } },
             "coredns": { "deployment": coredns(settings) },
             "distro": { "k8s": {
-                "image": { "tag": settings.kubernetes_tag },
+                "image": { "tag": kubernetes_tag },
                 "imagePullPolicy": "IfNotPresent",
-                "apiServer": { "extraArgs": api_server_args(settings) },
+                "apiServer": { "extraArgs": api_server_args(kubernetes_tag) },
                 // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds.
                 "resources": { "limits": { "cpu": "2", "memory": "256Mi" } },
             } },
@@ -69,13 +74,13 @@ pub(crate) fn build(settings: &HostSettings, names: &Names, labels: &Map<String,
 }
 
 /// An argument that vCluster gives as well has our value.
-fn api_server_args(settings: &HostSettings) -> Vec<String> {
+fn api_server_args(kubernetes_tag: &str) -> Vec<String> {
     let mut args = vec![
         format!("--authentication-config={FOLDER}/{}", authentication::KEY),
         // No node joins by one, and they outlive whoever made them.
         "--enable-bootstrap-token-auth=false".to_owned(),
     ];
-    args.extend(makers::api_server_args(&settings.kubernetes_tag).iter().map(|arg| (*arg).to_owned()));
+    args.extend(makers::api_server_args(kubernetes_tag).iter().map(|arg| (*arg).to_owned()));
     args
 }
 

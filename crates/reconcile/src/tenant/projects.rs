@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use futures::{FutureExt, TryFutureExt};
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::ProjectPhase;
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ProjectRoleRef, Rule};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::apply::{Cluster, each, in_parallel};
-use crate::desired::{DesiredProject, ProjectGrant, ProjectLimits};
+use crate::desired::{DesiredProject, ProjectGrant};
 use crate::error::ReconcileError;
-use crate::host::limits::defaults;
+use crate::host::limits::{PORTS_OF_A_LOAD_BALANCER, defaults};
 use crate::labels::{MANAGER, PROJECT};
 use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest, ending, label};
@@ -20,7 +21,7 @@ use crate::status::Progress;
 use crate::tenant::rights::Rights;
 use crate::tenant::{access, labels};
 
-const QUOTA: &str = "hexabase-quota";
+pub(crate) const QUOTA: &str = "hexabase-quota";
 const LIMITS: &str = "hexabase-limits";
 
 /// The objects of one project.
@@ -37,19 +38,12 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
     let mut marked = labels();
     marked.insert(PROJECT.to_owned(), json!(project.id.as_str()));
     let mut namespace_labels = marked.clone();
-    // Ordinary images run as root; what the restricted level would refuse is only warned about.
-    for (label, value) in [("enforce", "baseline"), ("enforce-version", "latest"), ("warn", "restricted")] {
+    namespace_labels.extend(project.labels.iter().map(|(key, value)| (key.to_owned(), json!(value))));
+    // What the restricted level would refuse is warned about where it is not refused.
+    let level = project.pod_security.as_str();
+    for (label, value) in [("enforce", level), ("enforce-version", "latest"), ("warn", "restricted")] {
         namespace_labels.insert(format!("pod-security.kubernetes.io/{label}"), json!(value));
     }
-    let ProjectLimits { cpu, memory, storage, pods } = &project.limits;
-    let quota = json!({ "spec": { "hard": {
-        "requests.cpu": cpu.to_string(),
-        "limits.cpu": cpu.to_string(),
-        "requests.memory": memory.to_string(),
-        "limits.memory": memory.to_string(),
-        "requests.storage": storage.to_string(),
-        "pods": pods.to_string(),
-    } } });
     let grants: BTreeSet<&ProjectGrant> = project.grants.iter().collect();
     let bindings = grants.into_iter().map(|ProjectGrant { group, role }| {
         let kind = match role {
@@ -66,12 +60,32 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
     Objects {
         namespace: Manifest::new(Kind::Namespace, None, name, &namespace_labels, Value::Null),
         limits: vec![
-            Manifest::new(Kind::ResourceQuota, Some(name), QUOTA, &marked, quota),
-            Manifest::new(Kind::LimitRange, Some(name), LIMITS, &marked, defaults(*cpu, *memory, *pods)),
+            Manifest::new(Kind::ResourceQuota, Some(name), QUOTA, &marked, quota(&project.limits)),
+            Manifest::new(Kind::LimitRange, Some(name), LIMITS, &marked, defaults(&project.limits)),
         ],
         roles: roles.collect(),
         bindings: bindings.collect(),
     }
+}
+
+/// What the namespace may use. The host counts again, for the whole workspace.
+fn quota(limits: &Amounts) -> Value {
+    let Amounts { cpu, memory, storage, pods, services, load_balancers, persistent_volume_claims, objects } = limits;
+    json!({ "spec": { "hard": {
+        "requests.cpu": cpu.to_string(),
+        "limits.cpu": cpu.to_string(),
+        "requests.memory": memory.to_string(),
+        "limits.memory": memory.to_string(),
+        "requests.storage": storage.to_string(),
+        "pods": pods.to_string(),
+        "persistentvolumeclaims": persistent_volume_claims.to_string(),
+        "services": services.to_string(),
+        "services.loadbalancers": load_balancers.to_string(),
+        "services.nodeports": load_balancers.saturating_mul(PORTS_OF_A_LOAD_BALANCER).to_string(),
+        "secrets": objects.to_string(),
+        // Kubernetes puts one of its own into every namespace.
+        "configmaps": objects.saturating_add(1).to_string(),
+    } } })
 }
 
 /// A Role of the platform.
@@ -199,7 +213,7 @@ async fn remove(
 
 #[cfg(test)]
 mod tests {
-    use hexabase_core::quantity::{Bytes, Cpu};
+    use hexabase_core::projects::{PodSecurity, ProjectLabels};
 
     use super::*;
 
@@ -208,7 +222,9 @@ mod tests {
             id: "prj-0123456789abcdefghjk".parse().unwrap(),
             name: "shop".parse().unwrap(),
             present: true,
-            limits: ProjectLimits { cpu: Cpu::from_millis(1), memory: Bytes::new(1), storage: Bytes::new(1), pods: 1 },
+            limits: Amounts::of(|_| 1),
+            labels: ProjectLabels::default(),
+            pod_security: PodSecurity::Baseline,
             grants: Vec::new(),
             custom_roles: Vec::new(),
         }

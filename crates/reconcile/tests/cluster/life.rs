@@ -1,9 +1,12 @@
 //! From nothing to ready, twice the same, drift, and back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
+use hexabase_core::plans;
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
 use hexabase_reconcile::{DesiredWorkspace, Host, ReconcileError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
@@ -97,6 +100,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         wanted.fence = 5;
 
         ready(&runner, &wanted).await;
+        a_larger_plan_changes_quotas_in_place(&client, &inside, &runner, &mut wanted).await;
         ready_only_once_tokens_are_believed(&runner, &wanted).await;
 
         rights_end_although_the_host_refuses(&inside, &mut wanted).await;
@@ -156,6 +160,48 @@ async fn policy_is_held(client: &Client, host: &Host, wanted: &DesiredWorkspace)
     })
     .await;
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// Nothing of the control plane is made anew for it.
+async fn a_larger_plan_changes_quotas_in_place(
+    host: &Client,
+    inside: &Client,
+    runner: &Host,
+    wanted: &mut DesiredWorkspace,
+) {
+    let place = namespace(&wanted.id);
+    let pods = objects(host, "v1", "Pod", Some(&place));
+    let control_plane = || async {
+        let found = pods.list(&ListParams::default().labels("app=vcluster")).await.unwrap();
+        found.items.into_iter().map(|pod| pod.metadata.uid).collect::<Vec<_>>()
+    };
+    let before = control_plane().await;
+    assert_eq!(before.len(), 1);
+    wanted.limits = plans::seed().remove(2).limits;
+    let shop = &mut wanted.projects[0];
+    shop.limits.services = 12;
+    shop.labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]).try_into().unwrap();
+    shop.pod_security = PodSecurity::Restricted;
+    ready(runner, wanted).await;
+    let quota = objects(host, "v1", "ResourceQuota", Some(&place)).get("hexabase").await.unwrap();
+    assert_eq!(
+        (&quota.data["spec"]["hard"]["pods"], &quota.data["spec"]["hard"]["secrets"]),
+        (&json!("254"), &json!("2820"))
+    );
+    let quota = objects(inside, "v1", "ResourceQuota", Some("shop")).get("hexabase-quota").await.unwrap();
+    assert_eq!(quota.data["spec"]["hard"]["services"], "12");
+    let labels = objects(inside, "v1", "Namespace", None).get("shop").await.unwrap().metadata.labels.unwrap();
+    assert_eq!(
+        (labels["team"].as_str(), labels["pod-security.kubernetes.io/enforce"].as_str()),
+        ("shop", "restricted")
+    );
+    assert_eq!(control_plane().await, before);
+    // A label that nobody wants any more goes.
+    wanted.projects[0].labels = ProjectLabels::default();
+    wanted.projects[0].pod_security = PodSecurity::Baseline;
+    ready(runner, wanted).await;
+    let labels = objects(inside, "v1", "Namespace", None).get("shop").await.unwrap().metadata.labels.unwrap();
+    assert!(!labels.contains_key("team"), "{labels:?}");
 }
 
 /// This workspace's issuer cannot be reached, so that no token is believed.

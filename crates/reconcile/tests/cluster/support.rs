@@ -9,13 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hexabase_core::ids::{Id, OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::phases::WorkspaceStep;
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
 use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef};
 use hexabase_core::time::Timestamp;
 use hexabase_core::{groups, plans};
 use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant,
-    ProjectLimits, Receipt, ReconcileError, Removal, Removed,
+    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant, Receipt,
+    ReconcileError, Removal, Removed,
 };
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -100,6 +102,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
         organization: OrganizationId::from_parts(now(), random()),
         fence: 1,
         limits: plans::seed().remove(1).limits,
+        kubernetes: None,
         cluster_roles: vec![
             (groups::WS_ADMINS.parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),
             (groups::WORKSPACE_MEMBERS.parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceViewer)),
@@ -115,12 +118,19 @@ pub(crate) fn project(name: &str) -> DesiredProject {
         id: ProjectId::from_parts(now(), random()),
         name: name.parse().unwrap(),
         present: true,
-        limits: ProjectLimits {
+        limits: Amounts {
             cpu: Cpu::from_millis(2000),
             memory: Bytes::from_gibibytes(2),
             storage: Bytes::from_gibibytes(5),
             pods: 10,
+            services: 10,
+            load_balancers: 0,
+            persistent_volume_claims: 10,
+            objects: 100,
         },
+        labels: ProjectLabels::default(),
+        // The images that these tests run are ordinary ones.
+        pod_security: PodSecurity::Baseline,
         grants: vec![ProjectGrant {
             group: "developers".parse().unwrap(),
             role: ProjectRoleRef::Preset(ProjectRole::Edit),

@@ -29,6 +29,7 @@ mod paging;
 mod plans;
 mod project_roles;
 mod projects;
+mod quota;
 pub mod request_id;
 mod role_assignments;
 mod roles;
@@ -80,6 +81,10 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(plans::list))
+        .routes(routes!(plans::estimate))
+        .routes(routes!(plans::change))
+        .routes(routes!(quota::get))
+        .routes(routes!(quota::of_organization))
         .routes(routes!(organizations::list, organizations::create))
         .routes(routes!(organizations::get, organizations::update, organizations::delete))
         .routes(routes!(organizations::transfer))
@@ -112,7 +117,7 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(inside::list_events))
         .routes(routes!(inside::get_usage))
         .routes(routes!(projects::list, projects::create))
-        .routes(routes!(projects::get, projects::delete))
+        .routes(routes!(projects::get, projects::update, projects::delete))
         .routes(routes!(project_roles::list, project_roles::create))
         .routes(routes!(project_roles::get, project_roles::update, project_roles::delete))
         .routes(routes!(service_accounts::list, service_accounts::create))

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use hexabase_api::page::{Page, PageQuery};
-use hexabase_api::projects::{Project, ProjectCreate, ProjectQuota};
-use hexabase_app::projects::{self, Project as Row, QuotaRequest};
+use hexabase_api::projects::{Project, ProjectCreate, ProjectQuotaCreate, ProjectUpdate};
+use hexabase_app::projects::{self, ProjectChanges, ProjectDetails, ProjectRequest};
+use hexabase_app::quota::QuotaRequest;
 use hexabase_app::{App, Error};
 use hexabase_core::ids::ProjectId;
 
@@ -14,21 +15,30 @@ use super::error::ApiResult;
 use super::extract::{JsonBody, Query, id};
 use super::paging;
 
-fn view(row: Row) -> Project {
+fn view(ProjectDetails { row, own }: ProjectDetails) -> Project {
     Project {
         id: row.id,
         workspace: row.workspace_id,
         name: row.name.into(),
         parent: row.parent_id,
         phase: row.phase,
-        quota: ProjectQuota {
-            cpu: row.limits.cpu.to_string(),
-            memory: row.limits.memory.to_string(),
-            storage: row.limits.storage.to_string(),
-            pods: row.limits.pods,
-        },
+        quota: row.limits.into(),
+        available: own.into(),
+        labels: row.labels.into(),
+        pod_security: row.pod_security,
         created_at: row.created_at,
     }
+}
+
+fn quota(asked: Option<ProjectQuotaCreate>) -> QuotaRequest {
+    let ProjectQuotaCreate { cpu, memory, storage, pods, services, load_balancers, persistent_volume_claims, objects } =
+        asked.unwrap_or_default();
+    QuotaRequest { cpu, memory, storage, pods, services, load_balancers, persistent_volume_claims, objects }
+}
+
+fn parent(text: String) -> ApiResult<ProjectId> {
+    let parsed = text.parse();
+    parsed.map_err(|_| Error::invalid("parent", "there is no such project in this workspace").into())
 }
 
 /// Asks for a project. Its namespace is there when its phase is `ready`.
@@ -41,11 +51,14 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<ProjectCreate>,
 ) -> ApiResult<(StatusCode, Json<Project>)> {
     let workspace = id("workspace", &workspace)?;
-    let quota = body.quota.unwrap_or_default();
-    let quota = QuotaRequest { cpu: quota.cpu, memory: quota.memory, storage: quota.storage, pods: quota.pods };
-    let no_such = |_| Error::invalid("parent", "there is no such project in this workspace");
-    let parent = body.parent.map(|id| id.parse()).transpose().map_err(no_such)?;
-    let created = projects::create(&app, &ctx, &workspace, &body.name, &quota, parent.as_ref()).await?;
+    let request = ProjectRequest {
+        name: &body.name,
+        quota: quota(body.quota),
+        parent: body.parent.map(parent).transpose()?,
+        labels: body.labels,
+        pod_security: body.pod_security,
+    };
+    let created = projects::create(&app, &ctx, &workspace, request).await?;
     Ok((StatusCode::CREATED, Json(view(created))))
 }
 
@@ -61,7 +74,7 @@ pub(super) async fn list(
     let workspace = id("workspace", &workspace)?;
     let window = paging::window::<ProjectId>(&query)?;
     let rows = projects::list(&app, &ctx, &workspace, window.after.as_ref(), u64::from(window.limit) + 1).await?;
-    Ok(Json(paging::page(rows, window.limit, |row| row.id.to_string(), view)))
+    Ok(Json(paging::page(rows, window.limit, |details| details.row.id.to_string(), view)))
 }
 
 /// One project.
@@ -75,6 +88,27 @@ pub(super) async fn get(
     let workspace = id("workspace", &workspace)?;
     let project = id("project", &project)?;
     Ok(Json(view(projects::get(&app, &ctx, &workspace, &project).await?)))
+}
+
+/// Gives a project another share, another place, other labels or another Pod Security level.
+#[utoipa::path(patch, path = "/workspaces/{workspace}/projects/{project}", tag = "projects",
+    params(("workspace" = String, Path), ("project" = String, Path)), request_body = ProjectUpdate,
+    responses((status = 200, body = Project)))]
+pub(super) async fn update(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path((workspace, project)): Path<(String, String)>,
+    JsonBody(body): JsonBody<ProjectUpdate>,
+) -> ApiResult<Json<Project>> {
+    let workspace = id("workspace", &workspace)?;
+    let project = id("project", &project)?;
+    let changes = ProjectChanges {
+        quota: quota(body.quota),
+        parent: body.parent.map(|to| to.map(parent).transpose()).transpose()?,
+        labels: body.labels,
+        pod_security: body.pod_security,
+    };
+    Ok(Json(view(projects::update(&app, &ctx, &workspace, &project, changes).await?)))
 }
 
 /// Asks for a project to be removed with everything in it.

@@ -32,6 +32,7 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         organization: row.organization_id,
         name: row.name.into(),
         plan: row.plan_id,
+        plan_version: row.plan_version,
         phase: row.phase,
         message: row.message,
         steps: steps.into_iter().map(step).collect(),
@@ -42,7 +43,7 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
     }
 }
 
-fn details(app: &App, found: WorkspaceDetails) -> Workspace {
+pub(super) fn details(app: &App, found: WorkspaceDetails) -> Workspace {
     view(&app.settings, found.workspace, found.steps)
 }
 

@@ -56,7 +56,11 @@ impl Person {
 
     /// Asks for a workspace; returns its id.
     pub(crate) async fn ask_for(&self, name: &str) -> Result<String> {
-        self.hxb(&["workspace", "create", name, "--plan", "standard", "--no-wait"]).await?;
+        self.ask_for_under("standard", name).await
+    }
+
+    async fn ask_for_under(&self, plan: &str, name: &str) -> Result<String> {
+        self.hxb(&["workspace", "create", name, "--plan", plan, "--no-wait"]).await?;
         let id = self.id_of(name).await?;
         let mut made = std::fs::OpenOptions::new().append(true).create(true).open(&self.made)?;
         writeln!(made, "hxb-{id}")?;
@@ -65,7 +69,11 @@ impl Person {
 
     /// Makes a workspace and waits until it is ready; returns its id.
     pub(crate) async fn workspace(&self, name: &str) -> Result<String> {
-        let id = self.ask_for(name).await?;
+        self.workspace_under("standard", name).await
+    }
+
+    async fn workspace_under(&self, plan: &str, name: &str) -> Result<String> {
+        let id = self.ask_for_under(plan, name).await?;
         self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "10m"]).await?;
         self.hxb(&["kubeconfig", name, "--set-current"]).await?;
         Ok(id)
@@ -134,7 +142,8 @@ impl Person {
         let mut child = command.spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let line = line_of(&mut lines, |line| line.contains("127.0.0.1:")).await?;
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
+        let port =
+            line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).context("no port")?.parse()?;
         // What it goes on to say must find a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok((child, port))
@@ -142,7 +151,8 @@ impl Person {
 
     /// Makes a project and waits until pods can be made in its namespace.
     pub(crate) async fn project(&self, workspace: &str, name: &str, more: &[&str]) -> Result<()> {
-        let mut arguments = vec!["project", "create", name, "--workspace", workspace];
+        // The images that these tests run are ordinary ones.
+        let mut arguments = vec!["project", "create", name, "--workspace", workspace, "--pod-security", "baseline"];
         arguments.extend(more);
         self.hxb(&arguments).await?;
         // A namespace without its ServiceAccount, or whose quota Kubernetes has not counted yet, refuses every pod.
@@ -172,7 +182,8 @@ pub(crate) async fn shop() -> Result<&'static Shop> {
         let at = Surroundings::read()?;
         let platform = at.platform().await?;
         let alice = Person::sign_in(&at, &platform, "alice").await?;
-        let id = alice.workspace("shop").await.with_context(|| platform.log())?;
+        // With room for a project of each test.
+        let id = alice.workspace_under("premium", "shop").await.with_context(|| platform.log())?;
         Ok(Shop { at, platform, alice, id })
     })
     .await
@@ -222,10 +233,7 @@ pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = Result<T
 }
 
 /// The first line that fits.
-pub(crate) async fn line_of(
-    lines: &mut Lines<BufReader<ChildStdout>>,
-    fits: impl Fn(&str) -> bool,
-) -> Result<String> {
+pub(crate) async fn line_of(lines: &mut Lines<BufReader<ChildStdout>>, fits: impl Fn(&str) -> bool) -> Result<String> {
     in_time("a line of kubectl's", async {
         loop {
             let line = lines.next_line().await?.context("kubectl has ended")?;

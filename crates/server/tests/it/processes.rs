@@ -152,6 +152,46 @@ async fn an_operator_lists_rotates_and_revokes_keys_beside_a_running_server() ->
 }
 
 #[tokio::test]
+async fn an_operator_makes_changes_and_retires_a_plan_beside_a_running_server() -> Result<()> {
+    let platform = start().await?;
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    let offered = async || {
+        let plans = api.get("/api/v1/plans").await?.expect(200)?.json()?;
+        let plans = plans["items"].as_array().context("no plans")?.clone();
+        anyhow::Ok(plans.into_iter().find(|plan| plan["id"] == "team").map(|plan| plan["version"].clone()))
+    };
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("team.toml");
+    let path = file.to_str().context("a path")?;
+    // As in the guide.
+    let guide = include_str!("../../../../docs/guides/plans.md");
+    let terms = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).context("no terms")?;
+    std::fs::write(&file, terms)?;
+    let missing = platform.run(&["plans", "version", path]).await?;
+    assert!(missing.code != 0 && missing.stderr.contains("no such plan"), "{missing:?}");
+    let made = platform.run(&["plans", "create", path]).await?.good()?;
+    assert!(made.starts_with("plan team has version 1 now"), "{made}");
+    assert_eq!(offered().await?, Some(json!(1)));
+    let again = platform.run(&["plans", "create", path]).await?;
+    assert!(again.code != 0 && again.stderr.contains("another version instead"), "{again:?}");
+    platform.run(&["plans", "version", path]).await?.good()?;
+    assert_eq!(offered().await?, Some(json!(2)));
+    platform.run(&["plans", "retire", "team"]).await?.good()?;
+    assert_eq!(offered().await?, None);
+    let list = platform.run(&["plans", "list"]).await?.good()?;
+    assert!(list.lines().any(|line| line.starts_with("team") && line.contains("retired")), "{list}");
+    assert!(list.contains("    retired by "), "{list}");
+    platform.run(&["plans", "restore", "team"]).await?.good()?;
+    assert_eq!(offered().await?, Some(json!(2)));
+    std::fs::write(&file, format!("colour = \"red\"\n{terms}"))?;
+    let unknown = platform.run(&["plans", "version", path]).await?;
+    assert!(unknown.code != 0 && unknown.stderr.contains("colour"), "{unknown:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_look_at_the_keys_of_no_platform_makes_none() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");

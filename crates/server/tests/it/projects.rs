@@ -14,16 +14,25 @@ async fn create(person: &Person, workspace: &str, body: Value) -> Result<Answer>
 }
 
 #[tokio::test]
-async fn a_new_project_has_the_quota_of_its_plan_unless_asked_otherwise() -> Result<()> {
+async fn a_new_project_has_an_equal_part_of_its_plan_unless_asked_otherwise() -> Result<()> {
     let platform = Platform::start().await?;
     let alice = platform.person("alice").await?;
     let workspace = alice.workspace("shop").await?;
     let web = create(&alice, &workspace, json!({ "name": "web" })).await?.expect(201)?.json()?;
     assert_eq!((web["phase"].as_str(), web["workspace"].as_str()), (Some("creating"), Some(&*workspace)));
-    assert_eq!(web["quota"], json!({ "cpu": "4", "memory": "8Gi", "storage": "50Gi", "pods": 50 }));
-    let quota = json!({ "cpu": "250m", "memory": "512Mi", "pods": 5 });
-    let api = create(&alice, &workspace, json!({ "name": "api", "quota": quota })).await?.expect(201)?.json()?;
-    assert_eq!(api["quota"], json!({ "cpu": "250m", "memory": "512Mi", "storage": "50Gi", "pods": 5 }));
+    let part = json!({
+        "cpu": "400m", "memory": "819Mi", "storage": "5Gi", "pods": 5, "services": 5, "load_balancers": 0,
+        "persistent_volume_claims": 5, "objects": 50,
+    });
+    assert_eq!((&web["quota"], &web["available"]), (&part, &part));
+    assert_eq!((&web["labels"], &web["pod_security"]), (&json!({}), &json!("restricted")));
+    let asked = json!({ "cpu": "250m", "memory": "512Mi", "pods": 7, "services": 1 });
+    let api = create(&alice, &workspace, json!({ "name": "api", "quota": asked })).await?.expect(201)?.json()?;
+    let quota = json!({
+        "cpu": "250m", "memory": "512Mi", "storage": "5Gi", "pods": 7, "services": 1, "load_balancers": 0,
+        "persistent_volume_claims": 5, "objects": 50,
+    });
+    assert_eq!(api["quota"], quota);
     let same = alice.api.get(&format!("{}/{}", projects(&workspace), text(&api["id"]))).await?.expect(200)?.json()?;
     assert_eq!(same, api);
     assert_eq!(items(&alice.api.get(&projects(&workspace)).await?).len(), 2);
@@ -42,6 +51,8 @@ async fn a_quota_above_the_plans_is_refused_with_what_the_plan_allows() -> Resul
         ("storage", json!("1Ti"), "allows, which is 50Gi"),
         ("pods", json!(51), "from 1 to 50"),
         ("pods", json!(0), "from 1 to 50"),
+        ("load_balancers", json!(1), "from 0 to 0"),
+        ("objects", json!(501), "from 0 to 500"),
     ] {
         let answer = create(&alice, &workspace, json!({ "name": "web", "quota": { field: value } })).await?;
         let body = problem(&answer, 422, "invalid");

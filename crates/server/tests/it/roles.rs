@@ -257,6 +257,48 @@ async fn a_role_that_was_refused_and_never_accepted_is_given_to_nobody() -> Resu
 }
 
 #[tokio::test]
+async fn a_project_moves_only_where_the_custom_roles_in_it_go_on_to_mean_the_same() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let office = text(&project(&alice, &workspace, "office", None).await?.expect(201)?.json()?["id"]);
+    let desk = text(&project(&alice, &workspace, "desk", Some(&office)).await?.expect(201)?.json()?["id"]);
+    let other = text(&project(&alice, &workspace, "other", None).await?.expect(201)?.json()?["id"]);
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    let scope = workspaces::scope_for(&tx, &alice.id.parse()?, &workspace.parse()?).await?.context("no scope")?;
+    for (number, (place, name)) in (3_000..).zip([(&office, "reader"), (&office, "writer"), (&other, "writer")]) {
+        let new = NewRole {
+            id: RoleId::from_parts(platform.clock.now(), number),
+            project_id: Some(place.parse()?),
+            name: name.parse()?,
+            rules: Vec::new(),
+        };
+        roles::insert(&tx, &scope, &new, platform.clock.now()).await?;
+    }
+    tx.commit().await?;
+    let put = async |id: &str, parent: Option<&str>| {
+        let path = format!("/api/v1/workspaces/{workspace}/projects/{id}");
+        alice.api.patch(&path, &json!({ "parent": parent })).await
+    };
+    // With as little as this it has room anywhere.
+    let small = json!({ "quota": { "cpu": "1m", "memory": "1Mi", "storage": "0", "pods": 1, "services": 0,
+        "persistent_volume_claims": 0, "objects": 0 } });
+    for id in [&other, &desk] {
+        let path = format!("/api/v1/workspaces/{workspace}/projects/{id}");
+        alice.api.patch(&path, &small).await?.expect(200)?;
+    }
+    let refused = problem(&put(&other, Some(&office)).await?, 409, "name_taken");
+    assert!(text(&refused["detail"]).contains("writer"), "{refused}");
+    let team = team(&alice, &workspace).await?;
+    let body = json!({ "group": team, "role": "hexabase-custom-reader", "project": desk });
+    let given = text(&give(&alice, &workspace, body).await?.expect(201)?.json()?["id"]);
+    let refused = problem(&put(&desk, None).await?, 409, "role_in_use");
+    assert!(text(&refused["detail"]).contains("hexabase-custom-reader"), "{refused}");
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}/role-assignments/{given}")).await?.expect(204)?;
+    put(&desk, None).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_workspace_has_two_hundred_custom_roles_and_a_project_fifty() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let _tenant = answering(&platform, &workspace).await?;

@@ -123,6 +123,8 @@ impl Ids {
         // What is asked about somebody has to be asked.
         if path.contains("/access/") {
             format!("{path}?verb=get&resource=pods")
+        } else if path.ends_with("/estimate") {
+            format!("{path}?plan=standard")
         } else if path.ends_with("/service-account-tokens") {
             format!("{path}?user={}", self.user)
         } else {
@@ -147,6 +149,8 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
             Some(json!({ "user": "usr-00000000000000000000" }))
         }
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
+        ("patch", "/workspaces/{workspace}/projects/{project}") => Some(json!({ "labels": { "team": "shop" } })),
+        ("put", "/workspaces/{workspace}/plan") => Some(json!({ "plan": "premium" })),
         ("post", "/organizations/{organization}/service-accounts") => Some(json!({ "name": "other" })),
         ("post", "/me/tokens" | "/organizations/{organization}/service-accounts/{account}/tokens") => {
             Some(json!({ "name": "x", "access": "read", "expires_at": in_a_day() }))

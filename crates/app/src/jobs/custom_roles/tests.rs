@@ -11,7 +11,7 @@ use hexabase_testkit::tenant::FakeTenant;
 use super::*;
 use crate::jobs::desired::wanted;
 use crate::jobs::stage::{Stage, observed};
-use crate::projects::{self, QuotaRequest};
+use crate::projects::{self, ProjectRequest};
 
 const OFFICE: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/office/roles/hexabase-custom-writer";
 const DESK: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/desk/roles/hexabase-custom-writer";
@@ -28,9 +28,10 @@ impl Office {
     async fn set(store: &TestStore) -> anyhow::Result<Self> {
         let stage = Stage::set(store).await?;
         let (app, alice) = (&stage.app, &stage.alice);
-        let quota = QuotaRequest::default();
-        let office = projects::create(app, alice, &stage.id, "office", &quota, None).await?.id;
-        let desk = projects::create(app, alice, &stage.id, "desk", &quota, Some(&office)).await?.id;
+        let office = ProjectRequest { name: "office", ..ProjectRequest::default() };
+        let office = projects::create(app, alice, &stage.id, office).await?.row.id;
+        let desk = ProjectRequest { name: "desk", parent: Some(office.clone()), ..ProjectRequest::default() };
+        let desk = projects::create(app, alice, &stage.id, desk).await?.row.id;
         let scope = scope_for(&app.store, &alice.user, &stage.id).await?.context("no scope")?;
         let tenant = FakeTenant::start().await?;
         Ok(Self { stage, tenant, scope, ids: [office, desk] })

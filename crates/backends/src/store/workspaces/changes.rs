@@ -3,7 +3,7 @@
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
-use hexabase_core::plans::PlanId;
+use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
@@ -24,6 +24,8 @@ pub struct NewWorkspace {
     pub name: WorkspaceName,
     /// Its plan.
     pub plan_id: PlanId,
+    /// The version of the plan: one that there is.
+    pub plan_version: PlanVersion,
 }
 
 /// Adds a workspace of the organisation, in phase `creating`, made by the scope's person.
@@ -55,6 +57,7 @@ pub async fn insert(
         ca_pem: None,
         receipt: None,
         version: 1,
+        plan_version: new.plan_version.into(),
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -124,6 +127,21 @@ pub async fn set_ready(
         .col_expr(workspace::Column::Endpoint, Expr::value(endpoint))
         .col_expr(workspace::Column::CaPem, Expr::value(ca_pem))
         .col_expr(workspace::Column::ReadyAt, first(workspace::Column::ReadyAt, now))
+        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+    changed(tx, update).await
+}
+
+/// Puts the workspace under another plan, or another version of its own; [`StoreError::Stale`] when its deletion was asked
+/// for. The version is one that there is.
+pub async fn set_plan(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    (plan, version): (&str, PlanVersion),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let update = change(scope.workspace(), now)
+        .col_expr(workspace::Column::PlanId, Expr::value(plan))
+        .col_expr(workspace::Column::PlanVersion, Expr::value(i64::from(version)))
         .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
     changed(tx, update).await
 }

@@ -6,7 +6,7 @@ mod scope;
 use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
-use hexabase_core::plans::PlanId;
+use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
@@ -15,12 +15,14 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_plan, set_progress,
+    set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 use super::column::{Table, time, time_opt};
 use super::db::Db;
 use super::organizations::OrganizationScope;
+use super::plans::PlanKey;
 use super::{StoreError, capped};
 use crate::entities::organizations::organization_member;
 use crate::entities::workspaces::{workspace, workspace_member};
@@ -48,6 +50,8 @@ pub struct Workspace {
     pub name: WorkspaceName,
     /// Its plan.
     pub plan_id: PlanId,
+    /// The version of the plan that it came under, and keeps.
+    pub plan_version: PlanVersion,
     /// Where it stands.
     pub phase: WorkspacePhase,
     /// The step it is at, while it is being made or removed.
@@ -84,6 +88,7 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         organization_id: TABLE.parse("organization_id", &model.organization_id)?,
         name: TABLE.parse("name", &model.name)?,
         plan_id: model.plan_id,
+        plan_version: TABLE.number("plan_version", model.plan_version)?,
         phase: TABLE.parse("phase", &model.phase)?,
         step: TABLE.parse_opt("step", model.step.as_deref())?,
         message: model.message,
@@ -210,6 +215,63 @@ pub async fn count_living(db: &impl Db, scope: &OrganizationScope, plan: &str) -
         .filter(workspace::Column::OrganizationId.eq(scope.id().as_str()))
         .filter(workspace::Column::PlanId.eq(plan));
     Ok(query.count(db.conn()).await?)
+}
+
+/// A living workspace, and what it is under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderPlan {
+    /// The workspace.
+    pub id: WorkspaceId,
+    /// Its name.
+    pub name: WorkspaceName,
+    /// The version of the plan.
+    pub plan: PlanKey,
+}
+
+/// All living workspaces of the organisation, each with its plan. To hold a quota, take
+/// [`organizations::lock`](super::organizations::lock) first.
+pub async fn under_plans(db: &impl Db, scope: &OrganizationScope) -> Result<Vec<UnderPlan>, StoreError> {
+    under_plans_for_operator(db, scope.id()).await
+}
+
+/// The same for an operator, who belongs to no organisation.
+pub async fn under_plans_for_operator(
+    db: &impl Db,
+    organization: &OrganizationId,
+) -> Result<Vec<UnderPlan>, StoreError> {
+    // Not cut off at a page: what is left out would not be counted.
+    let query = living().filter(workspace::Column::OrganizationId.eq(organization.as_str()));
+    let rows = query.order_by_asc(workspace::Column::Id).all(db.conn()).await?;
+    let under = |row: Workspace| UnderPlan { id: row.id, name: row.name, plan: (row.plan_id, row.plan_version) };
+    rows.into_iter().map(|model| read(model).map(under)).collect()
+}
+
+/// How many living workspaces the organisation has under each version of each plan.
+pub async fn count_by_plan(db: &impl Db, scope: &OrganizationScope) -> Result<Vec<(PlanKey, u64)>, StoreError> {
+    let query = living().filter(workspace::Column::OrganizationId.eq(scope.id().as_str()));
+    counted_by_plan(db, query).await
+}
+
+/// The same over all organisations, for operators.
+pub async fn count_by_plan_for_operator(db: &impl Db) -> Result<Vec<(PlanKey, u64)>, StoreError> {
+    counted_by_plan(db, living()).await
+}
+
+async fn counted_by_plan(db: &impl Db, query: Select<workspace::Entity>) -> Result<Vec<(PlanKey, u64)>, StoreError> {
+    let query = query
+        .select_only()
+        .column(workspace::Column::PlanId)
+        .column(workspace::Column::PlanVersion)
+        .column_as(workspace::Column::Id.count(), "workspaces")
+        .group_by(workspace::Column::PlanId)
+        .group_by(workspace::Column::PlanVersion)
+        .order_by_asc(workspace::Column::PlanId)
+        .order_by_asc(workspace::Column::PlanVersion)
+        .into_tuple::<(String, i64, i64)>();
+    let read = |(plan, version, count): (String, i64, i64)| {
+        Ok(((plan, TABLE.number("plan_version", version)?), TABLE.number("id", count)?))
+    };
+    query.all(db.conn()).await?.into_iter().map(read).collect()
 }
 
 /// Ids of the workspaces of which something may be on the host, for the sweep that looks at all of them.

@@ -194,7 +194,8 @@ mod tests {
             deleted_at: None,
         };
         let acme = organizations::insert(&tx, &acme, &owner).await.unwrap();
-        let shop = NewWorkspace { id: id(4), name: "shop".parse().unwrap(), plan_id: "standard".to_owned() };
+        let shop =
+            NewWorkspace { id: id(4), name: "shop".parse().unwrap(), plan_id: "standard".to_owned(), plan_version: 1 };
         let shop = insert(&tx, &acme, &shop, now).await.unwrap();
         tx.commit().await.unwrap();
         let ask = async |user: &UserId, workspace: &WorkspaceId| {

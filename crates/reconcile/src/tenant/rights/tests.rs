@@ -1,13 +1,14 @@
 use hexabase_core::names::GroupName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::quantity::{Bytes, Cpu};
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
 use hexabase_testkit::kubernetes::FakeKubernetes;
 use kube::core::ObjectMeta;
 
 use super::*;
 use crate::connection::Host;
-use crate::desired::{CustomRole, DesiredProject, ProjectGrant, ProjectLimits};
+use crate::desired::{CustomRole, DesiredProject, ProjectGrant};
 use crate::settings::HostSettings;
 use crate::tenant::{access, makers, projects};
 
@@ -37,7 +38,9 @@ fn project(name: &str) -> DesiredProject {
         id: "prj-0123456789abcdefghjk".parse().unwrap(),
         name: name.parse().unwrap(),
         present: true,
-        limits: ProjectLimits { cpu: Cpu::from_millis(1), memory: Bytes::new(1), storage: Bytes::new(1), pods: 1 },
+        limits: Amounts::of(|_| 1),
+        labels: ProjectLabels::default(),
+        pod_security: PodSecurity::Baseline,
         grants: vec![ProjectGrant { group: "team".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) }],
         custom_roles: vec![deployer()],
     }

@@ -297,6 +297,8 @@ impl Cast {
     fn body(&self, path: &str, method: &Method, body: &Value) -> Value {
         match (method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
             ("POST", "workspaces") => json!({ "name": "shop", "plan": "standard" }),
+            // The one that it has.
+            ("PUT", "plan") => json!({ "plan": "standard" }),
             ("POST", "projects") => json!({ "name": "web" }),
             ("POST", "groups") => json!({ "name": "team" }),
             ("POST", "role-assignments") => {

@@ -1,0 +1,73 @@
+//! Another plan for a workspace that runs: its quotas change in place, and nothing in it is made anew.
+
+use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Tx, organizations, projects as project_rows, workspace_members};
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::plans::{Plan, check_change};
+use serde_json::{Value, json};
+
+use crate::authz::{self, WorkspaceAction};
+use crate::context::{App, OpContext};
+use crate::error::{Error, Result};
+use crate::jobs::follow;
+use crate::plans::{choose, plan_of};
+use crate::workspaces::{WorkspaceDetails, details};
+use crate::{organization_quota, projects, quota};
+
+/// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
+/// is used than the plan allows, with what uses it.
+pub async fn change_plan(app: &App, ctx: &OpContext, id: &WorkspaceId, plan: &str) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::locked_workspace(&tx, ctx, id, WorkspaceAction::ChangePlan).await?;
+    let from = plan_of(&tx, &scope).await?;
+    let to = choose(&tx, plan).await?;
+    if (&to.id, to.version) == (&from.id, from.version) {
+        tx.rollback().await?;
+        return details(app, &scope).await;
+    }
+    check_change(&from, &to).map_err(|cause| Error::conflict("plan_immutable", cause.to_string()))?;
+    check_workspaces(&tx, &scope, &from, &to).await?;
+    check_use(&tx, &scope, &from, &to).await?;
+    workspaces::set_plan(&tx, &scope, (&to.id, to.version), ctx.now).await?;
+    let said = (Some(told(&from)), Some(told(&to)));
+    follow::commit(app, ctx, tx, &scope, "workspace.plan_changed", id.as_str(), said).await?;
+    tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, "workspace put under another plan");
+    details(app, &scope).await
+}
+
+fn told(plan: &Plan) -> Value {
+    json!({ "plan": plan.id, "version": plan.version })
+}
+
+/// Whether the organisation may have one more workspace under the plan, and has as much left as it gives. The organisation is
+/// locked.
+async fn check_workspaces(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> Result<()> {
+    let organization = organizations::scope_for(tx, scope.user(), scope.organization()).await?;
+    let organization = organization.ok_or(Error::NotFound("workspace"))?;
+    let living = workspaces::count_living(tx, &organization, &to.id).await?;
+    let others = if from.id == to.id { living.saturating_sub(1) } else { living };
+    if others < u64::from(to.limits.workspaces) {
+        return organization_quota::check(tx, &organization, scope.workspace(), to).await;
+    }
+    Err(Error::LimitReached(format!(
+        "the plan {} allows {} workspace(s) per organization and {others} exist; delete one or choose another plan",
+        to.id, to.limits.workspaces
+    )))
+}
+
+/// Whether what the workspace has fits into the plan. The workspace is locked.
+async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> Result<()> {
+    let people = workspace_members::count(tx, scope).await?;
+    let made = project_rows::count_living(tx, scope).await?;
+    for (what, most, used) in [("members", to.limits.members, people), ("projects", to.limits.projects, made)] {
+        if used > u64::from(most) {
+            let detail =
+                format!("the plan {} allows {most} {what} and the workspace has {used}; remove some first", to.id);
+            return Err(Error::conflict("quota_in_use", detail));
+        }
+    }
+    let living = projects::living(tx, scope).await?;
+    let mut ledger = quota::ledger(&from.limits.amounts, &living);
+    let replaced = ledger.replace_whole(to.limits.amounts.clone());
+    replaced.map_err(|refusal| quota::refused(refusal, to, &living))
+}

@@ -1,0 +1,254 @@
+//! How a workspace's plan is shared out among its projects: what is asked for, what is left, and why more is refused.
+
+use hexabase_backends::store::projects::{self, Project};
+use hexabase_backends::store::{plans, workspace_members, workspaces};
+use hexabase_core::ids::{ProjectId, WorkspaceId};
+use hexabase_core::plans::Plan;
+use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
+use hexabase_core::quota::{Amounts, Ledger, Refusal, Resource, Share};
+use hexabase_reconcile::ProjectUsage;
+
+use crate::authz::{self, WorkspaceAction};
+use crate::context::{App, OpContext};
+use crate::error::{Error, Result};
+use crate::projects::living;
+
+/// What a project may use, as asked for.
+#[derive(Debug, Clone, Default)]
+pub struct QuotaRequest {
+    /// CPU.
+    pub cpu: Option<String>,
+    /// Memory.
+    pub memory: Option<String>,
+    /// Storage.
+    pub storage: Option<String>,
+    /// Pods.
+    pub pods: Option<u32>,
+    /// Services.
+    pub services: Option<u32>,
+    /// Services that are reached from outside.
+    pub load_balancers: Option<u32>,
+    /// Claims of volumes.
+    pub persistent_volume_claims: Option<u32>,
+    /// Secrets, and as many ConfigMaps.
+    pub objects: Option<u32>,
+}
+
+/// Of whose share a project's is.
+pub(crate) struct Giver<'a> {
+    /// What there is in all.
+    has: Amounts,
+    /// Who has it, as in "more than … has".
+    who: String,
+    ledger: &'a Ledger<ProjectId>,
+    id: Option<&'a ProjectId>,
+}
+
+impl<'a> Giver<'a> {
+    /// The project with this id, or the plan.
+    pub(crate) fn new(
+        plan: &Plan,
+        living: &[Project],
+        ledger: &'a Ledger<ProjectId>,
+        id: Option<&'a ProjectId>,
+    ) -> Self {
+        let who = match id.and_then(|id| living.iter().find(|project| project.id == *id)) {
+            Some(project) => format!("the project {} has", project.name),
+            None => format!("the plan {} allows", plan.id),
+        };
+        Self { has: ledger.had(id), who, ledger, id }
+    }
+
+    /// What a project gets that asks for nothing: at the top the plan's default, below another one half of what that has left.
+    pub(crate) fn default_share(&self, plan: &Plan) -> Amounts {
+        let left = self.ledger.left(self.id);
+        match self.id {
+            Some(_) => left.half(),
+            None => plan.limits.default_project().at_most(&left),
+        }
+    }
+}
+
+impl QuotaRequest {
+    /// The amounts asked for, and those of `otherwise` where nothing is asked; none above what there is in all.
+    pub(crate) fn amounts(&self, otherwise: &Amounts, giver: &Giver<'_>) -> Result<Amounts> {
+        let pieces = |field: &'static str, asked: Option<u32>, least: u32, resource: Resource| {
+            let most = giver.has.get(resource);
+            match asked {
+                Some(asked) if asked < least || u64::from(asked) > most => {
+                    Err(Error::invalid(field, format!("must be from {least} to {most}, which {}", giver.who)))
+                }
+                asked => Ok(asked),
+            }
+        };
+        Ok(Amounts {
+            cpu: amount("quota.cpu", self.cpu.as_deref(), giver.has.cpu, &giver.who)?.unwrap_or(otherwise.cpu),
+            memory: amount("quota.memory", self.memory.as_deref(), giver.has.memory, &giver.who)?
+                .unwrap_or(otherwise.memory),
+            storage: amount("quota.storage", self.storage.as_deref(), giver.has.storage, &giver.who)?
+                .unwrap_or(otherwise.storage),
+            pods: pieces("quota.pods", self.pods, 1, Resource::Pods)?.unwrap_or(otherwise.pods),
+            services: pieces("quota.services", self.services, 0, Resource::Services)?.unwrap_or(otherwise.services),
+            load_balancers: pieces("quota.load_balancers", self.load_balancers, 0, Resource::LoadBalancers)?
+                .unwrap_or(otherwise.load_balancers),
+            persistent_volume_claims: pieces(
+                "quota.persistent_volume_claims",
+                self.persistent_volume_claims,
+                0,
+                Resource::PersistentVolumeClaims,
+            )?
+            .unwrap_or(otherwise.persistent_volume_claims),
+            objects: pieces("quota.objects", self.objects, 0, Resource::Objects)?.unwrap_or(otherwise.objects),
+        })
+    }
+
+    /// Whether less of something is asked for than there is now.
+    pub(crate) fn lowers(&self, now: &Amounts) -> bool {
+        let cpu = self.cpu.as_deref().and_then(|text| text.parse::<Cpu>().ok());
+        let bytes = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Bytes>().ok());
+        let pieces = [
+            (self.pods, now.pods),
+            (self.services, now.services),
+            (self.load_balancers, now.load_balancers),
+            (self.persistent_volume_claims, now.persistent_volume_claims),
+            (self.objects, now.objects),
+        ];
+        cpu.is_some_and(|asked| asked < now.cpu)
+            || bytes(&self.memory).is_some_and(|asked| asked < now.memory)
+            || bytes(&self.storage).is_some_and(|asked| asked < now.storage)
+            || pieces.into_iter().any(|(asked, now)| asked.is_some_and(|asked| asked < now))
+    }
+
+    /// Refuses a new project that asked for nothing and would get nothing.
+    pub(crate) fn check_not_empty(&self, amounts: &Amounts, giver: &Giver<'_>) -> Result<()> {
+        let silent = [
+            (Resource::Cpu, self.cpu.is_none()),
+            (Resource::Memory, self.memory.is_none()),
+            (Resource::Pods, self.pods.is_none()),
+        ];
+        match silent.into_iter().find(|(resource, silent)| *silent && amounts.get(*resource) == 0) {
+            Some((resource, _)) => Err(Error::LimitReached(format!(
+                "no {resource} is left of the {} that {}; lower the share of another project first, which members of WSAdmins \
+                 can",
+                resource.write(giver.has.get(resource)),
+                giver.who
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn amount<T>(field: &'static str, text: Option<&str>, most: T, who: &str) -> Result<Option<T>>
+where
+    T: std::str::FromStr<Err = InvalidQuantity> + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = text else { return Ok(None) };
+    let asked: T = text.parse().map_err(|cause: InvalidQuantity| Error::invalid(field, cause.to_string()))?;
+    if asked > most {
+        return Err(Error::invalid(field, format!("{text} is more than {who}, which is {most}")));
+    }
+    Ok(Some(asked))
+}
+
+/// The shares of all living projects, those included that are leaving: their namespaces are still there.
+pub(crate) fn ledger(whole: &Amounts, living: &[Project]) -> Ledger<ProjectId> {
+    let share = |project: &Project| {
+        (project.id.clone(), Share { from: project.parent_id.clone(), amounts: project.limits.clone() })
+    };
+    Ledger::new(whole.clone(), living.iter().map(share))
+}
+
+/// A refusal of the ledger, with the limit and who can raise it.
+pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Project]) -> Error {
+    let name = |id: &ProjectId| living.iter().find(|project| project.id == *id).map(|project| project.name.as_str());
+    match refusal {
+        Refusal::Short { from, resource, asked, most } => {
+            let (asked, most) = (resource.write(asked), resource.write(most));
+            Error::LimitReached(match from.as_ref().and_then(name) {
+                Some(above) => format!(
+                    "{asked} of {resource} is more than the {most} that can be had of the share of the project {above}; \
+                     members of WSAdmins can raise that, or lower another one below it"
+                ),
+                None => format!(
+                    "{asked} of {resource} is more than the {most} that can be had of the plan {}; members of WSAdmins can \
+                     lower the share of another project, and an admin of the organization can choose a larger plan",
+                    plan.id
+                ),
+            })
+        }
+        Refusal::InUse { resource, asked, given, to } => {
+            let one = |id: &ProjectId| {
+                let share = living.iter().find(|project| project.id == *id)?;
+                Some(format!("{} ({})", share.name, resource.write(share.limits.get(resource))))
+            };
+            let users: Vec<String> = to.iter().filter_map(one).collect();
+            let (asked, given) = (resource.write(asked), resource.write(given));
+            let detail = format!(
+                "{asked} of {resource} is less than the {given} given to {}; lower these first, which members of WSAdmins can",
+                users.join(", ")
+            );
+            Error::conflict("quota_in_use", detail)
+        }
+        Refusal::Unknown => Error::invalid("parent", "there is no such project in this workspace"),
+        Refusal::Circle => Error::invalid("parent", "a project cannot stand below itself"),
+    }
+}
+
+/// How many pods a refusal names.
+const MOST_PODS: usize = 5;
+
+/// Refuses to leave a namespace less of something than it uses, and says which pods do.
+pub(crate) fn check_used(usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
+    let too_much = |resource: &Resource| {
+        let left = after.get(*resource);
+        left < before.get(*resource) && left < usage.used.get(*resource)
+    };
+    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
+    let pods = match usage.by(resource, MOST_PODS) {
+        pods if pods.is_empty() => String::new(),
+        pods => format!(", most of it by the pods {}", pods.join(", ")),
+    };
+    let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
+    let detail = format!("{left} of {resource} would be left for its namespace, in which {used} is used{pods}");
+    Err(Error::conflict("quota_in_use", detail))
+}
+
+/// A number that is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The most.
+    pub limit: u32,
+    /// How many there are.
+    pub used: u64,
+}
+
+/// What a workspace's plan allows, and how much of it is left.
+#[derive(Debug, Clone)]
+pub struct Headroom {
+    /// The plan, in the workspace's version.
+    pub plan: Plan,
+    /// What projects at the top were given.
+    pub given: Amounts,
+    /// What can still be given.
+    pub left: Amounts,
+    /// What the next project at the top gets that asks for nothing.
+    pub default_project: Amounts,
+    /// Projects.
+    pub projects: Count,
+    /// People with access.
+    pub members: Count,
+}
+
+/// What is left of a workspace's plan, to be known before anything is asked for.
+pub async fn headroom(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<Headroom> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let row = workspaces::get(&app.store, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
+    let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
+    let ledger = ledger(&plan.limits.amounts, &living(&app.store, &scope).await?);
+    let (given, left) = (ledger.given(None), ledger.left(None));
+    let projects = Count { limit: plan.limits.projects, used: projects::count_living(&app.store, &scope).await? };
+    let members = Count { limit: plan.limits.members, used: workspace_members::count(&app.store, &scope).await? };
+    let default_project = plan.limits.default_project().at_most(&left);
+    Ok(Headroom { plan, given, left, default_project, projects, members })
+}

@@ -1,0 +1,172 @@
+//! Plans: versions, what a choice costs, and workspaces that come under another one.
+
+use anyhow::{Context as _, Result};
+use hexabase_app::plan_terms::{self, PlanTerms};
+use hexabase_testkit::http::Answer;
+use serde_json::{Value, json};
+
+use crate::support::{Person, Platform, items, problem, text};
+
+fn terms(id: &str, price_minor: i64) -> Result<PlanTerms> {
+    Ok(serde_json::from_value(json!({
+        "id": id, "display_name": "Plan", "price_minor": price_minor, "currency": "USD", "display_order": 9,
+        "sleep_after_minutes": 90,
+        "limits": {
+            "cpu": "4", "memory": "8Gi", "storage": "50Gi", "pods": 50, "load_balancers": 1, "projects": 10, "members": 50,
+            "workspaces": 10,
+        },
+    }))?)
+}
+
+async fn set_plan(person: &Person, workspace: &str, plan: &str) -> Result<Answer> {
+    let path = format!("/api/v1/workspaces/{workspace}/plan");
+    person.api.send(person.api.request(reqwest::Method::PUT, &path).json(&json!({ "plan": plan }))).await
+}
+
+async fn estimate(person: &Person, query: &str) -> Result<Answer> {
+    person.api.get(&format!("/api/v1/organizations/{}/estimate?{query}", person.organization)).await
+}
+
+async fn project(person: &Person, workspace: &str, name: &str, quota: Value) -> Result<Answer> {
+    let path = format!("/api/v1/workspaces/{workspace}/projects");
+    person.api.post(&path, &json!({ "name": name, "quota": quota })).await
+}
+
+#[tokio::test]
+async fn a_workspace_keeps_its_version_until_its_owner_chooses_the_plan_again() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let (store, clock) = (platform.store().await?, &platform.clock);
+        let shop = alice.workspace("shop").await?;
+        plan_terms::add_version(&store, clock, &terms("standard", 5_900)?, "ada").await?;
+        let offered = items(&alice.api.get("/api/v1/plans").await?);
+        let standard = offered.iter().find(|plan| plan["id"] == "standard").context("it is offered")?;
+        assert_eq!((&standard["version"], &standard["price_minor"]), (&json!(2), &json!(5_900)));
+        assert_eq!((&standard["limits"]["load_balancers"], &standard["sleep_after_minutes"]), (&json!(1), &json!(90)));
+        let version = async |id: &str| {
+            let found = alice.api.get(&format!("/api/v1/workspaces/{id}")).await?.expect(200)?.json()?;
+            anyhow::Ok(found["plan_version"].clone())
+        };
+        assert_eq!(version(&shop).await?, json!(1));
+        assert_eq!(version(&alice.workspace("next").await?).await?, json!(2));
+        // Both versions count as one plan, and as what they cost.
+        let found = estimate(&alice, "plan=standard").await?.expect(200)?.json()?;
+        assert_eq!(found["now"], json!([{ "price_minor": 4_900 + 5_900, "currency": "USD" }]));
+        assert_eq!((&found["workspaces"], &found["plan"]["version"]), (&json!(3), &json!(2)));
+        let changed = set_plan(&alice, &shop, "standard").await?.expect(200)?.json()?;
+        assert_eq!((&changed["plan"], &changed["plan_version"]), (&json!("standard"), &json!(2)));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retired_plan_is_not_offered_and_its_workspaces_go_on() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let (store, clock) = (platform.store().await?, &platform.clock);
+    let made = plan_terms::create(&store, clock, &terms("team", 100)?, "ada").await?;
+    assert_eq!((made.version, plan_terms::create(&store, clock, &terms("team", 1)?, "bob").await.is_err()), (1, true));
+    let shop = text(&alice.create_workspace("shop", "team").await?.expect(201)?.json()?["id"]);
+    plan_terms::set_retired(&store, clock, "team", true, "ada").await?;
+    let refused = problem(&alice.create_workspace("next", "team").await?, 422, "invalid");
+    assert!(text(&refused["detail"]).ends_with("choose one of free, standard, premium"), "{refused}");
+    project(&alice, &shop, "web", Value::Null).await?.expect(201)?;
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!((&quota["plan"], &quota["plan_version"]), (&json!("team"), &json!(1)));
+    let all = plan_terms::list(&store).await?;
+    let (record, versions) = all.iter().find(|(record, _)| record.plan.id == "team").context("it is listed")?;
+    assert_eq!((record.plan.active, versions.as_slice()), (false, [(1, 1)].as_slice()));
+    plan_terms::set_retired(&store, clock, "team", false, "ada").await?;
+    alice.create_workspace("next", "team").await?.expect(201)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_choice_costs_is_known_before_it_is_made_to_those_who_may_make_it() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let nothing = estimate(&alice, "plan=standard").await?.expect(200)?.json()?;
+    assert_eq!((&nothing["now"], &nothing["workspaces"]), (&json!([]), &json!(1)));
+    assert_eq!(nothing["then"], json!([{ "price_minor": 4_900, "currency": "USD" }]));
+    let shop = alice.workspace("shop").await?;
+    let larger = estimate(&alice, &format!("plan=premium&workspace={shop}")).await?.expect(200)?.json()?;
+    assert_eq!(larger["now"], json!([{ "price_minor": 4_900, "currency": "USD" }]));
+    assert_eq!(larger["then"], json!([{ "price_minor": 49_900, "currency": "USD" }]));
+    assert_eq!(problem(&estimate(&alice, "plan=gold").await?, 422, "invalid")["field"], "plan");
+    problem(&estimate(&alice, "plan=free&workspace=ws-00000000000000000000").await?, 404, "not_found");
+    problem(&estimate(&alice, "").await?, 422, "invalid");
+    // Of another organisation's workspace nothing is said.
+    let theirs = bob.workspace("shop").await?;
+    problem(&estimate(&alice, &format!("plan=free&workspace={theirs}")).await?, 404, "not_found");
+    alice.add(&shop, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+    let path = format!("/api/v1/organizations/{}/estimate?plan=free", alice.organization);
+    let refused = problem(&bob.api.get(&path).await?, 403, "forbidden");
+    assert!(text(&refused["detail"]).contains("what its workspaces cost"), "{refused}");
+    let refused = problem(&set_plan(&bob, &shop, "premium").await?, 403, "forbidden");
+    assert!(text(&refused["detail"]).contains("an admin of the organization"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let shop = alice.workspace("shop").await?;
+    let web = text(&project(&alice, &shop, "web", json!({ "cpu": "3" })).await?.expect(201)?.json()?["id"]);
+    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
+    assert!(text(&refused["detail"]).contains("cpu") && text(&refused["detail"]).contains("web (3)"), "{refused}");
+    let smaller = json!({ "quota": { "cpu": "500m", "memory": "1Gi", "storage": "1Gi" } });
+    alice.api.patch(&format!("/api/v1/workspaces/{shop}/projects/{web}"), &smaller).await?.expect(200)?;
+    for name in ["two", "three"] {
+        let tiny = json!({ "cpu": "100m", "memory": "64Mi", "storage": "1Gi", "pods": 1, "services": 1, "objects": 1 });
+        project(&alice, &shop, name, tiny).await?.expect(201)?;
+    }
+    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
+    assert!(text(&refused["detail"]).contains("allows 2 projects and the workspace has 3"), "{refused}");
+    // And back: a larger one always has room.
+    let larger = set_plan(&alice, &shop, "premium").await?.expect(200)?.json()?;
+    assert_eq!(larger["plan"], "premium");
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!((&quota["limit"]["cpu"], &quota["left"]["cpu"]), (&json!("16"), &json!("15300m")));
+    // Only one workspace of an organisation is free.
+    let other = alice.workspace("other").await?;
+    set_plan(&alice, &other, "free").await?.expect(200)?;
+    let third = alice.workspace("third").await?;
+    let refused = problem(&set_plan(&alice, &third, "free").await?, 409, "limit_reached");
+    assert!(text(&refused["detail"]).contains("plan free allows 1 workspace"), "{refused}");
+    alice.add(&third, &bob.id, &[]).await?.expect(201)?;
+    alice.api.delete(&format!("/api/v1/workspaces/{third}")).await?.expect(202)?;
+    problem(&set_plan(&alice, &third, "premium").await?, 409, "workspace_deleted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_made_once_stays_under_every_plan() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let (store, clock) = (platform.store().await?, &platform.clock);
+    let shop = alice.workspace("shop").await?;
+    let newer = PlanTerms { kubernetes: Some("v1.36.0".parse()?), ..terms("newer", 1)? };
+    plan_terms::create(&store, clock, &newer, "ada").await?;
+    let refused = problem(&set_plan(&alice, &shop, "newer").await?, 409, "plan_immutable");
+    assert!(text(&refused["detail"]).contains("gives v1.36.0"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workspaces_that_come_under_a_plan_at_once_do_not_exceed_it() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let alice = platform.person("alice").await?;
+        let mut made = Vec::new();
+        for number in 0..4 {
+            made.push(alice.workspace(&format!("shop-{number}")).await?);
+        }
+        let ask = |id: &String| {
+            let (alice, id) = (&alice, id.clone());
+            async move { set_plan(alice, &id, "free").await }
+        };
+        let answers = futures::future::try_join_all(made.iter().map(ask)).await?;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
+    }
+    Ok(())
+}
