@@ -12,6 +12,7 @@ mod m0006_invitations;
 mod m0008_former_admins;
 mod m0009_issuer;
 mod m0010_service_account_tokens;
+mod m0012_sleep;
 
 use sea_orm_migration::prelude::*;
 
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_former_admins::Migration),
             Box::new(m0009_issuer::Migration),
             Box::new(m0010_service_account_tokens::Migration),
+            Box::new(m0012_sleep::Migration),
         ]
     }
 }

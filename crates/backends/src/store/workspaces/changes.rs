@@ -6,7 +6,7 @@ use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::PlanId;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
 use serde_json::Value;
 
 use super::{Desired, Workspace, WorkspaceScope, read};
@@ -55,6 +55,11 @@ pub async fn insert(
         ca_pem: None,
         receipt: None,
         version: 1,
+        desired_since: None,
+        last_used_at: None,
+        sleep_rule: None,
+        sleep_rule_at: None,
+        removal_at: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -67,7 +72,7 @@ pub async fn lock(tx: &Tx, scope: &WorkspaceScope) -> Result<Option<Workspace>, 
     query.one(tx.conn()).await?.map(read).transpose()
 }
 
-fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
+pub(super) fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
     workspace::Entity::update_many()
         .col_expr(workspace::Column::UpdatedAt, Expr::value(now.as_micros()))
         .col_expr(workspace::Column::Version, Expr::col(workspace::Column::Version).add(1))
@@ -79,14 +84,14 @@ fn first(column: workspace::Column, now: Timestamp) -> Expr {
     Func::coalesce([Expr::col(column), Expr::value(now.as_micros())]).into()
 }
 
-async fn changed(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<(), StoreError> {
+pub(super) async fn changed(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<(), StoreError> {
     let updated = update.exec(tx.conn()).await?;
     if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 /// Notes how far the job is.
 ///
-/// [`StoreError::Stale`] when the owner wants something else by now: a phase of coming to life is refused once the
+/// [`StoreError::Stale`] when the owner wants something else by now: a phase of coming to life is refused once sleep or the
 /// deletion was asked for, and a phase of going before that.
 pub async fn set_progress(
     tx: &Tx,
@@ -97,8 +102,11 @@ pub async fn set_progress(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let desired = match phase {
-        WorkspacePhase::Creating | WorkspacePhase::Ready | WorkspacePhase::Failed => Desired::Present,
-        WorkspacePhase::Deleting | WorkspacePhase::Deleted => Desired::Absent,
+        WorkspacePhase::Creating | WorkspacePhase::Ready | WorkspacePhase::Failed | WorkspacePhase::Waking => {
+            Desired::Present
+        }
+        WorkspacePhase::FallingAsleep | WorkspacePhase::Asleep => Desired::Asleep,
+        WorkspacePhase::ToBeDeleted | WorkspacePhase::Deleting | WorkspacePhase::Deleted => Desired::Absent,
     };
     let update = change(id, now)
         .col_expr(workspace::Column::Phase, Expr::value(phase.as_str()))
@@ -109,7 +117,7 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when its deletion was asked for.
+/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
     id: &WorkspaceId,
@@ -128,7 +136,7 @@ pub async fn set_ready(
     changed(tx, update).await
 }
 
-/// Asks for the workspace's deletion; `false` when that was done before.
+/// Asks for the workspace's deletion at once, also where it was asked for with time to undo it; `false` when it goes already.
 pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<bool, StoreError> {
     let update = change(scope.workspace(), now)
         .col_expr(workspace::Column::Desired, Expr::value(Desired::Absent.as_str()))
@@ -136,7 +144,13 @@ pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -
         .col_expr(workspace::Column::Step, Expr::value(None::<String>))
         .col_expr(workspace::Column::Message, Expr::value(None::<String>))
         .col_expr(workspace::Column::DeletingAt, Expr::value(now.as_micros()))
-        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+        .col_expr(workspace::Column::DesiredSince, Expr::value(now.as_micros()))
+        .col_expr(workspace::Column::RemovalAt, Expr::value(None::<i64>))
+        .filter(
+            Condition::any()
+                .add(workspace::Column::Desired.ne(Desired::Absent.as_str()))
+                .add(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str())),
+        );
     Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
