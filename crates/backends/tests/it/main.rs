@@ -21,4 +21,5 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod signing_keys;
+mod sleep;
 mod workspaces;
