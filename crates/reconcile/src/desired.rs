@@ -32,6 +32,16 @@ pub struct DesiredWorkspace {
     pub projects: Vec<DesiredProject>,
 }
 
+/// What becomes of a workspace's pods while its control plane sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workloads {
+    /// They end, with the grace that each asks for. What made them inside makes them again when the workspace wakes; a pod
+    /// that nothing made is gone.
+    Stop,
+    /// They go on, and nobody tends them.
+    Stay,
+}
+
 /// The issuer whose tokens the tenant API server accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authentication {

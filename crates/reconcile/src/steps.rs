@@ -8,18 +8,21 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
 use crate::connection::Host;
-use crate::desired::DesiredWorkspace;
+use crate::desired::{DesiredWorkspace, Workloads};
 use crate::error::ReconcileError;
 use crate::host::namespace::Claim;
-use crate::host::{api_server, authentication, limits, namespace, network, policies, virtual_cluster, workload};
+use crate::host::virtual_cluster::Power;
+use crate::host::{api_server, authentication, limits, namespace, network, policies, rest, virtual_cluster, workload};
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
-use crate::status::{Observed, Progress};
+use crate::status::{Observed, Progress, Rest};
 use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied.
 const POLICIES_HOLD: Duration = Duration::from_secs(30);
+/// When to look again at what says no time itself.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Brings the workspace one call nearer to what is desired, and says how far it is.
@@ -44,6 +47,28 @@ impl Host {
         ledger.tenant = Some(tenant.endpoint);
         tenant_side(&tenant.cluster, desired, &self.settings.kubernetes_tag, &mut ledger).await;
         Ok(ledger.finish())
+    }
+
+    /// Brings the workspace one call nearer to sleep: everything of it on the host stays and is kept as it should be, and
+    /// nothing of it runs. Needs no tenant API server.
+    ///
+    /// What cannot be applied keeps nothing running. It is begun anew, with all of its rights made true before anybody is let
+    /// in, by [`Self::reconcile`].
+    pub async fn rest(&self, desired: &DesiredWorkspace, workloads: Workloads) -> Result<Rest, ReconcileError> {
+        let names = Names::of(&desired.id);
+        let mut ledger = Ledger::default();
+        let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else {
+            let observed = ledger.finish();
+            let (_, reason, after) = observed.waiting().unwrap_or((WorkspaceStep::Namespace, "", A_MOMENT));
+            let waits = Progress::Wait { reason: reason.to_owned(), after };
+            return Ok(Rest { stopped: waits.clone(), kept: waits });
+        };
+        let limits = settle(self.limits(desired, &names).await)?.unwrap_or_else(|wait| wait);
+        let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
+        let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
+        let chart = settle(chart)?.err().unwrap_or(Progress::Done);
+        let stopped = settle(rest::progress(&self.cluster, &names, workloads).await)?.unwrap_or_else(|wait| wait);
+        Ok(Rest { stopped, kept: limits.and(trusted).and(chart) })
     }
 
     /// The namespace; gives the rendering that was applied last, or nothing if the namespace is not to be written to.
@@ -81,12 +106,13 @@ impl Host {
         let limits = settle(self.limits(desired, names).await)?.unwrap_or_else(|wait| wait);
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
-            let own = labels::of_workspace(&desired.id, &desired.organization);
-            let secret = authentication::build(desired, &self.settings.kubernetes_tag, names, &own);
-            let applied = settle(host.apply(&secret).await)?.map_or_else(|wait| wait, |_| Progress::Done);
+            let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }
-        let applied = if go_on { Some(settle(self.virtual_cluster(desired, names, rendering).await)?) } else { None };
+        let applied = match go_on {
+            true => Some(settle(self.virtual_cluster(desired, names, rendering, Power::On).await)?),
+            false => None,
+        };
         let pod = workload::pod(host, names).await?;
         let runs = match applied {
             Some(Ok(())) => {
@@ -129,11 +155,18 @@ impl Host {
         Ok(())
     }
 
+    async fn authentication(&self, desired: &DesiredWorkspace, names: &Names) -> Result<(), ReconcileError> {
+        let own = labels::of_workspace(&desired.id, &desired.organization);
+        let secret = authentication::build(desired, &self.settings.kubernetes_tag, names, &own);
+        self.cluster.apply(&secret).await.map(drop)
+    }
+
     async fn virtual_cluster(
         &self,
         desired: &DesiredWorkspace,
         names: &Names,
         rendering: Option<&str>,
+        power: Power,
     ) -> Result<(), ReconcileError> {
         let host = &self.cluster;
         let version = host.client.apiserver_version().await;
@@ -141,7 +174,7 @@ impl Host {
             version.map_err(|error| ReconcileError::Unreachable { api: host.title, source: Box::new(error) })?;
         let manifests =
             virtual_cluster::render(&self.chart, &self.settings, desired, names, &version.git_version).await?;
-        virtual_cluster::apply(host, names, &manifests, rendering).await
+        virtual_cluster::apply(host, names, &manifests, rendering, power).await
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod policies;
 pub(crate) mod removal;
+pub(crate) mod rest;
 pub(crate) mod values;
 pub(crate) mod virtual_cluster;
 pub(crate) mod volumes;

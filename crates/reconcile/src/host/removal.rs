@@ -93,7 +93,7 @@ async fn empty(
 
 /// Scales the control plane to nothing; gives the name of a part for which Kubernetes may still make pods and claims,
 /// because it has not taken notice yet.
-async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
+pub(super) async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
     let namespace = Some(names.namespace.as_str());
     let mut stopping = None;
     for kind in [Kind::StatefulSet, Kind::Deployment] {

@@ -5,5 +5,6 @@
 mod inside;
 mod life;
 mod removal;
+mod sleep;
 mod support;
 mod tenancy;
