@@ -89,8 +89,10 @@ impl OrganizationAction {
 pub enum WorkspaceAction {
     /// See it, its projects, groups and people.
     View,
-    /// Delete it.
+    /// Delete it, or undo that.
     Delete,
+    /// Put it to sleep, wake it without using it, and say when it sleeps by itself.
+    Sleep,
     /// Give access: to people, to groups by roles, and to groups by putting them below others.
     GiveAccess,
     /// Take access away, end what is left of it, see everybody's address, and make and rename groups.
@@ -117,6 +119,7 @@ impl WorkspaceAction {
             Self::GiveAccess => Some(LASTING),
             Self::Delete => Some(NOT_THEIRS),
             Self::View
+            | Self::Sleep
             | Self::ManageMembers
             | Self::SeeTokens
             | Self::Leave
@@ -261,6 +264,7 @@ pub async fn workspace(
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
+        | WorkspaceAction::Sleep
         | WorkspaceAction::GiveAccess
         | WorkspaceAction::ManageMembers
         | WorkspaceAction::SeeTokens
@@ -276,6 +280,7 @@ pub async fn workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
+        WorkspaceAction::Sleep => "put this workspace to sleep or wake it, or say when it sleeps",
         WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::SeeTokens => "see what tokens others were given here",
         WorkspaceAction::ManageProjects => "make or delete projects here",

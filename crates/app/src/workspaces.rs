@@ -19,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::jobs::follow;
 use crate::members;
 
+/// Longest time for which a deletion can be undone: a month.
+pub const MOST_GRACE_MINUTES: u32 = 30 * 24 * 60;
+
 /// A workspace and how far its creation has come.
 #[derive(Debug, Clone)]
 pub struct WorkspaceDetails {
@@ -120,10 +123,10 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
     details(app, &scope).await
 }
 
-async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
+pub(crate) async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
     let workspace = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let mut steps = workspace_steps::list(&app.store, scope).await?;
-    if matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
+    if workspace.desired == workspaces::Desired::Absent {
         // They tell how it once came, which is of no use any more.
         steps.clear();
     }
@@ -163,7 +166,8 @@ pub async fn list_mine(
     Ok(row.into_iter().filter(fits).collect())
 }
 
-/// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.
+/// Asks for a workspace to be removed at once, also one that was to be removed later. Access ends with the commit; the rest is the
+/// job's. Asking twice changes nothing.
 pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
@@ -175,5 +179,46 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Work
     } else {
         tx.rollback().await?;
     }
+    details(app, &scope).await
+}
+
+/// Asks for a workspace to be removed after so many minutes, until when [`restore`] takes that back. Access ends with the commit,
+/// and it sleeps with all it has. Asking twice changes nothing, the time neither.
+///
+/// # Errors
+/// As for [`delete`]; [`Error::Invalid`] for a time that is too long.
+pub async fn delete_later(app: &App, ctx: &OpContext, id: &WorkspaceId, minutes: u32) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
+    if minutes > MOST_GRACE_MINUTES {
+        let sentence = format!("a deletion can be undone for at most {MOST_GRACE_MINUTES} minutes");
+        return Err(Error::invalid("grace_minutes", sentence));
+    }
+    let removal_at = ctx.now.plus_seconds(i64::from(minutes) * 60);
+    if workspaces::request_deletion_at(&tx, &scope, removal_at, ctx.now).await? {
+        let after = serde_json::json!({ "removal_at": removal_at });
+        follow::commit(app, ctx, tx, &scope, "workspace.to_be_deleted", id.as_str(), (None, Some(after))).await?;
+        app.bell.ring(members::topic(id));
+        tracing::info!(workspace.id = %id, removal_at = %removal_at, "workspace deletion asked for");
+    } else {
+        tx.rollback().await?;
+    }
+    details(app, &scope).await
+}
+
+/// Takes a deletion back that has not begun: the workspace wakes, with everything and everybody it had.
+///
+/// # Errors
+/// [`Error::Conflict`] when there is none, or its time is over.
+pub async fn restore(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
+    if !workspaces::undo_deletion(&tx, &scope, ctx.now).await? {
+        let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+        let sentence = format!("the workspace is {}; there is no deletion of it that can be undone", row.phase);
+        return Err(Error::conflict("not_restorable", sentence));
+    }
+    follow::commit(app, ctx, tx, &scope, "workspace.restored", id.as_str(), (None, None)).await?;
+    tracing::info!(workspace.id = %id, "workspace deletion undone");
     details(app, &scope).await
 }

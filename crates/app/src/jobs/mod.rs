@@ -10,6 +10,7 @@ pub(crate) mod follow;
 mod lease;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
+mod rest;
 mod send_invitation_mail;
 #[cfg(test)]
 mod stage;

@@ -18,14 +18,14 @@ use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry};
+use super::{custom_roles, expiry, rest};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "reconcile-workspace";
 /// How often a workspace that is as it should be is looked at again: drift is repaired within a minute.
-const DRIFT: Duration = Duration::from_secs(30);
+pub(super) const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
@@ -39,11 +39,16 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     match row.desired {
         _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row.id).await,
         Desired::Present => bring_up(app, host, claim, row).await,
+        Desired::Asleep => rest::put_to_sleep(app, host, claim, row).await,
+        Desired::Absent if row.phase == WorkspacePhase::ToBeDeleted => rest::await_removal(app, host, claim, row).await,
         Desired::Absent => take_down(app, host, claim, row).await,
     }
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    if rest::falls_asleep(app, claim, &row).await? {
+        return Ok(Outcome::Again(Duration::ZERO));
+    }
     let wanted = wanted(app, claim, &row).await?;
     match host.reconcile(&wanted.desired).await {
         Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
@@ -121,7 +126,8 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
             }
             if first {
-                tracing::info!(workspace.id = %row.id, duration_ms = now.millis_since(row.created_at), "workspace is ready");
+                let took = now.millis_since(row.desired_since.unwrap_or(row.created_at));
+                tracing::info!(workspace.id = %row.id, duration_ms = took, "workspace is ready");
             }
         }
         (_, Some((step, reason, _))) => {
@@ -151,17 +157,21 @@ async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed
 /// What a workspace is called while something stands in its way. One that was ready stays so, with a message beside it:
 /// whoever uses it may notice nothing.
 fn troubled_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
-    let late = now.millis_since(row.created_at) > PATIENCE_SECONDS * 1_000;
+    let late = now.millis_since(row.desired_since.unwrap_or(row.created_at)) > PATIENCE_SECONDS * 1_000;
     match (row.desired, row.phase) {
+        (Desired::Absent, WorkspacePhase::ToBeDeleted) => WorkspacePhase::ToBeDeleted,
         (Desired::Absent, _) => WorkspacePhase::Deleting,
+        (Desired::Asleep, WorkspacePhase::Asleep) => WorkspacePhase::Asleep,
+        (Desired::Asleep, _) => WorkspacePhase::FallingAsleep,
         (Desired::Present, WorkspacePhase::Ready) => WorkspacePhase::Ready,
         (Desired::Present, _) if late => WorkspacePhase::Failed,
+        (Desired::Present, WorkspacePhase::Waking) => WorkspacePhase::Waking,
         (Desired::Present, _) => WorkspacePhase::Creating,
     }
 }
 
 /// Shows a fault in the workspace's message, so that people need no access to logs to see why it does not go on.
-async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
+pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
     if row.message.as_deref() == Some(sentence) {
         return Ok(());
     }
@@ -217,7 +227,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(pace(after, now.millis_since(row.deleting_at.unwrap_or(now))))
+            Outcome::Again(pace(after, now.millis_since(rest::removal_began(&row).unwrap_or(now))))
         }
     };
     tx.commit().await?;
@@ -255,13 +265,13 @@ async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> R
     }
 }
 
-fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
+pub(super) fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
     let (organization, workspace) = (&row.organization_id, Some(&row.id));
     app.record(tx, Happening { organization, workspace, kind, subject: row.id.as_str(), data })
 }
 
 /// An error with its causes, in one line.
-fn sentence(error: &dyn std::error::Error) -> String {
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
