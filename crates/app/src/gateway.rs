@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use hexabase_backends::store::{
     role_assignments, service_account_tokens, sessions as rows, workspace_members, workspaces,
@@ -63,6 +64,8 @@ pub struct Admitted {
     pub held: Held,
     /// The person's token with those groups, when the one shown has others: to be sent on in its place.
     pub renewed: Option<String>,
+    /// How long the workspace took to wake, if it was asleep.
+    pub woken_in: Option<Duration>,
 }
 
 /// What somebody had when a stream began, for [`still_admitted`]: it ends with any of it.
@@ -141,8 +144,9 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
     sleep::note_use(app, &row).await;
-    let asleep = sleep::is_asleep(&row);
+    let (asleep, begun) = (sleep::is_asleep(&row), Instant::now());
     let row = sleep::awake(app, row, &user).await?;
+    let woken_in = asleep.then(|| begun.elapsed());
     if asleep {
         // Whoever waited for it may have lost their access meanwhile.
         check_standing(app, &id, &user, &basis).await?;
@@ -165,7 +169,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     let key = key_id(bearer).ok().flatten();
     let key = key.ok_or_else(|| Error::Unauthenticated("the token is not accepted: it names no key".to_owned()))?;
     let held = Held { groups, roles, key };
-    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed, woken_in })
 }
 
 /// Whether somebody who passed may still be connected: as before, with a token that no revoked key has signed, and still in

@@ -94,7 +94,7 @@ impl<A: Authority> Gateway<A> {
         let retry_after = self.settings.retry_after;
         let token_of = target.token_of.clone();
         let passage = Passage { link, target, watch, permit, span, retry_after };
-        let answer = match upgrade {
+        let mut answer = match upgrade {
             Some(upgrade) => passage.switch(request, upgrade, &admission, self.settings.response_timeout).await,
             None => passage.forward(request, &admission, &self.settings).await,
         }?;
@@ -104,6 +104,11 @@ impl<A: Authority> Gateway<A> {
         {
             let message = "the token was made and is kept back, because that could not be written down; ask again";
             return Err(Failure::unavailable(message).retry(retry_after));
+        }
+        if let Some(time) = admission.woken_in {
+            let seconds = time.as_secs().max(1);
+            let sentence = format!("the workspace was asleep; it took {seconds} s to wake");
+            headers::add_warning(answer.headers_mut(), &sentence);
         }
         Ok(answer)
     }

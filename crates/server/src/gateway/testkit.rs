@@ -27,6 +27,8 @@ use super::*;
 pub(super) const TOKEN: &str = "good.token-canary";
 /// The token in whose place it has [`TOKEN`] sent on.
 pub(super) const STALE: &str = "stale.token-canary";
+/// The token for which the workspace has to be woken first.
+pub(super) const SLEEPER: &str = "sleeper.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -215,7 +217,7 @@ impl Authority for Orders {
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(token @ (TOKEN | STALE)) => Ok(Admission {
+            Some(token @ (TOKEN | STALE | SLEEPER)) => Ok(Admission {
                 workspace: workspace_id(),
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
@@ -224,6 +226,7 @@ impl Authority for Orders {
                 roles: Vec::new(),
                 key: String::new(),
                 renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
+                woken_in: (token == SLEEPER).then(|| Duration::from_millis(6_400)),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),
             Some("stranger") => Err(Refusal::NotFound { message }),

@@ -35,6 +35,7 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod sleep;
 mod tokens;
 mod users;
 mod workspaces;
@@ -90,7 +91,11 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
+        .routes(routes!(workspaces::restore))
         .routes(routes!(workspaces::kubeconfig))
+        .routes(routes!(sleep::sleep))
+        .routes(routes!(sleep::wake))
+        .routes(routes!(sleep::set_rule))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
         .routes(routes!(service_account_tokens::list))
