@@ -48,18 +48,18 @@ pub struct WorkspaceDeletion {
 pub struct SleepRule {
     /// After how many minutes without use, 5 to 43200; never when absent. A use is a request through the gateway, or one of the
     /// API that asks the workspace itself.
-    #[schema(minimum = 5, maximum = 43200, example = 60)]
+    #[schema(example = 60)]
     #[serde(default)]
     pub after_minutes: Option<u32>,
     /// Whether its pods go on while its control plane sleeps.
     #[serde(default)]
     pub keep_workloads: bool,
     /// At which time of every day it is put to sleep.
-    #[schema(example = "20:00", pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    #[schema(example = "20:00")]
     #[serde(default)]
     pub sleep_at: Option<String>,
     /// At which time of every day it is woken.
-    #[schema(example = "07:30", pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    #[schema(example = "07:30")]
     #[serde(default)]
     pub wake_at: Option<String>,
 }

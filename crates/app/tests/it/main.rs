@@ -3,5 +3,6 @@
 mod audit;
 mod people;
 mod removal;
+mod sleep;
 mod support;
 mod sweep;

@@ -114,12 +114,16 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::Workspace, 200),
     ("PUT", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
     ("DELETE", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
+    ("POST", "/workspaces/{workspace}/restore", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/role-assignments", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments/{assignment}", Right::Workspace, 200),
     ("DELETE", "/workspaces/{workspace}/role-assignments/{assignment}", Right::WorkspaceAdmin, 204),
     ("GET", "/workspaces/{workspace}/service-account-tokens", Right::InsideAdminReads, 503),
     ("POST", "/workspaces/{workspace}/service-account-tokens/revoke", Right::InsideAdmin, 503),
+    ("POST", "/workspaces/{workspace}/sleep", Right::WorkspaceAdmin, 409),
+    ("PUT", "/workspaces/{workspace}/sleep-rule", Right::WorkspaceAdmin, 200),
+    ("POST", "/workspaces/{workspace}/wake", Right::WorkspaceAdmin, 202),
 ];
 
 /// Whose ids stand in the path.
