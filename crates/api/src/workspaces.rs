@@ -46,8 +46,8 @@ pub struct WorkspaceDeletion {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SleepRule {
-    /// After how many minutes without use, 5 to 43200; never when absent. A use is a request through the gateway, or one of the
-    /// API that asks the workspace itself.
+    /// After how many minutes without use, 5 to 43200; never when absent. A use is a request through the gateway, or one
+    /// of the API that asks the workspace itself.
     #[schema(example = 60)]
     #[serde(default)]
     pub after_minutes: Option<u32>,

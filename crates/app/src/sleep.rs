@@ -1,4 +1,4 @@
-//! Workspaces asleep: put to sleep and woken by hand, woken by whoever uses them, and by which rule they sleep by themselves.
+//! Workspaces asleep: put to sleep and woken by hand, woken by whoever uses them, and when they sleep by themselves.
 
 use std::time::Duration;
 
@@ -85,8 +85,8 @@ pub(crate) fn is_asleep(row: &Workspace) -> bool {
     row.desired == Desired::Asleep || row.phase == WorkspacePhase::Waking
 }
 
-/// The workspace, awake: one that sleeps is woken in the name of `user`, who is about to use it, and waited for. Of many who wake
-/// it one does; all wait.
+/// The workspace, awake: one that sleeps is woken in the name of `user`, who is about to use it, and waited for. Of many
+/// who wake it one does; all wait.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when it takes too long, [`Error::NotFound`] when its deletion is asked for meanwhile.
@@ -154,8 +154,8 @@ async fn news(bell: &mut Listener, id: &WorkspaceId) {
     let _ = tokio::time::timeout(LOOK_ANYWAY, rung).await;
 }
 
-/// Notes that somebody uses the workspace, where its rule hangs on that; at most once a minute. A use that cannot be noted is none
-/// the less served.
+/// Notes that somebody uses the workspace, where its rule hangs on that; at most once a minute. A use that cannot be noted
+/// is none the less served.
 pub(crate) async fn note_use(app: &App, row: &Workspace) {
     let now = app.clock.now();
     let counts = row.sleep_rule.as_ref().is_some_and(|rule| rule.after_minutes.is_some());

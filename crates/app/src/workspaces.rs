@@ -166,8 +166,8 @@ pub async fn list_mine(
     Ok(row.into_iter().filter(fits).collect())
 }
 
-/// Asks for a workspace to be removed at once, also one that was to be removed later. Access ends with the commit; the rest is the
-/// job's. Asking twice changes nothing.
+/// Asks for a workspace to be removed at once, also one that was to be removed later. Access ends with the commit; the rest
+/// is the job's. Asking twice changes nothing.
 pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
@@ -182,8 +182,8 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Work
     details(app, &scope).await
 }
 
-/// Asks for a workspace to be removed after so many minutes, until when [`restore`] takes that back. Access ends with the commit,
-/// and it sleeps with all it has. Asking twice changes nothing, the time neither.
+/// Asks for a workspace to be removed after so many minutes, until when [`restore`] takes that back. Access ends with the
+/// commit, and it sleeps with all it has. Asking twice changes nothing, the time neither.
 ///
 /// # Errors
 /// As for [`delete`]; [`Error::Invalid`] for a time that is too long.

@@ -1,5 +1,5 @@
-//! Sleep, as the job of a workspace sees it: when it begins by itself, how far it is, when it ends by itself; and the time in
-//! which a deletion can be undone, which a workspace spends asleep.
+//! Sleep, as the job of a workspace sees it: when it begins by itself, how far it is, when it ends by itself; and the time
+//! in which a deletion can be undone, which a workspace spends asleep.
 
 use std::time::Duration;
 
@@ -134,8 +134,8 @@ async fn store(app: &App, claim: &Claim, row: &Workspace, rest: &Rest) -> Result
     Ok(())
 }
 
-/// What a workspace on its way to sleep is called, and what stands in the way. Once asleep it stays so, with trouble of its host
-/// beside it.
+/// What a workspace on its way to sleep is called, and what stands in the way. Once asleep it stays so, with trouble of its
+/// host beside it.
 fn shown<'a>(row: &Workspace, rest: &'a Rest) -> (WorkspacePhase, Option<&'a str>) {
     match (&rest.stopped, &rest.kept) {
         (Progress::Wait { reason, .. }, _) if row.phase != WorkspacePhase::Asleep => {

@@ -12,7 +12,7 @@ use super::error::ApiResult;
 use super::extract::{JsonBody, id};
 use super::workspaces::details;
 
-/// Puts a ready workspace to sleep: nothing of it runs, and it keeps all it has. The next request of somebody who uses it wakes it.
+/// Puts a ready workspace to sleep: nothing of it runs, and it keeps all it has. Whoever uses it next wakes it.
 #[utoipa::path(post, path = "/workspaces/{workspace}/sleep", tag = "workspaces",
     params(("workspace" = String, Path)), responses((status = 202, body = Workspace)))]
 pub(super) async fn sleep(

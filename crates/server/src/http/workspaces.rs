@@ -114,8 +114,8 @@ pub(super) async fn get(
     Ok(Json(details(&app, workspaces::get(&app, &ctx, &workspace).await?)))
 }
 
-/// Asks for a workspace to be removed with everything in it, at once or after a time in which that can be undone. It is gone when
-/// its phase is `deleted`.
+/// Asks for a workspace to be removed with everything in it, at once or after a time in which that can be undone. It is gone
+/// when its phase is `deleted`.
 #[utoipa::path(delete, path = "/workspaces/{workspace}", tag = "workspaces",
     params(("workspace" = String, Path), WorkspaceDeletion), responses((status = 202, body = Workspace)))]
 pub(super) async fn delete(

@@ -10,6 +10,7 @@ mod isolation;
 mod offboarding;
 mod removal;
 mod roles;
+mod sleep;
 mod support;
 mod surroundings;
 mod tokens;
