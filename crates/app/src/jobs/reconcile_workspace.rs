@@ -37,7 +37,7 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
     let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
     match row.desired {
-        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row.id).await,
+        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row).await,
         Desired::Present => bring_up(app, host, claim, row).await,
         Desired::Asleep => rest::put_to_sleep(app, host, claim, row).await,
         Desired::Absent if row.phase == WorkspacePhase::ToBeDeleted => rest::await_removal(app, host, claim, row).await,
@@ -188,10 +188,12 @@ pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sen
 async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let seen: Receipt = match &row.receipt {
         Some(value) => serde_json::from_value(value.clone()).map_err(Error::internal)?,
-        None => Receipt { removed: Vec::new(), remaining: Vec::new() },
+        None => Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() },
     };
     let now = app.clock.now();
-    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, seen: seen.remaining };
+    let begun = rest::removal_began(&row).unwrap_or(now);
+    let Receipt { remaining: seen, forced, .. } = seen;
+    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
         Err(cause) => {
@@ -210,9 +212,9 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             tracing::info!(workspace.id = %row.id, objects = receipt.removed.len(), "workspace is gone");
             Outcome::Done
         }
-        Removed::Waiting { reason, after, seen } => {
+        Removed::Waiting { reason, after, seen, forced } => {
             // Until all is gone the receipt names what was there; the next run goes on from it.
-            let inventory = Receipt { removed: Vec::new(), remaining: seen };
+            let inventory = Receipt { removed: Vec::new(), remaining: seen, forced };
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;
@@ -227,7 +229,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(pace(after, now.millis_since(rest::removal_began(&row).unwrap_or(now))))
+            Outcome::Again(pace(after, now.millis_since(begun)))
         }
     };
     tx.commit().await?;
@@ -256,8 +258,10 @@ fn pace(after: Duration, age_millis: i64) -> Duration {
 }
 
 /// Removes what came back after the deletion was over, if anything did. The record stays as it is.
-async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> Result<Outcome> {
-    let removal = Removal { id, fence: claim.epoch, now: app.clock.now(), seen: Vec::new() };
+async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    let now = app.clock.now();
+    let begun = row.deleted_at.unwrap_or(now);
+    let removal = Removal { id: row.id, fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await.map_err(Error::internal)? {
         Removed::Gone(_) => Ok(Outcome::Done),
         // Nobody waits for it.

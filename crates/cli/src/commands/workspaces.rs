@@ -190,7 +190,8 @@ fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspa
             match Receipt::of(&workspace.value) {
                 Some(receipt) => {
                     let (removed, remaining) = (receipt.removed(), receipt.remaining());
-                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{}", receipt.list())
+                    let forced = receipt.forced().map(|forced| format!(" Held by others: {forced}.")).unwrap_or_default();
+                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{}", receipt.list())
                 }
                 None => deleted,
             }
@@ -246,6 +247,7 @@ fn details(workspace: Workspace) -> String {
         ("Deleted", moment(workspace.deleted_at)),
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
+        ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
     ]);
     text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {
