@@ -5,7 +5,7 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, plans, workspace_members};
+use hexabase_backends::store::{Tx, jobs, plans, spare_workspaces, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
@@ -16,11 +16,15 @@ use hexabase_core::roles::PresetClusterRole;
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::follow;
+use crate::jobs::{KEEP_SPARES, KEEP_SPARES_SUBJECT, follow};
 use crate::members;
 
 /// Longest time for which a deletion can be undone: a month.
 pub const MOST_GRACE_MINUTES: u32 = 30 * 24 * 60;
+
+/// What the groups of every new workspace may do in it.
+pub(crate) const DEFAULT_ROLES: [(&str, PresetClusterRole); 2] =
+    [(WS_ADMINS, PresetClusterRole::WorkspaceAdmin), (WORKSPACE_MEMBERS, PresetClusterRole::WorkspaceViewer)];
 
 /// A workspace and how far its creation has come.
 #[derive(Debug, Clone)]
@@ -31,7 +35,8 @@ pub struct WorkspaceDetails {
     pub steps: Vec<StepRecord>,
 }
 
-/// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit.
+/// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit. Where one
+/// was made ahead, it is taken, and has only to be woken.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
@@ -50,7 +55,14 @@ pub async fn create(
             plan.id, plan.limits.workspaces
         )));
     }
-    let new = NewWorkspace { id: app.new_id()?, name, plan_id: plan.id.clone() };
+    let spare = spare_workspaces::take(&tx).await?;
+    let made_ahead = spare.is_some();
+    if made_ahead {
+        // Another one takes its place.
+        jobs::enqueue(&tx, KEEP_SPARES, KEEP_SPARES_SUBJECT, ctx.now, ctx.now).await?;
+    }
+    let id = spare.map_or_else(|| app.new_id(), Ok)?;
+    let new = NewWorkspace { id, name, plan_id: plan.id.clone() };
     let scope = workspaces::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the organization already has a workspace called {}", new.name))
@@ -61,7 +73,9 @@ pub async fn create(
     default_groups(app, ctx, &tx, &scope).await?;
     let after = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
     follow::commit(app, ctx, tx, &scope, "workspace.created", new.id.as_str(), (None, Some(after))).await?;
-    tracing::info!(workspace.id = %new.id, organization.id = %organization, plan = %plan.id, "workspace asked for");
+    tracing::info!(
+        workspace.id = %new.id, organization.id = %organization, plan = %plan.id, made_ahead, "workspace asked for"
+    );
     details(app, &scope).await
 }
 
@@ -103,10 +117,11 @@ async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceSc
         groups::insert(tx, scope, &group).await?;
     }
     groups::add_member(tx, scope, &admins, &ctx.user).await?;
-    for (group, role) in [(admins, PresetClusterRole::WorkspaceAdmin), (top, PresetClusterRole::WorkspaceViewer)] {
+    for (name, role) in DEFAULT_ROLES {
+        let group = if name == WS_ADMINS { &admins } else { &top };
         let assignment = RoleAssignment {
             id: app.new_id()?,
-            group_id: group,
+            group_id: group.clone(),
             project_id: None,
             role: role.to_string(),
             created_at: ctx.now,

@@ -49,6 +49,12 @@ impl Host {
         Ok(Self { settings, cluster, chart, policies_applied: Mutex::new(None) })
     }
 
+    /// By which versions workspaces are made: one that was made by others starts more slowly, or not at all.
+    pub fn version(&self) -> String {
+        let HostSettings { vcluster_tag, kubernetes_tag, .. } = &self.settings;
+        format!("vcluster {vcluster_tag}, kubernetes {kubernetes_tag}")
+    }
+
     /// Brings the removal of a workspace one call nearer to its end. Needs no tenant API server, and nothing of the
     /// workspace has to exist.
     pub async fn remove(&self, removal: &Removal) -> Result<Removed, ReconcileError> {

@@ -12,8 +12,8 @@ use secrecy::SecretString;
 pub struct DesiredWorkspace {
     /// The workspace.
     pub id: WorkspaceId,
-    /// Whom it belongs to; a label on the host.
-    pub organization: OrganizationId,
+    /// Whom it belongs to; a label on the host. Nobody yet, where it is made ahead.
+    pub organization: Option<OrganizationId>,
     /// Grows with every lease on the workspace: a worker with a lower one than the host has seen is refused.
     pub fence: i64,
     /// What its pods may use together.

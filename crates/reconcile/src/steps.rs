@@ -128,7 +128,7 @@ impl Host {
     async fn limits(&self, desired: &DesiredWorkspace, names: &Names) -> Result<Progress, ReconcileError> {
         let host = &self.cluster;
         self.policies().await?;
-        let own = labels::of_workspace(&desired.id, &desired.organization);
+        let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
         let host_api = network::host_api(host).await?;
         let mut manifests = network::build(&self.settings, &desired.authentication, &host_api, names, &own);
         let amounts = limits::build(&desired.limits, &self.settings.endpoint, names, &own);
@@ -156,7 +156,7 @@ impl Host {
     }
 
     async fn authentication(&self, desired: &DesiredWorkspace, names: &Names) -> Result<(), ReconcileError> {
-        let own = labels::of_workspace(&desired.id, &desired.organization);
+        let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
         let secret = authentication::build(desired, &self.settings.kubernetes_tag, names, &own);
         self.cluster.apply(&secret).await.map(drop)
     }

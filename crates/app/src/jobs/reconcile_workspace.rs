@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry, rest};
+use super::{custom_roles, expiry, rest, spare};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
@@ -35,7 +35,10 @@ const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
-    let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
+    // One that is made ahead is worked on by the same job, so that its fence goes on growing when somebody takes it.
+    let Some(row) = workspaces::load_for_job(&app.store, &id).await? else {
+        return spare::run(app, host, claim, &id).await;
+    };
     match row.desired {
         _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row).await,
         Desired::Present => bring_up(app, host, claim, row).await,

@@ -4,5 +4,6 @@ mod audit;
 mod people;
 mod removal;
 mod sleep;
+mod spares;
 mod support;
 mod sweep;

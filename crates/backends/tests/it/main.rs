@@ -22,4 +22,5 @@ mod service_accounts;
 mod sessions;
 mod signing_keys;
 mod sleep;
+mod spare_workspaces;
 mod workspaces;

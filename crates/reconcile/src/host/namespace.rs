@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 3;
 
 /// The namespace, with Pod Security "baseline": the control plane runs as root, and nothing in it needs more.
 pub(crate) fn build(desired: &DesiredWorkspace, names: &Names) -> Manifest {
-    let mut labels = labels::of_workspace(&desired.id, &desired.organization);
+    let mut labels = labels::of_workspace(&desired.id, desired.organization.as_ref());
     labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
     labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
     Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null)

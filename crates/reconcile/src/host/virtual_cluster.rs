@@ -38,7 +38,7 @@ pub(crate) async fn render(
     names: &Names,
     kube_version: &str,
 ) -> Result<Vec<Manifest>, ReconcileError> {
-    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
     let release = Release {
         name: names.name.clone(),
         namespace: names.namespace.clone(),

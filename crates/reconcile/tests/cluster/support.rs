@@ -82,7 +82,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             ca_pem: None,
         },
         proof: None,
-        organization: OrganizationId::from_parts(now(), random()),
+        organization: Some(OrganizationId::from_parts(now(), random())),
         fence: 1,
         limits: plans::seed().remove(1).limits,
         cluster_roles: vec![

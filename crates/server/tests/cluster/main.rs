@@ -11,6 +11,7 @@ mod offboarding;
 mod removal;
 mod roles;
 mod sleep;
+mod spares;
 mod support;
 mod surroundings;
 mod tokens;

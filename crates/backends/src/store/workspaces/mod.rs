@@ -261,3 +261,10 @@ pub async fn list_ids_for_sweep(
         .into_tuple::<String>();
     query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
 }
+
+/// Whether a workspace is coming to life or waking, which others may wait for.
+pub async fn any_starting_for_job(db: &impl Db) -> Result<bool, StoreError> {
+    let starting = [WorkspacePhase::Creating.as_str(), WorkspacePhase::Waking.as_str()];
+    let query = living().filter(workspace::Column::Phase.is_in(starting));
+    Ok(query.one(db.conn()).await?.is_some())
+}
