@@ -23,6 +23,16 @@ pub(super) fn set(
     workspaces: &[&str],
     measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
 ) -> Result<Vec<Figure>> {
+    set_with_spares(options, workspaces, 0, measure)
+}
+
+/// The same, where so many workspaces are kept made ahead. They stay when it ends: the next platform without any removes them.
+pub(super) fn set_with_spares(
+    options: &host::Options,
+    workspaces: &[&str],
+    spares: usize,
+    measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
+) -> Result<Vec<Figure>> {
     let progress = Progress::new();
     host::preflight(options)?;
     let _hold = host::hold()?;
@@ -32,7 +42,7 @@ pub(super) fn set(
     // Of a run that was broken off.
     process::stop(&layout, PROCESS, Duration::from_secs(10))?;
     let port = platform::free_port(PORTS, host.node_ip)?;
-    let which = Which { process: PROCESS, folder: FOLDER, port };
+    let which = Which { process: PROCESS, folder: FOLDER, port, spares };
     let ending = Ending(|| process::stop(&layout, PROCESS, Duration::from_secs(10)));
     let platform = platform::start(&host, &programs, which, &progress)?;
     let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };
