@@ -21,7 +21,7 @@ use crate::jobs::follow;
 use crate::members;
 use crate::plans::plan_of;
 use crate::role_assignments::{self as given, bindings, check_bindings};
-use crate::roles;
+use crate::{roles, sleep};
 
 /// What a project may use, as asked for; what is absent comes from the plan.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +150,7 @@ pub async fn create(
     })?;
     let after = serde_json::json!({ "name": new.name.as_str(), "limits": new.limits, "parent": parent });
     follow::commit(app, ctx, tx, &scope, "project.created", new.id.as_str(), (None, Some(after))).await?;
+    sleep::stir(app, &scope).await;
     get(app, ctx, workspace, &new.id).await
 }
 
@@ -190,6 +191,7 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
         follow::commit(app, ctx, tx, &scope, "project.deleting", id.as_str(), (Some(before), None)).await?;
         // Roles that were given there are taken away with it.
         app.bell.ring(members::topic(workspace));
+        sleep::stir(app, &scope).await;
     } else {
         tx.rollback().await?;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hexabase_backends::bell::{Listener, Ring, Topic};
 use hexabase_backends::store::jobs;
-use hexabase_backends::store::workspaces::{self, Desired, Workspace};
+use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::sleep::SleepRule;
@@ -114,6 +114,21 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
         Err(_) => Err(Error::Unavailable(
             "the workspace was asleep and is waking up, which takes longer than usual; try again in a moment".to_owned(),
         )),
+    }
+}
+
+/// Wakes a sleeping workspace in the name of the scope's person, whose wish has to be carried out inside. Nobody waits for that,
+/// and the wish stands if it fails: it is carried out when the workspace wakes for another reason.
+pub(crate) async fn stir(app: &App, scope: &WorkspaceScope) {
+    let stirred = async {
+        let row = workspaces::get(&app.store, scope).await?;
+        match row.filter(|row| row.desired == Desired::Asleep) {
+            Some(row) => wake_for(app, &row, scope.user()).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = stirred.await {
+        tracing::warn!(workspace.id = %scope.workspace(), %error, "a sleeping workspace could not be woken");
     }
 }
 
