@@ -21,6 +21,8 @@ use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied.
 const POLICIES_HOLD: Duration = Duration::from_secs(30);
+/// How long what was applied to a workspace is taken to be so while its control plane starts.
+const START_HOLD: Duration = Duration::from_secs(5);
 /// When to look again at what says no time itself.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,7 @@ impl Host {
     /// in, by [`Self::reconcile`].
     pub async fn rest(&self, desired: &DesiredWorkspace, workloads: Workloads) -> Result<Rest, ReconcileError> {
         let names = Names::of(&desired.id);
+        self.note_stopped(desired);
         let mut ledger = Ledger::default();
         let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else {
             let observed = ledger.finish();
@@ -103,6 +106,18 @@ impl Host {
         ledger: &mut Ledger,
     ) -> Result<Option<Pod>, ReconcileError> {
         let host = &self.cluster;
+        let pod = workload::pod(host, names).await?;
+        let starts = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !workload::is_ready(pod);
+        if let Some(pod) = pod.filter(|pod| starts(pod) && self.was_applied(desired)) {
+            // While it starts, a look every quarter of a second costs a few reads. On a small host, applying everything anew
+            // each time would take from the start what it needs.
+            for step in [WorkspaceStep::Limits, WorkspaceStep::Authentication] {
+                ledger.record(step, Progress::Done);
+            }
+            let running = workload::progress(host, names, Some(&pod)).await?;
+            let runs = ledger.record(WorkspaceStep::VirtualCluster, running);
+            return Ok(runs.then_some(pod));
+        }
         let limits = settle(self.limits(desired, names).await)?.unwrap_or_else(|wait| wait);
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
@@ -116,6 +131,7 @@ impl Host {
         let pod = workload::pod(host, names).await?;
         let runs = match applied {
             Some(Ok(())) => {
+                self.note_applied(desired, pod.as_ref());
                 let running = workload::progress(host, names, pod.as_ref()).await?;
                 ledger.record(WorkspaceStep::VirtualCluster, running)
             }
@@ -123,6 +139,26 @@ impl Host {
             None => false,
         };
         Ok(pod.filter(|pod| runs || workload::is_ready(pod)))
+    }
+
+    /// Whether everything on the host was applied a moment ago, and the control plane is starting since.
+    fn was_applied(&self, desired: &DesiredWorkspace) -> bool {
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        starting.get(&desired.id).is_some_and(|moment| moment.elapsed() < START_HOLD)
+    }
+
+    fn note_applied(&self, desired: &DesiredWorkspace, pod: Option<&Pod>) {
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        starting.retain(|_, moment| moment.elapsed() < START_HOLD);
+        if pod.is_some_and(workload::is_ready) {
+            starting.remove(&desired.id);
+        } else {
+            starting.insert(desired.id.clone(), Instant::now());
+        }
+    }
+
+    fn note_stopped(&self, desired: &DesiredWorkspace) {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(&desired.id);
     }
 
     async fn limits(&self, desired: &DesiredWorkspace, names: &Names) -> Result<Progress, ReconcileError> {

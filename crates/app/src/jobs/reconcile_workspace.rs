@@ -54,13 +54,31 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
     }
     let wanted = wanted(app, claim, &row).await?;
     match host.reconcile(&wanted.desired).await {
-        Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
+        Ok(observed) => {
+            let after = follow_up(app, claim, &row, &wanted, &observed).await?;
+            if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
+                note_inventory(app, host, claim, &row).await?;
+            }
+            Ok(Outcome::Again(after))
+        }
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
             Err(Error::internal(cause))
         }
     }
+}
+
+/// Writes down once what a workspace has on the host, so that the receipt of its deletion tells of that as well, whatever has
+/// become of it since.
+async fn note_inventory(app: &App, host: &Host, claim: &Claim, row: &Workspace) -> Result<()> {
+    let remaining = host.inventory(&row.id).await.map_err(Error::internal)?;
+    let inventory = Receipt { removed: Vec::new(), remaining, forced: Vec::new() };
+    let inventory = serde_json::to_value(&inventory).map_err(Error::internal)?;
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    workspaces::note_inventory(&tx, &row.id, &inventory).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Does what the rows want done about what was found; says when to look again.

@@ -59,7 +59,20 @@ pub(super) async fn run(app: &App, host: &Host) -> Result<Outcome> {
         );
     }
     remove(app, &deleted).await?;
+    look_at_neglected(app).await?;
     Ok(Outcome::Again(EVERY))
+}
+
+/// Has the job look again at workspaces that it has lost: it never ends by itself while something of one may be on the host.
+async fn look_at_neglected(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    let neglected = jobs::list_neglected(&tx, reconcile_workspace::KIND, MAX_PAGE).await?;
+    for id in &neglected {
+        tracing::warn!(workspace.id = %id, "nobody was to look at a workspace any more; its job is begun anew");
+        jobs::enqueue(&tx, reconcile_workspace::KIND, id, now, now).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 async fn living(app: &App) -> Result<BTreeSet<WorkspaceId>> {

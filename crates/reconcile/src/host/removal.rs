@@ -37,10 +37,8 @@ const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind
 pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed, ReconcileError> {
     let names = Names::of(&removal.id);
     let claimed = claim(host, &names, removal.id.as_str(), removal.fence).await?;
-    let mut found = Found {
-        seen: removal.seen.iter().cloned().collect(),
-        forced: removal.forced.iter().cloned().collect(),
-    };
+    let (seen, forced) = (removal.seen.iter().cloned().collect(), removal.forced.iter().cloned().collect());
+    let mut found = Found { seen, forced };
 
     let global = inventory::cluster_scoped(host, &names).await?;
     found.seen.extend(global.iter().map(|(kind, name)| kind.object(None, name)));
@@ -80,15 +78,20 @@ async fn let_go(
 ) -> Result<Vec<ObjectRef>, ReconcileError> {
     let nothing = json!({ "metadata": { "finalizers": [] } });
     let mut held: Vec<(Kind, Option<&str>, String)> = Vec::new();
-    for (kind, name) in global.iter().filter(|(kind, _)| *kind != Kind::PersistentVolume) {
-        if let Some(object) = host.get(*kind, None, name).await?
+    for (kind, name) in global {
+        // Of a volume its provisioner knows more, and the receipt tells of it.
+        if *kind != Kind::PersistentVolume
+            && let Some(object) = host.get(*kind, None, name).await?
             && is_held(&object.metadata)
         {
             held.push((*kind, None, name.clone()));
         }
     }
     let namespace = names.namespace.as_str();
-    for kind in Kind::ALL.iter().copied().filter(|kind| kind.is_namespaced()) {
+    for kind in Kind::ALL.iter().copied() {
+        if !kind.is_namespaced() {
+            continue;
+        }
         let found = host.list_metadata(kind, Some(namespace), "").await?;
         let found = found.into_iter().filter(is_held).filter_map(|metadata| metadata.name);
         held.extend(found.map(|name| (kind, Some(namespace), name)));

@@ -31,9 +31,11 @@ pub(crate) async fn progress(
     if workloads == Workloads::Stay {
         return Ok(Progress::Done);
     }
-    for pod in pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        host.delete(Kind::Pod, Some(&names.namespace), name, None).await?;
+    for pod in &pods {
+        if pod.metadata.deletion_timestamp.is_none() {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            host.delete(Kind::Pod, Some(&names.namespace), name, None).await?;
+        }
     }
     Ok(pods.first().map_or(Progress::Done, ending))
 }

@@ -9,7 +9,7 @@ use hexabase_api::workspaces::{SleepRule, Step, Workspace, WorkspaceCreate, Work
 use hexabase_app::workspaces::{self, WorkspaceDetails};
 use hexabase_app::{App, Settings};
 use hexabase_backends::store::workspace_steps::StepRecord;
-use hexabase_backends::store::workspaces::Workspace as Row;
+use hexabase_backends::store::workspaces::{Desired, Workspace as Row};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 
@@ -47,7 +47,7 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         created_at: row.created_at,
         ready_at: row.ready_at,
         deleted_at: row.deleted_at,
-        receipt: row.receipt,
+        receipt: row.receipt.filter(|_| row.desired == Desired::Absent),
     }
 }
 

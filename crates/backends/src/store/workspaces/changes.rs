@@ -197,3 +197,13 @@ pub async fn note_receipt(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Times
         .filter(workspace::Column::DeletedAt.is_null());
     changed(tx, update).await
 }
+
+/// Notes what a workspace had on the host when it was first ready, to be compared with what its deletion removes. That is no
+/// change of it that anybody sees: its version stays.
+pub async fn note_inventory(tx: &Tx, id: &WorkspaceId, inventory: &Value) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::Receipt, Expr::value(inventory.to_string()))
+        .filter(workspace::Column::Id.eq(id.as_str()))
+        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+    changed(tx, update).await
+}

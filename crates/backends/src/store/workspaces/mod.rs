@@ -17,7 +17,8 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, note_inventory, note_receipt, request_deletion, set_deleted, set_progress,
+    set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
@@ -79,7 +80,7 @@ pub struct Workspace {
     pub endpoint: Option<String>,
     /// The certificate authority of its API server, PEM.
     pub ca_pem: Option<String>,
-    /// What its deletion removed, and what it found left.
+    /// What it had on the host when it was ready; of one that is deleted what was removed, and what was found left.
     pub receipt: Option<Value>,
     /// Counts the changes of the row; for ETags.
     pub version: i64,
