@@ -76,8 +76,9 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             let rule = SleepRule { after_minutes: whole_minutes(after)?, keep_workloads, sleep_at: at, wake_at };
             let id = resolve::workspace_id(&api, &workspace).await?;
             let changed = api.put::<Workspace>(&["workspaces", id.as_str(), "sleep-rule"], &rule).await?;
+            let Workspace { name, sleep_rule, .. } = &changed.value;
             context.format.show(&changed.raw, || {
-                format!("Workspace {} sleeps by itself: {}.", changed.value.name, said(changed.value.sleep_rule.as_ref()))
+                format!("Workspace {name} sleeps by itself: {}.", said(sleep_rule.as_ref()))
             })
         }
         args::Workspace::Wait { workspace, goal, timeout } => {
@@ -111,7 +112,8 @@ async fn delete(api: &Api, workspace: &Workspace, minutes: u64) -> Result<()> {
         say(&format!("Workspace {name} ({id}) is being deleted."));
         return Ok(());
     }
-    let asked = api.delete_with::<Workspace>(&path, &[("grace_minutes", &minutes.to_string())]).await?;
+    let minutes = minutes.to_string();
+    let asked = api.delete_with::<Workspace>(&path, &[("grace_minutes", minutes.as_str())]).await?;
     match asked.value.removal_at {
         Some(at) => say(&format!(
             "Workspace {name} ({id}) is closed and will be deleted at {at}. Until then: hxb workspace restore {id}"
@@ -123,7 +125,8 @@ async fn delete(api: &Api, workspace: &Workspace, minutes: u64) -> Result<()> {
 
 async fn confirm_later(yes: bool, name: &str, minutes: u64) -> Result<()> {
     let warning = format!(
-        "This closes workspace {name} at once, and deletes it and everything in it in {minutes} minutes. Type its name to go on:"
+        "This closes workspace {name} at once, and deletes it with everything in it in {minutes} minutes. \
+         Type its name to go on:"
     );
     confirm_deed(yes, &format!("the deletion of workspace {name}"), &warning, name).await
 }

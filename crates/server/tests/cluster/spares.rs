@@ -18,9 +18,9 @@ async fn spares(at: &Surroundings) -> Result<(Vec<String>, Vec<String>)> {
     let all: Vec<String> = said.lines().filter_map(|name| name.split("/hxb-").nth(1)).map(str::to_owned).collect();
     let mut asleep = Vec::new();
     for id in &all {
-        let namespace = format!("hxb-{id}");
+        let (namespace, secret) = (format!("hxb-{id}"), format!("vc-{id}"));
         let pods = at.host(&["-n", &namespace, "get", "pods", "-o", "name"]).await.and_then(Said::good)?;
-        let written = ["-n", &namespace, "get", "secret", &format!("vc-{id}"), "--ignore-not-found", "-o", "name"];
+        let written = ["-n", &namespace, "get", "secret", &secret, "--ignore-not-found", "-o", "name"];
         if pods.is_empty() && !at.host(&written).await?.good()?.is_empty() {
             asleep.push(id.clone());
         }
