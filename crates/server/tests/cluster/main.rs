@@ -4,6 +4,7 @@
 //! `cluster-tests` on. Most tests share one platform with one workspace, and each works in a project of its own.
 
 mod access;
+mod drift;
 mod faults;
 mod hold;
 mod isolation;
