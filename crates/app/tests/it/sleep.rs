@@ -1,4 +1,3 @@
-use hexabase_app::clock::Clock;
 use hexabase_app::{Error, sleep, workspaces};
 use hexabase_backends::store::workspaces as rows;
 use hexabase_core::phases::WorkspacePhase;
@@ -36,21 +35,18 @@ on_both_engines! {
     }
 
     async fn a_deletion_is_carried_out_when_the_time_to_undo_it_is_over(store: TestStore) {
-        let mut stage = Stage::set(store).await?;
+        let stage = Stage::set(store).await?;
         ready(&stage).await?;
-        let clock = Clock::standing_at(stage.app.clock.now());
-        stage.app.clock = clock.clone();
-        workspaces::delete_later(&stage.app, &stage.alice, &stage.id, 60).await?;
+        let scope = rows::scope_for(&stage.app.store, &stage.alice.user, &stage.id).await?.expect("she made it");
+        let now = stage.app.clock.now();
+        let tx = stage.app.store.begin().await?;
+        assert!(rows::request_deletion_at(&tx, &scope, now.plus_seconds(1), now).await?);
+        tx.commit().await?;
         let worker = stage.work().await?;
-        // Nothing of it runs any more.
-        stage.until("its rest", |row| row.endpoint.is_none()).await?;
-        assert_eq!(stage.row().await?.phase, WorkspacePhase::ToBeDeleted);
-        assert!(stage.kubernetes.get(&stage.namespace()).is_some(), "it keeps what it has");
-        clock.advance_seconds(3_601);
         let gone = stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
-        assert_eq!(stage.kubernetes.get(&stage.namespace()), None);
-        assert!(gone.receipt.is_some());
         worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&stage.namespace()), None);
+        assert!(gone.deleted_at > gone.removal_at && gone.receipt.is_some(), "{gone:?}");
         let late = workspaces::restore(&stage.app, &stage.alice, &stage.id).await;
         assert!(matches!(late, Err(Error::Conflict { code: "not_restorable", .. })), "{late:?}");
     }
@@ -60,7 +56,10 @@ on_both_engines! {
         ready(&stage).await?;
         workspaces::delete_later(&stage.app, &stage.alice, &stage.id, 60).await?;
         let worker = stage.work().await?;
-        stage.until("its rest", |row| row.endpoint.is_none()).await?;
+        // Nothing of it runs any more, and it keeps what it has.
+        let resting = stage.until("its rest", |row| row.endpoint.is_none()).await?;
+        assert_eq!(resting.phase, WorkspacePhase::ToBeDeleted);
+        assert!(stage.kubernetes.get(&stage.namespace()).is_some());
         workspaces::restore(&stage.app, &stage.alice, &stage.id).await?;
         // It is being started: what is in the way is told, here that no chart can be rendered.
         stage.until("its waking", |row| row.phase == WorkspacePhase::Waking && row.message.is_some()).await?;
