@@ -26,7 +26,7 @@ fn custom_roles() -> Vec<CustomRole> {
     vec![CustomRole { name: "deployer".parse().unwrap(), rules }]
 }
 
-fn desired() -> DesiredWorkspace {
+pub(crate) fn desired() -> DesiredWorkspace {
     let id = "ws-0123456789abcdefghjk";
     DesiredWorkspace {
         id: id.parse().unwrap(),

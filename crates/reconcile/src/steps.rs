@@ -234,3 +234,34 @@ async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_ta
     };
     ledger.record(WorkspaceStep::Projects, projects);
 }
+
+#[cfg(test)]
+mod tests {
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings::HostSettings;
+
+    #[tokio::test]
+    async fn what_was_applied_is_taken_to_be_so_only_while_the_control_plane_starts() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let desired = crate::golden::desired();
+        let pod = |ready: &str| -> Pod {
+            let condition = json!({ "type": "Ready", "status": ready });
+            serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [condition] } })).unwrap()
+        };
+        assert!(!host.was_applied(&desired));
+        for starting in [None, Some(pod("False"))] {
+            host.note_applied(&desired, starting.as_ref());
+            assert!(host.was_applied(&desired));
+        }
+        host.note_applied(&desired, Some(&pod("True")));
+        assert!(!host.was_applied(&desired), "what is up is looked at as a whole each time");
+        host.note_applied(&desired, None);
+        host.note_stopped(&desired);
+        assert!(!host.was_applied(&desired), "what was stopped is started by applying it");
+    }
+}
