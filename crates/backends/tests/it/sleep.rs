@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Desired, WorkspaceScope};
@@ -161,5 +163,53 @@ on_both_engines! {
         tx.commit().await?;
         let row = workspaces::load_for_job(&*store, scope.workspace()).await?.context("a record")?;
         assert_eq!(row.phase, WorkspacePhase::Deleted);
+    }
+
+    async fn whatever_is_asked_in_whatever_order_a_phase_fits_what_is_wanted(store: TestStore) {
+        use WorkspacePhase::{Asleep, Creating, Deleting, Failed, FallingAsleep, Ready, ToBeDeleted, Waking};
+        let organization = add_organization(&store, "Ada").await?;
+        let mut scope = add_workspace(&store, &organization, "first").await?;
+        let (mut random, mut seen) = (7_u64, BTreeSet::new());
+        for step in 0..600 {
+            let before = load(&store, &scope).await?;
+            if before.phase == Deleting {
+                scope = add_workspace(&store, &organization, &format!("w{step}")).await?;
+                continue;
+            }
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (id, at) = (scope.workspace(), now().plus_seconds(step));
+            let tx = store.begin().await?;
+            let choice = (random >> 33) % 40;
+            let asked = match choice {
+                0..8 => workspaces::request_sleep(&tx, id, at).await,
+                8..16 => workspaces::request_wake(&tx, id, at).await,
+                16..24 => workspaces::set_ready(&tx, id, "10.0.0.1:443", "PEM", at).await.map(|()| true),
+                24..34 => {
+                    let phases = [Creating, Failed, Waking, FallingAsleep, Asleep];
+                    let phase = phases[usize::try_from(random >> 40)? % phases.len()];
+                    workspaces::set_progress(&tx, id, phase, None, None, at).await.map(|()| true)
+                }
+                34 => workspaces::request_deletion_at(&tx, &scope, at.plus_seconds(20), at).await,
+                35..38 => workspaces::undo_deletion(&tx, &scope, at).await,
+                38 => workspaces::begin_removal(&tx, id, at).await.map(|()| true),
+                _ => workspaces::set_stopped(&tx, id, at).await.map(|()| true),
+            };
+            match asked {
+                Ok(_) | Err(StoreError::Stale) => tx.commit().await?,
+                Err(error) => return Err(error.into()),
+            }
+            let after = load(&store, &scope).await?;
+            let fits: &[WorkspacePhase] = match after.desired {
+                Desired::Present => &[Creating, Ready, Failed, Waking],
+                Desired::Asleep => &[FallingAsleep, Asleep],
+                Desired::Absent => &[ToBeDeleted, Deleting],
+            };
+            assert!(fits.contains(&after.phase), "{choice}: {before:?} became {after:?}");
+            if before.desired == Desired::Absent && after.desired != Desired::Absent {
+                assert!((35..38).contains(&choice) && before.phase == ToBeDeleted, "{choice}: {before:?}");
+            }
+            seen.insert(after.phase);
+        }
+        assert_eq!(seen.len(), 8, "not everything was tried: {seen:?}");
     }
 }
