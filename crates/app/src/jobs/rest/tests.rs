@@ -1,10 +1,11 @@
 use anyhow::Context as _;
-use hexabase_backends::store::audit;
+use hexabase_backends::store::audit::AuditFilter;
 use hexabase_core::sleep::{SleepRule, TimeOfDay};
 use hexabase_testkit::on_both_engines;
 use hexabase_testkit::store::TestStore;
 
 use super::*;
+use crate::audit;
 use crate::clock::Clock;
 use crate::jobs::stage::Stage;
 
@@ -40,9 +41,9 @@ impl Stage {
 
     /// Who did the last thing in the log of the workspace's organisation, and how it is since.
     async fn last_record(&self) -> anyhow::Result<(String, String, Option<Value>)> {
-        let row = self.row().await?;
-        let all = crate::audit::list(&self.app, &self.alice, &row.organization_id, &audit::AuditFilter::default(), 0, 100);
-        let last = all.await?.pop().context("an empty log")?.entry;
+        let (row, all) = (self.row().await?, AuditFilter::default());
+        let mut found = audit::list(&self.app, &self.alice, &row.organization_id, &all, 0, 100).await?;
+        let last = found.pop().context("an empty log")?.entry;
         Ok((last.actor, last.action, last.after))
     }
 }
