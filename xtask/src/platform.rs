@@ -25,6 +25,8 @@ pub(crate) struct Which {
     pub(crate) folder: &'static str,
     /// First of its ports: API and gateway here, public keys and development issuer on the next two.
     pub(crate) port: u16,
+    /// Workspaces that it keeps made ahead.
+    pub(crate) spares: usize,
     /// Further sections of its settings.
     pub(crate) more: &'static str,
 }
@@ -43,13 +45,13 @@ pub(crate) struct Platform {
 
 /// Starts it, or starts it anew when it was built anew; its data stays.
 pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progress) -> Result<Platform> {
-    let Which { process: name, folder, port, more } = which;
+    let Which { process: name, folder, port, spares, more } = which;
     let folder = settings::cache_root()?.join(folder);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let url = format!("https://localhost:{port}");
     let platform = Platform { authority: folder.join("data/tls/ca.crt"), hxb: programs.join("hxb"), folder, url };
     let layout = host::layout()?;
-    let config = format!("{}{more}", config(host, &platform, port)?);
+    let config = format!("{}{more}", config(host, &platform, port, spares)?);
     let path = platform.folder.join("hexabase.toml");
     let program = programs.join("hexabase");
     let spec = process::Spec {
@@ -117,7 +119,7 @@ fn build_of(program: &Path) -> Result<String> {
     Ok(format!("\n# {} bytes, {:?}\n", metadata.len(), metadata.modified()?))
 }
 
-fn config(host: &Host, platform: &Platform, port: u16) -> Result<String> {
+fn config(host: &Host, platform: &Platform, port: u16, spares: usize) -> Result<String> {
     let node = host.node_ip.context("a platform needs to know under which address pods reach this machine")?;
     let data = platform.folder.join("data");
     let (cluster, issuer) = (port + 1, port + 2);
@@ -128,7 +130,8 @@ fn config(host: &Host, platform: &Platform, port: u16) -> Result<String> {
          [server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{}\"\n\
          cluster_listen = \"{node}:{cluster}\"\ncluster_url = \"https://{node}:{cluster}\"\n\n\
          [sign_in.development]\nlisten = \"127.0.0.1:{issuer}\"\n\n\
-         [host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{node}/32\"]\n",
+         [host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{node}/32\"]\n\
+         spare_workspaces = {spares}\n",
         text(&data),
         platform.url,
         text(&host.kubeconfig),

@@ -28,7 +28,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "v1.35.4")]
     pub kubernetes: Option<String>,
-    /// After how many minutes without use a workspace may be put to sleep; never when absent.
+    /// After how many minutes without use a new workspace falls asleep, until it is given another rule; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep_after_minutes: Option<u32>,
     /// What the control plane of a workspace keeps its objects in; it stays for the workspace's life.

@@ -41,6 +41,38 @@ pub struct WorkspaceQuery {
     pub limit: Option<u32>,
 }
 
+/// How a workspace is deleted.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WorkspaceDeletion {
+    /// For how many minutes the deletion can be undone; it begins at once when absent or 0.
+    #[param(minimum = 0, maximum = 43200)]
+    pub grace_minutes: Option<u32>,
+}
+
+/// When a workspace sleeps by itself, and what of it. Times of the day are UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SleepRule {
+    /// After how many minutes without use, 5 to 43200; never when absent. A use is a request through the gateway, or one
+    /// of the API that asks the workspace itself.
+    #[schema(example = 60)]
+    #[serde(default)]
+    pub after_minutes: Option<u32>,
+    /// Whether its pods go on while its control plane sleeps.
+    #[serde(default)]
+    pub keep_workloads: bool,
+    /// At which time of every day it is put to sleep.
+    #[schema(example = "20:00")]
+    #[serde(default)]
+    pub sleep_at: Option<String>,
+    /// At which time of every day it is woken.
+    #[schema(example = "07:30")]
+    #[serde(default)]
+    pub wake_at: Option<String>,
+}
+
 /// A workspace: one isolated virtual cluster under a plan.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Workspace {
@@ -62,7 +94,7 @@ pub struct Workspace {
     pub phase: WorkspacePhase,
     /// What it is doing or what went wrong, as a sentence.
     pub message: Option<String>,
-    /// Steps of creation, in order, as far as begun.
+    /// Steps of creation, or of waking since then, in order, as far as begun.
     pub steps: Vec<Step>,
     /// What kubectl connects to.
     pub server: String,
@@ -74,6 +106,13 @@ pub struct Workspace {
     /// When it first became usable.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ready_at: Option<Timestamp>,
+    /// When it sleeps by itself; never when absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sleep_rule: Option<SleepRule>,
+    /// Until when its deletion can be undone, while it can.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub removal_at: Option<Timestamp>,
     /// When nothing of it was left.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deleted_at: Option<Timestamp>,

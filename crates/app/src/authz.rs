@@ -98,10 +98,12 @@ impl OrganizationAction {
 pub enum WorkspaceAction {
     /// See it, its projects, groups and people.
     View,
-    /// Delete it.
+    /// Delete it, or undo that.
     Delete,
     /// Put it under another plan, which costs another price.
     ChangePlan,
+    /// Put it to sleep, wake it without using it, and say when it sleeps by itself.
+    Sleep,
     /// Give access: to people, to groups by roles, and to groups by putting them below others.
     GiveAccess,
     /// Take access away, end what is left of it, see everybody's address, and make and rename groups.
@@ -129,6 +131,7 @@ impl WorkspaceAction {
             Self::Delete => Some(NOT_THEIRS),
             Self::ChangePlan => Some(SPENDING),
             Self::View
+            | Self::Sleep
             | Self::ManageMembers
             | Self::SeeTokens
             | Self::Leave
@@ -290,6 +293,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
         | WorkspaceAction::ChangePlan
+        | WorkspaceAction::Sleep
         | WorkspaceAction::GiveAccess
         | WorkspaceAction::ManageMembers
         | WorkspaceAction::SeeTokens
@@ -311,6 +315,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ChangePlan => "choose another plan",
+        WorkspaceAction::Sleep => "put this workspace to sleep or wake it, or say when it sleeps",
         WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::SeeTokens => "see what tokens others were given here",
         WorkspaceAction::ManageProjects => "make, change or delete projects here",

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use hexabase_backends::store::{
     role_assignments, service_account_tokens, sessions as rows, workspace_members, workspaces,
 };
 use hexabase_core::ids::{ApiTokenId, RoleAssignmentId, SessionId, UserId, WorkspaceId};
-use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
 use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ, key_id};
@@ -17,7 +17,7 @@ use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
 use crate::workspaces::endpoint_of;
-use crate::{sessions, tokens};
+use crate::{sessions, sleep, tokens};
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub struct Admitted {
     pub held: Held,
     /// The person's token with those groups, when the one shown has others: to be sent on in its place.
     pub renewed: Option<String>,
+    /// How long the workspace took to wake, if it was asleep.
+    pub woken_in: Option<Duration>,
 }
 
 /// What somebody had when a stream began, for [`still_admitted`]: it ends with any of it.
@@ -128,7 +130,8 @@ pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<I
 
 /// Lets a bearer of a workspace's token pass. What the bearer may do is decided by the workspace's own API server, from the
 /// groups of this moment: a token that was made before they changed is replaced by one that ends when it ends
-/// (docs/adr/0010-rights-of-this-moment.md). What `stays_open` is asked about again with [`still_admitted`].
+/// (docs/adr/0010-rights-of-this-moment.md). A workspace that sleeps is woken, and the answer held until it is there. What
+/// `stays_open` is asked about again with [`still_admitted`].
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
@@ -137,8 +140,16 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
     let Identified { user, basis, expires_at, claims } = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
-    if matches!(row.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
+    if row.desired == workspaces::Desired::Absent {
         return Err(Error::NotFound("workspace; it is being deleted"));
+    }
+    sleep::note_use(app, &row).await;
+    let (asleep, begun) = (sleep::is_asleep(&row), Instant::now());
+    let row = sleep::awake(app, row, &user).await?;
+    let woken_in = asleep.then(|| begun.elapsed());
+    if asleep {
+        // Whoever waited for it may have lost their access meanwhile.
+        check_standing(app, &id, &user, &basis).await?;
     }
     let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
@@ -158,7 +169,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     let key = key_id(bearer).ok().flatten();
     let key = key.ok_or_else(|| Error::Unauthenticated("the token is not accepted: it names no key".to_owned()))?;
     let held = Held { groups, roles, key };
-    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed })
+    Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed, woken_in })
 }
 
 /// Whether somebody who passed may still be connected: as before, with a token that no revoked key has signed, and still in
@@ -166,14 +177,16 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
 /// not say by which of them it let somebody in. That the token's time is over, or its key replaced, ends nothing.
 pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
-    let wanted = row.is_ok_and(|row| row.is_some_and(|row| row.desired == workspaces::Desired::Present));
-    if !wanted || app.keys.is_revoked(&held.key) || check_standing(app, workspace, user, basis).await.is_err() {
+    let Some(row) = row.ok().flatten().filter(|row| row.desired == workspaces::Desired::Present) else { return false };
+    if app.keys.is_revoked(&held.key) || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }
     let groups = groups_of(app, workspace, user).await;
     if !groups.is_ok_and(|now| held.groups.iter().all(|group| now.contains(group))) {
         return false;
     }
+    // What is open is in use.
+    sleep::note_use(app, &row).await;
     role_assignments::are_held_for_issuer(&app.store, workspace, &held.roles, app.clock.now()).await.unwrap_or(false)
 }
 

@@ -41,6 +41,7 @@ pub mod roles;
 pub mod service_account_tokens;
 pub mod service_accounts;
 pub mod sessions;
+pub mod sleep;
 mod standing;
 mod tenant;
 pub mod tokens;

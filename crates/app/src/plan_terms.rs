@@ -6,6 +6,7 @@ use hexabase_core::names::{DisplayName, InvalidName, PlanName};
 use hexabase_core::plans::{KubernetesVersion, Limits, Plan, PlanVersion, Price, StoreKind};
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
+use hexabase_core::sleep;
 use serde::Deserialize;
 
 use crate::clock::Clock;
@@ -31,7 +32,7 @@ pub struct PlanTerms {
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
     #[serde(default)]
     pub kubernetes: Option<KubernetesVersion>,
-    /// After how many minutes without use a workspace may be put to sleep; never when absent.
+    /// After how many minutes without use a new workspace falls asleep, until it is given another rule; never when absent.
     #[serde(default)]
     pub sleep_after_minutes: Option<u32>,
     /// What its workspaces keep their objects in.
@@ -88,8 +89,10 @@ impl PlanTerms {
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(Error::invalid("currency", "must be three upper-case letters, such as USD (ISO 4217)"));
         }
-        if self.sleep_after_minutes == Some(0) {
-            return Err(Error::invalid("sleep_after_minutes", "must be 1 or more; leave it out for never"));
+        if self.sleep_after_minutes.is_some_and(|minutes| !sleep::MINUTES.contains(&minutes)) {
+            let (least, most) = sleep::MINUTES.into_inner();
+            let sentence = format!("must be from {least} to {most}; leave it out for never");
+            return Err(Error::invalid("sleep_after_minutes", sentence));
         }
         Ok(Plan {
             id: self.id.clone(),

@@ -25,7 +25,7 @@ use crate::members;
 use crate::plans::plan_of;
 use crate::quota::{self, Giver, QuotaRequest};
 use crate::role_assignments as given;
-use crate::{roles, tenant};
+use crate::{roles, sleep, tenant};
 
 /// A project to be made.
 #[derive(Debug, Clone, Default)]
@@ -147,6 +147,7 @@ pub async fn create(
         "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security,
     });
     follow::commit(app, ctx, tx, &scope, "project.created", id.as_str(), (None, Some(after))).await?;
+    sleep::stir(app, &scope).await;
     get(app, ctx, workspace, id).await
 }
 
@@ -215,6 +216,7 @@ pub async fn update(
         // Roles that were given where it stood are taken away in it.
         app.bell.ring(members::topic(workspace));
     }
+    sleep::stir(app, &scope).await;
     get(app, ctx, workspace, id).await
 }
 
@@ -289,6 +291,7 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
         follow::commit(app, ctx, tx, &scope, "project.deleting", id.as_str(), (Some(before), None)).await?;
         // Roles that were given there are taken away with it.
         app.bell.ring(members::topic(workspace));
+        sleep::stir(app, &scope).await;
     } else {
         tx.rollback().await?;
     }

@@ -9,6 +9,7 @@ use hexabase_reconcile::{ReconcileError, TenantUser};
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{WorkspaceBearer, mint};
+use crate::sleep;
 use crate::workspaces::endpoint_of;
 
 /// Seconds such a token lives.
@@ -17,7 +18,7 @@ const LIFE_SECONDS: i64 = 60;
 /// made again with it.
 const RENEWAL_SECONDS: i64 = 120;
 
-/// The workspace's API server as the scope's person sees it.
+/// The workspace's API server as the scope's person sees it. One that sleeps is woken, and waited for.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for somebody who is no member, whom the workspace does not know; [`Error::Unavailable`] while it is
@@ -41,6 +42,8 @@ async fn as_caller_for(app: &App, scope: &WorkspaceScope, seconds: i64) -> Resul
         return Err(Error::Forbidden(detail.to_owned()));
     }
     let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    sleep::note_use(app, &row).await;
+    let row = sleep::awake(app, row, scope.user()).await?;
     let (endpoint, ca_pem) = endpoint_of(row)?;
     connect(app, (scope.workspace(), scope.user()), (&endpoint, &ca_pem), seconds).await
 }

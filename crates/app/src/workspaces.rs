@@ -5,20 +5,28 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, workspace_members};
+use hexabase_backends::store::{Tx, jobs, spare_workspaces, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::roles::PresetClusterRole;
+use hexabase_core::sleep::SleepRule;
 
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::follow;
+use crate::jobs::{KEEP_SPARES, KEEP_SPARES_SUBJECT, follow};
 use crate::{members, organization_quota, plans};
 
 pub use crate::plan_change::change_plan;
+
+/// Longest time for which a deletion can be undone: a month.
+pub const MOST_GRACE_MINUTES: u32 = 30 * 24 * 60;
+
+/// What the groups of every new workspace may do in it.
+pub(crate) const DEFAULT_ROLES: [(&str, PresetClusterRole); 2] =
+    [(WS_ADMINS, PresetClusterRole::WorkspaceAdmin), (WORKSPACE_MEMBERS, PresetClusterRole::WorkspaceViewer)];
 
 /// A workspace and how far its creation has come.
 #[derive(Debug, Clone)]
@@ -29,7 +37,8 @@ pub struct WorkspaceDetails {
     pub steps: Vec<StepRecord>,
 }
 
-/// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit.
+/// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit. Where one
+/// was made ahead, it is taken, and has only to be woken.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
@@ -48,20 +57,34 @@ pub async fn create(
             plan.id, plan.limits.workspaces
         )));
     }
-    let (id, plan_id, plan_version): (WorkspaceId, _, _) = (app.new_id()?, plan.id.clone(), plan.version);
+    // Those that were made ahead have the installation's own Kubernetes.
+    let spare = if plan.kubernetes.is_none() { spare_workspaces::take(&tx).await? } else { None };
+    let made_ahead = spare.is_some();
+    if made_ahead {
+        // Another one takes its place.
+        jobs::enqueue(&tx, KEEP_SPARES, KEEP_SPARES_SUBJECT, ctx.now, ctx.now).await?;
+    }
+    let id: WorkspaceId = spare.map_or_else(|| app.new_id(), Ok)?;
     organization_quota::check(&tx, &scope, &id, &plan).await?;
-    let new = NewWorkspace { id, name, plan_id, plan_version };
+    let new = NewWorkspace { id, name, plan_id: plan.id.clone(), plan_version: plan.version };
     let scope = workspaces::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the organization already has a workspace called {}", new.name))
         }
         error => error.into(),
     })?;
+    if let Some(minutes) = plan.sleep_after_minutes {
+        // Whoever administers it may say otherwise.
+        let rule = SleepRule { after_minutes: Some(minutes), ..SleepRule::default() };
+        workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
+    }
     workspace_members::add(&tx, &scope, &ctx.user, ctx.now).await?;
     default_groups(app, ctx, &tx, &scope).await?;
     let after = serde_json::json!({ "name": new.name.as_str(), "plan": plan.id });
     follow::commit(app, ctx, tx, &scope, "workspace.created", new.id.as_str(), (None, Some(after))).await?;
-    tracing::info!(workspace.id = %new.id, organization.id = %organization, plan = %plan.id, "workspace asked for");
+    tracing::info!(
+        workspace.id = %new.id, organization.id = %organization, plan = %plan.id, made_ahead, "workspace asked for"
+    );
     details(app, &scope).await
 }
 
@@ -95,10 +118,11 @@ async fn default_groups(app: &App, ctx: &OpContext, tx: &Tx, scope: &WorkspaceSc
         groups::insert(tx, scope, &group).await?;
     }
     groups::add_member(tx, scope, &admins, &ctx.user).await?;
-    for (group, role) in [(admins, PresetClusterRole::WorkspaceAdmin), (top, PresetClusterRole::WorkspaceViewer)] {
+    for (name, role) in DEFAULT_ROLES {
+        let group = if name == WS_ADMINS { &admins } else { &top };
         let assignment = RoleAssignment {
             id: app.new_id()?,
-            group_id: group,
+            group_id: group.clone(),
             project_id: None,
             role: role.to_string(),
             created_at: ctx.now,
@@ -118,7 +142,7 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
 pub(crate) async fn details(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceDetails> {
     let workspace = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let mut steps = workspace_steps::list(&app.store, scope).await?;
-    if matches!(workspace.phase, WorkspacePhase::Deleting | WorkspacePhase::Deleted) {
+    if workspace.desired == workspaces::Desired::Absent {
         // They tell how it once came, which is of no use any more.
         steps.clear();
     }
@@ -158,7 +182,8 @@ pub async fn list_mine(
     Ok(row.into_iter().filter(fits).collect())
 }
 
-/// Asks for a workspace to be removed. Access ends with the commit; the rest is the job's. Asking twice changes nothing.
+/// Asks for a workspace to be removed at once, also one that was to be removed later. Access ends with the commit; the rest
+/// is the job's. Asking twice changes nothing.
 pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
@@ -170,5 +195,46 @@ pub async fn delete(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Work
     } else {
         tx.rollback().await?;
     }
+    details(app, &scope).await
+}
+
+/// Asks for a workspace to be removed after so many minutes, until when [`restore`] takes that back. Access ends with the
+/// commit, and it sleeps with all it has. Asking twice changes nothing, the time neither.
+///
+/// # Errors
+/// As for [`delete`]; [`Error::Invalid`] for a time that is too long.
+pub async fn delete_later(app: &App, ctx: &OpContext, id: &WorkspaceId, minutes: u32) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
+    if minutes > MOST_GRACE_MINUTES {
+        let sentence = format!("a deletion can be undone for at most {MOST_GRACE_MINUTES} minutes");
+        return Err(Error::invalid("grace_minutes", sentence));
+    }
+    let removal_at = ctx.now.plus_seconds(i64::from(minutes) * 60);
+    if workspaces::request_deletion_at(&tx, &scope, removal_at, ctx.now).await? {
+        let after = serde_json::json!({ "removal_at": removal_at });
+        follow::commit(app, ctx, tx, &scope, "workspace.to_be_deleted", id.as_str(), (None, Some(after))).await?;
+        app.bell.ring(members::topic(id));
+        tracing::info!(workspace.id = %id, removal_at = %removal_at, "workspace deletion asked for");
+    } else {
+        tx.rollback().await?;
+    }
+    details(app, &scope).await
+}
+
+/// Takes a deletion back that has not begun: the workspace wakes, with everything and everybody it had.
+///
+/// # Errors
+/// [`Error::Conflict`] when there is none, or its time is over.
+pub async fn restore(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
+    let tx = app.store.begin().await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
+    if !workspaces::undo_deletion(&tx, &scope, ctx.now).await? {
+        let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+        let sentence = format!("the workspace is {}; there is no deletion of it that can be undone", row.phase);
+        return Err(Error::conflict("not_restorable", sentence));
+    }
+    follow::commit(app, ctx, tx, &scope, "workspace.restored", id.as_str(), (None, None)).await?;
+    tracing::info!(workspace.id = %id, "workspace deletion undone");
     details(app, &scope).await
 }

@@ -160,6 +160,15 @@ impl Api {
         self.read(self.send(self.request(Method::DELETE, path, &[])?).await?).await
     }
 
+    /// The same, in the way that the query says.
+    pub(crate) async fn delete_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Fetched<T>> {
+        self.read(self.send(self.request(Method::DELETE, path, query)?).await?).await
+    }
+
     /// An answer of any length, to be read as it comes.
     pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response> {
         self.send(self.sessions.http.get(self.address(path, &[])?)).await

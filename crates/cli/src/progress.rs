@@ -50,7 +50,7 @@ impl Progress {
     fn changes(&mut self, workspace: &Workspace) -> Vec<Change> {
         let mut changes = self.step_changes(workspace);
         if let Some(change) = self.phase_change(workspace) {
-            let begins = matches!(workspace.phase, WorkspacePhase::Creating | WorkspacePhase::Deleting);
+            let begins = begins(workspace.phase) || workspace.phase == WorkspacePhase::Deleting;
             changes.insert(if begins { 0 } else { changes.len() }, change);
         }
         changes
@@ -62,7 +62,7 @@ impl Progress {
         self.phase = Some(workspace.phase);
         self.message.clone_from(&workspace.message);
         // While steps are shown, their messages say the same in more detail.
-        if same_phase && (same_message || workspace.phase == WorkspacePhase::Creating) {
+        if same_phase && (same_message || begins(workspace.phase)) {
             return None;
         }
         Some(Change { step: None, state: workspace.phase.to_string(), message: workspace.message.clone() })
@@ -87,6 +87,11 @@ impl Progress {
         self.steps.clone_from(&workspace.steps);
         changes
     }
+}
+
+/// Whether steps follow, which say what happens.
+fn begins(phase: WorkspacePhase) -> bool {
+    matches!(phase, WorkspacePhase::Creating | WorkspacePhase::Waking)
 }
 
 /// How long a finished step took, such as `1.4 s`.

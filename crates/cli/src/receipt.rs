@@ -11,6 +11,8 @@ use crate::output::table;
 pub(crate) struct Receipt {
     removed: Vec<Object>,
     remaining: Vec<Object>,
+    #[serde(default)]
+    forced: Vec<Object>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,6 +38,11 @@ impl Receipt {
     /// How many are still there.
     pub(crate) fn remaining(&self) -> String {
         count(self.remaining.len())
+    }
+
+    /// How many went although somebody else held them; nothing when none did.
+    pub(crate) fn forced(&self) -> Option<String> {
+        (!self.forced.is_empty()).then(|| count(self.forced.len()))
     }
 
     /// Those that are still there, below a blank line; empty when there are none.

@@ -38,7 +38,7 @@ pub(crate) async fn wait(
                 Some(workspace) => (workspace.name.clone(), state_of(workspace)),
                 None => (id.to_string(), "not known".to_owned()),
             };
-            let wanted = if goal == Goal::Ready { "ready" } else { "deleted" };
+            let wanted = phase_of(goal);
             let message = format!("workspace {name} is not {wanted} after {} s; it is {state}", timeout.as_secs());
             Err(Error::new(Kind::TimedOut, message)
                 .hint(format!("go on waiting with: hxb workspace wait {name} --for {wanted}")))
@@ -46,9 +46,22 @@ pub(crate) async fn wait(
     }
 }
 
+/// The phase that is waited for.
+fn phase_of(goal: Goal) -> WorkspacePhase {
+    match goal {
+        Goal::Ready => WorkspacePhase::Ready,
+        Goal::Asleep => WorkspacePhase::Asleep,
+        Goal::Deleted => WorkspacePhase::Deleted,
+    }
+}
+
+fn is_going(phase: WorkspacePhase) -> bool {
+    matches!(phase, WorkspacePhase::ToBeDeleted | WorkspacePhase::Deleting | WorkspacePhase::Deleted)
+}
+
 fn state_of(workspace: &Workspace) -> String {
     let step = workspace.steps.iter().rev().find(|step| step.state != "done");
-    let step = step.filter(|_| workspace.phase == WorkspacePhase::Creating);
+    let step = step.filter(|_| matches!(workspace.phase, WorkspacePhase::Creating | WorkspacePhase::Waking));
     match (&workspace.message, step) {
         (_, Some(step)) => {
             let message = step.message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
@@ -75,17 +88,15 @@ async fn watch(
                 troubled = false;
                 progress.observe(&workspace.value);
                 let phase = workspace.value.phase;
-                match goal {
-                    Goal::Ready if phase == WorkspacePhase::Ready => return Ok(Some(workspace)),
-                    Goal::Ready if [WorkspacePhase::Deleting, WorkspacePhase::Deleted].contains(&phase) => {
-                        return Err(Error::new(
-                            Kind::Failure,
-                            format!("workspace {} is {phase} and will not be ready", workspace.value.name),
-                        ));
-                    }
-                    Goal::Deleted if phase == WorkspacePhase::Deleted => return Ok(Some(workspace)),
-                    _ => *last = Some(workspace.value),
+                if phase == phase_of(goal) {
+                    return Ok(Some(workspace));
                 }
+                if goal != Goal::Deleted && is_going(phase) {
+                    let (name, wanted) = (&workspace.value.name, phase_of(goal));
+                    let sentence = format!("workspace {name} is {phase} and will not be {wanted}");
+                    return Err(Error::new(Kind::Failure, sentence));
+                }
+                *last = Some(workspace.value);
             }
             Err(error) if error.kind() == Kind::NotFound && goal == Goal::Deleted => return Ok(None),
             // A server that restarts meanwhile is no reason to give up; one that never answered is.

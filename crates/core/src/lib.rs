@@ -1,4 +1,4 @@
-//! What Hexabase means: ids, names, plans and limits, roles, groups, phases. Pure data and functions.
+//! What Hexabase means: ids, names, plans and limits, roles, groups, phases, sleep. Pure data and functions.
 //!
 //! Invariant: nothing here reads a clock, draws a random number, or does IO; time and randomness are arguments.
 //! A value of one of these types has been checked: code that receives a [`WorkspaceName`](names::WorkspaceName) or a
@@ -18,6 +18,7 @@ pub mod projects;
 pub mod quantity;
 pub mod quota;
 pub mod roles;
+pub mod sleep;
 mod text;
 pub mod time;
 pub mod tokens;

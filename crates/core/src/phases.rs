@@ -58,6 +58,14 @@ words! {
         Ready = "ready",
         /// A step did not succeed within its time; it is still being tried, and the message says why.
         Failed = "failed",
+        /// On its way to sleep: its control plane is being stopped. A request wakes it.
+        FallingAsleep = "falling-asleep",
+        /// Its control plane does not run, and its pods only where its rule says so. A request wakes it.
+        Asleep = "asleep",
+        /// Being started again; requests are held until it answers.
+        Waking = "waking",
+        /// Its deletion was asked for and can still be undone; it sleeps, and nobody has access.
+        ToBeDeleted = "to-be-deleted",
         /// Being removed from the host.
         Deleting = "deleting",
         /// Nothing of it is left on the host; kept as a record.

@@ -1,5 +1,6 @@
 //! The host cluster as the rest of the platform holds it.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,11 @@ use crate::apply::Cluster;
 use crate::error::ReconcileError;
 use crate::helm::Chart;
 use crate::host::places::Places;
-use crate::host::{inventory, removal};
+use crate::host::{inventory, removal, volumes};
+use crate::labels::Names;
+use crate::manifest::Kind;
 use crate::preflight::{self, Finding};
-use crate::receipt::{Removal, Removed};
+use crate::receipt::{ObjectRef, Removal, Removed};
 use crate::settings::HostSettings;
 use crate::tenant;
 
@@ -30,6 +33,8 @@ pub struct Host {
     pub(crate) policies_applied: Mutex<Option<Instant>>,
     /// Where the host's own parts were found last, and when.
     pub(crate) places_found: Mutex<Option<(Instant, Places)>>,
+    /// When everything on the host was applied last of workspaces whose control plane is starting.
+    pub(crate) starting: Mutex<HashMap<WorkspaceId, Instant>>,
 }
 
 impl Host {
@@ -49,7 +54,20 @@ impl Host {
         let client = Client::try_from(config).map_err(|error| configuration(error.into()))?;
         let chart = Chart::new(settings.helm.clone(), settings.chart.clone());
         let cluster = Cluster { client, title: "the host's API server" };
-        Ok(Self { settings, cluster, chart, policies_applied: Mutex::new(None), places_found: Mutex::new(None) })
+        Ok(Self {
+            settings,
+            cluster,
+            chart,
+            policies_applied: Mutex::new(None),
+            places_found: Mutex::new(None),
+            starting: Mutex::default(),
+        })
+    }
+
+    /// By which versions workspaces are made: one that was made by others starts more slowly, or not at all.
+    pub fn version(&self) -> String {
+        let HostSettings { vcluster_tag, kubernetes_tag, .. } = &self.settings;
+        format!("vcluster {vcluster_tag}, kubernetes {kubernetes_tag}")
     }
 
     /// Brings the removal of a workspace one call nearer to its end. Needs no tenant API server, and nothing of the
@@ -64,6 +82,18 @@ impl Host {
         Ok(inventory::workspaces(&self.cluster).await?.into_iter().collect())
     }
 
+    /// Everything that stands on the host of a workspace: what is there when it is ready is compared with what is gone when it is
+    /// deleted.
+    pub async fn inventory(&self, id: &WorkspaceId) -> Result<Vec<ObjectRef>, ReconcileError> {
+        let names = Names::of(id);
+        let mut all = inventory::namespaced(&self.cluster, &names).await?;
+        let global = inventory::cluster_scoped(&self.cluster, &names).await?;
+        all.extend(global.into_iter().map(|(kind, name)| kind.object(None, &name)));
+        all.extend(volumes::objects(&self.cluster, &names).await?);
+        all.insert(Kind::Namespace.object(None, &names.namespace));
+        Ok(all.into_iter().collect())
+    }
+
     /// Checks the host and the tools, for `doctor` and for start-up.
     pub async fn preflight(&self) -> Vec<Finding> {
         preflight::run(&self.cluster, &self.chart, &self.settings).await
@@ -75,14 +105,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::desired::DesiredWorkspace;
+    use crate::desired::{DesiredWorkspace, Workloads};
 
     /// Workers are spawned: this compiles only as long as the calls may move between threads.
     #[expect(dead_code, reason = "only the compiler looks at it")]
     fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal) {
         tokio::spawn(async move {
             let _ = host.reconcile(&desired).await;
-            let _ = host.remove(&removal).await;
+            let _ = host.rest(&desired, Workloads::Stop).await;
+            let _ = (host.inventory(&desired.id).await, host.remove(&removal).await);
             let _ = (host.workspaces().await, host.preflight().await);
         });
     }

@@ -15,8 +15,8 @@ use crate::settings::HostSettings;
 pub struct DesiredWorkspace {
     /// The workspace.
     pub id: WorkspaceId,
-    /// Whom it belongs to; a label on the host.
-    pub organization: OrganizationId,
+    /// Whom it belongs to; a label on the host. Nobody yet, where it is made ahead.
+    pub organization: Option<OrganizationId>,
     /// Grows with every lease on the workspace: a worker with a lower one than the host has seen is refused.
     pub fence: i64,
     /// What its projects may use together.
@@ -42,6 +42,16 @@ impl DesiredWorkspace {
     pub(crate) fn kubernetes_tag(&self, settings: &HostSettings) -> String {
         self.kubernetes.map_or_else(|| settings.kubernetes_tag.clone(), |version| version.to_string())
     }
+}
+
+/// What becomes of a workspace's pods while its control plane sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workloads {
+    /// They end, with the grace that each asks for. What made them inside makes them again when the workspace wakes; a pod
+    /// that nothing made is gone.
+    Stop,
+    /// They go on, and nobody tends them.
+    Stay,
 }
 
 /// The issuer whose tokens the tenant API server accepts.

@@ -30,11 +30,11 @@ fn custom_roles() -> Vec<CustomRole> {
     vec![CustomRole { name: "deployer".parse().unwrap(), rules }]
 }
 
-fn desired() -> DesiredWorkspace {
+pub(crate) fn desired() -> DesiredWorkspace {
     let id = "ws-0123456789abcdefghjk";
     DesiredWorkspace {
         id: id.parse().unwrap(),
-        organization: "org-0123456789abcdefghjk".parse().unwrap(),
+        organization: Some("org-0123456789abcdefghjk".parse().unwrap()),
         fence: 7,
         limits: plans::seed().remove(1).limits,
         kubernetes: None,
@@ -91,7 +91,7 @@ fn settings() -> HostSettings {
 fn files() -> Vec<(&'static str, String)> {
     let (desired, settings) = (desired(), settings());
     let names = Names::of(&desired.id);
-    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
     let places = Places {
         api: vec![("10.0.0.5".parse().unwrap(), 6443), ("10.96.0.1".parse().unwrap(), 443)],
         dns: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
@@ -163,7 +163,7 @@ fn every_build_makes_what_its_golden_file_says() {
 fn the_secret_carries_the_configuration_as_the_api_server_reads_it() {
     let desired = desired();
     let names = Names::of(&desired.id);
-    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
     let secret = authentication::build(&desired, "v1.35.4", &names, &own);
     let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.json).unwrap();
     let text = secret.data.unwrap().remove(authentication::KEY).unwrap().0;

@@ -49,11 +49,13 @@ pub(crate) fn workspace_of(namespace: &str) -> Option<WorkspaceId> {
     namespace.strip_prefix("hxb-")?.parse().ok()
 }
 
-/// The labels of every host object of a workspace.
-pub(crate) fn of_workspace(id: &WorkspaceId, organization: &OrganizationId) -> Map<String, Value> {
+/// The labels of every host object of a workspace; of one that is nobody's yet without whose it is.
+pub(crate) fn of_workspace(id: &WorkspaceId, organization: Option<&OrganizationId>) -> Map<String, Value> {
     let mut labels = Map::new();
     labels.insert(MANAGED_BY.to_owned(), json!(MANAGER));
     labels.insert(WORKSPACE.to_owned(), json!(id.as_str()));
-    labels.insert(ORGANIZATION.to_owned(), json!(organization.as_str()));
+    if let Some(organization) = organization {
+        labels.insert(ORGANIZATION.to_owned(), json!(organization.as_str()));
+    }
     labels
 }

@@ -4,6 +4,7 @@
 //! DesiredWorkspace ─► Host::reconcile ─► host: namespace ► limits ► authentication ► virtual cluster ► API server
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
+//! DesiredWorkspace ─► Host::rest      ─► host: the same, and nothing of it runs          ─► Rest
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
 //! a person's token ─► TenantUser      ─► tenant: what that person may do, roles made with that person's rights, tokens of
 //!                                        ServiceAccounts listed and ended, pods, logs, events and usage looked at
@@ -37,12 +38,12 @@ mod tenant;
 mod tenant_user;
 
 pub use connection::Host;
-pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
+pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, Workloads};
 pub use error::ReconcileError;
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
-pub use status::{Observed, Progress, StepStatus, TenantEndpoint};
+pub use status::{Observed, Progress, Rest, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
     Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question, Renewed, RolePlace,

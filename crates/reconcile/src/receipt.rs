@@ -15,8 +15,12 @@ pub struct Removal {
     pub fence: i64,
     /// The present moment: pods that have been terminating for too long are not waited for.
     pub now: Timestamp,
+    /// When it began: what others still hold a good while after that is let go of all the same.
+    pub begun: Timestamp,
     /// What earlier calls saw ([`Removed::Waiting`]); without it the receipt lists only what this call still finds.
     pub seen: Vec<ObjectRef>,
+    /// What earlier calls let go of that somebody else held.
+    pub forced: Vec<ObjectRef>,
 }
 
 /// How far a removal is.
@@ -32,6 +36,8 @@ pub enum Removed {
         after: Duration,
         /// Everything seen so far: keep it and hand it to the next call.
         seen: Vec<ObjectRef>,
+        /// Everything let go of so far that somebody else held: the same.
+        forced: Vec<ObjectRef>,
     },
 }
 
@@ -42,6 +48,10 @@ pub struct Receipt {
     pub removed: Vec<ObjectRef>,
     /// Objects that are still there, sorted: none, unless Kubernetes refuses to let go of a volume.
     pub remaining: Vec<ObjectRef>,
+    /// Objects that went although whoever had put a finalizer on them had not done with them, sorted: what they were to clean up
+    /// elsewhere may be left there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<ObjectRef>,
 }
 
 /// An object on the host.

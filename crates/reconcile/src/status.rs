@@ -39,6 +39,15 @@ impl Observed {
     }
 }
 
+/// How far a workspace is that goes to sleep, as one call of [`Host::rest`](crate::Host::rest) left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// Done once nothing of it runs that is not to run.
+    pub stopped: Progress,
+    /// Done while everything that it keeps on the host is as it should be.
+    pub kept: Progress,
+}
+
 /// How far one step is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepStatus {

@@ -8,19 +8,24 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
 use crate::connection::Host;
-use crate::desired::DesiredWorkspace;
+use crate::desired::{DesiredWorkspace, Workloads};
 use crate::error::ReconcileError;
 use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
-use crate::host::{api_server, authentication, limits, namespace, network, policies, virtual_cluster, workload};
+use crate::host::virtual_cluster::Power;
+use crate::host::{api_server, authentication, limits, namespace, network, policies, rest, virtual_cluster, workload};
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
-use crate::status::{Observed, Progress};
+use crate::status::{Observed, Progress, Rest};
 use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied, and the host as it was found.
 const HOLD: Duration = Duration::from_secs(20);
+/// How long what was applied to a workspace is taken to be so while its control plane starts.
+const START_HOLD: Duration = Duration::from_secs(5);
+/// When to look again at what says no time itself.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Brings the workspace one call nearer to what is desired, and says how far it is.
@@ -45,6 +50,29 @@ impl Host {
         ledger.tenant = Some(tenant.endpoint);
         tenant_side(&tenant.cluster, desired, &desired.kubernetes_tag(&self.settings), &mut ledger).await;
         Ok(ledger.finish())
+    }
+
+    /// Brings the workspace one call nearer to sleep: everything of it on the host stays and is kept as it should be, and
+    /// nothing of it runs. Needs no tenant API server.
+    ///
+    /// What cannot be applied keeps nothing running. It is begun anew, with all of its rights made true before anybody is let
+    /// in, by [`Self::reconcile`].
+    pub async fn rest(&self, desired: &DesiredWorkspace, workloads: Workloads) -> Result<Rest, ReconcileError> {
+        let names = Names::of(&desired.id);
+        self.note_stopped(desired);
+        let mut ledger = Ledger::default();
+        let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else {
+            let observed = ledger.finish();
+            let (_, reason, after) = observed.waiting().unwrap_or((WorkspaceStep::Namespace, "", A_MOMENT));
+            let waits = Progress::Wait { reason: reason.to_owned(), after };
+            return Ok(Rest { stopped: waits.clone(), kept: waits });
+        };
+        let limits = settle(self.limits(desired, &names).await)?.unwrap_or_else(|wait| wait);
+        let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
+        let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
+        let chart = settle(chart)?.err().unwrap_or(Progress::Done);
+        let stopped = settle(rest::progress(&self.cluster, &names, workloads).await)?.unwrap_or_else(|wait| wait);
+        Ok(Rest { stopped, kept: limits.and(trusted).and(chart) })
     }
 
     /// The namespace; gives the rendering that was applied last, or nothing if the namespace is not to be written to.
@@ -79,18 +107,32 @@ impl Host {
         ledger: &mut Ledger,
     ) -> Result<Option<Pod>, ReconcileError> {
         let host = &self.cluster;
+        let pod = workload::pod(host, names).await?;
+        let starts = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !workload::is_ready(pod);
+        if let Some(pod) = pod.filter(|pod| starts(pod) && self.was_applied(desired)) {
+            // While it starts, a look every quarter of a second costs a few reads. On a small host, applying everything anew
+            // each time would take from the start what it needs.
+            for step in [WorkspaceStep::Limits, WorkspaceStep::Authentication] {
+                ledger.record(step, Progress::Done);
+            }
+            let running = workload::progress(host, names, Some(&pod)).await?;
+            let runs = ledger.record(WorkspaceStep::VirtualCluster, running);
+            return Ok(runs.then_some(pod));
+        }
         let limits = settle(self.limits(desired, names).await)?.unwrap_or_else(|wait| wait);
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
-            let own = labels::of_workspace(&desired.id, &desired.organization);
-            let secret = authentication::build(desired, &desired.kubernetes_tag(&self.settings), names, &own);
-            let applied = settle(host.apply(&secret).await)?.map_or_else(|wait| wait, |_| Progress::Done);
+            let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }
-        let applied = if go_on { Some(settle(self.virtual_cluster(desired, names, rendering).await)?) } else { None };
+        let applied = match go_on {
+            true => Some(settle(self.virtual_cluster(desired, names, rendering, Power::On).await)?),
+            false => None,
+        };
         let pod = workload::pod(host, names).await?;
         let runs = match applied {
             Some(Ok(())) => {
+                self.note_applied(desired, pod.as_ref());
                 let running = workload::progress(host, names, pod.as_ref()).await?;
                 ledger.record(WorkspaceStep::VirtualCluster, running)
             }
@@ -100,10 +142,30 @@ impl Host {
         Ok(pod.filter(|pod| runs || workload::is_ready(pod)))
     }
 
+    /// Whether everything on the host was applied a moment ago, and the control plane is starting since.
+    fn was_applied(&self, desired: &DesiredWorkspace) -> bool {
+        let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        starting.get(&desired.id).is_some_and(|moment| moment.elapsed() < START_HOLD)
+    }
+
+    fn note_applied(&self, desired: &DesiredWorkspace, pod: Option<&Pod>) {
+        let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        starting.retain(|_, moment| moment.elapsed() < START_HOLD);
+        if pod.is_some_and(workload::is_ready) {
+            starting.remove(&desired.id);
+        } else {
+            starting.insert(desired.id.clone(), Instant::now());
+        }
+    }
+
+    fn note_stopped(&self, desired: &DesiredWorkspace) {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(&desired.id);
+    }
+
     async fn limits(&self, desired: &DesiredWorkspace, names: &Names) -> Result<Progress, ReconcileError> {
         let host = &self.cluster;
         self.policies().await?;
-        let own = labels::of_workspace(&desired.id, &desired.organization);
+        let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
         let policies = network::build(&self.settings, &desired.authentication, &self.places().await?, names, &own);
         host.apply_all_exactly(&policies).await?;
         let amounts = limits::build(&desired.limits, &self.settings.endpoint, names, &own);
@@ -142,11 +204,18 @@ impl Host {
         Ok(places)
     }
 
+    async fn authentication(&self, desired: &DesiredWorkspace, names: &Names) -> Result<(), ReconcileError> {
+        let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
+        let secret = authentication::build(desired, &desired.kubernetes_tag(&self.settings), names, &own);
+        self.cluster.apply(&secret).await.map(drop)
+    }
+
     async fn virtual_cluster(
         &self,
         desired: &DesiredWorkspace,
         names: &Names,
         rendering: Option<&str>,
+        power: Power,
     ) -> Result<(), ReconcileError> {
         let host = &self.cluster;
         let version = host.client.apiserver_version().await;
@@ -154,7 +223,7 @@ impl Host {
             version.map_err(|error| ReconcileError::Unreachable { api: host.title, source: Box::new(error) })?;
         let manifests =
             virtual_cluster::render(&self.chart, &self.settings, desired, names, &version.git_version).await?;
-        virtual_cluster::apply(host, names, &manifests, rendering).await
+        virtual_cluster::apply(host, names, &manifests, rendering, power).await
     }
 }
 
@@ -177,4 +246,35 @@ async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_ta
         Err(wait) => wait,
     };
     ledger.record(WorkspaceStep::Projects, projects);
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings::HostSettings;
+
+    #[tokio::test]
+    async fn what_was_applied_is_taken_to_be_so_only_while_the_control_plane_starts() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let desired = crate::golden::desired();
+        let pod = |ready: &str| -> Pod {
+            let condition = json!({ "type": "Ready", "status": ready });
+            serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [condition] } })).unwrap()
+        };
+        assert!(!host.was_applied(&desired));
+        for starting in [None, Some(pod("False"))] {
+            host.note_applied(&desired, starting.as_ref());
+            assert!(host.was_applied(&desired));
+        }
+        host.note_applied(&desired, Some(&pod("True")));
+        assert!(!host.was_applied(&desired), "what is up is looked at as a whole each time");
+        host.note_applied(&desired, None);
+        host.note_stopped(&desired);
+        assert!(!host.was_applied(&desired), "what was stopped is started by applying it");
+    }
 }

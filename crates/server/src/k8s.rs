@@ -1,6 +1,7 @@
 //! Tells the gateway who may pass.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hexabase_app::gateway::{self, Basis, Held};
@@ -12,16 +13,58 @@ use crate::gateway::{Admission, Authority, Bearer, Refusal, ServiceAccount, Upst
 /// Name in the certificate of every tenant's API server.
 const SERVER_NAME: &str = "kubernetes";
 
+/// Requests of one workspace that are decided upon at the same time; all of them are held while it wakes.
+const UNDECIDED: usize = 200;
+
 /// Decides by the platform's own tokens and the database.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenAuthority {
     app: App,
+    undecided: Undecided,
+}
+
+/// How many requests are being decided upon, by the workspace that each names.
+#[derive(Debug, Clone, Default)]
+struct Undecided(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One of them, until dropped.
+struct Place {
+    undecided: Undecided,
+    workspace: String,
+}
+
+impl Undecided {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, workspace: &str) -> Option<Place> {
+        let mut all = self.lock();
+        let waiting = all.entry(workspace.to_owned()).or_default();
+        if *waiting >= UNDECIDED {
+            return None;
+        }
+        *waiting += 1;
+        Some(Place { undecided: self.clone(), workspace: workspace.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.undecided.lock();
+        if let Some(waiting) = all.get_mut(&self.workspace) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                all.remove(&self.workspace);
+            }
+        }
+    }
 }
 
 impl TokenAuthority {
     /// Decides by `app`.
     pub(crate) fn new(app: App) -> Self {
-        Self { app }
+        Self { app, undecided: Undecided::default() }
     }
 }
 
@@ -29,6 +72,11 @@ impl Authority for TokenAuthority {
     async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
         let bearer = bearer.ok_or_else(no_token)?;
+        let too_many = || Refusal::TooManyRequests {
+            message: "too many requests wait for this workspace".to_owned(),
+            retry_after: Duration::from_secs(2),
+        };
+        let _place = self.undecided.enter(workspace).ok_or_else(too_many)?;
         let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
         Ok(Admission {
             workspace: admitted.workspace,
@@ -43,6 +91,7 @@ impl Authority for TokenAuthority {
             roles: admitted.held.roles,
             key: admitted.held.key,
             renewed: admitted.renewed.map(Bearer::new),
+            woken_in: admitted.woken_in,
         })
     }
 
@@ -104,5 +153,23 @@ fn refusal(error: Error) -> Refusal {
             Refusal::Unavailable { message, retry_after: Duration::from_secs(2) }
         }
         _ => Refusal::Unavailable { message, retry_after: Duration::from_secs(2) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_requests_of_a_workspace_wait_and_none_is_remembered() {
+        let undecided = Undecided::default();
+        let mut places: Vec<Place> = (0..UNDECIDED).filter_map(|_| undecided.enter("ws-1")).collect();
+        assert_eq!(places.len(), UNDECIDED);
+        assert!(undecided.enter("ws-1").is_none());
+        assert!(undecided.enter("ws-2").is_some(), "another one has places of its own");
+        places.pop();
+        assert!(undecided.enter("ws-1").is_some());
+        drop(places);
+        assert!(undecided.lock().is_empty());
     }
 }

@@ -233,7 +233,8 @@ pub async fn run_on(
     // Mail needs no host cluster: where the API is, it is sent as well.
     if host.is_some() || app.mailer.sends() {
         let owner = format!("{}-{}", std::process::id(), app.new_id::<hexabase_core::ids::RequestId>()?);
-        let worker = Worker::new(app.clone(), host, WorkerSettings::new(owner));
+        let settings = WorkerSettings { spares: config.host.spares(), ..WorkerSettings::new(owner) };
+        let worker = Worker::new(app.clone(), host, settings);
         parts.spawn(worker.run(stop.clone()));
         tracing::info!("worker started");
     }

@@ -114,6 +114,12 @@ impl Platform {
         Err(last.context("no attempt was made")?)
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.spec.environment.retain(|(other, _)| *other != name);
+        self.spec.environment.push((name, value));
+    }
+
     /// Starts it again on the same data in another role, `serve` or `all`, and waits until it answers.
     pub async fn start_again_as(&mut self, role: &str) -> anyhow::Result<()> {
         role.clone_into(&mut self.spec.role);

@@ -23,7 +23,7 @@ pub(super) fn set(
     workspaces: &[&str],
     measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
 ) -> Result<Vec<Figure>> {
-    set_with(options, workspaces, "", measure)
+    set_up(options, workspaces, (0, ""), measure)
 }
 
 /// The same with further settings of the platform.
@@ -31,6 +31,25 @@ pub(super) fn set_with(
     options: &host::Options,
     workspaces: &[&str],
     more: &'static str,
+    measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
+) -> Result<Vec<Figure>> {
+    set_up(options, workspaces, (0, more), measure)
+}
+
+/// The same, where so many workspaces are kept made ahead. They stay when it ends: the next platform without any removes them.
+pub(super) fn set_with_spares(
+    options: &host::Options,
+    workspaces: &[&str],
+    spares: usize,
+    measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
+) -> Result<Vec<Figure>> {
+    set_up(options, workspaces, (spares, ""), measure)
+}
+
+fn set_up(
+    options: &host::Options,
+    workspaces: &[&str],
+    (spares, more): (usize, &'static str),
     measure: impl FnOnce(&Host, &Person<'_>, &Progress) -> Result<Vec<Figure>>,
 ) -> Result<Vec<Figure>> {
     let progress = Progress::new();
@@ -42,7 +61,7 @@ pub(super) fn set_with(
     // Of a run that was broken off.
     process::stop(&layout, PROCESS, Duration::from_secs(10))?;
     let port = platform::free_port(PORTS, host.node_ip)?;
-    let which = Which { process: PROCESS, folder: FOLDER, port, more };
+    let which = Which { process: PROCESS, folder: FOLDER, port, spares, more };
     let ending = Ending(|| process::stop(&layout, PROCESS, Duration::from_secs(10)));
     let platform = platform::start(&host, &programs, which, &progress)?;
     let alice = Person { platform: &platform, kubectl: &host.tools.kubectl, name: "alice" };

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 /// Runs it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let host_options = options.host.or_devhost();
-    let which = Which { process: "hexabase", folder: "demo", port: options.port, more: "" };
+    let which = Which { process: "hexabase", folder: "demo", port: options.port, spares: 0, more: "" };
     let Some(_alone) = Lock::try_exclusive(&lock::path("demo")?)? else {
         bail!("another demonstration is running on this machine: wait for its end, or end it");
     };

@@ -249,7 +249,7 @@ async fn choose(tx: &Tx, scope: &OrganizationScope, wanted: &[(String, Vec<Strin
         let workspace = workspaces::scope_for(tx, scope.user(), &id).await?;
         let workspace = workspace.filter(|workspace| workspace.organization() == scope.id()).ok_or_else(not_here)?;
         let row = workspaces::get(tx, &workspace).await?;
-        let row = row.filter(|row| row.desired == Desired::Present).ok_or_else(not_here)?;
+        let row = row.filter(|row| row.desired != Desired::Absent).ok_or_else(not_here)?;
         if chosen.iter().any(|place| place.workspace == id) {
             return Err(Error::invalid("workspaces", format!("the workspace \"{text}\" is named twice")));
         }
@@ -331,7 +331,7 @@ impl<'a, D: Db> Known<'a, D> {
 
     async fn read(&self, id: &WorkspaceId) -> Result<Option<(WorkspaceName, Vec<GroupNode>)>> {
         let Some(scope) = workspaces::scope_for(self.db, self.admin, id).await? else { return Ok(None) };
-        let row = workspaces::get(self.db, &scope).await?.filter(|row| row.desired == Desired::Present);
+        let row = workspaces::get(self.db, &scope).await?.filter(|row| row.desired != Desired::Absent);
         let Some(row) = row else { return Ok(None) };
         Ok(Some((row.name, groups::nodes(self.db, &scope).await?)))
     }

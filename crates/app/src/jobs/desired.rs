@@ -7,7 +7,7 @@ use hexabase_backends::store::roles::{self, Role};
 use hexabase_backends::store::workspaces::Workspace;
 use hexabase_backends::store::{MAX_PAGE, groups, plans};
 use hexabase_core::groups::GroupNode;
-use hexabase_core::ids::{GroupId, ProjectId};
+use hexabase_core::ids::{GroupId, ProjectId, WorkspaceId};
 use hexabase_core::names::{GroupName, RoleName};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::issuer::{self, Realm};
 use crate::projects::{chain, is_wanted, within};
 use crate::quota;
+use crate::workspaces::DEFAULT_ROLES;
 
 /// A workspace as its rows want it at one moment.
 pub(super) struct Wanted {
@@ -39,8 +40,6 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     let at = app.clock.now();
     let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
     let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
-    let realm = Realm::Workspace(row.id.clone());
-    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
     let nodes = groups::nodes_for_issuer(&app.store, &row.id).await?;
     let mut given = role_assignments::all_for_job(&app.store, &row.id).await?;
     let all = given.len();
@@ -52,16 +51,11 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     let ledger = quota::ledger(&plan.limits.amounts, &projects);
     let desired = DesiredWorkspace {
         id: row.id.clone(),
-        organization: row.organization_id.clone(),
+        organization: Some(row.organization_id.clone()),
         fence: claim.epoch,
         limits: plan.limits,
         kubernetes: plan.kubernetes,
-        authentication: Authentication {
-            issuer_url: realm.issuer(&app.settings),
-            discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
-            audience: row.id.to_string(),
-            ca_pem: app.settings.authority_pem.clone(),
-        },
+        authentication: authentication(app, &row.id),
         proof: Some(issuer::proof(app, &row.id)?),
         cluster_roles: rights.cluster_roles(),
         custom_roles: rights.custom_roles(None),
@@ -74,6 +68,38 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
         |role: &Role| Pending { role: role.clone(), places: role.project_id.as_ref().map(of).unwrap_or_default() };
     let pending = pending.map(place).collect();
     Ok(Wanted { desired, at, expired, next_expiry, pending })
+}
+
+/// A workspace that is made ahead: nobody's, with what every workspace begins with, under the first plan until somebody
+/// chooses one. Its issuer is none as long as it is nobody's, so that nothing has to be proven.
+pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<DesiredWorkspace> {
+    let plan = plans::list_active(&app.store).await?.into_iter().next();
+    let plan = plan.ok_or_else(|| Error::internal("there is no plan"))?;
+    let given = |group: &str, role| Ok::<_, Error>((group.parse::<GroupName>()?, ClusterRoleRef::Preset(role)));
+    Ok(DesiredWorkspace {
+        id: id.clone(),
+        organization: None,
+        fence: claim.epoch,
+        limits: plan.limits,
+        // The installation's own, by which it is known: a plan with another one is given none that was made ahead.
+        kubernetes: None,
+        authentication: authentication(app, id),
+        proof: None,
+        cluster_roles: DEFAULT_ROLES.iter().map(|(group, role)| given(*group, *role)).collect::<Result<_>>()?,
+        custom_roles: Vec::new(),
+        projects: Vec::new(),
+    })
+}
+
+fn authentication(app: &App, id: &WorkspaceId) -> Authentication {
+    let realm = Realm::Workspace(id.clone());
+    let cluster_url = app.settings.cluster_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    Authentication {
+        issuer_url: realm.issuer(&app.settings),
+        discovery_url: cluster_url.map(|url| format!("{url}/oidc/{realm}/.well-known/openid-configuration")),
+        audience: id.to_string(),
+        ca_pem: app.settings.authority_pem.clone(),
+    }
 }
 
 /// Who has been given what.

@@ -7,15 +7,19 @@ mod custom_roles;
 mod desired;
 mod expiry;
 pub(crate) mod follow;
+mod keep_spares;
 mod lease;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
+mod rest;
 mod send_invitation_mail;
+mod spare;
 #[cfg(test)]
 mod stage;
 mod sweep_host;
 mod worker;
 
+pub(crate) use keep_spares::{KIND as KEEP_SPARES, SUBJECT as KEEP_SPARES_SUBJECT};
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
 pub use refresh_tenant_keys::KIND as REFRESH_TENANT_KEYS;
 pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;

@@ -18,14 +18,14 @@ use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry};
+use super::{custom_roles, expiry, rest, spare};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
 /// The job's kind; its subject is the workspace's id.
 pub const KIND: &str = "reconcile-workspace";
 /// How often a workspace that is as it should be is looked at again: drift is repaired within a minute.
-const DRIFT: Duration = Duration::from_secs(30);
+pub(super) const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
@@ -35,24 +35,50 @@ const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
-    let Some(row) = workspaces::load_for_job(&app.store, &id).await? else { return Ok(Outcome::Done) };
+    // One that is made ahead is worked on by the same job, so that its fence goes on growing when somebody takes it.
+    let Some(row) = workspaces::load_for_job(&app.store, &id).await? else {
+        return spare::run(app, host, claim, &id).await;
+    };
     match row.desired {
-        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row.id).await,
+        _ if row.phase == WorkspacePhase::Deleted => clear_away(app, host, claim, row).await,
         Desired::Present => bring_up(app, host, claim, row).await,
+        Desired::Asleep => rest::put_to_sleep(app, host, claim, row).await,
+        Desired::Absent if row.phase == WorkspacePhase::ToBeDeleted => rest::await_removal(app, host, claim, row).await,
         Desired::Absent => take_down(app, host, claim, row).await,
     }
 }
 
 async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    if rest::falls_asleep(app, claim, &row).await? {
+        return Ok(Outcome::Again(Duration::ZERO));
+    }
     let wanted = wanted(app, claim, &row).await?;
     match host.reconcile(&wanted.desired).await {
-        Ok(observed) => Ok(Outcome::Again(follow_up(app, claim, &row, &wanted, &observed).await?)),
+        Ok(observed) => {
+            let after = follow_up(app, claim, &row, &wanted, &observed).await?;
+            if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
+                note_inventory(app, host, claim, &row).await?;
+            }
+            Ok(Outcome::Again(after))
+        }
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
             Err(Error::internal(cause))
         }
     }
+}
+
+/// Writes down once what a workspace has on the host, so that the receipt of its deletion tells of that as well, whatever has
+/// become of it since.
+async fn note_inventory(app: &App, host: &Host, claim: &Claim, row: &Workspace) -> Result<()> {
+    let remaining = host.inventory(&row.id).await.map_err(Error::internal)?;
+    let inventory = Receipt { removed: Vec::new(), remaining, forced: Vec::new() };
+    let inventory = serde_json::to_value(&inventory).map_err(Error::internal)?;
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    workspaces::note_inventory(&tx, &row.id, &inventory).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Does what the rows want done about what was found; says when to look again.
@@ -121,7 +147,8 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
             }
             if first {
-                tracing::info!(workspace.id = %row.id, duration_ms = now.millis_since(row.created_at), "workspace is ready");
+                let took = now.millis_since(row.desired_since.unwrap_or(row.created_at));
+                tracing::info!(workspace.id = %row.id, duration_ms = took, "workspace is ready");
             }
         }
         (_, Some((step, reason, _))) => {
@@ -151,17 +178,21 @@ async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed
 /// What a workspace is called while something stands in its way. One that was ready stays so, with a message beside it:
 /// whoever uses it may notice nothing.
 fn troubled_phase(row: &Workspace, now: Timestamp) -> WorkspacePhase {
-    let late = now.millis_since(row.created_at) > PATIENCE_SECONDS * 1_000;
+    let late = now.millis_since(row.desired_since.unwrap_or(row.created_at)) > PATIENCE_SECONDS * 1_000;
     match (row.desired, row.phase) {
+        (Desired::Absent, WorkspacePhase::ToBeDeleted) => WorkspacePhase::ToBeDeleted,
         (Desired::Absent, _) => WorkspacePhase::Deleting,
+        (Desired::Asleep, WorkspacePhase::Asleep) => WorkspacePhase::Asleep,
+        (Desired::Asleep, _) => WorkspacePhase::FallingAsleep,
         (Desired::Present, WorkspacePhase::Ready) => WorkspacePhase::Ready,
         (Desired::Present, _) if late => WorkspacePhase::Failed,
+        (Desired::Present, WorkspacePhase::Waking) => WorkspacePhase::Waking,
         (Desired::Present, _) => WorkspacePhase::Creating,
     }
 }
 
 /// Shows a fault in the workspace's message, so that people need no access to logs to see why it does not go on.
-async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
+pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str) -> Result<()> {
     if row.message.as_deref() == Some(sentence) {
         return Ok(());
     }
@@ -178,10 +209,12 @@ async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sentence: &str
 async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let seen: Receipt = match &row.receipt {
         Some(value) => serde_json::from_value(value.clone()).map_err(Error::internal)?,
-        None => Receipt { removed: Vec::new(), remaining: Vec::new() },
+        None => Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() },
     };
     let now = app.clock.now();
-    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, seen: seen.remaining };
+    let begun = rest::removal_began(&row).unwrap_or(now);
+    let Receipt { remaining: seen, forced, .. } = seen;
+    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
         Err(cause) => {
@@ -200,9 +233,9 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             tracing::info!(workspace.id = %row.id, objects = receipt.removed.len(), "workspace is gone");
             Outcome::Done
         }
-        Removed::Waiting { reason, after, seen } => {
+        Removed::Waiting { reason, after, seen, forced } => {
             // Until all is gone the receipt names what was there; the next run goes on from it.
-            let inventory = Receipt { removed: Vec::new(), remaining: seen };
+            let inventory = Receipt { removed: Vec::new(), remaining: seen, forced };
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;
@@ -217,7 +250,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(pace(after, now.millis_since(row.deleting_at.unwrap_or(now))))
+            Outcome::Again(pace(after, now.millis_since(begun)))
         }
     };
     tx.commit().await?;
@@ -246,8 +279,10 @@ fn pace(after: Duration, age_millis: i64) -> Duration {
 }
 
 /// Removes what came back after the deletion was over, if anything did. The record stays as it is.
-async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> Result<Outcome> {
-    let removal = Removal { id, fence: claim.epoch, now: app.clock.now(), seen: Vec::new() };
+async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
+    let now = app.clock.now();
+    let begun = row.deleted_at.unwrap_or(now);
+    let removal = Removal { id: row.id, fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await.map_err(Error::internal)? {
         Removed::Gone(_) => Ok(Outcome::Done),
         // Nobody waits for it.
@@ -255,13 +290,13 @@ async fn clear_away(app: &App, host: &Host, claim: &Claim, id: WorkspaceId) -> R
     }
 }
 
-fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
+pub(super) fn append(app: &App, tx: &Tx, row: &Workspace, kind: &str, data: serde_json::Value) -> Result<()> {
     let (organization, workspace) = (&row.organization_id, Some(&row.id));
     app.record(tx, Happening { organization, workspace, kind, subject: row.id.as_str(), data })
 }
 
 /// An error with its causes, in one line.
-fn sentence(error: &dyn std::error::Error) -> String {
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

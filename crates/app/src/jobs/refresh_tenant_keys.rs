@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use hexabase_backends::store::jobs::Claim;
-use hexabase_backends::store::workspaces;
+use hexabase_backends::store::workspaces::{self, Workspace};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
@@ -34,6 +34,10 @@ pub(super) async fn run(app: &App, claim: &Claim) -> Result<Outcome> {
     let row = workspaces::load_for_job(&app.store, &id).await?;
     // While it is being deleted, its API server may still answer.
     let Some(row) = row.filter(|row| row.phase != WorkspacePhase::Deleted) else { return Ok(Outcome::Done) };
+    if does_not_run(&row) {
+        // When it starts again it fetches the keys of that moment.
+        return Ok(Outcome::Done);
+    }
     if let (Some(endpoint), Some(ca_pem)) = (row.endpoint, row.ca_pem) {
         let token = token_of(app, &witness, &id)?;
         if believes_token(&endpoint, &ca_pem, &token, NOBODY).await.map_err(Error::internal)? {
@@ -45,6 +49,11 @@ pub(super) async fn run(app: &App, claim: &Claim) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Again(pause(&witness, app.clock.now())))
+}
+
+/// Whether nothing is left running of its API server, as its own job has seen.
+fn does_not_run(row: &Workspace) -> bool {
+    row.phase == WorkspacePhase::Asleep || (row.phase == WorkspacePhase::ToBeDeleted && row.endpoint.is_none())
 }
 
 /// Often at first, since most sets are old enough at once; then less and less often, but once when the last one must be.

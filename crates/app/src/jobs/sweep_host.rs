@@ -1,13 +1,14 @@
 //! Looks for what stands on the host of workspaces that are deleted, and has it removed.
 //!
 //! A worker that was overtaken may make a namespace anew after another one has removed it. Only a workspace whose row says
-//! that it is deleted is taken away: one without a row may belong to another installation on the same host, or be younger
-//! than the backup this database was restored from.
+//! that it is deleted, or one that was made ahead and whose row says that it is gone, is taken away: one without a row may
+//! belong to another installation on the same host, or be younger than the backup this database was restored from.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hexabase_backends::bell::Topic;
+use hexabase_backends::store::spare_workspaces::{self, SpareState};
 use hexabase_backends::store::{MAX_PAGE, jobs, workspaces};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
@@ -43,7 +44,11 @@ pub(super) async fn run(app: &App, host: &Host) -> Result<Outcome> {
         match workspaces::load_for_job(&app.store, &id).await? {
             Some(row) if row.phase == WorkspacePhase::Deleted => deleted.push(id),
             Some(_) => {}
-            None => unknown.push(id),
+            None => match spare_workspaces::load_for_job(&app.store, &id).await? {
+                Some(spare) if spare.state == SpareState::Gone => deleted.push(id),
+                Some(_) => {}
+                None => unknown.push(id),
+            },
         }
     }
     if let Some(first) = unknown.first() {
@@ -54,7 +59,20 @@ pub(super) async fn run(app: &App, host: &Host) -> Result<Outcome> {
         );
     }
     remove(app, &deleted).await?;
+    look_at_neglected(app).await?;
     Ok(Outcome::Again(EVERY))
+}
+
+/// Has the job look again at workspaces that it has lost: it never ends by itself while something of one may be on the host.
+async fn look_at_neglected(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    let neglected = jobs::list_neglected(&tx, reconcile_workspace::KIND, MAX_PAGE).await?;
+    for id in &neglected {
+        tracing::warn!(workspace.id = %id, "nobody was to look at a workspace any more; its job is begun anew");
+        jobs::enqueue(&tx, reconcile_workspace::KIND, id, now, now).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 async fn living(app: &App) -> Result<BTreeSet<WorkspaceId>> {

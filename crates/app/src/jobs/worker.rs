@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::{reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
+use super::{keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What needs the host cluster, or what stands on it.
-const HOST_KINDS: [&str; 3] = [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND];
+const HOST_KINDS: [&str; 4] =
+    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, keep_spares::KIND];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct WorkerSettings {
     pub limit: Duration,
     /// How often the queue is looked at when the bell stays silent.
     pub poll: Duration,
+    /// Workspaces that are made ahead and kept asleep for whoever asks for one next.
+    pub spares: usize,
 }
 
 impl WorkerSettings {
@@ -45,6 +48,7 @@ impl WorkerSettings {
             lease: Duration::from_secs(15),
             limit: Duration::from_secs(60),
             poll: Duration::from_secs(2),
+            spares: 0,
         }
     }
 }
@@ -132,7 +136,10 @@ impl Worker {
     }
 
     async fn begin_sweeps(&self) -> bool {
-        let begun = sweep_host::begin(&self.app).await;
+        let begun = match sweep_host::begin(&self.app).await {
+            Ok(()) => keep_spares::begin(&self.app).await,
+            refused => refused,
+        };
         if let Err(error) = &begun {
             tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
         }
@@ -187,6 +194,7 @@ impl Worker {
         match (claim.kind.as_str(), &self.host) {
             (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
+            (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim, self.settings.spares).await,
             (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
             (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),

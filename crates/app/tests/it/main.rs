@@ -3,5 +3,7 @@
 mod audit;
 mod people;
 mod removal;
+mod sleep;
+mod spares;
 mod support;
 mod sweep;

@@ -1,4 +1,5 @@
 use hexabase_app::workspaces;
+use hexabase_backends::store::jobs;
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_testkit::clock::new_id;
@@ -34,5 +35,19 @@ on_both_engines! {
         worker.stop().await?;
         assert!(stage.kubernetes.get(&namespace(&stranger)).is_some(), "it may belong to another installation");
         assert_eq!(stage.row().await?, record);
+    }
+
+    async fn a_workspace_whose_job_was_lost_is_looked_at_again(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let kind = hexabase_app::jobs::RECONCILE_WORKSPACE;
+        let claim = jobs::claim(&stage.app.store, &[kind], stage.app.clock.now(), "lost", 60).await?.expect("its job");
+        let tx = stage.app.store.begin().await?;
+        jobs::finish(&tx, &claim, jobs::Finish::Done).await?;
+        tx.commit().await?;
+        let neglected = async || jobs::list_neglected(&stage.app.store, kind, 10).await;
+        assert_eq!(neglected().await?, [stage.id.to_string()]);
+        let worker = stage.work().await?;
+        eventually("another look", async || Ok(neglected().await?.is_empty().then_some(()))).await?;
+        worker.stop().await?;
     }
 }

@@ -28,6 +28,33 @@ pub(crate) mod workspace {
         pub receipt: Option<String>,
         pub version: i64,
         pub plan_version: i64,
+        pub desired_since: Option<i64>,
+        pub last_used_at: Option<i64>,
+        pub sleep_rule: Option<String>,
+        pub sleep_rule_at: Option<i64>,
+        pub removal_at: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A workspace that was made ahead and is nobody's.
+pub(crate) mod spare_workspace {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "spare_workspaces")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub version: String,
+        pub state: String,
+        pub message: Option<String>,
+        pub created_at: i64,
+        pub changed_at: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

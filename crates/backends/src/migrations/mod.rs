@@ -13,6 +13,7 @@ mod m0008_former_admins;
 mod m0009_issuer;
 mod m0010_service_account_tokens;
 mod m0011_plan_versions;
+mod m0012_sleep;
 
 use sea_orm_migration::prelude::*;
 
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_issuer::Migration),
             Box::new(m0010_service_account_tokens::Migration),
             Box::new(m0011_plan_versions::Migration),
+            Box::new(m0012_sleep::Migration),
         ]
     }
 }

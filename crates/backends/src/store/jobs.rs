@@ -11,7 +11,7 @@ use sea_orm::{
     Statement, UpdateMany, Value,
 };
 
-use super::column::{Table, time};
+use super::column::{Table, signed, time};
 use super::db::{Connection, Db};
 use super::{Store, StoreError, Tx, capped};
 use crate::entities::operations::job;
@@ -259,6 +259,22 @@ pub async fn backlog(db: &impl Db, now: Timestamp) -> Result<Backlog, StoreError
     let (running, run_at_past, both, all) = (count(0)?, count(1)?, count(2)?, count(3)?);
     let due = run_at_past - both;
     Ok(Backlog { due, running, scheduled: all - due - running, failing: count(4)? })
+}
+
+/// Workspaces, made ahead or not, of which something may be on the host and at whose job of this kind nobody will look again:
+/// none in a whole database.
+pub async fn list_neglected(db: &impl Db, kind: &str, limit: u64) -> Result<Vec<String>, StoreError> {
+    let backend = db.conn().get_database_backend();
+    let query = Statement::from_sql_and_values(
+        backend,
+        "SELECT id FROM (SELECT id FROM workspaces WHERE living_name IS NOT NULL \
+         UNION ALL SELECT id FROM spare_workspaces WHERE state <> 'gone') AS living \
+         WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE kind = $1 AND subject = living.id AND run_at IS NOT NULL) \
+         ORDER BY id LIMIT $2",
+        [kind.into(), signed(capped(limit)).into()],
+    );
+    let rows = db.conn().query_all_raw(query).await?;
+    rows.iter().map(|row| row.try_get_by_index::<String>(0).map_err(StoreError::from)).collect()
 }
 
 fn not_done(kind: &str) -> Select<job::Entity> {

@@ -32,6 +32,7 @@ pub mod service_accounts;
 pub mod sessions;
 pub mod settings;
 pub mod signing_keys;
+pub mod spare_workspaces;
 mod tx;
 mod url;
 pub mod users;

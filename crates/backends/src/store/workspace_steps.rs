@@ -64,6 +64,13 @@ pub async fn upsert(tx: &Tx, workspace: &WorkspaceId, record: &StepRecord) -> Re
     Ok(())
 }
 
+/// Forgets the steps of a workspace that begins anew with them.
+pub(super) async fn forget(tx: &Tx, workspace: &WorkspaceId) -> Result<(), StoreError> {
+    let all = workspace_step::Entity::delete_many();
+    all.filter(workspace_step::Column::WorkspaceId.eq(workspace.as_str())).exec(tx.conn()).await?;
+    Ok(())
+}
+
 /// The steps that were begun, in the order of the steps.
 pub async fn list(db: &impl Db, scope: &WorkspaceScope) -> Result<Vec<StepRecord>, StoreError> {
     list_for_job(db, scope.workspace()).await

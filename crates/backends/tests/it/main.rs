@@ -23,4 +23,6 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod signing_keys;
+mod sleep;
+mod spare_workspaces;
 mod workspaces;

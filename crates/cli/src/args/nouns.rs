@@ -233,6 +233,9 @@ pub(crate) enum Workspace {
         /// Do not ask.
         #[arg(long, short)]
         yes: bool,
+        /// For how long it can be restored, such as 2h, in whole minutes [default: 1h, but 0s with --yes or --wait].
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        grace: Option<Duration>,
         /// Wait until nothing of it is left.
         #[arg(long)]
         wait: bool,
@@ -250,6 +253,53 @@ pub(crate) enum Workspace {
     Quota {
         /// NAME, ORG/NAME or id.
         workspace: String,
+    },
+    /// Take the deletion of one back, while it can still be undone.
+    Restore {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// Wait until it can be used.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+    /// Put one to sleep: nothing of it runs until somebody uses it.
+    Sleep {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// Wait until it is asleep.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+    /// Wake one ahead of its use; kubectl wakes it as well.
+    Wake {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// Wait until it can be used.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
+    },
+    /// Say when one sleeps by itself, in the place of what was said before; never, without options.
+    SleepRule {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// After so much time without use, such as 30m.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        after: Option<Duration>,
+        /// At this time of every day, in UTC.
+        #[arg(long, value_name = "HH:MM")]
+        at: Option<String>,
+        /// Wake it at this time of every day, in UTC.
+        #[arg(long, value_name = "HH:MM")]
+        wake_at: Option<String>,
+        /// Let its pods go on while its control plane sleeps.
+        #[arg(long)]
+        keep_workloads: bool,
     },
     /// Wait for one, showing each step.
     Wait {
@@ -284,6 +334,8 @@ pub(crate) enum Goal {
     /// It can be used.
     #[default]
     Ready,
+    /// Nothing of it runs.
+    Asleep,
     /// Nothing of it is left.
     Deleted,
 }

@@ -1,11 +1,13 @@
 //! `hxb workspace`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hexabase_api::organizations::Organization;
-use hexabase_api::workspaces::{Workspace, WorkspaceCreate, WorkspacePlanUpdate};
+use hexabase_api::workspaces::{SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
+use serde_json::json;
 
-use super::{confirm, inside, plans, quota};
+use super::{confirm, confirm_deed, inside, plans, quota};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -15,6 +17,9 @@ use crate::output::{Format, age, fields, say, table};
 use crate::receipt::Receipt;
 use crate::resolve;
 use crate::wait::wait;
+
+/// For how long a deletion can be undone when nothing is said of it.
+const GRACE: Duration = Duration::from_secs(3_600);
 
 pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<()> {
     let api = context.api()?;
@@ -42,11 +47,14 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             let workspace = resolve::workspace(&api, &workspace).await?;
             context.format.show(&workspace.raw, || details(workspace.value))
         }
-        args::Workspace::Delete { workspace, yes, wait: waits, timeout } => {
+        args::Workspace::Delete { workspace, yes, grace, wait: waits, timeout } => {
+            let minutes = grace_minutes(grace, yes || waits)?;
             let workspace = resolve::workspace(&api, &workspace).await?.value;
-            confirm(yes, "workspace", &workspace.name).await?;
-            api.delete(&["workspaces", workspace.id.as_str()]).await?;
-            say(&format!("Workspace {} ({}) is being deleted.", workspace.name, workspace.id));
+            match minutes {
+                0 => confirm(yes, "workspace", &workspace.name).await?,
+                _ => confirm_later(yes, &workspace.name, minutes).await?,
+            }
+            delete(&api, &workspace, minutes).await?;
             if !waits {
                 return Ok(());
             }
@@ -68,6 +76,31 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             let id = resolve::workspace_id(&api, &workspace).await?;
             quota::of_workspace(context, &api, &id).await
         }
+        args::Workspace::Restore { workspace, wait: waits, timeout } => {
+            let asked = ask(&api, &workspace, "restore").await?;
+            show_waking(context, &api, asked, waits.then_some(timeout.timeout)).await
+        }
+        args::Workspace::Wake { workspace, wait: waits, timeout } => {
+            let asked = ask(&api, &workspace, "wake").await?;
+            show_waking(context, &api, asked, waits.then_some(timeout.timeout)).await
+        }
+        args::Workspace::Sleep { workspace, wait: waits, timeout } => {
+            let asked = ask(&api, &workspace, "sleep").await?;
+            let found = match waits {
+                true => wait(&api, &asked.value.id, Goal::Asleep, timeout.timeout).await?.unwrap_or(asked),
+                false => asked,
+            };
+            context.format.show(&found.raw, || format!("Workspace {} is {}.", found.value.name, found.value.phase))
+        }
+        args::Workspace::SleepRule { workspace, after, at, wake_at, keep_workloads } => {
+            let rule = SleepRule { after_minutes: whole_minutes(after)?, keep_workloads, sleep_at: at, wake_at };
+            let id = resolve::workspace_id(&api, &workspace).await?;
+            let changed = api.put::<Workspace>(&["workspaces", id.as_str(), "sleep-rule"], &rule).await?;
+            let Workspace { name, sleep_rule, .. } = &changed.value;
+            context
+                .format
+                .show(&changed.raw, || format!("Workspace {name} sleeps by itself: {}.", said(sleep_rule.as_ref())))
+        }
         args::Workspace::Wait { workspace, goal, timeout } => {
             let id = match resolve::workspace_id(&api, &workspace).await {
                 Err(error) if error.kind() == Kind::NotFound && goal == Goal::Deleted => {
@@ -78,7 +111,7 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             };
             let found = wait(&api, &id, goal, timeout.timeout).await?;
             match goal {
-                Goal::Ready => show_ready(context, found),
+                Goal::Ready | Goal::Asleep => show_reached(context, goal, found),
                 Goal::Deleted => show_deleted(context, &workspace, found),
             }
         }
@@ -88,6 +121,81 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         args::Workspace::Usage { workspace, namespace } => {
             inside::usage(context, &api, &workspace, namespace.as_deref()).await
         }
+    }
+}
+
+/// Asks something of a workspace that takes time.
+async fn ask(api: &Api, workspace: &str, verb: &str) -> Result<Fetched<Workspace>> {
+    let id = resolve::workspace_id(api, workspace).await?;
+    api.post(&["workspaces", id.as_str(), verb], &json!({})).await
+}
+
+async fn delete(api: &Api, workspace: &Workspace, minutes: u64) -> Result<()> {
+    let Workspace { name, id, .. } = workspace;
+    let path = ["workspaces", id.as_str()];
+    if minutes == 0 {
+        api.delete(&path).await?;
+        say(&format!("Workspace {name} ({id}) is being deleted."));
+        return Ok(());
+    }
+    let minutes = minutes.to_string();
+    let asked = api.delete_with::<Workspace>(&path, &[("grace_minutes", minutes.as_str())]).await?;
+    match asked.value.removal_at {
+        Some(at) => say(&format!(
+            "Workspace {name} ({id}) is closed and will be deleted at {at}. Until then: hxb workspace restore {id}"
+        )),
+        None => say(&format!("Workspace {name} ({id}) is being deleted.")),
+    }
+    Ok(())
+}
+
+async fn confirm_later(yes: bool, name: &str, minutes: u64) -> Result<()> {
+    let warning = format!(
+        "This closes workspace {name} at once, and deletes it with everything in it in {minutes} minutes. \
+         Type its name to go on:"
+    );
+    confirm_deed(yes, &format!("the deletion of workspace {name}"), &warning, name).await
+}
+
+/// For how many minutes a deletion can be undone: scripts, and whoever waits for its end, want that now.
+fn grace_minutes(given: Option<Duration>, at_once: bool) -> Result<u64> {
+    let default = if at_once { Duration::ZERO } else { GRACE };
+    Ok(u64::from(whole_minutes(Some(given.unwrap_or(default)))?.unwrap_or_default()))
+}
+
+fn whole_minutes(time: Option<Duration>) -> Result<Option<u32>> {
+    let Some(time) = time else { return Ok(None) };
+    let minutes = u32::try_from(time.as_secs() / 60).ok().filter(|_| time.as_secs().is_multiple_of(60));
+    minutes.map(Some).ok_or_else(|| Error::new(Kind::Usage, "give a time in whole minutes, such as 30m or 2h"))
+}
+
+/// When a workspace sleeps by itself, as the end of a sentence.
+fn said(rule: Option<&SleepRule>) -> String {
+    let Some(SleepRule { after_minutes, keep_workloads, sleep_at, wake_at }) = rule else { return "never".to_owned() };
+    let mut parts = Vec::new();
+    parts.extend(after_minutes.map(|minutes| format!("after {minutes} min without use")));
+    parts.extend(sleep_at.as_ref().map(|time| format!("at {time} UTC")));
+    if parts.is_empty() {
+        parts.push("never".to_owned());
+    }
+    parts.extend(wake_at.as_ref().map(|time| format!("is woken at {time} UTC")));
+    parts.extend(keep_workloads.then(|| "keeps its pods running".to_owned()));
+    parts.join(", ")
+}
+
+async fn show_waking(context: &Context, api: &Api, asked: Fetched<Workspace>, waits: Option<Duration>) -> Result<()> {
+    if let Some(timeout) = waits {
+        return show_ready(context, wait(api, &asked.value.id, Goal::Ready, timeout).await?);
+    }
+    context.format.show(&asked.raw, || format!("Workspace {} is {}.", asked.value.name, asked.value.phase))
+}
+
+fn show_reached(context: &Context, goal: Goal, workspace: Option<Fetched<Workspace>>) -> Result<()> {
+    match (goal, workspace) {
+        (Goal::Asleep, Some(found)) => {
+            context.format.show(&found.raw, || format!("Workspace {} is asleep.", found.value.name))
+        }
+        (_, workspace) => show_ready(context, workspace),
     }
 }
 
@@ -106,7 +214,9 @@ fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspa
             match Receipt::of(&workspace.value) {
                 Some(receipt) => {
                     let (removed, remaining) = (receipt.removed(), receipt.remaining());
-                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{}", receipt.list())
+                    let forced =
+                        receipt.forced().map(|forced| format!(" Held by others: {forced}.")).unwrap_or_default();
+                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{}", receipt.list())
                 }
                 None => deleted,
             }
@@ -157,9 +267,12 @@ fn details(workspace: Workspace) -> String {
         ("Issuer", workspace.issuer),
         ("Asked for", workspace.created_at.to_string()),
         ("Ready", moment(workspace.ready_at)),
+        ("Sleeps", workspace.sleep_rule.as_ref().map(|rule| said(Some(rule))).unwrap_or_default()),
+        ("To be deleted", moment(workspace.removal_at)),
         ("Deleted", moment(workspace.deleted_at)),
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
+        ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
     ]);
     text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {
@@ -171,4 +284,32 @@ fn details(workspace: Workspace) -> String {
         text.push_str(&table(["STEP", "STATE", "MESSAGE"], "", rows));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_who_is_asked_can_undo_a_deletion_and_a_script_says_if_it_wants_to() {
+        let minutes = |given: Option<u64>, at_once| grace_minutes(given.map(Duration::from_secs), at_once);
+        assert_eq!(minutes(None, false).ok(), Some(60));
+        assert_eq!(minutes(None, true).ok(), Some(0));
+        assert_eq!(minutes(Some(7_200), true).ok(), Some(120));
+        assert_eq!(minutes(Some(0), false).ok(), Some(0));
+        assert!(minutes(Some(90), false).is_err());
+    }
+
+    #[test]
+    fn a_rule_is_said_as_people_say_it() {
+        let rule = |after_minutes, sleep_at: Option<&str>, wake_at: Option<&str>, keep_workloads| {
+            let (sleep_at, wake_at) = (sleep_at.map(str::to_owned), wake_at.map(str::to_owned));
+            said(Some(&SleepRule { after_minutes, keep_workloads, sleep_at, wake_at }))
+        };
+        assert_eq!(said(None), "never");
+        assert_eq!(rule(None, None, None, false), "never");
+        assert_eq!(rule(Some(30), None, None, false), "after 30 min without use");
+        let all = "after 30 min without use, at 20:00 UTC, is woken at 08:00 UTC, keeps its pods running";
+        assert_eq!(rule(Some(30), Some("20:00"), Some("08:00"), true), all);
+    }
 }

@@ -67,6 +67,61 @@ async fn deletion_can_be_waited_for_whether_or_not_a_record_stays() {
 }
 
 #[tokio::test]
+async fn a_workspace_is_put_to_sleep_and_woken_and_can_be_waited_for() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let ask = |verb: &str| format!("POST /workspaces/{WORKSPACE}/{verb}");
+    stub.answer(&ask("sleep"), 202, workspace("falling-asleep", &[]));
+    let ended = home.hxb(&["workspace", "sleep", "shop"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Workspace shop is falling-asleep.\n"));
+    stub.world().states.extend([workspace("falling-asleep", &[]), workspace("asleep", &[])]);
+    let ended = home.hxb(&["workspace", "sleep", "shop", "--wait"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Workspace shop is asleep.\n"));
+    assert!(ended.err.ends_with("shop: falling-asleep\nshop: asleep\n"), "{ended:?}");
+
+    stub.answer(&ask("wake"), 202, workspace("waking", &[]));
+    let done = [("namespace", "done")];
+    stub.world().states = [workspace("waking", &done), workspace("ready", &done)].into();
+    let ended = home.hxb(&["workspace", "wake", "shop", "--wait"]).await;
+    assert!(ended.out.starts_with(&format!("Workspace shop ({WORKSPACE}) is ready.")), "{ended:?}");
+    assert_eq!(ended.err, "shop: waking\nshop: namespace: done\nshop: ready\n");
+}
+
+#[tokio::test]
+async fn a_rule_of_sleep_is_sent_as_it_is_meant() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let put = format!("PUT /workspaces/{WORKSPACE}/sleep-rule");
+    let rule = json!({ "after_minutes": 30, "keep_workloads": true, "sleep_at": "20:00", "wake_at": null });
+    let mut answer = workspace("ready", &[]);
+    answer["sleep_rule"] = rule.clone();
+    stub.answer(&put, 200, answer);
+    let ended =
+        home.hxb(&["workspace", "sleep-rule", "shop", "--after", "30m", "--at", "20:00", "--keep-workloads"]).await;
+    let said = "Workspace shop sleeps by itself: after 30 min without use, at 20:00 UTC, keeps its pods running.\n";
+    assert_eq!((ended.code, ended.out.as_str()), (0, said), "{ended:?}");
+    let sent = stub.world().requests.iter().find(|(request, ..)| *request == put).map(|(_, body, _)| body.clone());
+    assert_eq!(sent, Some(rule));
+    assert_eq!(home.hxb(&["workspace", "sleep-rule", "shop", "--after", "90s"]).await.code, 2, "not whole minutes");
+}
+
+#[tokio::test]
+async fn a_deletion_with_time_to_undo_it_says_how_that_is_undone() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut doomed = workspace("to-be-deleted", &[]);
+    doomed["removal_at"] = json!("2026-01-01T02:00:00Z");
+    stub.answer(&format!("DELETE /workspaces/{WORKSPACE}?grace_minutes=120"), 202, doomed);
+    let ended = home.hxb(&["workspace", "delete", "shop", "--yes", "--grace", "2h"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let how = format!("will be deleted at 2026-01-01T02:00:00Z. Until then: hxb workspace restore {WORKSPACE}\n");
+    assert!(ended.err.ends_with(&how), "{ended:?}");
+    stub.answer(&format!("POST /workspaces/{WORKSPACE}/restore"), 202, workspace("waking", &[]));
+    let ended = home.hxb(&["workspace", "restore", "shop"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, "Workspace shop is waking.\n"));
+}
+
+#[tokio::test]
 async fn the_receipt_says_how_much_is_gone_and_names_what_is_left() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);

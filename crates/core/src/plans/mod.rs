@@ -92,7 +92,7 @@ pub struct Plan {
     pub dedicated_nodes: bool,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
     pub kubernetes: Option<KubernetesVersion>,
-    /// After how many minutes without use a workspace may be put to sleep; never when absent.
+    /// After how many minutes without use a new workspace falls asleep, until it is given another rule; never when absent.
     pub sleep_after_minutes: Option<u32>,
     /// What its workspaces keep their objects in.
     pub store: StoreKind,

@@ -13,7 +13,7 @@ use crate::status::{Progress, TenantEndpoint};
 use crate::tenant;
 
 /// When to look again; a start takes 15 to 20 s.
-const SOON: u64 = 500;
+const SOON: u64 = 250;
 /// A name in every tenant API server's certificate.
 pub(crate) const SERVER_NAME: &str = "kubernetes";
 

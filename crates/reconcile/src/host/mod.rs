@@ -9,6 +9,7 @@ pub(crate) mod network;
 pub(crate) mod places;
 pub(crate) mod policies;
 pub(crate) mod removal;
+pub(crate) mod rest;
 pub(crate) mod storage;
 pub(crate) mod values;
 pub(crate) mod virtual_cluster;

@@ -23,7 +23,7 @@ pub(crate) fn build(
     storage_classes: &[String],
     names: &Names,
 ) -> Manifest {
-    let mut labels = labels::of_workspace(&desired.id, &desired.organization);
+    let mut labels = labels::of_workspace(&desired.id, desired.organization.as_ref());
     labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
     labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
     let mut manifest = Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null);

@@ -1,12 +1,15 @@
 //! The way back, without the tenant's help: rights, control plane, pods, namespace, volumes.
 //!
-//! Each call reads what is there and takes the next step, so it may stop anywhere and be run again by another worker.
+//! Each call reads what is there and takes the next step, so it may stop anywhere and be run again by another worker. It ends
+//! within two minutes, whatever others do: a pod whose node does not answer, a finalizer that nobody takes off and a volume
+//! that stays are each waited for, but for half a minute or so and then no more.
 //! Network policies outlive the pods they bind (CVE-2024-7598): the namespace goes only when no pod is left.
 
 use std::collections::BTreeSet;
 
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
@@ -23,6 +26,8 @@ use crate::receipt::{ObjectRef, Receipt, Removal, Removed};
 const GRACE: u32 = 1;
 /// A pod that should have ended this long ago is not waited for.
 const STUCK_MILLIS: i64 = 30_000;
+/// A removal that has been going on for so long waits for nobody's finalizer any more.
+const HELD_MILLIS: i64 = 45_000;
 /// vCluster's own finalizers: nobody is left to take them off.
 const FINALIZERS: &str = "vcluster.loft.sh/";
 /// Kinds that carry them.
@@ -32,27 +37,76 @@ const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind
 pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed, ReconcileError> {
     let names = Names::of(&removal.id);
     let claimed = claim(host, &names, removal.id.as_str(), removal.fence).await?;
-    let mut seen: BTreeSet<ObjectRef> = removal.seen.iter().cloned().collect();
+    let (seen, forced) = (removal.seen.iter().cloned().collect(), removal.forced.iter().cloned().collect());
+    let mut found = Found { seen, forced };
 
     let global = inventory::cluster_scoped(host, &names).await?;
-    seen.extend(global.iter().map(|(kind, name)| kind.object(None, name)));
+    found.seen.extend(global.iter().map(|(kind, name)| kind.object(None, name)));
     for (kind, name) in &global {
         host.delete(*kind, None, name, None).await?;
     }
+    if removal.now.millis_since(removal.begun) > HELD_MILLIS {
+        found.forced.extend(let_go(host, &names, &global).await?);
+    }
     let waiting = match claimed {
-        Claim::Ours { ending, .. } => Some(empty(host, &names, removal.now, ending, &mut seen).await?),
+        Claim::Ours { ending, .. } => Some(empty(host, &names, removal.now, ending, &mut found.seen).await?),
         Claim::Absent if !global.is_empty() => Some(("cluster roles are being removed".to_owned(), 100)),
         Claim::Absent => None,
     };
     if let Some((reason, millis)) = waiting {
-        return Ok(wait(reason, millis, seen));
+        return Ok(wait(reason, millis, found));
     }
-    release(host, &names, removal.now, seen).await
+    release(host, &names, removal.now, found).await
 }
 
-fn wait(reason: String, millis: u64, seen: BTreeSet<ObjectRef>) -> Removed {
+/// What all calls of a removal have come across.
+struct Found {
+    seen: BTreeSet<ObjectRef>,
+    forced: BTreeSet<ObjectRef>,
+}
+
+fn wait(reason: String, millis: u64, Found { seen, forced }: Found) -> Removed {
     let after = std::time::Duration::from_millis(millis);
-    Removed::Waiting { reason, after, seen: seen.into_iter().collect() }
+    Removed::Waiting { reason, after, seen: seen.into_iter().collect(), forced: forced.into_iter().collect() }
+}
+
+/// Takes every finalizer off everything of the workspace but its volumes, of which nothing is to stay; gives what had one.
+async fn let_go(
+    host: &Cluster,
+    names: &Names,
+    global: &BTreeSet<(Kind, String)>,
+) -> Result<Vec<ObjectRef>, ReconcileError> {
+    let nothing = json!({ "metadata": { "finalizers": [] } });
+    let mut held: Vec<(Kind, Option<&str>, String)> = Vec::new();
+    for (kind, name) in global {
+        // Of a volume its provisioner knows more, and the receipt tells of it.
+        if *kind != Kind::PersistentVolume
+            && let Some(object) = host.get(*kind, None, name).await?
+            && is_held(&object.metadata)
+        {
+            held.push((*kind, None, name.clone()));
+        }
+    }
+    let namespace = names.namespace.as_str();
+    for kind in Kind::ALL.iter().copied() {
+        if !kind.is_namespaced() {
+            continue;
+        }
+        let found = host.list_metadata(kind, Some(namespace), "").await?;
+        let found = found.into_iter().filter(is_held).filter_map(|metadata| metadata.name);
+        held.extend(found.map(|name| (kind, Some(namespace), name)));
+    }
+    for (kind, namespace, name) in &held {
+        match host.merge(*kind, *namespace, name, &nothing).await {
+            Err(error) if error.is(404) => {}
+            other => other?,
+        }
+    }
+    Ok(held.into_iter().map(|(kind, namespace, name)| kind.object(namespace, &name)).collect())
+}
+
+fn is_held(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 /// Empties the namespace and deletes it; says what is still in the way.
@@ -93,7 +147,7 @@ async fn empty(
 
 /// Scales the control plane to nothing; gives the name of a part for which Kubernetes may still make pods and claims,
 /// because it has not taken notice yet.
-async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
+pub(super) async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>, ReconcileError> {
     let namespace = Some(names.namespace.as_str());
     let mut stopping = None;
     for kind in [Kind::StatefulSet, Kind::Deployment] {
@@ -184,18 +238,13 @@ fn kept_finalizers(object: &DynamicObject) -> Option<Vec<String>> {
 }
 
 /// The namespace is gone: sees to the volumes, and writes the receipt.
-async fn release(
-    host: &Cluster,
-    names: &Names,
-    now: Timestamp,
-    mut seen: BTreeSet<ObjectRef>,
-) -> Result<Removed, ReconcileError> {
+async fn release(host: &Cluster, names: &Names, now: Timestamp, mut found: Found) -> Result<Removed, ReconcileError> {
     let mut remaining = BTreeSet::new();
     let mut pending = None;
     for volume in volumes::of_workspace(host, names).await? {
         let name = volume.metadata.name.as_deref().unwrap_or_default();
         let object = Kind::PersistentVolume.object(None, name);
-        seen.insert(object.clone());
+        found.seen.insert(object.clone());
         match volumes::fate(&volume, now) {
             Fate::GiveUp => drop(remaining.insert(object)),
             Fate::Wait => pending = Some(format!("PersistentVolume {name}: is being removed")),
@@ -206,15 +255,63 @@ async fn release(
         }
     }
     if let Some(reason) = pending {
-        return Ok(wait(reason, 500, seen));
+        return Ok(wait(reason, 500, found));
     }
-    let removed = seen.difference(&remaining).cloned().collect();
-    Ok(Removed::Gone(Receipt { removed, remaining: remaining.into_iter().collect() }))
+    let removed = found.seen.difference(&remaining).cloned().collect();
+    let (remaining, forced) = (remaining.into_iter().collect(), found.forced.into_iter().collect());
+    Ok(Removed::Gone(Receipt { removed, remaining, forced }))
 }
 
 #[cfg(test)]
 mod tests {
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+
     use super::*;
+    use crate::connection::Host;
+    use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
+    use crate::settings::HostSettings;
+
+    #[tokio::test]
+    async fn what_others_hold_is_let_go_of_when_that_takes_too_long_and_the_receipt_says_so() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap().cluster;
+        let id = "ws-0123456789abcdefghjk".parse().unwrap();
+        let names = Names::of(&id);
+        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
+        let path = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let held = |name: &str| json!({ "metadata": { "name": name, "finalizers": ["example.com/hold"] } });
+        server.put(&format!("{path}/configmaps/held"), held("held"));
+        server.put(&format!("{path}/pods/held"), {
+            let mut pod = held("held");
+            pod["spec"] = json!({ "containers": [] });
+            pod
+        });
+        let mut role = held("held");
+        role["metadata"]["labels"] = labels.clone();
+        server.put("/apis/rbac.authorization.k8s.io/v1/clusterroles/held", role);
+
+        let begun = now();
+        let mut removal = Removal { id, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
+        let mut reasons = Vec::new();
+        let receipt = loop {
+            match remove(&host, &removal).await.unwrap() {
+                Removed::Gone(receipt) => break receipt,
+                Removed::Waiting { reason, seen, forced, .. } => {
+                    assert_eq!(forced.is_empty(), removal.now.millis_since(begun) <= HELD_MILLIS, "{reason}");
+                    (removal.seen, removal.forced) = (seen, forced);
+                    reasons.push(reason);
+                }
+            }
+            assert!(removal.now.millis_since(begun) < 120_000, "{reasons:?}");
+            removal.now = removal.now.plus_seconds(5);
+        };
+        let held: Vec<&str> = receipt.forced.iter().map(|object| object.kind.as_str()).collect();
+        assert_eq!(held, ["ClusterRole", "ConfigMap", "Pod"]);
+        assert_eq!(receipt.remaining, []);
+        assert_eq!(server.get(&path), None);
+    }
 
     fn now() -> Timestamp {
         "2026-01-01T00:01:00Z".to_owned().try_into().unwrap()

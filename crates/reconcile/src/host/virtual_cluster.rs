@@ -38,7 +38,7 @@ pub(crate) async fn render(
     names: &Names,
     kube_version: &str,
 ) -> Result<Vec<Manifest>, ReconcileError> {
-    let own = labels::of_workspace(&desired.id, &desired.organization);
+    let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
     let release = Release {
         name: names.name.clone(),
         namespace: names.namespace.clone(),
@@ -58,16 +58,26 @@ fn label_all(rendered: &Arc<Vec<Manifest>>, mut labels: Map<String, Value>) -> V
     manifests
 }
 
+/// Whether the control plane is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Power {
+    On,
+    Off,
+}
+
 /// Applies the objects, the workload last, and removes what an earlier rendering left.
 pub(crate) async fn apply(
     host: &Cluster,
     names: &Names,
     manifests: &[Manifest],
     last_rendering: Option<&str>,
+    power: Power,
 ) -> Result<(), ReconcileError> {
     let is_workload = |manifest: &&Manifest| matches!(manifest.kind, Kind::StatefulSet | Kind::Deployment);
     host.apply_all(manifests.iter().filter(|manifest| !is_workload(manifest))).await?;
-    host.apply_all(manifests.iter().filter(is_workload)).await?;
+    let workloads = manifests.iter().filter(is_workload).map(|workload| powered(workload, power));
+    host.apply_all(&workloads.collect::<Vec<_>>()).await?;
+    // Of the rendering itself: with sleep and waking nothing has to be pruned.
     let rendering = fingerprint(manifests);
     if last_rendering == Some(rendering.as_str()) {
         return Ok(());
@@ -75,6 +85,15 @@ pub(crate) async fn apply(
     prune(host, names, manifests).await?;
     let patch = json!({ "metadata": { "annotations": { RENDERING: rendering } } });
     host.merge(Kind::Namespace, None, &names.namespace, &patch).await
+}
+
+/// The workload as it is applied. One that is off wants no replicas, and says so: left out, the number would be Kubernetes' own.
+fn powered(workload: &Manifest, power: Power) -> Manifest {
+    let mut workload = workload.clone();
+    if let (Power::Off, Some(spec)) = (power, workload.json.pointer_mut("/spec").and_then(Value::as_object_mut)) {
+        spec.insert("replicas".to_owned(), json!(0));
+    }
+    workload
 }
 
 async fn prune(host: &Cluster, names: &Names, manifests: &[Manifest]) -> Result<(), ReconcileError> {
@@ -103,4 +122,21 @@ fn fingerprint(manifests: &[Manifest]) -> String {
         }
     }
     format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workload_that_is_off_wants_no_replicas_and_is_else_the_same() {
+        let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "x", "namespace": "n" },
+            "spec": { "replicas": 1, "serviceName": "x-headless" } });
+        let set = Manifest::parse(set).unwrap();
+        assert_eq!(powered(&set, Power::On), set);
+        let mut off = powered(&set, Power::Off);
+        assert_eq!(off.json["spec"]["replicas"], 0);
+        off.json["spec"]["replicas"] = json!(1);
+        assert_eq!(off, set);
+    }
 }

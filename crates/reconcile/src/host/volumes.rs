@@ -10,7 +10,7 @@ use crate::manifest::Kind;
 use crate::receipt::ObjectRef;
 
 /// How long a provisioner may take to delete what it made, and Kubernetes to let go of it afterwards.
-const PATIENCE_MILLIS: i64 = 60_000;
+const PATIENCE_MILLIS: i64 = 30_000;
 /// How long after its claim was made a volume is waited for that is on its way.
 const MAKING_MILLIS: i64 = 40_000;
 /// Annotations of a claim for which a provisioner was asked to make a volume.

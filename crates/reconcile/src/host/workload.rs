@@ -12,7 +12,7 @@ use crate::status::Progress;
 /// The container that is vCluster itself.
 const CONTAINER: &str = "syncer";
 /// When to look again while all goes well, and when something has to change first; in milliseconds.
-const SOON: u64 = 500;
+const SOON: u64 = 250;
 const LATER: u64 = 3_000;
 /// Warnings that explain why a pod is not made or its containers are not.
 const TELLING: [&str; 5] =

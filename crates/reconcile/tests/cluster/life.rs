@@ -54,7 +54,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
     let host = host().await;
     let mut wanted = desired();
     wanted.projects = vec![project("shop"), project("blog")];
-    let (id, organization) = (wanted.id.clone(), wanted.organization.clone());
+    let (id, organization) = (wanted.id.clone(), wanted.organization.clone().unwrap());
     let runner = host.clone();
     cleaned(&host, vec![id.clone()], async move {
         let client = client().await;

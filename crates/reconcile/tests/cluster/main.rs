@@ -7,5 +7,6 @@ mod inside;
 mod life;
 mod policies;
 mod removal;
+mod sleep;
 mod support;
 mod tenancy;

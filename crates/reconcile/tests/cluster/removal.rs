@@ -1,13 +1,16 @@
 //! The way back, when not everything is as it was made.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hexabase_reconcile::{ReconcileError, Removal, Removed};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::inside::{running_pod, tenant};
-use crate::support::{cleaned, client, desired, eventually, host, namespace, now, objects, project, ready, remove};
+use crate::support::{cleaned, client, desired, eventually, host, namespace, objects, project, ready, removal, remove};
+
+/// No removal takes longer, whatever stands in its way.
+const BOUND: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_whose_tenant_is_dead_goes_with_all_it_left() {
@@ -67,12 +70,49 @@ async fn a_workspace_whose_tenant_is_dead_goes_with_all_it_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_goes_in_time_whoever_holds_a_part_of_it_and_whatever_node_is_missing() {
+    let host = host().await;
+    let wanted = desired();
+    let (id, runner) = (wanted.id.clone(), host.clone());
+    cleaned(&host, vec![id.clone()], async move {
+        let client = client().await;
+        ready(&runner, &wanted).await;
+        let place = namespace(&id);
+        let held = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "held",
+            "finalizers": ["example.com/never-taken-off"] } });
+        let configs = objects(&client, "v1", "ConfigMap", Some(&place));
+        configs.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
+        // A pod on a node that is gone: nobody reports that it has ended. The host admits none that names its node, so that it is
+        // bound as the scheduler binds.
+        let lost = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "lost" },
+            "spec": { "schedulerName": "nobody", "containers": [{ "name": "main", "image": "docker.io/library/busybox:1.36" }] } });
+        let pods = objects(&client, "v1", "Pod", Some(&place));
+        pods.create(&PostParams::default(), &serde_json::from_value(lost).unwrap()).await.unwrap();
+        let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "lost" },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": "gone" } });
+        let path = format!("/api/v1/namespaces/{place}/pods/lost/binding");
+        let request = http::Request::post(path).header("content-type", "application/json");
+        client.request_text(request.body(binding.to_string().into_bytes()).unwrap()).await.unwrap();
+
+        let start = Instant::now();
+        let receipt = remove(&runner, &id, 2).await;
+        println!("removed in {:.1?}", start.elapsed());
+        assert!(start.elapsed() < BOUND, "{:.1?}", start.elapsed());
+        assert_eq!(receipt.remaining, []);
+        let forced: Vec<&str> = receipt.forced.iter().map(|object| object.name.as_str()).collect();
+        assert!(forced.contains(&"held"), "{receipt:#?}");
+        assert!(receipt.removed.iter().any(|object| object.name == "lost"), "{receipt:#?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_a_workspace_goes_and_none_is_gone_at_once() {
     let host = host().await;
     let wanted = desired();
     let (id, runner) = (wanted.id.clone(), host.clone());
     cleaned(&host, vec![id.clone()], async move {
-        let removal = Removal { id: id.clone(), fence: 1, now: now(), seen: Vec::new() };
+        let removal = removal(&id, 1);
         let Removed::Gone(receipt) = runner.remove(&removal).await.unwrap() else { panic!("there was nothing") };
         assert_eq!((receipt.removed, receipt.remaining), (vec![], vec![]));
 
@@ -97,8 +137,7 @@ async fn a_namespace_of_somebody_else_is_neither_taken_nor_removed() {
     let foreign = serde_json::from_value(json!({ "metadata": { "name": place } })).unwrap();
     namespaces.create(&PostParams::default(), &foreign).await.unwrap();
     let reconciled = host.reconcile(&wanted).await;
-    let removal = Removal { id: wanted.id.clone(), fence: 1, now: now(), seen: Vec::new() };
-    let removed = host.remove(&removal).await;
+    let removed = host.remove(&removal(&wanted.id, 1)).await;
     let found = namespaces.get(&place).await.unwrap();
     namespaces.delete(&place, &DeleteParams::default()).await.unwrap();
     assert!(matches!(reconciled, Err(ReconcileError::NotOurs { .. })), "{reconciled:?}");

@@ -99,7 +99,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             ca_pem: None,
         },
         proof: None,
-        organization: OrganizationId::from_parts(now(), random()),
+        organization: Some(OrganizationId::from_parts(now(), random())),
         fence: 1,
         limits: plans::seed().remove(1).limits,
         kubernetes: None,
@@ -206,10 +206,15 @@ pub(crate) async fn until(
     }
 }
 
+/// A removal that begins now.
+pub(crate) fn removal(id: &WorkspaceId, fence: i64) -> Removal {
+    Removal { id: id.clone(), fence, now: now(), begun: now(), seen: Vec::new(), forced: Vec::new() }
+}
+
 /// Calls until nothing is left; prints what was waited for.
 pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt {
     let start = Instant::now();
-    let mut removal = Removal { id: id.clone(), fence, now: now(), seen: Vec::new() };
+    let mut removal = removal(id, fence);
     let mut reasons: Vec<String> = Vec::new();
     loop {
         removal.now = now();
@@ -224,12 +229,12 @@ pub(crate) async fn remove(host: &Host, id: &WorkspaceId, fence: i64) -> Receipt
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => panic!("not gone: {error:?}"),
-            Ok(Removed::Waiting { reason, after, seen }) => {
+            Ok(Removed::Waiting { reason, after, seen, forced }) => {
                 if reasons.last().is_none_or(|last| !last.ends_with(&reason)) {
                     reasons.push(format!("{:.1?} {reason}", start.elapsed()));
                 }
                 assert!(start.elapsed() < DEADLINE, "not gone: {reasons:#?}");
-                removal.seen = seen;
+                (removal.seen, removal.forced) = (seen, forced);
                 tokio::time::sleep(after).await;
             }
         }

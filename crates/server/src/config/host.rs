@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
+use hexabase_core::plans::CONTROL_PLANE_STORAGE;
+use hexabase_core::quantity::Bytes;
 use serde::Deserialize;
 
 use super::{ConfigError, existing, invalid, networks};
+
+/// Most workspaces that are made ahead.
+const MOST_SPARES: usize = 100;
 
 /// The host cluster.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +35,10 @@ pub struct HostConfig {
     pub tenant_runtime_classes: Vec<String>,
     /// Networks (CIDR) with public addresses that workspaces' pods must not reach.
     pub closed_networks: Vec<String>,
+    /// Workspaces that are made ahead and kept asleep, for whoever asks for one next.
+    pub spare_workspaces: usize,
+    /// How much storage they may claim on the host together.
+    pub spare_storage: Bytes,
 }
 
 /// How a workspace's API server is reached.
@@ -45,6 +54,12 @@ pub enum EndpointKind {
 }
 
 impl HostConfig {
+    /// How many workspaces are to be made ahead, as far as storage goes.
+    pub fn spares(&self) -> usize {
+        let room = self.spare_storage.get() / CONTROL_PLANE_STORAGE.get();
+        self.spare_workspaces.min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if !self.kubernetes_version.starts_with("v1.") {
             return Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"));
@@ -53,6 +68,9 @@ impl HostConfig {
             existing(key, path.as_deref())?;
         }
         let no_address = self.node_address.as_deref().is_none_or(str::is_empty);
+        if self.spare_workspaces > MOST_SPARES {
+            return Err(invalid("host.spare_workspaces", format!("must be at most {MOST_SPARES}")));
+        }
         if self.endpoint == EndpointKind::NodePort && no_address {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
         }

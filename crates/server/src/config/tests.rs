@@ -26,6 +26,14 @@ fn the_defaults_are_fine() {
 }
 
 #[test]
+fn no_more_workspaces_are_made_ahead_than_storage_allows() {
+    let spares = |text: &str| load(text).unwrap().host.spares();
+    assert_eq!(spares(""), 0);
+    assert_eq!(spares("[host]\nspare_workspaces = 3"), 3);
+    assert_eq!(spares("[host]\nspare_workspaces = 30\nspare_storage = \"26Gi\""), 5);
+}
+
+#[test]
 fn what_a_server_could_not_start_with_is_refused_by_its_key() {
     for (text, key) in [
         ("[store]\nurl = \"mysql://h/d\"", "store.url"),
@@ -47,6 +55,7 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
         ("[gateway]\nburst = 0", "gateway.burst"),
         ("[gateway]\nrequests_at_once = 150", "gateway.streams_at_once"),
+        ("[host]\nspare_workspaces = 101", "host.spare_workspaces"),
         ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"proxy.example/24\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"::/129\"]", "server.trusted_proxies"),

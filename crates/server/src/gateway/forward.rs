@@ -102,13 +102,18 @@ impl<A: Authority> Gateway<A> {
         let watch = streams::watch(self.authority.clone(), admission.clone(), listener, &self.settings);
         let retry_after = self.settings.retry_after;
         let passage = Passage { link, target, watch, permit, span, retry_after };
-        let answer = match upgrade {
+        let mut answer = match upgrade {
             Some(upgrade) => passage.switch(request, upgrade, &admission, self.settings.response_timeout).await,
             None => passage.forward(request, &admission, &self.settings).await,
         }?;
         let given = token_of.filter(|_| answer.status().is_success());
         if let Some(account) = given {
             self.authority.note_token(&admission, &account).await?;
+        }
+        if let Some(time) = admission.woken_in {
+            let seconds = time.as_secs().max(1);
+            let sentence = format!("the workspace was asleep; it took {seconds} s to wake");
+            headers::add_warning(answer.headers_mut(), &sentence);
         }
         Ok(answer)
     }

@@ -3,7 +3,7 @@
 
 use http::header::{
     ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
-    UPGRADE,
+    UPGRADE, WARNING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
@@ -179,6 +179,13 @@ pub(super) fn clean_response(headers: &mut HeaderMap, workspace: &str) {
     });
     if let Some(moved) = headers.get(LOCATION).and_then(|location| below(location, workspace)) {
         headers.insert(LOCATION, moved);
+    }
+}
+
+/// Adds a sentence, without quotes in it, that kubectl prints beside the answer.
+pub(super) fn add_warning(headers: &mut HeaderMap, sentence: &str) {
+    if let Ok(warning) = HeaderValue::try_from(format!("299 - \"{sentence}\"")) {
+        headers.append(WARNING, warning);
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Admission {
     pub key: String,
     /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
     pub renewed: Option<Bearer>,
+    /// How long the caller was held because the workspace was asleep; the answer says so.
+    pub woken_in: Option<Duration>,
 }
 
 /// A ServiceAccount of a workspace's Kubernetes.
@@ -114,7 +116,7 @@ pub enum Refusal {
         /// What to tell the caller.
         message: String,
     },
-    /// The workspace is asleep, starting or broken: 503.
+    /// The workspace is starting or broken, or was asleep and takes too long to wake: 503.
     Unavailable {
         /// What to tell the caller.
         message: String,
@@ -133,6 +135,8 @@ pub enum Refusal {
 /// Decides who passes. The one implementation outside tests checks tokens and reads the database.
 pub trait Authority: Clone + Send + Sync + 'static {
     /// Whether `bearer` may use the workspace that `workspace` (a text from the URL) names, and where that is.
+    ///
+    /// A workspace that is asleep is woken, and this returns once it is awake: that may take a minute.
     ///
     /// The gateway itself answers requests without a usable token, so `bearer` is never `None` today; an
     /// implementation must refuse `None` as [`Refusal::Unauthorized`]. What `stays_open` may need more to be asked about again

@@ -31,6 +31,8 @@ pub(super) const STALE: &str = "stale.token-canary";
 pub(super) const OTHER: &str = "other.token-canary";
 /// The token of somebody else in the workspace of [`TOKEN`].
 pub(super) const BOB: &str = "bob.token-canary";
+/// The token for which the workspace has to be woken first.
+pub(super) const SLEEPER: &str = "sleeper.token-canary";
 /// Path of a stream the test feeds by hand.
 pub(super) const WATCH: &str = "/api/v1/pods?watch=true";
 /// Path at which the tenant switches protocols.
@@ -228,7 +230,7 @@ impl Authority for Orders {
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
-            Some(token @ (TOKEN | STALE | OTHER | BOB)) => Ok(Admission {
+            Some(token @ (TOKEN | STALE | OTHER | BOB | SLEEPER)) => Ok(Admission {
                 workspace: if token == OTHER { other_workspace_id() } else { workspace_id() },
                 upstream: self.upstream.lock().unwrap().clone(),
                 principal: "usr-alice".to_owned(),
@@ -237,6 +239,7 @@ impl Authority for Orders {
                 roles: Vec::new(),
                 key: String::new(),
                 renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
+                woken_in: (token == SLEEPER).then(|| Duration::from_millis(6_400)),
             }),
             Some("forbidden") => Err(Refusal::Forbidden { message }),
             Some("stranger") => Err(Refusal::NotFound { message }),

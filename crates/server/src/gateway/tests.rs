@@ -76,6 +76,15 @@ async fn a_token_that_was_renewed_is_sent_on_in_place_of_the_one_shown() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_workspace_that_had_to_be_woken_says_so() {
+    let world = World::start(GatewaySettings::default()).await;
+    let sleeper = Request::builder().uri("/api").header("authorization", format!("Bearer {SLEEPER}"));
+    let response = world.send(sleeper.body(Body::empty()).unwrap()).await;
+    let warnings: Vec<_> = response.headers().get_all("warning").iter().collect();
+    assert_eq!(warnings, ["299 - \"old\"", "299 - \"the workspace was asleep; it took 6 s to wake\""]);
+}
+
+#[tokio::test]
 async fn a_request_arrives_byte_for_byte_with_the_callers_token_and_no_other_identity() {
     let world = World::start(GatewaySettings::default()).await;
     let path = "/api/v1/namespaces/n/configmaps/a%20b?x=%2f..%2F&y=%zz&z=a+b//";

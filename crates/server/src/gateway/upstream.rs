@@ -128,6 +128,7 @@ mod tests {
             roles: Vec::new(),
             key: String::new(),
             renewed: None,
+            woken_in: None,
         };
         let links = Links::new(GatewaySettings { max_clients: 2, ..GatewaySettings::default() });
         let settled = links.link(&admission(0)).unwrap();

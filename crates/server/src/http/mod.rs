@@ -37,6 +37,7 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod sleep;
 mod to_the_end;
 mod tokens;
 mod users;
@@ -97,7 +98,11 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::list_mine))
         .routes(routes!(workspaces::get, workspaces::delete))
+        .routes(routes!(workspaces::restore))
         .routes(routes!(workspaces::kubeconfig))
+        .routes(routes!(sleep::sleep))
+        .routes(routes!(sleep::wake))
+        .routes(routes!(sleep::set_rule))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
         .routes(routes!(service_account_tokens::list))

@@ -5,12 +5,13 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hexabase_api::page::{Page, PageQuery};
-use hexabase_api::workspaces::{Step, Workspace, WorkspaceCreate, WorkspaceQuery};
+use hexabase_api::workspaces::{SleepRule, Step, Workspace, WorkspaceCreate, WorkspaceDeletion, WorkspaceQuery};
 use hexabase_app::workspaces::{self, WorkspaceDetails};
 use hexabase_app::{App, Settings};
 use hexabase_backends::store::workspace_steps::StepRecord;
-use hexabase_backends::store::workspaces::Workspace as Row;
+use hexabase_backends::store::workspaces::{Desired, Workspace as Row};
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::WorkspacePhase;
 
 use super::caller::Caller;
 use super::error::ApiResult;
@@ -25,7 +26,15 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         started_at: step.started_at,
         finished_at: step.finished_at,
     };
+    let sleep_rule = row.sleep_rule.map(|rule| SleepRule {
+        after_minutes: rule.after_minutes,
+        keep_workloads: rule.keep_workloads,
+        sleep_at: rule.sleep_at.map(|time| time.to_string()),
+        wake_at: rule.wake_at.map(|time| time.to_string()),
+    });
     Workspace {
+        removal_at: row.removal_at.filter(|_| row.phase == WorkspacePhase::ToBeDeleted),
+        sleep_rule,
         server: settings.gateway_url(&row.id),
         issuer: hexabase_app::issuer::Realm::Workspace(row.id.clone()).issuer(settings),
         id: row.id,
@@ -39,7 +48,7 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         created_at: row.created_at,
         ready_at: row.ready_at,
         deleted_at: row.deleted_at,
-        receipt: row.receipt,
+        receipt: row.receipt.filter(|_| row.desired == Desired::Absent),
     }
 }
 
@@ -106,17 +115,35 @@ pub(super) async fn get(
     Ok(Json(details(&app, workspaces::get(&app, &ctx, &workspace).await?)))
 }
 
-/// Asks for a workspace to be removed with everything in it. It is gone when its phase is `deleted`.
+/// Asks for a workspace to be removed with everything in it, at once or after a time in which that can be undone. It is gone
+/// when its phase is `deleted`.
 #[utoipa::path(delete, path = "/workspaces/{workspace}", tag = "workspaces",
-    params(("workspace" = String, Path)), responses((status = 202, body = Workspace)))]
+    params(("workspace" = String, Path), WorkspaceDeletion), responses((status = 202, body = Workspace)))]
 pub(super) async fn delete(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Path(workspace): Path<String>,
+    Query(WorkspaceDeletion { grace_minutes }): Query<WorkspaceDeletion>,
+) -> ApiResult<(StatusCode, Json<Workspace>)> {
+    let workspace = id("workspace", &workspace)?;
+    let asked = match grace_minutes {
+        None | Some(0) => workspaces::delete(&app, &ctx, &workspace).await?,
+        Some(minutes) => workspaces::delete_later(&app, &ctx, &workspace, minutes).await?,
+    };
+    Ok((StatusCode::ACCEPTED, Json(details(&app, asked))))
+}
+
+/// Takes the deletion of a workspace back, until its `removal_at`. It is usable when its phase is `ready`.
+#[utoipa::path(post, path = "/workspaces/{workspace}/restore", tag = "workspaces",
+    params(("workspace" = String, Path)), responses((status = 202, body = Workspace)))]
+pub(super) async fn restore(
     State(app): State<App>,
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
 ) -> ApiResult<(StatusCode, Json<Workspace>)> {
     let workspace = id("workspace", &workspace)?;
-    let asked = workspaces::delete(&app, &ctx, &workspace).await?;
-    Ok((StatusCode::ACCEPTED, Json(details(&app, asked))))
+    let restored = workspaces::restore(&app, &ctx, &workspace).await?;
+    Ok((StatusCode::ACCEPTED, Json(details(&app, restored))))
 }
 
 /// A kubeconfig for the workspace. It names the credential plugin `hxb` and holds no secret.

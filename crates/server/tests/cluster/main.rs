@@ -5,12 +5,15 @@
 
 mod access;
 mod clients;
+mod drift;
 mod faults;
 mod hold;
 mod isolation;
 mod offboarding;
 mod removal;
 mod roles;
+mod sleep;
+mod spares;
 mod support;
 mod surroundings;
 mod tokens;

@@ -52,6 +52,15 @@ impl Surroundings {
 
     /// The same with more sections of settings.
     pub(crate) async fn platform_with(&self, more: &str) -> Result<Platform> {
+        self.platform_in(more, Vec::new()).await
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) async fn platform_in(
+        &self,
+        more: &str,
+        environment: Vec<(&'static str, &'static str)>,
+    ) -> Result<Platform> {
         let text = |path: &Path| format!("{:?}", path.display().to_string());
         let platform = Platform::start(PlatformSpec {
             program: self.programs.join("hexabase"),
@@ -64,7 +73,7 @@ impl Surroundings {
                 text(&self.chart),
                 self.node
             ),
-            environment: Vec::new(),
+            environment,
         })
         .await?;
         let home = self.home.get_or_init(|| platform.home_of("nobody"));

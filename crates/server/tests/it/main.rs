@@ -37,6 +37,7 @@ mod service_account_tokens;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod sleep;
 mod strangers;
 mod tokens;
 mod workspaces;

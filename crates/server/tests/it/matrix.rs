@@ -124,12 +124,16 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("PUT", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
     ("DELETE", "/workspaces/{workspace}/projects/{project}/roles/{role}", Right::MemberWrites, 503),
     ("GET", "/workspaces/{workspace}/quota", Right::Workspace, 200),
+    ("POST", "/workspaces/{workspace}/restore", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/role-assignments", Right::WorkspaceAdmin, 409),
     ("GET", "/workspaces/{workspace}/role-assignments/{assignment}", Right::Workspace, 200),
     ("DELETE", "/workspaces/{workspace}/role-assignments/{assignment}", Right::WorkspaceAdmin, 204),
     ("GET", "/workspaces/{workspace}/service-account-tokens", Right::InsideAdminReads, 503),
     ("POST", "/workspaces/{workspace}/service-account-tokens/revoke", Right::InsideAdmin, 503),
+    ("POST", "/workspaces/{workspace}/sleep", Right::WorkspaceAdmin, 409),
+    ("PUT", "/workspaces/{workspace}/sleep-rule", Right::WorkspaceAdmin, 200),
+    ("POST", "/workspaces/{workspace}/wake", Right::WorkspaceAdmin, 202),
     ("GET", "/workspaces/{workspace}/usage", Right::Member, 503),
 ];
 

@@ -8,6 +8,7 @@ use reqwest::Method;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
 
+use crate::gateway::set_ready;
 use crate::strangers::{Ids, ask, operations};
 use crate::support::{Person, Platform, text};
 use crate::tokens::make_token;
@@ -106,6 +107,17 @@ impl Walk {
             ("DELETE", "/workspaces/{workspace}/groups/{group}/members/{user}") => {
                 let member = format!("{base}/groups/{}/members/{}", ids.group, ids.user);
                 person.api.put(&member).await?.expect(204)?;
+                (ids, body)
+            }
+            ("POST", "/workspaces/{workspace}/sleep" | "/workspaces/{workspace}/wake") => {
+                set_ready(&self.platform, &workspace, "127.0.0.1:1", "PEM").await?;
+                if last == "wake" {
+                    person.api.post(&format!("{base}/sleep"), &json!({})).await?.expect(202)?;
+                }
+                (ids, body)
+            }
+            ("POST", "/workspaces/{workspace}/restore") => {
+                person.api.delete(&format!("{base}?grace_minutes=5")).await?.expect(202)?;
                 (ids, body)
             }
             ("POST", "/workspaces/{workspace}/role-assignments") => {

@@ -48,7 +48,12 @@ async fn a_workspace_keeps_its_version_until_its_owner_chooses_the_plan_again() 
             anyhow::Ok(found["plan_version"].clone())
         };
         assert_eq!(version(&shop).await?, json!(1));
-        assert_eq!(version(&alice.workspace("next").await?).await?, json!(2));
+        let next = alice.workspace("next").await?;
+        assert_eq!(version(&next).await?, json!(2));
+        for (id, minutes) in [(&shop, Value::Null), (&next, json!(90))] {
+            let found = alice.api.get(&format!("/api/v1/workspaces/{id}")).await?.expect(200)?.json()?;
+            assert_eq!(found["sleep_rule"]["after_minutes"], minutes, "where it begins");
+        }
         // Both versions count as one plan, and as what they cost.
         let found = estimate(&alice, "plan=standard").await?.expect(200)?.json()?;
         assert_eq!(found["now"], json!([{ "price_minor": 4_900 + 5_900, "currency": "USD" }]));

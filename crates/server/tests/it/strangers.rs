@@ -163,6 +163,11 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         }
         ("post", path) if path.ends_with("roles") => Some(json!({ "name": "other", "rules": [rule()] })),
         ("put", path) if path.ends_with("roles/{role}") => Some(json!({ "rules": [rule()] })),
+        (
+            "post",
+            "/workspaces/{workspace}/sleep" | "/workspaces/{workspace}/wake" | "/workspaces/{workspace}/restore",
+        ) => None,
+        ("put", "/workspaces/{workspace}/sleep-rule") => Some(json!({ "after_minutes": 30 })),
         ("post", "/me/sessions/end-others") | ("get" | "delete", _) => None,
         _ => anyhow::bail!("{method} {path} is new: give it a body here"),
     })

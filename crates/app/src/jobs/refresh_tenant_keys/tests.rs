@@ -202,6 +202,23 @@ on_both_engines! {
         assert_eq!((theft.left().await?, tenant.asked("POST").len()), (0, 1));
     }
 
+    async fn an_api_server_that_does_not_run_has_nothing_to_forget(store: TestStore) {
+        let theft = Theft::set(&store).await?;
+        let tenant = theft.tenant(&theft.stage.id).await?;
+        let (id, now) = (&theft.stage.id, theft.clock.now());
+        let tx = theft.stage.app.store.begin().await?;
+        assert!(workspaces::request_sleep(&tx, id, now).await?);
+        tx.commit().await?;
+        theft.revoke().await?;
+        theft.work_next().await?;
+        assert_eq!((theft.left().await?, tenant.asked("POST").len()), (1, 1), "it is still being stopped");
+        let tx = theft.stage.app.store.begin().await?;
+        workspaces::set_progress(&tx, id, WorkspacePhase::Asleep, None, None, now).await?;
+        tx.commit().await?;
+        theft.work_next().await?;
+        assert_eq!((theft.left().await?, tenant.asked("POST").len()), (0, 1), "it fetches the keys when it starts");
+    }
+
     async fn every_workspace_is_asked_and_one_that_refuses_holds_up_no_other(store: TestStore) {
         let theft = Theft::set(&store).await?;
         let other = theft.second_workspace().await?;

@@ -6,7 +6,7 @@ use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
 use serde_json::Value;
 
 use super::{Desired, Workspace, WorkspaceScope, read};
@@ -58,6 +58,11 @@ pub async fn insert(
         receipt: None,
         version: 1,
         plan_version: new.plan_version.into(),
+        desired_since: None,
+        last_used_at: None,
+        sleep_rule: None,
+        sleep_rule_at: None,
+        removal_at: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -70,7 +75,7 @@ pub async fn lock(tx: &Tx, scope: &WorkspaceScope) -> Result<Option<Workspace>, 
     query.one(tx.conn()).await?.map(read).transpose()
 }
 
-fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
+pub(super) fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
     workspace::Entity::update_many()
         .col_expr(workspace::Column::UpdatedAt, Expr::value(now.as_micros()))
         .col_expr(workspace::Column::Version, Expr::col(workspace::Column::Version).add(1))
@@ -82,14 +87,14 @@ fn first(column: workspace::Column, now: Timestamp) -> Expr {
     Func::coalesce([Expr::col(column), Expr::value(now.as_micros())]).into()
 }
 
-async fn changed(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<(), StoreError> {
+pub(super) async fn changed(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<(), StoreError> {
     let updated = update.exec(tx.conn()).await?;
     if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 /// Notes how far the job is.
 ///
-/// [`StoreError::Stale`] when the owner wants something else by now: a phase of coming to life is refused once the
+/// [`StoreError::Stale`] when the owner wants something else by now: a phase of coming to life is refused once sleep or the
 /// deletion was asked for, and a phase of going before that.
 pub async fn set_progress(
     tx: &Tx,
@@ -100,8 +105,11 @@ pub async fn set_progress(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let desired = match phase {
-        WorkspacePhase::Creating | WorkspacePhase::Ready | WorkspacePhase::Failed => Desired::Present,
-        WorkspacePhase::Deleting | WorkspacePhase::Deleted => Desired::Absent,
+        WorkspacePhase::Creating | WorkspacePhase::Ready | WorkspacePhase::Failed | WorkspacePhase::Waking => {
+            Desired::Present
+        }
+        WorkspacePhase::FallingAsleep | WorkspacePhase::Asleep => Desired::Asleep,
+        WorkspacePhase::ToBeDeleted | WorkspacePhase::Deleting | WorkspacePhase::Deleted => Desired::Absent,
     };
     let update = change(id, now)
         .col_expr(workspace::Column::Phase, Expr::value(phase.as_str()))
@@ -112,7 +120,7 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when its deletion was asked for.
+/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
     id: &WorkspaceId,
@@ -142,11 +150,11 @@ pub async fn set_plan(
     let update = change(scope.workspace(), now)
         .col_expr(workspace::Column::PlanId, Expr::value(plan))
         .col_expr(workspace::Column::PlanVersion, Expr::value(i64::from(version)))
-        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+        .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
     changed(tx, update).await
 }
 
-/// Asks for the workspace's deletion; `false` when that was done before.
+/// Asks for the workspace's deletion at once, also where it was asked for with time to undo it; `false` when it goes already.
 pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<bool, StoreError> {
     let update = change(scope.workspace(), now)
         .col_expr(workspace::Column::Desired, Expr::value(Desired::Absent.as_str()))
@@ -154,7 +162,13 @@ pub async fn request_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -
         .col_expr(workspace::Column::Step, Expr::value(None::<String>))
         .col_expr(workspace::Column::Message, Expr::value(None::<String>))
         .col_expr(workspace::Column::DeletingAt, Expr::value(now.as_micros()))
-        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
+        .col_expr(workspace::Column::DesiredSince, Expr::value(now.as_micros()))
+        .col_expr(workspace::Column::RemovalAt, Expr::value(None::<i64>))
+        .filter(
+            Condition::any()
+                .add(workspace::Column::Desired.ne(Desired::Absent.as_str()))
+                .add(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str())),
+        );
     Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
@@ -199,5 +213,15 @@ pub async fn note_receipt(tx: &Tx, id: &WorkspaceId, receipt: &Value, now: Times
         .col_expr(workspace::Column::Receipt, Expr::value(receipt.to_string()))
         .filter(workspace::Column::Desired.eq(Desired::Absent.as_str()))
         .filter(workspace::Column::DeletedAt.is_null());
+    changed(tx, update).await
+}
+
+/// Notes what a workspace had on the host when it was first ready, to be compared with what its deletion removes. That is no
+/// change of it that anybody sees: its version stays.
+pub async fn note_inventory(tx: &Tx, id: &WorkspaceId, inventory: &Value) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::Receipt, Expr::value(inventory.to_string()))
+        .filter(workspace::Column::Id.eq(id.as_str()))
+        .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
     changed(tx, update).await
 }

@@ -2,12 +2,14 @@
 
 mod changes;
 mod scope;
+mod sleep;
 
 use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::roles::OrganizationRole;
+use hexabase_core::sleep::SleepRule;
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
 use sea_orm::sea_query::{Query, SelectStatement};
@@ -15,10 +17,14 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_receipt, request_deletion, set_deleted, set_plan, set_progress,
-    set_ready,
+    Departed, NewWorkspace, insert, lock, note_inventory, note_receipt, request_deletion, set_deleted, set_plan,
+    set_progress, set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
+pub use self::sleep::{
+    begin_removal, note_use, request_deletion_at, request_sleep, request_wake, set_sleep_rule, set_stopped,
+    undo_deletion,
+};
 use super::column::{Table, time, time_opt};
 use super::db::Db;
 use super::organizations::OrganizationScope;
@@ -34,6 +40,8 @@ words! {
     Desired, "desired state" {
         /// That it is there.
         Present = "present",
+        /// That it is there and does not run.
+        Asleep = "asleep",
         /// That nothing of it is left.
         Absent = "absent",
     }
@@ -76,10 +84,29 @@ pub struct Workspace {
     pub endpoint: Option<String>,
     /// The certificate authority of its API server, PEM.
     pub ca_pem: Option<String>,
-    /// What its deletion removed, and what it found left.
+    /// What it had on the host when it was ready; of one that is deleted what was removed, and what was found left.
     pub receipt: Option<Value>,
     /// Counts the changes of the row; for ETags.
     pub version: i64,
+    /// Since when the owner wants what is wanted now, where that has changed since it was made.
+    pub desired_since: Option<Timestamp>,
+    /// When somebody last used its API server, to the minute; noted only while its rule asks for that.
+    pub last_used_at: Option<Timestamp>,
+    /// When it sleeps by itself; never when absent.
+    pub sleep_rule: Option<SleepRule>,
+    /// Since when that rule holds.
+    pub sleep_rule_at: Option<Timestamp>,
+    /// Until when its deletion can be undone, if it was asked for with time for that.
+    pub removal_at: Option<Timestamp>,
+}
+
+impl Workspace {
+    /// Since when it has been wanted as it is wanted now, by the rule that holds now: what a rule says about time counts from
+    /// here.
+    pub fn settled_since(&self) -> Timestamp {
+        let since = self.desired_since.unwrap_or(self.created_at);
+        since.max(self.sleep_rule_at.unwrap_or(since)).max(self.ready_at.unwrap_or(since))
+    }
 }
 
 fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
@@ -103,6 +130,11 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         ca_pem: model.ca_pem,
         receipt: model.receipt.map(|text| TABLE.json("receipt", &text)).transpose()?,
         version: model.version,
+        desired_since: time_opt(model.desired_since),
+        last_used_at: time_opt(model.last_used_at),
+        sleep_rule: TABLE.parse_opt("sleep_rule", model.sleep_rule.as_deref())?,
+        sleep_rule_at: time_opt(model.sleep_rule_at),
+        removal_at: time_opt(model.removal_at),
     })
 }
 
@@ -291,4 +323,11 @@ pub async fn list_ids_for_sweep(
         .limit(capped(limit))
         .into_tuple::<String>();
     query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
+}
+
+/// Whether a workspace is coming to life or waking, which others may wait for.
+pub async fn any_starting_for_job(db: &impl Db) -> Result<bool, StoreError> {
+    let starting = [WorkspacePhase::Creating.as_str(), WorkspacePhase::Waking.as_str()];
+    let query = living().filter(workspace::Column::Phase.is_in(starting));
+    Ok(query.one(db.conn()).await?.is_some())
 }

@@ -91,7 +91,7 @@ impl Workspace {
             dns: both("host DNS").to_vec(),
             nodes: both("node").into_iter().chain(both("public node")).collect(),
         };
-        let own = labels::of_workspace(&id, &organization);
+        let own = labels::of_workspace(&id, Some(&organization));
         let built = build(&settings, &authentication, &places, &self.names, &own);
         built.into_iter().map(|manifest| manifest.json).collect()
     }

@@ -1,0 +1,137 @@
+//! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
+//!
+//! They are made one at a time, and not while a workspace is starting that somebody waits for. What was made by other
+//! versions is thrown away, and so is what is too many.
+
+use std::time::Duration;
+
+use hexabase_backends::bell::Topic;
+use hexabase_backends::store::jobs::{self, Claim};
+use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
+use hexabase_backends::store::{MAX_PAGE, StoreError, workspaces};
+use hexabase_core::ids::WorkspaceId;
+use hexabase_reconcile::Host;
+
+use super::reconcile_workspace;
+use super::worker::Outcome;
+use crate::context::App;
+use crate::error::Result;
+
+/// The job's kind.
+pub(crate) const KIND: &str = "keep-spares";
+/// Its only subject.
+pub(crate) const SUBJECT: &str = "host";
+/// How often the number is looked at.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Asks for the first look; those after it follow by themselves.
+pub(super) async fn begin(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    jobs::enqueue(&tx, KIND, SUBJECT, now, now).await?;
+    Ok(tx.commit().await?)
+}
+
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim, wanted: usize) -> Result<Outcome> {
+    let version = host.version();
+    let all = spare_workspaces::list_for_job(&app.store, None, MAX_PAGE).await?;
+    let is_starting = workspaces::any_starting_for_job(&app.store).await?;
+    let Plan { discard, make } = plan(&all, &version, wanted, is_starting);
+    for (id, state) in discard {
+        throw_away(app, claim, &id, state).await?;
+    }
+    if make {
+        begin_one(app, claim, &version).await?;
+    }
+    Ok(Outcome::Again(EVERY))
+}
+
+/// What is to be done about the spare workspaces that there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    discard: Vec<(WorkspaceId, SpareState)>,
+    make: bool,
+}
+
+fn plan(all: &[Spare], version: &str, wanted: usize, is_starting: bool) -> Plan {
+    let living = all.iter().filter(|spare| !matches!(spare.state, SpareState::Discarded | SpareState::Gone));
+    let (good, old): (Vec<&Spare>, Vec<&Spare>) = living.partition(|spare| spare.version == version);
+    let surplus = good.iter().skip(wanted).copied();
+    let discard = old.iter().copied().chain(surplus).map(|spare| (spare.id.clone(), spare.state)).collect();
+    let busy = good.iter().any(|spare| spare.state != SpareState::Asleep);
+    Plan { discard, make: good.len() < wanted && !busy && !is_starting }
+}
+
+async fn begin_one(app: &App, claim: &Claim, version: &str) -> Result<()> {
+    let (id, now) = (app.new_id::<WorkspaceId>()?, app.clock.now());
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    spare_workspaces::insert(&tx, &id, version, now).await?;
+    jobs::enqueue(&tx, reconcile_workspace::KIND, id.as_str(), now, now).await?;
+    tx.commit().await?;
+    app.bell.ring(Topic { kind: reconcile_workspace::KIND.to_owned(), subject: id.to_string() });
+    tracing::info!(workspace.id = %id, version, "a workspace is being made ahead");
+    Ok(())
+}
+
+/// Throws one away, unless somebody takes it at this moment.
+async fn throw_away(app: &App, claim: &Claim, id: &WorkspaceId, state: SpareState) -> Result<()> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    match spare_workspaces::set_state(&tx, id, (state, SpareState::Discarded), None, now).await {
+        Err(StoreError::Stale) => return Ok(tx.rollback().await?),
+        other => other?,
+    }
+    jobs::enqueue(&tx, reconcile_workspace::KIND, id.as_str(), now, now).await?;
+    tx.commit().await?;
+    app.bell.ring(Topic { kind: reconcile_workspace::KIND.to_owned(), subject: id.to_string() });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_core::ids::Id as _;
+    use hexabase_core::time::Timestamp;
+
+    use super::*;
+
+    fn spare(number: u64, version: &str, state: SpareState) -> Spare {
+        let at = Timestamp::from_seconds(1_790_000_000);
+        let id = WorkspaceId::from_parts(at, number);
+        Spare { id, version: version.to_owned(), state, message: None, created_at: at, changed_at: at }
+    }
+
+    fn thrown_away(plan: &Plan, all: &[Spare]) -> Vec<usize> {
+        let place = |id: &WorkspaceId| all.iter().position(|spare| spare.id == *id);
+        plan.discard.iter().filter_map(|(id, _)| place(id)).collect()
+    }
+
+    #[test]
+    fn they_are_made_one_at_a_time_and_not_while_somebody_waits_for_a_workspace() {
+        let asleep = spare(1, "v2", SpareState::Asleep);
+        assert!(plan(&[], "v2", 2, false).make && plan(std::slice::from_ref(&asleep), "v2", 2, false).make);
+        assert!(!plan(&[], "v2", 0, false).make);
+        assert!(!plan(std::slice::from_ref(&asleep), "v2", 2, true).make, "somebody waits");
+        for busy in [SpareState::Making, SpareState::Settling] {
+            assert!(!plan(&[asleep.clone(), spare(2, "v2", busy)], "v2", 3, false).make, "{busy}");
+        }
+        let full = [asleep, spare(2, "v2", SpareState::Asleep)];
+        assert_eq!(plan(&full, "v2", 2, false), Plan::default());
+    }
+
+    #[test]
+    fn what_other_versions_made_and_what_is_too_many_is_thrown_away() {
+        let all = [
+            spare(1, "v1", SpareState::Asleep),
+            spare(2, "v2", SpareState::Asleep),
+            spare(3, "v1", SpareState::Discarded),
+            spare(4, "v2", SpareState::Asleep),
+            spare(5, "v2", SpareState::Making),
+            spare(6, "v1", SpareState::Making),
+        ];
+        let found = plan(&all, "v2", 2, false);
+        assert_eq!((thrown_away(&found, &all), found.make), (vec![0, 5, 4], false));
+        assert_eq!(thrown_away(&plan(&all, "v2", 0, false), &all), [0, 5, 1, 3, 4]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Makes a workspace ahead: brings it up once, as far as everything goes that does not hang on whose it is, and puts it to
+//! sleep. It is worked on under the same job as any workspace, so that whoever takes it goes on under a higher fence.
+
+use hexabase_backends::store::StoreError;
+use hexabase_backends::store::jobs::{self, Claim};
+use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::WorkspaceStep;
+use hexabase_reconcile::{Host, Observed, Progress, Removal, Removed, Workloads};
+
+use super::desired;
+use super::reconcile_workspace::DRIFT;
+use super::worker::Outcome;
+use crate::context::App;
+use crate::error::{Error, Result};
+
+/// After this long without being up a spare workspace is given up.
+const PATIENCE_SECONDS: i64 = 900;
+
+/// One look at a workspace that has no row of its own: it is made ahead, or it was never one of ours.
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId) -> Result<Outcome> {
+    let Some(spare) = spare_workspaces::load_for_job(&app.store, id).await? else { return Ok(Outcome::Done) };
+    match spare.state {
+        SpareState::Making => make(app, host, claim, &spare).await,
+        SpareState::Settling | SpareState::Asleep => settle(app, host, claim, &spare).await,
+        SpareState::Discarded | SpareState::Gone => remove(app, host, claim, &spare).await,
+    }
+}
+
+async fn make(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
+    let wanted = desired::spare(app, claim, &spare.id).await?;
+    let observed = host.reconcile(&wanted).await.map_err(Error::internal)?;
+    if observed.is_done(WorkspaceStep::Access) {
+        go_on(app, claim, spare, SpareState::Settling, None).await?;
+        return Ok(Outcome::Again(std::time::Duration::ZERO));
+    }
+    let age = app.clock.now().millis_since(spare.created_at);
+    if age > PATIENCE_SECONDS * 1_000 {
+        let reason = reason(&observed);
+        tracing::warn!(workspace.id = %spare.id, reason, "a workspace could not be made ahead; it is given up");
+        go_on(app, claim, spare, SpareState::Discarded, Some(reason)).await?;
+        return Ok(Outcome::Again(std::time::Duration::ZERO));
+    }
+    Ok(Outcome::Again(observed.waiting().map_or(DRIFT, |(_, _, after)| after)))
+}
+
+fn reason(observed: &Observed) -> &str {
+    observed.waiting().map_or("it does not come up", |(_, reason, _)| reason)
+}
+
+/// Stops it, and keeps it as it is until somebody takes it.
+async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
+    let wanted = desired::spare(app, claim, &spare.id).await?;
+    let rest = host.rest(&wanted, Workloads::Stop).await.map_err(Error::internal)?;
+    if spare.state == SpareState::Settling && rest.stopped == Progress::Done {
+        go_on(app, claim, spare, SpareState::Asleep, None).await?;
+        tracing::info!(workspace.id = %spare.id, "a workspace is made ahead");
+    }
+    Ok(Outcome::Again(match rest.stopped {
+        Progress::Done => DRIFT,
+        Progress::Wait { after, .. } => after,
+    }))
+}
+
+async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
+    let (now, begun) = (app.clock.now(), spare.changed_at);
+    let removal =
+        Removal { id: spare.id.clone(), fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
+    match host.remove(&removal).await.map_err(Error::internal)? {
+        Removed::Waiting { after, .. } => Ok(Outcome::Again(after)),
+        Removed::Gone(_) => {
+            if spare.state == SpareState::Discarded {
+                go_on(app, claim, spare, SpareState::Gone, None).await?;
+            }
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Moves it on, unless somebody has taken or discarded it meanwhile: the next look sees that.
+async fn go_on(app: &App, claim: &Claim, spare: &Spare, to: SpareState, message: Option<&str>) -> Result<()> {
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    match spare_workspaces::set_state(&tx, &spare.id, (spare.state, to), message, app.clock.now()).await {
+        Err(StoreError::Stale) => return Ok(tx.rollback().await?),
+        other => other?,
+    }
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,74 @@
+use std::collections::BTreeSet;
+
+use hexabase_app::plan_terms::{self, PlanTerms};
+use hexabase_app::{App, Error, organizations, workspaces};
+use hexabase_backends::store::jobs;
+use hexabase_backends::store::spare_workspaces::{self, SpareState};
+use hexabase_core::ids::WorkspaceId;
+use hexabase_testkit::on_both_engines;
+
+use crate::support::{Stage, eventually};
+
+/// One that was made ahead and is asleep.
+async fn spare(app: &App) -> anyhow::Result<WorkspaceId> {
+    let (id, now) = (app.new_id::<WorkspaceId>()?, app.clock.now());
+    let tx = app.store.begin().await?;
+    spare_workspaces::insert(&tx, &id, "v1", now).await?;
+    for step in [(SpareState::Making, SpareState::Settling), (SpareState::Settling, SpareState::Asleep)] {
+        spare_workspaces::set_state(&tx, &id, step, None, now).await?;
+    }
+    tx.commit().await?;
+    Ok(id)
+}
+
+on_both_engines! {
+    async fn a_creation_takes_what_was_made_ahead_and_one_that_is_refused_takes_nothing(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, alice) = (&stage.app, &stage.alice);
+        let organization = organizations::list(app, alice).await?.remove(0).0.id;
+        let spares: BTreeSet<WorkspaceId> = [spare(app).await?, spare(app).await?].into();
+        let create = |name: &'static str| workspaces::create(app, alice, &organization, name, "standard");
+        let refused = create("shop").await;
+        assert!(matches!(refused, Err(Error::Conflict { code: "name_taken", .. })), "{refused:?}");
+        assert_eq!(spare_workspaces::list_for_job(&app.store, None, 10).await?.len(), 2, "it gave back what it took");
+        let pinned: PlanTerms = serde_json::from_value(serde_json::json!({
+            "id": "pinned", "display_name": "Pinned", "price_minor": 0, "currency": "USD", "display_order": 9,
+            "kubernetes": "v1.34.1",
+            "limits": {
+                "cpu": "1", "memory": "1Gi", "storage": "1Gi", "pods": 5, "projects": 1, "members": 5, "workspaces": 5,
+            },
+        }))?;
+        plan_terms::create(&app.store, &app.clock, &pinned, "ada").await?;
+        let pinned = workspaces::create(app, alice, &organization, "pinned", "pinned").await?.workspace.id;
+        assert!(!spares.contains(&pinned), "it has another Kubernetes");
+        assert!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.is_empty());
+
+        let made = [create("one").await?, create("two").await?].map(|made| made.workspace.id);
+        assert_eq!(BTreeSet::from(made), spares);
+        assert_eq!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.len(), 1, "others take their place");
+        let third = create("three").await?.workspace.id;
+        assert!(!spares.contains(&third), "it is made from nothing");
+    }
+
+    async fn what_nobody_wants_is_removed_and_known_if_it_comes_back(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let id = spare(&stage.app).await?;
+        let state = async || {
+            let found = spare_workspaces::load_for_job(&stage.app.store, &id).await?;
+            anyhow::Ok(found.map(|spare| spare.state))
+        };
+        // This worker keeps none.
+        let worker = stage.work().await?;
+        eventually("its end", async || Ok((state().await? == Some(SpareState::Gone)).then_some(()))).await?;
+        worker.stop().await?;
+
+        let path = crate::support::namespace(&id);
+        let labels = serde_json::json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str() });
+        let name = format!("hxb-{id}");
+        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": name, "labels": labels } }));
+        let worker = stage.work().await?;
+        eventually("its removal", async || Ok(stage.kubernetes.get(&path).is_none().then_some(()))).await?;
+        worker.stop().await?;
+        assert_eq!(state().await?, Some(SpareState::Gone));
+    }
+}

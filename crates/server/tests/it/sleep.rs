@@ -1,0 +1,208 @@
+//! Sleep by hand and by use, rules of sleep, and deletions that can be undone. What the worker does is played here.
+
+use anyhow::{Context as _, Result};
+use futures::FutureExt as _;
+use hexabase_backends::store::workspaces::{self as rows, Workspace};
+use hexabase_core::phases::WorkspacePhase;
+use serde_json::{Value, json};
+
+use crate::gateway::{Tenant, set_ready, status, version};
+use crate::support::{Person, Platform, items, pass, problem, shop, soon, text};
+
+fn at(workspace: &str, verb: &str) -> String {
+    format!("/api/v1/workspaces/{workspace}/{verb}")
+}
+
+async fn row(platform: &Platform, workspace: &str) -> Result<Workspace> {
+    let row = rows::load_for_job(&platform.store().await?, &workspace.parse()?).await?;
+    row.context("no workspace")
+}
+
+async fn post(person: &Person, workspace: &str, verb: &str) -> Result<Value> {
+    person.api.post(&at(workspace, verb), &json!({})).await?.expect(202)?.json()
+}
+
+/// What the worker does once nothing of it runs.
+async fn fall_asleep(platform: &Platform, workspace: &str) -> Result<()> {
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    let now = platform.clock.now();
+    rows::set_progress(&tx, &workspace.parse()?, WorkspacePhase::Asleep, None, None, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// What the worker does once it answers again, where it did before.
+async fn wake_up(platform: &Platform, workspace: &str) -> Result<()> {
+    let row = row(platform, workspace).await?;
+    let (endpoint, ca_pem) = row.endpoint.zip(row.ca_pem).context("it never was ready")?;
+    set_ready(platform, workspace, &endpoint, &ca_pem).await
+}
+
+/// How often somebody or something has woken it.
+async fn wakes(person: &Person) -> Result<usize> {
+    let log = format!("/api/v1/organizations/{}/audit?action=workspace.waking", person.organization);
+    Ok(items(&person.api.get(&log).await?).len())
+}
+
+/// A workspace of Alice's that is asleep and has an API server.
+async fn asleep() -> Result<(Platform, Person, String, Tenant)> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = Tenant::of(&platform, &workspace).await?;
+    post(&alice, &workspace, "sleep").await?;
+    fall_asleep(&platform, &workspace).await?;
+    Ok((platform, alice, workspace, tenant))
+}
+
+#[tokio::test]
+async fn a_workspace_is_put_to_sleep_and_woken_by_hand() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let refused = alice.api.post(&at(&workspace, "sleep"), &json!({})).await?;
+    assert!(text(&problem(&refused, 409, "not_ready")["detail"]).contains("creating"));
+    Tenant::of(&platform, &workspace).await?;
+    assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready", "it is awake");
+    for _ in 0..2 {
+        assert_eq!(post(&alice, &workspace, "sleep").await?["phase"], "falling-asleep");
+    }
+    fall_asleep(&platform, &workspace).await?;
+    for _ in 0..2 {
+        assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
+    }
+    assert_eq!(wakes(&alice).await?, 1, "asking again changes nothing");
+    wake_up(&platform, &workspace).await?;
+    assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_wake_a_sleeping_workspace_once_and_are_held_until_it_answers() -> Result<()> {
+    let (platform, alice, workspace, tenant) = asleep().await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let path = version(&workspace);
+    let held = futures::future::try_join_all((0..20).map(|_| api.get(&path)));
+    let waker = async {
+        soon("the wish to wake", async {
+            while row(&platform, &workspace).await?.phase != WorkspacePhase::Waking {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            anyhow::Ok(())
+        })
+        .await??;
+        assert_eq!(tenant.heard().len(), 0, "nothing is sent to what does not answer");
+        wake_up(&platform, &workspace).await
+    };
+    let (answers, woken) = tokio::join!(held, waker);
+    woken?;
+    for answer in answers? {
+        let warning = answer.expect(200)?.header("warning").to_owned();
+        assert!(warning.starts_with("299 - \"the workspace was asleep; it took "), "{warning}");
+    }
+    assert_eq!(wakes(&alice).await?, 1);
+    let told = api.get(&path).await?.expect(200)?;
+    assert_eq!(told.header("warning"), "", "now it is awake");
+    let log = format!("/api/v1/organizations/{}/audit?action=workspace.waking", alice.organization);
+    let record = items(&alice.api.get(&log).await?).remove(0);
+    assert_eq!((&record["actor"], &record["after"]["used_by"]), (&json!("system"), &json!(alice.id)), "{record}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_loses_their_access_while_they_wait_does_not_pass() -> Result<()> {
+    let (platform, alice, workspace, tenant) = asleep().await?;
+    let bob = platform.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let api = platform.nobody().with_token(bob.workspace_token(&platform, &workspace).await?);
+    let path = version(&workspace);
+    let mut held = Box::pin(api.get(&path));
+    soon("the wish to wake", async {
+        while row(&platform, &workspace).await?.phase != WorkspacePhase::Waking {
+            assert!((&mut held).now_or_never().is_none(), "it was answered");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    wake_up(&platform, &workspace).await?;
+    status(&held.await?, 403, "Forbidden");
+    assert_eq!(tenant.heard().len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_watch_ends_when_its_workspace_is_put_to_sleep() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
+    let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
+    soon("the first event", watch.chunk()).await??;
+    post(&alice, &workspace, "sleep").await?;
+    soon("the end of the watch", async { while let Ok(Some(_)) = watch.chunk().await {} }).await
+}
+
+#[tokio::test]
+async fn a_rule_of_sleep_is_shown_and_a_use_is_noted_only_for_one_that_hangs_on_it() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    Tenant::of(&platform, &workspace).await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let put = async |rule: Value| {
+        let request = alice.api.request(reqwest::Method::PUT, &at(&workspace, "sleep-rule")).json(&rule);
+        alice.api.send(request).await
+    };
+    api.get(&version(&workspace)).await?.expect(200)?;
+    assert_eq!(row(&platform, &workspace).await?.last_used_at, None, "nobody asks for it");
+    let rule = json!({ "after_minutes": 30, "keep_workloads": false, "sleep_at": "20:00", "wake_at": null });
+    let shown = put(rule.clone()).await?.expect(200)?.json()?;
+    assert_eq!(shown["sleep_rule"], rule);
+    let first = platform.clock.now();
+    for seconds in [0, 30, 31] {
+        pass(&platform, seconds);
+        api.get(&version(&workspace)).await?.expect(200)?;
+    }
+    let found = row(&platform, &workspace).await?;
+    assert_eq!(found.last_used_at, Some(first.plus_seconds(61)));
+    assert_eq!(put(json!({})).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], Value::Null);
+    for (bad, field) in [
+        (json!({ "after_minutes": 4 }), "sleep_rule"),
+        (json!({ "sleep_at": "8:00" }), "sleep_at"),
+        (json!({ "wake_at": "24:00" }), "wake_at"),
+        (json!({ "sleep_at": "08:00", "wake_at": "08:00" }), "sleep_rule"),
+    ] {
+        assert_eq!(problem(&put(bad).await?, 422, "invalid")["field"], field);
+    }
+    problem(&put(json!({ "after": 30 })).await?, 422, "invalid");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_can_be_undone_until_its_time_is_over() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let workspace = alice.workspace("shop").await?;
+    Tenant::of(&platform, &workspace).await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    let path = format!("/api/v1/workspaces/{workspace}");
+    problem(&alice.api.post(&at(&workspace, "restore"), &json!({})).await?, 409, "not_restorable");
+    problem(&alice.api.delete(&format!("{path}?grace_minutes=43201")).await?, 422, "invalid");
+    problem(&alice.api.delete(&format!("{path}?grace=5")).await?, 422, "invalid");
+
+    let doomed = alice.api.delete(&format!("{path}?grace_minutes=5")).await?.expect(202)?.json()?;
+    let end = platform.clock.now().plus_seconds(300);
+    assert_eq!((&doomed["phase"], &doomed["removal_at"]), (&json!("to-be-deleted"), &json!(end)));
+    assert!(status(&api.get(&version(&workspace)).await?, 404, "NotFound").contains("being deleted"));
+    problem(&alice.create_workspace("shop", "standard").await?, 409, "name_taken");
+    pass(&platform, 299);
+    let restored = post(&alice, &workspace, "restore").await?;
+    assert_eq!((&restored["phase"], restored.get("removal_at")), (&json!("waking"), None));
+    wake_up(&platform, &workspace).await?;
+    api.get(&version(&workspace)).await?.expect(200)?;
+
+    alice.api.delete(&format!("{path}?grace_minutes=1")).await?.expect(202)?;
+    pass(&platform, 60);
+    problem(&alice.api.post(&at(&workspace, "restore"), &json!({})).await?, 409, "not_restorable");
+    // It need not be waited for.
+    assert_eq!(alice.api.delete(&path).await?.expect(202)?.json()?["phase"], "deleting");
+    Ok(())
+}
