@@ -163,12 +163,7 @@ impl TenantUser {
     }
 
     /// The end of a container's log. Both names have to be names of Kubernetes: they become part of an address.
-    pub async fn log(
-        &self,
-        namespace: &str,
-        pod: &str,
-        question: &LogQuestion<'_>,
-    ) -> Result<SeenLog, ReconcileError> {
+    pub async fn log(&self, namespace: &str, pod: &str, question: &LogQuestion<'_>) -> Result<SeenLog, ReconcileError> {
         let parameters = LogParams {
             container: question.container.map(str::to_owned),
             previous: question.previous,
@@ -397,9 +392,8 @@ mod tests {
         ] {
             let of = |name: &str, state: Option<&Value>| state.map(|state| vec![container(name, state.clone())]);
             let (init, main) = (of("init", init), of("main", main));
-            let seen = seen_pod(pod(
-                json!({ "phase": phase, "initContainerStatuses": init, "containerStatuses": main }),
-            ));
+            let seen =
+                seen_pod(pod(json!({ "phase": phase, "initContainerStatuses": init, "containerStatuses": main })));
             assert_eq!(seen.status, word, "{phase}");
             assert_eq!(seen.containers.len(), 2);
         }

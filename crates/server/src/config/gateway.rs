@@ -39,7 +39,10 @@ impl GatewayConfig {
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.max_request_bytes < 65_536 {
-            return Err(invalid("gateway.max_request_bytes", "must be at least 65536, or ordinary objects are refused"));
+            return Err(invalid(
+                "gateway.max_request_bytes",
+                "must be at least 65536, or ordinary objects are refused",
+            ));
         }
         if self.requests_per_second == 0 {
             return Err(invalid("gateway.requests_per_second", "must be at least 1"));

@@ -34,9 +34,8 @@ async fn helm_installs_upgrades_and_removes() -> Result<()> {
         command.args(arguments).args(["--namespace", "charts"]).kill_on_drop(true);
         run(command).await?.good().with_context(|| format!("helm {}", arguments.join(" ")))
     };
-    let text = async || {
-        alice.kubectl(&["-n", "charts", "get", "configmap", "note", "-o", "jsonpath={.data.text}"]).await
-    };
+    let text =
+        async || alice.kubectl(&["-n", "charts", "get", "configmap", "note", "-o", "jsonpath={.data.text}"]).await;
     helm(&["install", "demo", &chart]).await?;
     ensure!(text().await? == "one");
     helm(&["upgrade", "demo", &chart, "--set", "text=two"]).await?;

@@ -149,9 +149,7 @@ async fn usage_stands_beside_what_the_plan_gives() -> Result<()> {
     tenant.answer("GET", CLAIMS, 200, list(json!([claim]), None));
     tenant.refuse("GET", METRICS, 404, "the server could not find the requested resource");
     let found = alice.api.get(&path).await?.expect(200)?.json()?;
-    let amounts = |pods: u32, cpu: &str, memory: &str, storage: &str| {
-        json!({ "pods": pods, "cpu_requested": cpu, "memory_requested": memory, "storage_requested": storage })
-    };
+    let amounts = |pods: u32, cpu: &str, memory: &str, storage: &str| json!({ "pods": pods, "cpu_requested": cpu, "memory_requested": memory, "storage_requested": storage });
     assert_eq!(found["total"], amounts(1, "250m", "64Mi", "5Gi"));
     let namespaces = json!([
         { "namespace": "shop", "used": amounts(0, "0", "0", "5Gi") },
