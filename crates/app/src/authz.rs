@@ -344,6 +344,7 @@ pub(crate) async fn locked_workspace(
         WorkspaceAction::ChangePlan => true,
         WorkspaceAction::View
         | WorkspaceAction::Delete
+        | WorkspaceAction::Sleep
         | WorkspaceAction::SeeTokens
         | WorkspaceAction::ManageProjects
         | WorkspaceAction::MakeRoles => false,

@@ -72,7 +72,7 @@ fn measure_ahead(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result
     }
     let figures = made.figures("made ahead: to first kubectl, p50", 9.0, "made ahead: to first kubectl, p95");
     stage::remove(alice, &AHEAD)?;
-    Ok(figures)
+    Ok(figures.into())
 }
 
 /// Namespaces on the host of workspaces that are nobody's.

@@ -240,6 +240,7 @@ mod tests {
 
     #[test]
     fn every_way_of_writing_an_amount_is_read() {
+        let in_billionths = |number: f64| (number * 1e9).round();
         for (text, expected) in [
             ("2", 2.0),
             ("1.5", 1.5),
@@ -254,7 +255,7 @@ mod tests {
             ("129M", 129_000_000.0),
             ("1E", 1e18),
         ] {
-            assert_eq!(number(text).map(|number| (number * 1e9).round()), Some((expected * 1e9).round()), "{text}");
+            assert_eq!(number(text).map(in_billionths), Some(in_billionths(expected)), "{text}");
         }
         for bad in ["", "Gi", "x", "-1", "1 Gi", "inf", "nan", "1e999"] {
             assert_eq!(number(bad), None, "{bad}");
