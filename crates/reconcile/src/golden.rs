@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
 use crate::host::network;
 use crate::host::places::Places;
-use crate::host::{authentication, limits, namespace, policies, values};
+use crate::host::{admission, authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
 use crate::settings::{EndpointMode, HostSettings, Peer};
@@ -113,6 +113,7 @@ fn files() -> Vec<(&'static str, String)> {
     let (roles, bindings) = access::build(&desired.cluster_roles, &desired.custom_roles);
     let secret = authentication::build(&desired, "v1.35.4", &names, &own);
     let mut described = secret.clone();
+    described.json["data"][admission::KEY] = admission::configuration();
     described.json["data"][authentication::KEY] = Value::String("(see authentication.yaml)".to_owned());
     vec![
         ("namespace.yaml", objects(&[namespace::build(&open, &desired, &classes, &names)])),

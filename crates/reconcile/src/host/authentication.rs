@@ -1,4 +1,4 @@
-//! Step 3: the Secret that tells the tenant API server which tokens to trust.
+//! Step 3: the Secret that tells the tenant API server which tokens to trust, and which pods.
 //!
 //! Format: Kubernetes "Authenticating", "Authentication configuration from a file". The file is reloaded when it
 //! changes; only the first one delays a start.
@@ -6,13 +6,14 @@
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
+use super::admission;
 use crate::desired::{Authentication, DesiredWorkspace};
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 
 /// The Secret; vCluster's pod mounts it as a folder, so that a change arrives without a restart.
 pub(crate) const SECRET: &str = "hexabase-authn";
-/// The only key of the Secret, and so the name of the file.
+/// A key of the Secret, and so the name of the file.
 pub(crate) const KEY: &str = "config.yaml";
 /// Before every user and group name that comes out of a token.
 pub(crate) const PREFIX: &str = "hexabase:";
@@ -34,8 +35,12 @@ pub(crate) fn build(
     names: &Names,
     labels: &Map<String, Value>,
 ) -> Manifest {
-    let text = format!("{:#}\n", configuration(desired, kubernetes_tag));
-    let body = json!({ "type": "Opaque", "data": { KEY: ByteString(text.into_bytes()) } });
+    let file = |configuration: Value| ByteString(format!("{configuration:#}\n").into_bytes());
+    let data = json!({
+        KEY: file(configuration(desired, kubernetes_tag)),
+        admission::KEY: file(admission::configuration()),
+    });
+    let body = json!({ "type": "Opaque", "data": data });
     Manifest::new(Kind::Secret, Some(&names.namespace), SECRET, labels, body)
 }
 

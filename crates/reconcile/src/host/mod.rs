@@ -1,5 +1,6 @@
 //! The host side of a workspace: one file per step, each with a pure `build`, and the removal.
 
+pub(crate) mod admission;
 pub(crate) mod api_server;
 pub(crate) mod authentication;
 pub(crate) mod inventory;

@@ -3,7 +3,7 @@
 use hexabase_core::plans::CONTROL_PLANE_STORAGE;
 use serde_json::{Map, Value, json};
 
-use crate::host::authentication;
+use crate::host::{admission, authentication};
 use crate::labels::Names;
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
@@ -50,7 +50,6 @@ pub(crate) fn build(
         "policies": {
             "limitRange": { "enabled": false },
             "networkPolicy": { "enabled": false },
-            "podSecurityStandard": "baseline",
             "resourceQuota": { "enabled": false },
         },
         "rbac": { "clusterRole": { "enabled": false } },
@@ -77,6 +76,7 @@ pub(crate) fn build(
 fn api_server_args(kubernetes_tag: &str) -> Vec<String> {
     let mut args = vec![
         format!("--authentication-config={FOLDER}/{}", authentication::KEY),
+        format!("--admission-control-config-file={FOLDER}/{}", admission::KEY),
         // No node joins by one, and they outlive whoever made them.
         "--enable-bootstrap-token-auth=false".to_owned(),
     ];
