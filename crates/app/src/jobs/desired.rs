@@ -85,7 +85,7 @@ pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<
         kubernetes: None,
         authentication: authentication(app, id),
         proof: None,
-        cluster_roles: DEFAULT_ROLES.iter().map(|(group, role)| given(*group, *role)).collect::<Result<_>>()?,
+        cluster_roles: DEFAULT_ROLES.iter().map(|(group, role)| given(group, *role)).collect::<Result<_>>()?,
         custom_roles: Vec::new(),
         projects: Vec::new(),
     })

@@ -197,7 +197,7 @@ impl TenantUser {
         };
         let found = self.page::<Event>("events", &path, parameters, MOST_EVENTS, None).await?;
         let mut items: Vec<SeenEvent> = found.items.into_iter().map(seen_event).collect();
-        items.sort_by(|one, other| other.last_at.cmp(&one.last_at));
+        items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
         Ok(Listed { items, next: found.next })
     }
 

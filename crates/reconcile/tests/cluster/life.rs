@@ -256,8 +256,8 @@ async fn as_designed(client: &Client, id: &WorkspaceId, organization: &Organizat
 }
 
 /// Everything that somebody might bend.
-async fn drift(client: &Client, inside: &Client, place: &str) {
-    let place = Some(place);
+async fn drift(client: &Client, inside: &Client, namespace: &str) {
+    let place = Some(namespace);
     let delete = DeleteParams::default();
     replace(client, "v1", "ResourceQuota", place, "hexabase", json!({ "spec": { "hard": { "pods": "1" } } })).await;
     objects(client, "networking.k8s.io/v1", "NetworkPolicy", place)
@@ -268,7 +268,7 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
     let open = json!({ "spec": { "ingress": [{}] } });
     replace(client, "networking.k8s.io/v1", "NetworkPolicy", place, "hexabase-dns", open).await;
     let greedy = json!({ "metadata": { "annotations": { "hexabase.ai/storage-classes": "everything" } } });
-    replace(client, "v1", "Namespace", None, place.unwrap(), greedy).await;
+    replace(client, "v1", "Namespace", None, namespace, greedy).await;
     objects(client, "v1", "LimitRange", place).delete("hexabase", &delete).await.unwrap();
     replace(client, "v1", "Secret", place, "hexabase-authn", json!({ "data": { "config.yaml": "e30=" } })).await;
 
@@ -313,14 +313,14 @@ async fn drift(client: &Client, inside: &Client, place: &str) {
     objects(inside, "v1", "ResourceQuota", Some("shop")).delete("hexabase-quota", &delete).await.unwrap();
 }
 
-async fn repaired(client: &Client, inside: &Client, place: &str) {
-    let place = Some(place);
+async fn repaired(client: &Client, inside: &Client, namespace: &str) {
+    let place = Some(namespace);
     let quota = objects(client, "v1", "ResourceQuota", place).get("hexabase").await.unwrap();
     assert_eq!(quota.data.pointer("/spec/hard/pods"), Some(&json!("54")));
     objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-default-deny").await.unwrap();
     let dns = objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-dns").await.unwrap();
     assert_eq!(dns.data.pointer("/spec/ingress"), None);
-    let annotations = objects(client, "v1", "Namespace", None).get(place.unwrap()).await.unwrap().metadata.annotations;
+    let annotations = objects(client, "v1", "Namespace", None).get(namespace).await.unwrap().metadata.annotations;
     assert_ne!(annotations.unwrap()["hexabase.ai/storage-classes"], "everything");
     objects(client, "v1", "LimitRange", place).get("hexabase").await.unwrap();
     let secret = objects(client, "v1", "Secret", place).get("hexabase-authn").await.unwrap();
