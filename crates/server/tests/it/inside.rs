@@ -122,12 +122,18 @@ async fn what_kubernetes_noticed_is_told_newest_first() -> Result<()> {
             "lastTimestamp": at })
     };
     let events = json!([event("old", "2026-01-01T00:00:00Z"), event("new", "2026-01-01T00:01:00Z")]);
-    tenant.answer("GET", EVENTS, 200, list(events, Some("more")));
+    tenant.answer("GET", EVENTS, 200, list(events.clone(), None));
     let found = alice.api.get(&path).await?.expect(200)?.json()?;
     assert_eq!((&found["items"][0]["name"], &found["items"][1]["name"]), (&json!("new"), &json!("old")));
     let first = &found["items"][0];
     assert_eq!([&first["kind"], &first["reason"], &first["message"]], ["Pod", "BackOff", "it fell over"]);
-    assert_eq!((&first["warning"], &first["count"], &found["more"]), (&json!(true), &json!(3), &json!(true)));
+    assert_eq!((&first["warning"], &first["count"], &found["more"]), (&json!(true), &json!(3), &json!(false)));
+    // The newest may be in any page, and so more than one is read; but not all of them.
+    tenant.answer("GET", EVENTS, 200, list(events, Some("more")));
+    let before = tenant.asked("GET").len();
+    assert_eq!(alice.api.get(&path).await?.expect(200)?.json()?["more"], true);
+    assert_eq!(tenant.asked("GET").len() - before, 10);
+    assert!(asked(&tenant, EVENTS).contains("continue=more"), "{}", asked(&tenant, EVENTS));
     let about = format!("{path}?kind=Pod&name=new");
     alice.api.get(&about).await?.expect(200)?;
     let query = asked(&tenant, EVENTS);
@@ -173,6 +179,25 @@ async fn usage_stands_beside_what_the_plan_gives() -> Result<()> {
     assert_eq!((&found["total"]["cpu_used"], &found["total"]["memory_used"]), (&json!("12m"), &json!("2Mi")));
     tenant.refuse("GET", PODS, 403, "pods is forbidden");
     problem(&alice.api.get(&path).await?, 403, "forbidden");
+    // Nor is a refusal read to its end.
+    tenant.answer("GET", PODS, 403, json!("x".repeat(8 << 20)));
+    assert_eq!(text(&problem(&alice.api.get(&path).await?, 403, "forbidden")["detail"]), "x".repeat(500));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_answer_is_asked_for_in_smaller_ones() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    let mut fat = worker();
+    fat["metadata"]["annotations"] = json!({ "fat": "x".repeat(5 << 20) });
+    tenant.answer("GET", PODS, 200, list(json!([fat]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 409, "too_much");
+    // 100, 50, 25, 12, 6, 3, and one by one.
+    assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == PODS).count(), 7);
+    // As many as nobody asked for.
+    tenant.answer("GET", PODS, 200, list(json!(vec![json!({}); 5_001]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 503, "unavailable");
     Ok(())
 }
 
