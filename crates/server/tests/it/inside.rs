@@ -6,7 +6,7 @@ use hexabase_testkit::tenant::FakeTenant;
 use serde_json::{Value, json};
 
 use crate::roles::answering;
-use crate::support::{body, problem, shop, text};
+use crate::support::{body, claims, problem, shop, text};
 
 const PODS: &str = "/api/v1/pods";
 const IN_WEB: &str = "/api/v1/namespaces/web/pods";
@@ -214,10 +214,16 @@ async fn nobody_looks_inside_but_members_and_only_with_their_own_rights() -> Res
     let tenant = answering(&platform, &workspace).await?;
     alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
     for path in &paths {
-        bob.api.get(path).await?;
+        bob.api.get(path).await?.expect(200)?;
     }
-    let asked = tenant.asked("GET").len();
+    let seen = tenant.asked("GET");
+    let asked = seen.len();
     assert!(asked >= 4, "{asked}");
+    let groups = claims(&bob.workspace_token(&platform, &workspace).await?)?["groups"].clone();
+    for question in seen {
+        let shown = claims(&question.token)?;
+        assert_eq!((text(&shown["sub"]), &shown["groups"]), (bob.id.clone(), &groups), "{}", question.path);
+    }
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     for path in &paths {
         problem(&bob.api.get(path).await?, 404, "not_found");
