@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
         args::Pod::List { place, namespace } => {
             let workspace = resolve::workspace_id(&api, &place.workspace).await?;
             let path = ["workspaces", workspace.as_str(), "pods"];
-            let found = api.list::<Pod>(&path, &within(namespace.as_deref())).await?;
+            let found = api.list_inside::<Pod>(&path, &within(namespace.as_deref())).await?;
             context.format.show(&found.raw, || {
                 let now = clock::now();
                 let rows = found.value.into_iter().map(|pod| {
