@@ -223,12 +223,43 @@ mod tests {
         json!({ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } })
     }
 
+    async fn tenant(server: &FakeKubernetes, turns: &str) -> TenantUser {
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let cluster = Host::connect(settings).await.unwrap().cluster;
+        TenantUser { cluster, turns: super::super::reading::turns(turns) }
+    }
+
+    #[test]
+    fn what_stays_beside_counts_while_the_next_one_starts() {
+        let container = |cpu: &str, policy: Option<&str>| {
+            let resources = json!({ "requests": { "cpu": cpu } });
+            json!({ "restartPolicy": policy, "resources": resources })
+        };
+        let cores = |before: Value| {
+            let spec = json!({ "containers": [container("1", None)], "initContainers": before });
+            requested(&serde_json::from_value(spec).unwrap(), Asked::cpu)
+        };
+        assert_eq!(cores(json!([container("500m", Some("Always"))])), 1.5);
+        assert_eq!(cores(json!([container("2", Some("Always")), container("4", None)])), 6.0);
+        assert_eq!(cores(json!([container("4", None), container("2", Some("Always"))])), 4.0);
+        assert_eq!(cores(json!(null)), 1.0);
+    }
+
+    #[tokio::test]
+    async fn whoever_gets_no_turn_is_told_so() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let tenant = tenant(&server, "crowded").await;
+        let waiting = tenant.turns.available_permits() as u32;
+        let turns = tenant.turns.acquire_many(waiting).await.unwrap();
+        assert!(tenant.usage(None).await.is_err_and(|error| error.is(429)));
+        drop(turns);
+        assert!(tenant.usage(None).await.is_ok());
+    }
+
     #[tokio::test]
     async fn what_pods_and_claims_ask_for_is_counted_by_namespace() {
         let server = FakeKubernetes::start().await.unwrap();
-        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
-        let cluster = Host::connect(settings).await.unwrap().cluster;
-        let tenant = TenantUser { cluster, turns: super::super::reading::turns("usage") };
+        let tenant = tenant(&server, "usage").await;
         let two = json!([wants("250m", "64Mi"), wants("0.25", "64Mi")]);
         server.put("/api/v1/namespaces/web/pods/a", pod("web", "Running", two, json!([wants("2", "1Mi")])));
         server.put("/api/v1/namespaces/web/pods/b", pod("web", "Pending", json!([wants("1", "1Gi")]), json!([])));
