@@ -157,7 +157,7 @@ pub struct WorkspaceUsage {
     pub limits: UsageLimits,
     /// Each namespace in which something is.
     pub namespaces: Vec<NamespaceUsage>,
-    /// Whether something in the workspace measures what pods use; else only what they request is known.
+    /// Whether something in the workspace measures what pods use, and told it within three seconds; else only what they request is known.
     pub measured: bool,
     /// Why volume claims were not counted, in Kubernetes' words; absent when they were.
     #[serde(skip_serializing_if = "Option::is_none", default)]

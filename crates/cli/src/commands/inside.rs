@@ -84,7 +84,7 @@ pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespa
         say("There is more than was counted; name a namespace.");
     }
     if !measured {
-        say("Nothing in the workspace measures what pods use; these are their requests.");
+        say("Nothing in the workspace measures what pods use, or it does not answer; these are their requests.");
     }
     context.format.show(&found.raw, || {
         let mut rows: Vec<[String; 5]> = namespaces.into_iter().map(|one| row(one.namespace, one.used)).collect();

@@ -208,7 +208,7 @@ async fn what_runs_inside_is_told_by_hxb_with_the_rights_of_whoever_asks() -> Re
         Ok(alice.json(&["workspace", "usage", "shop", "-n", "looked"]).await?["measured"] == true)
     })
     .await?;
-    // A viewer sees as much, and somebody without a group that may see it is refused in Kubernetes' words.
+    // A viewer sees as much.
     let viewer = shop.viewer("looker").await?;
     viewer.hxb(&["pod", "list", "-w", "shop"]).await?;
     let absent = alice.hxb.run(&["pod", "log", "nobody", "-w", "shop", "-n", "looked"]).await?;
