@@ -75,7 +75,8 @@ pub struct PodLogQuery {
 pub struct PodLog {
     /// Its lines, oldest first.
     pub lines: Vec<PodLogLine>,
-    /// Whether it was cut off, because the lines that were asked for are longer than 1 MiB.
+    /// Whether it was cut off, because the lines that were asked for are longer than 1 MiB: the newest are missing then,
+    /// and fewer are to be asked for.
     pub cut: bool,
 }
 
@@ -105,7 +106,7 @@ pub struct KubernetesEventQuery {
 /// What Kubernetes noticed lately; it forgets after an hour.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KubernetesEvents {
-    /// At most 500, the newest first.
+    /// At most 500, the newest first; of the first 5000 that Kubernetes tells.
     pub items: Vec<KubernetesEvent>,
     /// Whether there are more; ask for one namespace or object then.
     pub more: bool,
@@ -156,7 +157,7 @@ pub struct WorkspaceUsage {
     pub limits: UsageLimits,
     /// Each namespace in which something is.
     pub namespaces: Vec<NamespaceUsage>,
-    /// Whether something in the workspace measures what pods use; else only what they request is known.
+    /// Whether something in the workspace measures what pods use, and told it within three seconds; else only what they request is known.
     pub measured: bool,
     /// Why volume claims were not counted, in Kubernetes' words; absent when they were.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -47,6 +47,7 @@ mod tenant;
 pub mod tokens;
 mod user_agent;
 pub mod users;
+mod waiting;
 pub mod workspaces;
 
 pub use context::{App, Credential, OpContext, Origin, Settings};

@@ -15,6 +15,7 @@ use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::{RECONCILE_WORKSPACE, follow};
 use crate::members;
+use crate::waiting::Waiter;
 use crate::workspaces::{WorkspaceDetails, details};
 
 /// Longest time for which a request is held while its workspace wakes. kubectl asks again by itself when it is over.
@@ -89,11 +90,15 @@ pub(crate) fn is_asleep(row: &Workspace) -> bool {
 /// who wake it one does; all wait.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when it takes too long, [`Error::NotFound`] when its deletion is asked for meanwhile.
+/// [`Error::Unavailable`] when it takes too long or too many wait for it already, [`Error::NotFound`] when its deletion is asked for meanwhile.
 pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Workspace> {
     if !is_asleep(&row) {
         return Ok(row);
     }
+    let Some(_waiter) = Waiter::enter(&row.id) else {
+        let sentence = "the workspace is waking up, and too many requests wait for it already; try again in a moment";
+        return Err(Error::Unavailable(sentence.to_owned()));
+    };
     let mut bell = app.bell.subscribe();
     let id = row.id.clone();
     let waking = async {

@@ -1,5 +1,7 @@
 //! The REST API: every answer is kept as it came, beside its typed reading.
 
+use std::time::Duration;
+
 use hexabase_api::page::Page;
 use reqwest::header::{ACCEPT, HeaderName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -85,13 +87,13 @@ impl Api {
         self.read(self.send(self.request(Method::GET, path, &[])?).await?).await
     }
 
-    /// One object, by what is asked about it.
+    /// One object, by what is asked about it; the server may have to ask the workspace itself.
     pub(crate) async fn get_with<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Fetched<T>> {
-        self.read(self.send(self.request(Method::GET, path, query)?).await?).await
+        self.read(self.send(self.request(Method::GET, path, query)?.timeout(WORK_TIMEOUT)).await?).await
     }
 
     /// A list, all pages of it; as it came, it is one page with all items.
@@ -100,12 +102,31 @@ impl Api {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Fetched<Vec<T>>> {
+        self.pages(path, query, REQUEST_TIMEOUT).await
+    }
+
+    /// The same of a list for which the server has to ask the workspace itself.
+    pub(crate) async fn list_inside<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Fetched<Vec<T>>> {
+        self.pages(path, query, WORK_TIMEOUT).await
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Fetched<Vec<T>>> {
         let (mut value, mut items) = (Vec::new(), Vec::new());
         let mut cursor: Option<String> = None;
         loop {
             let mut query = query.to_vec();
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page: Fetched<Page<T>> = self.read(self.send(self.request(Method::GET, path, &query)?).await?).await?;
+            let request = self.request(Method::GET, path, &query)?.timeout(timeout);
+            let page: Fetched<Page<T>> = self.read(self.send(request).await?).await?;
             value.extend(page.value.items);
             if let Some(Value::Array(more)) = page.raw.get("items") {
                 items.extend(more.iter().cloned());

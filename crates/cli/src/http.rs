@@ -16,8 +16,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one request may take; the event stream has no such limit.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same for one for which the server waits for somebody else: longer than it lets that take.
-pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for one for which the server waits for somebody else, such as a workspace that wakes: longer than it lets that
+/// take.
+pub(crate) const WORK_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A client for the server at `server`, trusting `certificate_authority` alone when there is one. Redirects are not
 /// followed: they would carry secrets to an address that nobody chose.

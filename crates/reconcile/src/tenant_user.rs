@@ -5,6 +5,8 @@
 
 mod looks;
 mod project_usage;
+mod quantities;
+mod reading;
 mod renewal;
 mod service_accounts;
 mod usage;
@@ -32,8 +34,9 @@ use crate::host::authentication::PREFIX;
 use crate::manifest::{Kind, Manifest};
 use crate::tenant::{self, access, projects};
 
-pub use self::looks::{Listed, LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
+pub use self::looks::{LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
 pub use self::project_usage::{PodUsage, ProjectUsage};
+pub use self::reading::Listed;
 pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
 pub use self::usage::{NamespaceUsage, Usage};
@@ -92,7 +95,7 @@ impl TenantUser {
             return Err(configuration("there is no token for the workspace's API server".to_owned()));
         }
         let cluster = tenant::client(address, SERVER_NAME, ca_pem, &json!({ "token": token })).await;
-        Ok(Self { cluster: cluster.map_err(configuration)?, turns: looks::turns(address) })
+        Ok(Self { cluster: cluster.map_err(configuration)?, turns: reading::turns(address) })
     }
 
     /// Everything that the API server serves to this person.

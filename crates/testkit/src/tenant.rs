@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use rcgen::{CertificateParams, KeyPair};
@@ -54,6 +55,8 @@ pub struct Asked {
     pub path: String,
     /// Its query.
     pub query: String,
+    /// The token with which it was asked; empty for none.
+    pub token: String,
     /// Its body.
     pub body: Value,
 }
@@ -141,13 +144,15 @@ impl axum::serve::Listener for Tls {
     }
 }
 
-async fn handle(State(state): State<Shared>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn handle(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = shown.strip_prefix("Bearer ").unwrap_or_default().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (method, path) = (method.to_string(), uri.path().to_owned());
     let (status, answer) = {
         let mut talk = lock(&state);
         let query = uri.query().unwrap_or_default().to_owned();
-        talk.asked.push(Asked { method: method.clone(), path: path.clone(), query, body: body.clone() });
+        talk.asked.push(Asked { method: method.clone(), path: path.clone(), query, token, body: body.clone() });
         // What was told last counts.
         let told = talk.answers.iter().rev().find(|told| told.0 == method && told.1 == path);
         let told = told.map(|(_, _, status, body)| (*status, body.clone()));

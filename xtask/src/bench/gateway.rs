@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hexabase_testkit::http::Http;
@@ -41,10 +41,11 @@ const SMALL: &str = "/api/v1/namespaces/default";
 const LARGE: &str = "/api/v1/namespaces/default/configmaps/large";
 const LARGE_BYTES: usize = 900_000;
 /// How long the quiet workspace is asked, and how often; by how many the loud one is flooded, with a pause after each
-/// answer: together more than twenty times what the gateway lets pass.
+/// answer: twice as many as may be in progress, more watches among them than may be open, and together more than a hundred
+/// times what the gateway lets pass.
 const CALM: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_millis(20);
-const FLOOD: usize = 72;
+const FLOOD: usize = 400;
 const PAUSE: Duration = Duration::from_millis(30);
 
 const NGINX: &str = "nginx-bench";
@@ -137,7 +138,7 @@ fn fairness(_host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec
     let floods = several(|| through_gateway(alice, &loud, &token(alice, &loud)?))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut alone = progress.step("ask the quiet one alone", || runtime.block_on(calmly(&asker)))?;
-    let answers = Arc::new(AtomicU32::new(0));
+    let answers = Arc::new(Answers::default());
     let mut beside = progress.step("ask it while the other one is flooded", || {
         runtime.block_on(async {
             // Ends with this block.
@@ -147,12 +148,16 @@ fn fairness(_host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec
     })?;
     let (alone, beside) = (percentile(&mut alone, 0.99), percentile(&mut beside, 0.99));
     let detail = format!("alone {alone:.1} ms, beside {beside:.1} ms; the flood is of watches and objects of 1 MB");
-    let share = format!("answers to the {FLOOD} who flood, refusals among them, in {} s", CALM.as_secs());
-    let answers = f64::from(answers.load(Ordering::Relaxed));
+    let share = format!("answers to the {FLOOD} who flood, in {} s", CALM.as_secs());
+    let count = |number: &AtomicU32| number.load(Ordering::Relaxed);
+    let (refused, written) = (count(&answers.refused), count(&answers.written));
     stage::remove(alice, &WORKSPACES)?;
+    ensure!(refused > 0 && written > 0, "there was no flood: {refused} refused, {written} written");
     Ok(vec![
         Figure::at_most("p99 beside a flood / alone", beside / alone, "x", 1.5, detail),
-        Figure::plain("answers to the flood", answers, "", share),
+        Figure::plain("answers to the flood", f64::from(count(&answers.all)), "", share.clone()),
+        Figure::plain("of which are 429", f64::from(refused), "", share.clone()),
+        Figure::plain("of which wrote an object of 1 MB", f64::from(written), "", share),
     ])
 }
 
@@ -168,8 +173,17 @@ async fn calmly(http: &Http) -> Result<Vec<f64>> {
     Ok(samples)
 }
 
-/// Many who do not wait as they are told: watches, lists, and objects of a megabyte.
-fn flood(clients: &[Http], answers: &Arc<AtomicU32>) -> JoinSet<()> {
+/// What came of a flood.
+#[derive(Default)]
+struct Answers {
+    all: AtomicU32,
+    refused: AtomicU32,
+    written: AtomicU32,
+}
+
+/// Many who do not wait as they are told: every second one with watches that stay open, the others with lists and objects of
+/// a megabyte.
+fn flood(clients: &[Http], answers: &Arc<Answers>) -> JoinSet<()> {
     const LIST: &str = "/api/v1/namespaces/default/configmaps";
     let mut set: JoinSet<()> = JoinSet::new();
     for number in 0..FLOOD {
@@ -178,15 +192,19 @@ fn flood(clients: &[Http], answers: &Arc<AtomicU32>) -> JoinSet<()> {
             let object = format!("flood-{number}");
             loop {
                 // A refusal is an answer as well; whatever comes of it, the next one follows.
-                let answered = match number % 3 {
-                    0 => http.get(&format!("{LIST}?watch=true&timeoutSeconds=5")).await,
+                let answered = match number % 4 {
+                    0 | 2 => http.get(&format!("{LIST}?watch=true")).await,
                     1 => http.get(LIST).await,
                     _ => match http.post(LIST, &large(&object)).await {
                         Ok(made) if made.status == 409 => http.delete(&format!("{LIST}/{object}")).await,
                         other => other,
                     },
                 };
-                answers.fetch_add(u32::from(answered.is_ok()), Ordering::Relaxed);
+                if let Ok(answer) = answered {
+                    answers.all.fetch_add(1, Ordering::Relaxed);
+                    answers.refused.fetch_add(u32::from(answer.status == 429), Ordering::Relaxed);
+                    answers.written.fetch_add(u32::from(answer.status == 201), Ordering::Relaxed);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -311,7 +329,8 @@ fn config(folder: &Path, port: u16, tenant: &str, workspace: &str) -> String {
     format!(
         "user root;\ndaemon off;\nworker_processes auto;\npid {pid};\nerror_log stderr warn;\n\
          events {{ worker_connections 1024; }}\n\
-         http {{\n  access_log off;\n{temporary}  upstream tenant {{ server {tenant}:443; keepalive 64; }}\n  \
+         http {{\n  access_log off;\n  keepalive_requests 1000000;\n{temporary}  \
+         upstream tenant {{ server {tenant}:443; keepalive 64; keepalive_requests 1000000; }}\n  \
          server {{\n    listen 127.0.0.1:{port} ssl http2;\n    \
          ssl_certificate {certificate};\n    ssl_certificate_key {key};\n    \
          location /k8s/{workspace}/ {{\n      proxy_pass https://tenant/;\n      proxy_http_version 1.1;\n      \

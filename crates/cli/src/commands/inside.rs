@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
         args::Pod::List { place, namespace } => {
             let workspace = resolve::workspace_id(&api, &place.workspace).await?;
             let path = ["workspaces", workspace.as_str(), "pods"];
-            let found = api.list::<Pod>(&path, &within(namespace.as_deref())).await?;
+            let found = api.list_inside::<Pod>(&path, &within(namespace.as_deref())).await?;
             context.format.show(&found.raw, || {
                 let now = clock::now();
                 let rows = found.value.into_iter().map(|pod| {
@@ -84,7 +84,7 @@ pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespa
         say("There is more than was counted; name a namespace.");
     }
     if !measured {
-        say("Nothing in the workspace measures what pods use; these are their requests.");
+        say("Nothing in the workspace measures what pods use, or it does not answer; these are their requests.");
     }
     context.format.show(&found.raw, || {
         let mut rows: Vec<[String; 5]> = namespaces.into_iter().map(|one| row(one.namespace, one.used)).collect();

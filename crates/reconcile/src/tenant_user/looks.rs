@@ -1,43 +1,22 @@
 //! What somebody sees of what runs inside: pods, their logs, and Kubernetes' events.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
-
-use futures::AsyncReadExt as _;
 use hexabase_core::time::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, Event, EventSeries, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::Resource as _;
 use kube::api::{ListParams, LogParams};
 use kube::core::Request;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 
 use super::TenantUser;
+use super::reading::{Listed, Metadata};
 use crate::error::ReconcileError;
 
-/// Most bytes of one answer that are read: a workspace's people make its objects as large as they like.
-const MOST_BYTES: u64 = 16 << 20;
-/// Longest time that one answer may take, however it drips.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Most answers of one workspace that are read at the same time, so that its people can neither fill this process's memory
-/// with them nor keep others from looking inside theirs.
-const TURNS: usize = 4;
 /// Most bytes of a log that are asked for.
 pub const MOST_LOG_BYTES: usize = 1 << 20;
-/// Most events that are read.
+/// Most events that are told, which is as many as a page has; and pages among which the newest are looked for.
 const MOST_EVENTS: u32 = 500;
-
-/// A page of a list.
-#[derive(Debug, Clone)]
-pub struct Listed<T> {
-    /// Its items.
-    pub items: Vec<T>,
-    /// What Kubernetes wants to be given for the next page.
-    pub next: Option<String>,
-}
+const EVENT_PAGES: usize = 10;
 
 /// A pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,32 +100,71 @@ pub struct SeenEvent {
     pub last_at: Option<Timestamp>,
 }
 
-/// A list as Kubernetes answers with it.
+/// Of a pod what is told of it.
 #[derive(Deserialize)]
-struct List<T> {
+struct ToldPod {
     #[serde(default)]
-    metadata: ListMetadata,
-    items: Option<Vec<T>>,
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ToldSpec,
+    status: Option<ToldStatus>,
 }
 
 #[derive(Default, Deserialize)]
-struct ListMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
+struct ToldSpec {
+    containers: Option<Vec<ToldContainer>>,
 }
 
-/// The turns of those who look inside the workspace whose API server is at `address`. In a static, because each of them
-/// makes a client of their own.
-pub(super) fn turns(address: &str) -> Arc<Semaphore> {
-    static ALL: Mutex<BTreeMap<String, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|_, turns| turns.strong_count() > 0);
-    if let Some(turns) = all.get(address).and_then(Weak::upgrade) {
-        return turns;
-    }
-    let turns = Arc::new(Semaphore::new(TURNS));
-    all.insert(address.to_owned(), Arc::downgrade(&turns));
-    turns
+#[derive(Deserialize)]
+struct ToldContainer {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldStatus {
+    phase: Option<String>,
+    reason: Option<String>,
+    init_container_statuses: Option<Vec<ContainerStatus>>,
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    ready: bool,
+    #[serde(default)]
+    restart_count: i32,
+    state: Option<ContainerState>,
+}
+
+/// Of an event what is told of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldEvent {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    involved_object: InvolvedObject,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    count: Option<i32>,
+    event_time: Option<MicroTime>,
+    first_timestamp: Option<Time>,
+    last_timestamp: Option<Time>,
+    series: Option<EventSeries>,
+}
+
+#[derive(Default, Deserialize)]
+struct InvolvedObject {
+    kind: Option<String>,
+    name: Option<String>,
 }
 
 impl TenantUser {
@@ -158,7 +176,8 @@ impl TenantUser {
         next: Option<&str>,
     ) -> Result<Listed<SeenPod>, ReconcileError> {
         let path = Pod::url_path(&(), namespace);
-        let found = self.page::<Pod>("pods", &path, ListParams::default(), limit, next).await?;
+        let _turn = self.turn().await?;
+        let found = self.page::<ToldPod>("pods", &path, ListParams::default(), limit, next).await?;
         Ok(Listed { items: found.items.into_iter().map(seen_pod).collect(), next: found.next })
     }
 
@@ -174,13 +193,14 @@ impl TenantUser {
             ..LogParams::default()
         };
         let request = Request::new(Pod::url_path(&(), Some(namespace))).logs(pod, &parameters);
+        let _turn = self.turn().await?;
         let bytes = self.read("the log of pod", pod, request.map_err(kube::Error::BuildRequest)).await?;
         let text = String::from_utf8_lossy(&bytes);
         Ok(SeenLog { lines: text.lines().map(seen_line).collect(), cut: bytes.len() >= MOST_LOG_BYTES })
     }
 
     /// What Kubernetes noticed lately, the newest first; of one object if `about` names its kind and name. When there is
-    /// more than is read, `next` says so.
+    /// more than is told, `next` says so, and is good for nothing else.
     pub async fn events(
         &self,
         namespace: Option<&str>,
@@ -195,83 +215,30 @@ impl TenantUser {
             true => ListParams::default(),
             false => ListParams::default().fields(&fields.join(",")),
         };
-        let found = self.page::<Event>("events", &path, parameters, MOST_EVENTS, None).await?;
-        let mut items: Vec<SeenEvent> = found.items.into_iter().map(seen_event).collect();
-        items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
-        Ok(Listed { items, next: found.next })
-    }
-
-    /// One page of the list at `path`.
-    pub(super) async fn page<T: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        path: &str,
-        parameters: ListParams,
-        limit: u32,
-        next: Option<&str>,
-    ) -> Result<Listed<T>, ReconcileError> {
-        let mut parameters = parameters.limit(limit);
-        if let Some(next) = next {
-            parameters = parameters.continue_token(next);
-        }
-        let request = Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest);
-        let bytes = self.read("the list of", what, request).await?;
-        let list: List<T> = serde_json::from_slice(&bytes)
-            .map_err(|error| self.unread("the list of", what, kube::Error::SerdeError(error)))?;
-        let next = list.metadata.next.filter(|next| !next.is_empty());
-        Ok(Listed { items: list.items.unwrap_or_default(), next })
-    }
-
-    /// An answer of no more than [`MOST_BYTES`].
-    async fn read(
-        &self,
-        what: &'static str,
-        name: &str,
-        request: Result<http::Request<Vec<u8>>, kube::Error>,
-    ) -> Result<Vec<u8>, ReconcileError> {
-        let answer = async {
-            // Nobody closes it.
-            let _turn = self.turns.acquire().await.ok();
-            let stream = pin!(self.cluster.client.request_stream(request?).await?);
-            let mut bytes = Vec::new();
-            stream.take(MOST_BYTES + 1).read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
-            Ok::<_, kube::Error>(bytes)
-        };
-        let late = || kube::Error::ReadEvents(std::io::ErrorKind::TimedOut.into());
-        let bytes = tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late()));
-        let bytes = bytes.map_err(|error| self.unread(what, name, error))?;
-        match bytes.len() as u64 > MOST_BYTES {
-            false => Ok(bytes),
-            true => Err(ReconcileError::Refused {
-                action: "read",
-                object: format!("{what} {name}"),
-                code: 413,
-                message: format!("{what} {name} is longer than {} MiB; ask for less of it", MOST_BYTES >> 20),
-            }),
-        }
-    }
-
-    fn unread(&self, what: &str, name: &str, error: kube::Error) -> ReconcileError {
-        match error {
-            // 401, 429 and 5xx say nothing about what was asked for.
-            kube::Error::Api(status) if status.code != 401 && status.code != 429 && status.code < 500 => {
-                ReconcileError::Refused {
-                    action: "read",
-                    object: format!("{what} {name}"),
-                    code: status.code,
-                    message: status.message,
-                }
+        let _turn = self.turn().await?;
+        let (mut items, mut next, mut more) = (Vec::<SeenEvent>::new(), None::<String>, false);
+        // Kubernetes tells them by name; the newest may be in any page.
+        for _ in 0..EVENT_PAGES {
+            let parameters = parameters.clone();
+            let found = self.page::<ToldEvent>("events", &path, parameters, MOST_EVENTS, next.as_deref()).await?;
+            items.extend(found.items.into_iter().map(seen_event));
+            items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
+            more |= items.len() > MOST_EVENTS as usize;
+            items.truncate(MOST_EVENTS as usize);
+            next = found.next;
+            if next.is_none() {
+                break;
             }
-            error => ReconcileError::Unreachable { api: self.cluster.title, source: Box::new(error) },
         }
+        Ok(Listed { items, next: next.or_else(|| more.then(String::new)) })
     }
 }
 
-fn seen_pod(pod: Pod) -> SeenPod {
+fn seen_pod(pod: ToldPod) -> SeenPod {
     let status = word(&pod);
     let created_at = pod.metadata.creation_timestamp.map(|created| created.0.into());
     let mut known: Vec<ContainerStatus> = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default().into_iter().map(|container| {
+    let containers = pod.spec.containers.unwrap_or_default().into_iter().map(|container| {
         let at = known.iter().position(|status| status.name == container.name);
         match at.map(|at| known.swap_remove(at)) {
             Some(status) => SeenContainer {
@@ -305,7 +272,7 @@ fn state(state: &ContainerState) -> Option<&str> {
 }
 
 /// The word for a pod: of the first container that keeps it from running, or its own.
-fn word(pod: &Pod) -> String {
+fn word(pod: &ToldPod) -> String {
     if pod.metadata.deletion_timestamp.is_some() {
         return "Terminating".to_owned();
     }
@@ -335,7 +302,7 @@ fn seen_line(line: &str) -> SeenLine {
     }
 }
 
-fn seen_event(event: Event) -> SeenEvent {
+fn seen_event(event: ToldEvent) -> SeenEvent {
     let made = event.metadata.creation_timestamp.as_ref().map(|made| made.0.into());
     let once = event.event_time.map(|once| once.0.into()).or(made);
     let (repeated, again) = event.series.map_or((None, None), |series| (series.count, series.last_observed_time));
@@ -359,7 +326,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: Value) -> ToldPod {
         let metadata = json!({ "name": "worker", "namespace": "web", "creationTimestamp": "2026-01-01T00:00:00Z" });
         let spec = json!({ "containers": [{ "name": "main" }, { "name": "helper" }] });
         serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap()
@@ -368,13 +335,6 @@ mod tests {
     fn container(name: &str, state: Value) -> Value {
         json!({ "name": name, "ready": state.get("running").is_some(), "restartCount": 3, "image": "", "imageID": "",
             "state": state })
-    }
-
-    #[test]
-    fn only_those_who_look_inside_the_same_workspace_wait_for_each_other() {
-        let (one, same, other) = (turns("10.0.0.1:443"), turns("10.0.0.1:443"), turns("10.0.0.2:443"));
-        let _taken = one.try_acquire_many(TURNS as u32).unwrap();
-        assert!(same.try_acquire().is_err() && other.try_acquire().is_ok());
     }
 
     #[test]

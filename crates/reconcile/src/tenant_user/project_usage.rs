@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use hexabase_core::names::ProjectName;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::{Amounts, Resource};
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::Resource as _;
 
 use super::TenantUser;
+use super::quantities::{Asked, AskingPod, Container, number};
 use crate::error::ReconcileError;
 use crate::manifest::Kind;
 use crate::tenant::projects::QUOTA;
@@ -55,8 +57,10 @@ impl TenantUser {
         let namespace = Some(project.as_str());
         let quota: Option<ResourceQuota> = self.cluster.get_as(Kind::ResourceQuota, namespace, QUOTA).await?;
         let used = quota.and_then(|quota| quota.status).and_then(|status| status.used).unwrap_or_default();
-        let pods: Vec<Pod> = self.cluster.list_as(Kind::Pod, namespace, "").await?;
-        Ok(ProjectUsage { used: amounts(&used), pods: pods.into_iter().filter_map(pod).collect() })
+        let _turn = self.turn().await?;
+        let mut pods = Vec::new();
+        self.each("pods", &Pod::url_path(&(), namespace), |asking: AskingPod| pods.extend(pod(asking))).await?;
+        Ok(ProjectUsage { used: amounts(&used), pods })
     }
 }
 
@@ -82,60 +86,22 @@ fn amounts(used: &Quantities) -> Amounts {
 }
 
 /// A pod that is not over: what is over counts for nothing.
-fn pod(pod: Pod) -> Option<PodUsage> {
-    let phase = pod.status.and_then(|status| status.phase);
-    if phase.is_some_and(|phase| phase == "Succeeded" || phase == "Failed") {
+fn pod(pod: AskingPod) -> Option<PodUsage> {
+    if pod.is_over() {
         return None;
     }
-    let containers = pod.spec.map(|spec| spec.containers).unwrap_or_default();
-    let sum = |name: &str| containers.iter().map(|container| of_container(container, name)).sum::<u128>();
-    let number = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
-    Some(PodUsage {
-        name: pod.metadata.name?,
-        cpu: Cpu::from_millis(number(sum("cpu"))),
-        memory: Bytes::new(number(sum("memory").div_ceil(1000))),
-    })
-}
-
-fn of_container(container: &Container, name: &str) -> u128 {
-    let Some(resources) = &container.resources else { return 0 };
-    let of = |all: &Option<Quantities>| all.as_ref().and_then(|all| all.get(name)).map(thousandths).unwrap_or_default();
-    of(&resources.limits).max(of(&resources.requests))
+    let sum = |of: fn(&Asked) -> f64| {
+        let containers = pod.spec.containers().iter();
+        containers.map(|Container { resources, .. }| of(&resources.limits).max(of(&resources.requests))).sum::<f64>()
+    };
+    // Above what a number of this kind can be, it is the greatest.
+    let (cpu, memory) = ((sum(Asked::cpu) * 1_000.0).round() as u64, sum(Asked::memory).ceil() as u64);
+    Some(PodUsage { name: pod.metadata.name?, cpu: Cpu::from_millis(cpu), memory: Bytes::new(memory) })
 }
 
 /// The number that a quantity stands for, in thousandths; of fractions as fine as none is counted, nothing.
 fn thousandths(quantity: &Quantity) -> u128 {
-    const SUFFIXES: [(&str, u128); 14] = [
-        ("Ki", 1000 << 10),
-        ("Mi", 1000 << 20),
-        ("Gi", 1000 << 30),
-        ("Ti", 1000 << 40),
-        ("Pi", 1000 << 50),
-        ("Ei", 1000 << 60),
-        ("m", 1),
-        ("k", 1_000_000),
-        ("M", 1_000_000_000),
-        ("G", 1_000_000_000_000),
-        ("T", 1_000_000_000_000_000),
-        ("P", 1_000_000_000_000_000_000),
-        ("E", 1_000_000_000_000_000_000_000),
-        ("", 1000),
-    ];
-    let text = quantity.0.as_str();
-    let parse = |digits: &str, factor: u128| Some(digits.parse::<u128>().ok()?.saturating_mul(factor));
-    let read = |(suffix, factor): &(&str, u128)| {
-        let number = text.strip_suffix(*suffix)?;
-        match number.split_once('.') {
-            // As people write it; Kubernetes itself writes no fractions.
-            Some((whole, fraction)) => {
-                let places = u32::try_from(fraction.len()).ok()?;
-                let part = parse(fraction, *factor)? / 10_u128.checked_pow(places)?;
-                Some(parse(whole, *factor)?.saturating_add(part))
-            }
-            None => parse(number, *factor),
-        }
-    };
-    SUFFIXES.iter().find_map(read).unwrap_or_default()
+    number(&quantity.0).map(|number| (number * 1_000.0).round() as u128).unwrap_or_default()
 }
 
 #[cfg(test)]

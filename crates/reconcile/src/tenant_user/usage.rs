@@ -1,22 +1,20 @@
 //! What is used inside, by namespace: what pods and claims ask for, and what is measured where something measures it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hexabase_core::quantity::{Bytes, Cpu};
-use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod, PodSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Resource as _;
-use kube::api::ListParams;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::TenantUser;
+use super::quantities::{Asked, AskingPod, Container, MOST_CONTAINERS, PodSpec, Resources};
+use super::reading::{Few, Metadata};
 use crate::error::ReconcileError;
 
-/// Objects of one page, and pages that are read at most.
-const PAGE: u32 = 500;
-const MOST_PAGES: usize = 20;
+/// How long is waited for what measures: nothing does in most workspaces.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is used.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,108 +80,120 @@ impl NamespaceUsage {
 /// What the metrics API tells of a pod.
 #[derive(Deserialize)]
 struct PodMetrics {
-    metadata: ObjectMeta,
     #[serde(default)]
-    containers: Vec<ContainerMetrics>,
+    metadata: Metadata,
+    containers: Option<Few<ContainerMetrics, MOST_CONTAINERS>>,
 }
 
 #[derive(Deserialize)]
 struct ContainerMetrics {
     #[serde(default)]
-    usage: BTreeMap<String, Quantity>,
+    usage: Asked,
+}
+
+/// What a volume claim asks for.
+#[derive(Deserialize)]
+struct Claim {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ClaimSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct ClaimSpec {
+    #[serde(default)]
+    resources: Resources,
+}
+
+type Sums = BTreeMap<String, NamespaceUsage>;
+
+fn add(sums: &mut Sums, namespace: Option<String>, usage: NamespaceUsage) {
+    let entry = sums.entry(namespace.unwrap_or_default()).or_default();
+    *entry = entry.and(usage);
 }
 
 impl TenantUser {
-    /// What is used in one namespace or in all, as far as the person may list it.
+    /// What is used in one namespace or in all, as far as the person may list it. What is read is added up page by page.
     ///
     /// # Errors
-    /// [`ReconcileError::Refused`] with 403 when the person may not list pods there.
+    /// [`ReconcileError::Refused`] with 403 when the person may not list pods there, with 429 when too many ask at once.
     pub async fn usage(&self, namespace: Option<&str>) -> Result<Usage, ReconcileError> {
+        let _turn = self.turn().await?;
         let metrics = match namespace {
             Some(namespace) => format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"),
             None => "/apis/metrics.k8s.io/v1beta1/pods".to_owned(),
         };
+        let (pods, claims) = (Pod::url_path(&(), namespace), PersistentVolumeClaim::url_path(&(), namespace));
+        let (mut namespaces, mut claimed, mut used) = (Sums::new(), Sums::new(), Sums::new());
+        let measuring = self.each("metrics of pods", &metrics, |pod: PodMetrics| {
+            let usage = used_by(&pod);
+            add(&mut used, pod.metadata.namespace, usage);
+        });
         let (pods, claims, measured) = futures::future::join3(
-            self.all::<Pod>("pods", Pod::url_path(&(), namespace)),
-            self.all::<PersistentVolumeClaim>("volume claims", PersistentVolumeClaim::url_path(&(), namespace)),
-            self.all::<PodMetrics>("metrics of pods", metrics),
+            self.each("pods", &pods, |pod: AskingPod| {
+                let usage = requested_by(&pod);
+                add(&mut namespaces, pod.metadata.namespace, usage);
+            }),
+            self.each("volume claims", &claims, |claim: Claim| {
+                let storage_requested = bytes(claim.spec.resources.requests.storage());
+                let usage = NamespaceUsage { storage_requested, ..NamespaceUsage::default() };
+                add(&mut claimed, claim.metadata.namespace, usage);
+            }),
+            tokio::time::timeout(PATIENCE, measuring),
         )
         .await;
-        let (pods, mut cut) = pods?;
-        let (claims, claims_unread) = match claims {
-            Ok((claims, more)) => {
+        let mut cut = pods?;
+        let claims_unread = match claims {
+            Ok(more) => {
                 cut |= more;
-                (claims, None)
+                None
             }
-            Err(ReconcileError::Refused { code: 403, message, .. }) => (Vec::new(), Some(message)),
+            Err(ReconcileError::Refused { code: 403, message, .. }) => {
+                claimed.clear();
+                Some(message)
+            }
             Err(error) => return Err(error),
         };
         // Nothing measures in most workspaces, and what does may be away.
-        let (metrics, measured) = measured.map_or((Vec::new(), false), |(metrics, _)| (metrics, true));
-        let mut namespaces: BTreeMap<String, NamespaceUsage> = BTreeMap::new();
-        let mut add = |metadata: ObjectMeta, usage: NamespaceUsage| {
-            let entry = namespaces.entry(metadata.namespace.unwrap_or_default()).or_default();
-            *entry = entry.and(usage);
-        };
-        for pod in pods {
-            let usage = requested_by(&pod);
-            add(pod.metadata, usage);
+        let measured = matches!(measured, Ok(Ok(_)));
+        if !measured {
+            used.clear();
         }
-        for claim in claims {
-            let wanted = claim.spec.and_then(|spec| spec.resources).and_then(|resources| resources.requests);
-            let storage_requested = bytes(amount(wanted.as_ref(), "storage"));
-            add(claim.metadata, NamespaceUsage { storage_requested, ..NamespaceUsage::default() });
-        }
-        for pod in metrics {
-            let used = |name: &str| -> f64 {
-                pod.containers.iter().map(|container| amount(Some(&container.usage), name)).sum()
-            };
-            let (cpu_used, memory_used) = (cpu(used("cpu")), bytes(used("memory")));
-            add(pod.metadata, NamespaceUsage { cpu_used, memory_used, ..NamespaceUsage::default() });
+        for (namespace, usage) in claimed.into_iter().chain(used) {
+            add(&mut namespaces, Some(namespace), usage);
         }
         Ok(Usage { namespaces, measured, claims_unread, cut })
     }
-
-    /// Every object of a list; whether there are more than are read.
-    async fn all<T: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        path: String,
-    ) -> Result<(Vec<T>, bool), ReconcileError> {
-        let (mut items, mut next) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
-            let page = self.page(what, &path, ListParams::default(), PAGE, next.as_deref()).await?;
-            items.extend(page.items);
-            next = page.next;
-            if next.is_none() {
-                break;
-            }
-        }
-        Ok((items, next.is_some()))
-    }
 }
 
-fn requested_by(pod: &Pod) -> NamespaceUsage {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Succeeded" | "Failed")) {
+fn requested_by(pod: &AskingPod) -> NamespaceUsage {
+    if pod.is_over() {
         return NamespaceUsage::default();
     }
-    let sum = |name: &str| pod.spec.as_ref().map_or(0.0, |spec| requested(spec, name));
-    let (cpu_requested, memory_requested) = (cpu(sum("cpu")), bytes(sum("memory")));
+    let cpu_requested = cpu(requested(&pod.spec, Asked::cpu));
+    let memory_requested = bytes(requested(&pod.spec, Asked::memory));
     NamespaceUsage { pods: 1, cpu_requested, memory_requested, ..NamespaceUsage::default() }
 }
 
-/// What the scheduler keeps for a pod: its containers together, or the one that runs before them and wants more.
-fn requested(spec: &PodSpec, name: &str) -> f64 {
-    let of = |resources: &Option<ResourceRequirements>| {
-        amount(resources.as_ref().and_then(|resources| resources.requests.as_ref()), name)
-    };
-    let before: Vec<&Container> = spec.init_containers.iter().flatten().collect();
-    let stays = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let beside = before.iter().filter(|container| stays(container)).map(|container| of(&container.resources));
-    let together = beside.sum::<f64>() + spec.containers.iter().map(|container| of(&container.resources)).sum::<f64>();
-    let first = before.iter().filter(|container| !stays(container)).map(|container| of(&container.resources));
-    first.fold(together, f64::max)
+fn used_by(pod: &PodMetrics) -> NamespaceUsage {
+    let sum =
+        |of: fn(&Asked) -> f64| Few::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
+    NamespaceUsage { cpu_used: cpu(sum(Asked::cpu)), memory_used: bytes(sum(Asked::memory)), ..Default::default() }
+}
+
+/// What the scheduler keeps for a pod: its containers together with those before them that stay, or the one that runs before
+/// and wants more together with those that stay by then.
+fn requested(spec: &PodSpec, amount: fn(&Asked) -> f64) -> f64 {
+    let of = |container: &Container| amount(&container.resources.requests);
+    let (mut beside, mut most) = (0.0, 0.0_f64);
+    for container in spec.before() {
+        most = most.max(beside + of(container));
+        if container.stays() {
+            beside += of(container);
+        }
+    }
+    most.max(beside + spec.containers().iter().map(of).sum::<f64>())
 }
 
 fn cpu(cores: f64) -> Cpu {
@@ -195,40 +205,6 @@ fn bytes(bytes: f64) -> Bytes {
     Bytes::new(bytes.round() as u64)
 }
 
-fn amount(amounts: Option<&BTreeMap<String, Quantity>>, name: &str) -> f64 {
-    amounts.and_then(|amounts| amounts.get(name)).and_then(|quantity| number(&quantity.0)).unwrap_or(0.0)
-}
-
-/// A quantity in whichever way Kubernetes writes it; people and programs use them all.
-fn number(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 15] = [
-        ("Ki", 1_024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let (digits, factor) = UNITS
-        .iter()
-        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|digits| (digits, *factor)))
-        .unwrap_or((text, 1.0));
-    let plain = |letter: char| letter.is_ascii_digit() || ".+-eE".contains(letter);
-    if !digits.chars().all(plain) {
-        return None;
-    }
-    digits.parse::<f64>().ok().map(|number| number * factor).filter(|number| number.is_finite() && *number >= 0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use hexabase_testkit::kubernetes::FakeKubernetes;
@@ -237,30 +213,6 @@ mod tests {
     use super::*;
     use crate::connection::Host;
     use crate::settings::HostSettings;
-
-    #[test]
-    fn every_way_of_writing_an_amount_is_read() {
-        let in_billionths = |number: f64| (number * 1e9).round();
-        for (text, expected) in [
-            ("2", 2.0),
-            ("1.5", 1.5),
-            ("250m", 0.25),
-            ("123456789n", 0.123_456_789),
-            ("7u", 0.000_007),
-            ("1e3", 1_000.0),
-            ("2E3", 2_000.0),
-            ("1k", 1_000.0),
-            ("64Ki", 65_536.0),
-            ("1.5Gi", 1_610_612_736.0),
-            ("129M", 129_000_000.0),
-            ("1E", 1e18),
-        ] {
-            assert_eq!(number(text).map(in_billionths), Some(in_billionths(expected)), "{text}");
-        }
-        for bad in ["", "Gi", "x", "-1", "1 Gi", "inf", "nan", "1e999"] {
-            assert_eq!(number(bad), None, "{bad}");
-        }
-    }
 
     fn pod(namespace: &str, phase: &str, containers: Value, before: Value) -> Value {
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x", "namespace": namespace },
@@ -271,12 +223,43 @@ mod tests {
         json!({ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } })
     }
 
+    async fn tenant(server: &FakeKubernetes, turns: &str) -> TenantUser {
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let cluster = Host::connect(settings).await.unwrap().cluster;
+        TenantUser { cluster, turns: super::super::reading::turns(turns) }
+    }
+
+    #[test]
+    fn what_stays_beside_counts_while_the_next_one_starts() {
+        let container = |cpu: &str, policy: Option<&str>| {
+            let resources = json!({ "requests": { "cpu": cpu } });
+            json!({ "restartPolicy": policy, "resources": resources })
+        };
+        let cores = |before: Value| {
+            let spec = json!({ "containers": [container("1", None)], "initContainers": before });
+            requested(&serde_json::from_value(spec).unwrap(), Asked::cpu)
+        };
+        assert_eq!(cores(json!([container("500m", Some("Always"))])), 1.5);
+        assert_eq!(cores(json!([container("2", Some("Always")), container("4", None)])), 6.0);
+        assert_eq!(cores(json!([container("4", None), container("2", Some("Always"))])), 4.0);
+        assert_eq!(cores(json!(null)), 1.0);
+    }
+
+    #[tokio::test]
+    async fn whoever_gets_no_turn_is_told_so() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let tenant = tenant(&server, "crowded").await;
+        let waiting = tenant.turns.available_permits() as u32;
+        let turns = tenant.turns.acquire_many(waiting).await.unwrap();
+        assert!(tenant.usage(None).await.is_err_and(|error| error.is(429)));
+        drop(turns);
+        assert!(tenant.usage(None).await.is_ok());
+    }
+
     #[tokio::test]
     async fn what_pods_and_claims_ask_for_is_counted_by_namespace() {
         let server = FakeKubernetes::start().await.unwrap();
-        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
-        let cluster = Host::connect(settings).await.unwrap().cluster;
-        let tenant = TenantUser { cluster, turns: super::super::looks::turns("usage") };
+        let tenant = tenant(&server, "usage").await;
         let two = json!([wants("250m", "64Mi"), wants("0.25", "64Mi")]);
         server.put("/api/v1/namespaces/web/pods/a", pod("web", "Running", two, json!([wants("2", "1Mi")])));
         server.put("/api/v1/namespaces/web/pods/b", pod("web", "Pending", json!([wants("1", "1Gi")]), json!([])));

@@ -78,17 +78,21 @@ impl<A: Authority> Gateway<A> {
         let upgrade = Upgrade::asked(request.method(), request.version(), request.headers())?;
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
         headers::refuse_impersonation(request.headers())?;
-        self.limits.hurried(&target.workspace, &bearer, Instant::now())?;
+        let stays_open = target.long || upgrade.is_some();
+        let taken = self.limits.hurried(&target.workspace, &bearer, stays_open, Instant::now())?;
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
-        let stays_open = target.long || upgrade.is_some();
-        let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await?;
-        let admission = Arc::new(admitted);
+        let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await;
+        let admission = Arc::new(admitted.map_err(|refusal| {
+            let failure = Failure::from(refusal);
+            self.limits.refused(&target.workspace, &bearer, &failure, Instant::now());
+            failure
+        })?);
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
         self.limits.let_in(&target.workspace, &bearer, &admission.workspace);
 
-        let permit = self.limits.enter(&admission.workspace, stays_open, Instant::now())?;
+        let permit = self.limits.enter(&admission.workspace, stays_open, taken, Instant::now())?;
         let token_of = target.token_of.clone();
         if let Some(account) = &token_of {
             self.authority.check_room(&admission, account).await?;

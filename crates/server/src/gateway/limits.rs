@@ -1,21 +1,19 @@
 //! How much one workspace may ask at once and per second, so that none slows down another.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hexabase_core::ids::WorkspaceId;
 
 use super::GatewaySettings;
+use super::callers::Callers;
 use super::credential::Bearer;
 use super::pace::Pace;
 use super::status::Failure;
 
 /// Workspaces remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4_096;
-/// Callers remembered before all are forgotten.
-const CALLERS: usize = 16_384;
 
 #[derive(Debug)]
 struct Usage {
@@ -38,11 +36,32 @@ pub(super) struct Limits {
     callers: Arc<Callers>,
 }
 
-/// Who was let in lately, and to which workspace; by the hash of what they showed.
-#[derive(Debug, Default)]
-struct Callers {
-    hasher: RandomState,
-    seen: Mutex<HashMap<u64, WorkspaceId>>,
+/// A request of the workspace's rate that is taken before its sender is looked up; given back when dropped, unless the
+/// request was let in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    limits: Limits,
+    workspace: WorkspaceId,
+    spent: bool,
+}
+
+impl Taken {
+    /// Spends it, if it is of `workspace`; says whether it is.
+    fn spend(mut self, workspace: &WorkspaceId) -> bool {
+        self.spent = self.workspace == *workspace;
+        self.spent
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.spent {
+            return;
+        }
+        if let Some(usage) = self.limits.lock().get_mut(&self.workspace) {
+            usage.tokens = (usage.tokens + 1.0).min(self.limits.burst);
+        }
+    }
 }
 
 /// Leave to run one request; given back when dropped.
@@ -77,28 +96,70 @@ impl Limits {
 
     /// Remembers that `bearer` was let in to what `named` names: for [`Limits::hurried`].
     pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId) {
-        let caller = self.callers.hasher.hash_one((named, bearer.token()));
-        let mut seen = self.callers.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= CALLERS && !seen.contains_key(&caller) {
-            seen.clear();
+        self.callers.let_in(named, bearer, workspace);
+    }
+
+    /// Remembers that `bearer` was refused after it was looked up: for [`Limits::hurried`].
+    pub(super) fn refused(&self, named: &str, bearer: &Bearer, failure: &Failure, now: Instant) {
+        self.callers.refuse(named, bearer, failure, now);
+    }
+
+    /// Refuses whoever was let in before while the workspace has nothing left of its rate or of its places, so that a flood
+    /// costs nothing more than this answer; and takes one of its rate at once, so that of many who come at the same time no
+    /// more are looked up than may pass. Whoever is refused again and again is told so without being looked up. Of others
+    /// nothing is told here: they are judged first.
+    pub(super) fn hurried(
+        &self,
+        named: &str,
+        bearer: &Bearer,
+        long: bool,
+        now: Instant,
+    ) -> Result<Option<Taken>, Failure> {
+        if let Some(failure) = self.callers.refusal(named, bearer, now) {
+            return Err(failure);
         }
-        seen.insert(caller, workspace.clone());
-    }
-
-    /// Refuses whoever was let in before while the workspace's rate is used up, so that a flood costs nothing more than this
-    /// answer. Of others nothing is told here: they are judged first.
-    pub(super) fn hurried(&self, named: &str, bearer: &Bearer, now: Instant) -> Result<(), Failure> {
-        let caller = self.callers.hasher.hash_one((named, bearer.token()));
-        let workspace = self.callers.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&caller).cloned();
-        let Some(workspace) = workspace else { return Ok(()) };
-        let map = self.lock();
-        let tokens = map.get(&workspace).map_or(self.burst, |usage| self.refilled(usage, now));
-        if tokens < 1.0 { Err(self.too_fast(tokens)) } else { Ok(()) }
-    }
-
-    /// Admits one more request of `workspace` at `now`, a `long` one counting as a stream as well.
-    pub(super) fn enter(&self, workspace: &WorkspaceId, long: bool, now: Instant) -> Result<Permit, Failure> {
+        let Some(workspace) = self.callers.workspace(named, bearer) else { return Ok(None) };
         let mut map = self.lock();
+        let usage = self.entry(&mut map, &workspace, now);
+        // This costs nothing, and so it is charged to nobody.
+        self.check_places(usage, long)?;
+        self.charge(usage)?;
+        drop(map);
+        Ok(Some(Taken { limits: self.clone(), workspace, spent: false }))
+    }
+
+    /// Admits one more request of `workspace` at `now`, a `long` one counting as a stream as well; `taken` is what was taken
+    /// of the rate for it. Looking up who asks has cost something by now, so that the rate is charged even where no place is
+    /// left.
+    pub(super) fn enter(
+        &self,
+        workspace: &WorkspaceId,
+        long: bool,
+        taken: Option<Taken>,
+        now: Instant,
+    ) -> Result<Permit, Failure> {
+        // Before the lock, which it needs itself.
+        let paid = taken.is_some_and(|taken| taken.spend(workspace));
+        let mut map = self.lock();
+        let usage = self.entry(&mut map, workspace, now);
+        if !paid {
+            self.charge(usage)?;
+        }
+        self.check_places(usage, long)?;
+        usage.requests += 1;
+        usage.streams += u32::from(long);
+        let pace = Arc::clone(&usage.pace);
+        drop(map);
+        Ok(Permit { limits: self.clone(), workspace: workspace.clone(), long, pace })
+    }
+
+    /// What `workspace` uses, with all that its rate has earned until `now`.
+    fn entry<'a>(
+        &self,
+        map: &'a mut HashMap<WorkspaceId, Usage>,
+        workspace: &WorkspaceId,
+        now: Instant,
+    ) -> &'a mut Usage {
         if map.len() >= REMEMBERED && !map.contains_key(workspace) {
             map.retain(|_, usage| {
                 usage.requests > 0 || self.refilled(usage, now) < self.burst || !usage.pace.is_rested(now)
@@ -112,10 +173,19 @@ impl Limits {
             pace: Arc::new(Pace::new(self.bytes_per_second, now)),
         });
         usage.tokens = self.refilled(usage, now);
-        usage.refilled = now;
+        usage.refilled = usage.refilled.max(now);
+        usage
+    }
+
+    fn charge(&self, usage: &mut Usage) -> Result<(), Failure> {
         if usage.tokens < 1.0 {
             return Err(self.too_fast(usage.tokens));
         }
+        usage.tokens -= 1.0;
+        Ok(())
+    }
+
+    fn check_places(&self, usage: &Usage, long: bool) -> Result<(), Failure> {
         if usage.requests >= self.concurrency {
             let message =
                 format!("this workspace already has all of the {} requests in progress that it may", self.concurrency);
@@ -128,12 +198,7 @@ impl Limits {
             );
             return Err(Failure::too_many(message, Duration::from_secs(5)));
         }
-        usage.tokens -= 1.0;
-        usage.requests += 1;
-        usage.streams += u32::from(long);
-        let pace = Arc::clone(&usage.pace);
-        drop(map);
-        Ok(Permit { limits: self.clone(), workspace: workspace.clone(), long, pace })
+        Ok(())
     }
 
     fn too_fast(&self, tokens: f64) -> Failure {
@@ -179,13 +244,13 @@ mod tests {
     fn a_permit_given_back_admits_the_next_and_workspaces_do_not_share() {
         let limits = limits(2, 1, 1_000, 1_000);
         let now = Instant::now();
-        let stream = limits.enter(&workspace(1), true, now).unwrap();
-        assert!(limits.enter(&workspace(1), true, now).is_err(), "streams have a share of their own");
-        let request = limits.enter(&workspace(1), false, now).unwrap();
-        assert!(limits.enter(&workspace(1), false, now).is_err());
-        assert!(limits.enter(&workspace(2), true, now).is_ok());
+        let stream = limits.enter(&workspace(1), true, None, now).unwrap();
+        assert!(limits.enter(&workspace(1), true, None, now).is_err(), "streams have a share of their own");
+        let request = limits.enter(&workspace(1), false, None, now).unwrap();
+        assert!(limits.enter(&workspace(1), false, None, now).is_err());
+        assert!(limits.enter(&workspace(2), true, None, now).is_ok());
         drop(stream);
-        let stream = limits.enter(&workspace(1), true, now).unwrap();
+        let stream = limits.enter(&workspace(1), true, None, now).unwrap();
         drop((stream, request));
         assert_eq!(limits.lock().get(&workspace(1)).map(|usage| (usage.requests, usage.streams)), Some((0, 0)));
     }
@@ -196,7 +261,7 @@ mod tests {
         let start = Instant::now();
         let admitted = |count: usize, millis: u64| {
             let now = start + Duration::from_millis(millis);
-            (0..count).filter(|_| limits.enter(&workspace(1), false, now).is_ok()).count()
+            (0..count).filter(|_| limits.enter(&workspace(1), false, None, now).is_ok()).count()
         };
         assert_eq!(admitted(10, 0), 5);
         assert_eq!(admitted(10, 99), 0);
@@ -209,24 +274,62 @@ mod tests {
         let limits = limits(100, 100, 10, 1);
         let (known, stranger) = (Bearer::new("known".to_owned()), Bearer::new("stranger".to_owned()));
         let start = Instant::now();
+        let code = |named: &str, bearer: &Bearer, millis: u64| {
+            let taken = limits.hurried(named, bearer, false, start + Duration::from_millis(millis));
+            taken.map_or_else(|failure| failure.code(), |_| 200)
+        };
         limits.let_in("one", &known, &workspace(1));
-        assert!(limits.hurried("one", &known, start).is_ok(), "nothing was asked yet");
-        let permit = limits.enter(&workspace(1), false, start).unwrap();
-        assert_eq!(limits.hurried("one", &known, start).map_err(|failure| failure.code()), Err(429));
-        assert!(limits.hurried("one", &stranger, start).is_ok(), "who may learn nothing of it");
-        assert!(limits.hurried("two", &known, start).is_ok());
-        assert!(limits.hurried("one", &known, start + Duration::from_millis(101)).is_ok(), "it used up nothing itself");
+        assert_eq!(code("one", &known, 0), 200, "nothing was asked yet");
+        let permit = limits.enter(&workspace(1), false, None, start).unwrap();
+        assert_eq!(code("one", &known, 0), 429);
+        assert_eq!(code("one", &stranger, 0), 200, "who may learn nothing of it");
+        assert_eq!(code("two", &known, 0), 200);
+        assert_eq!(code("one", &known, 101), 200, "it used up nothing itself");
         drop(permit);
+    }
+
+    #[test]
+    fn whoever_is_being_looked_up_holds_a_part_of_the_rate_and_gives_it_back_when_refused() {
+        let limits = limits(100, 100, 10, 2);
+        let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
+        limits.let_in("one", &bearer, &workspace(1));
+        let hurried = || limits.hurried("one", &bearer, false, now);
+        let (first, second) = (hurried().unwrap(), hurried().unwrap());
+        assert!(hurried().is_err(), "two may pass, and two are being looked up");
+        drop(first);
+        let third = hurried().unwrap();
+        let permit = limits.enter(&workspace(1), false, second, now).unwrap();
+        assert!(hurried().is_err(), "what was taken was not charged twice, nor given back");
+        assert!(limits.enter(&workspace(2), false, third, now).is_ok());
+        assert!(hurried().is_ok(), "what is of another workspace is given back");
+        drop(permit);
+    }
+
+    #[test]
+    fn whoever_finds_no_place_is_refused_without_being_judged_and_charged_for_nothing() {
+        let limits = limits(2, 1, 10, 3);
+        let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
+        limits.let_in("one", &bearer, &workspace(1));
+        let stream = limits.enter(&workspace(1), true, None, now).unwrap();
+        for _ in 0..10 {
+            assert!(limits.hurried("one", &bearer, true, now).is_err());
+        }
+        let request = limits.enter(&workspace(1), false, None, now).unwrap();
+        assert!(limits.hurried("one", &bearer, false, now).is_err());
+        // Whoever was looked up is charged.
+        assert!(limits.enter(&workspace(1), false, None, now).is_err());
+        drop((stream, request));
+        assert!(limits.hurried("one", &bearer, false, now).is_err(), "three were looked up");
     }
 
     #[test]
     fn workspaces_at_rest_are_forgotten() {
         let limits = limits(10, 10, 10, 5);
         let mut now = Instant::now();
-        let busy = limits.enter(&workspace(0), false, now).unwrap();
+        let busy = limits.enter(&workspace(0), false, None, now).unwrap();
         for number in 1..=REMEMBERED as u64 {
             now += Duration::from_secs(1);
-            assert!(limits.enter(&workspace(number), false, now).is_ok());
+            assert!(limits.enter(&workspace(number), false, None, now).is_ok());
         }
         assert!(limits.lock().len() < 100);
         assert!(limits.lock().contains_key(&workspace(0)));

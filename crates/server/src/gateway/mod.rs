@@ -20,6 +20,7 @@
 //! normalises paths, or limits bodies; serve it with upgrades (`axum::serve` does). A new check of the request line
 //! goes into `path.rs`, of a header into `headers.rs`, each with a line in its table of attacks.
 
+mod callers;
 mod credential;
 mod dial;
 mod forward;

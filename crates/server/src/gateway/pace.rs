@@ -12,6 +12,9 @@ use tokio::time::Sleep;
 
 /// Seconds' worth of bytes that pass at once after a pause.
 const BURST: f64 = 2.0;
+/// Seconds that a piece waits at most. Many short answers may owe more together; the rest of that is given to them, so that
+/// nobody who comes long afterwards pays for it.
+const MOST_DEBT: f64 = 5.0;
 
 /// What one workspace may still send and receive.
 #[derive(Debug)]
@@ -37,10 +40,20 @@ impl Pace {
     /// Notes that `bytes` pass, and tells how long those after them have to wait.
     pub(super) fn pass(&self, bytes: usize, now: Instant) -> Duration {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.bytes = self.refilled(*left, now) - bytes as f64;
+        left.bytes = (self.refilled(*left, now) - bytes as f64).max(-self.rate * MOST_DEBT);
         left.at = now;
-        match left.bytes < 0.0 {
-            true => Duration::from_secs_f64(-left.bytes / self.rate),
+        self.wait(left.bytes)
+    }
+
+    /// How long whatever begins now has to wait for what has passed before.
+    fn owed(&self, now: Instant) -> Duration {
+        let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wait(self.refilled(left, now))
+    }
+
+    fn wait(&self, bytes: f64) -> Duration {
+        match bytes < 0.0 {
+            true => Duration::from_secs_f64(-bytes / self.rate),
             false => Duration::ZERO,
         }
     }
@@ -64,9 +77,18 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// In step with `pace`.
+    /// In step with `pace`; the first piece waits as well, or many short answers would never wait.
     pub(super) fn new(pace: Arc<Pace>) -> Self {
-        Self { pace, wait: None }
+        let owed = pace.owed(Instant::now());
+        let mut step = Self { pace, wait: None };
+        step.wait_for(owed);
+        step
+    }
+
+    fn wait_for(&mut self, time: Duration) {
+        if !time.is_zero() {
+            self.wait = Some(Box::pin(tokio::time::sleep(time)));
+        }
     }
 
     /// Ready when the next piece may pass.
@@ -81,9 +103,7 @@ impl Step {
     /// Notes a piece that passes.
     pub(super) fn passed(&mut self, bytes: usize) {
         let wait = self.pace.pass(bytes, Instant::now());
-        if !wait.is_zero() {
-            self.wait = Some(Box::pin(tokio::time::sleep(wait)));
-        }
+        self.wait_for(wait);
     }
 }
 
@@ -148,6 +168,28 @@ mod tests {
         assert_eq!(pace.pass(0, after(1_000)), Duration::ZERO);
         assert!(pace.is_rested(after(3_000)));
         assert_eq!(pace.pass(2_001, after(3_600_000)), Duration::from_millis(1), "nothing is saved beyond that");
+    }
+
+    #[test]
+    fn nobody_waits_for_long_after_a_flood_of_short_answers() {
+        let start = Instant::now();
+        let pace = Pace::new(1_000, start);
+        let most = Duration::from_secs_f64(MOST_DEBT);
+        for _ in 0..1_000 {
+            pace.pass(16_384, start);
+        }
+        assert_eq!(pace.owed(start), most);
+        assert_eq!(pace.owed(start + most), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_first_piece_of_a_body_waits_for_those_of_others() {
+        let begun = Instant::now();
+        let pace = Arc::new(Pace::new(1_000_000, begun));
+        let behind = pace.pass(2_050_000, begun);
+        let mut step = Step::new(Arc::clone(&pace));
+        std::future::poll_fn(|context| step.poll_ready(context)).await;
+        assert!(begun.elapsed() >= behind, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -63,7 +63,7 @@ fn split(raw: &str) -> Result<Target, &'static str> {
     Ok(Target {
         workspace: workspace.to_owned(),
         upstream: upstream.map_err(|_| "it is not a valid path")?,
-        long: is_long(path, query),
+        long: is_long(&decoded, query),
         token_of: token_of(&decoded),
     })
 }
@@ -146,7 +146,8 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// What the API server itself counts as long-running. Only decides time limits and the share of streams.
+/// What the API server itself counts as long-running, of a decoded path. Decides time limits, the share of streams, and for
+/// how long roles are looked at again.
 fn is_long(path: &str, query: Option<&str>) -> bool {
     let watches = query.is_some_and(|query| {
         url::form_urlencoded::parse(query.as_bytes())

@@ -202,6 +202,8 @@ pub(super) fn certificates(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
 pub(super) struct Orders {
     pub(super) upstream: Arc<Mutex<Upstream>>,
     pub(super) admitted: Arc<AtomicBool>,
+    /// Takes its time to admit while set.
+    pub(super) slow: Arc<AtomicBool>,
     /// Never answers checks while set.
     pub(super) silent: Arc<AtomicBool>,
     /// Cannot write tokens down while set.
@@ -227,6 +229,9 @@ pub(super) fn other_workspace_id() -> WorkspaceId {
 impl Authority for Orders {
     async fn admit(&self, _: &str, bearer: Option<&str>, _: bool) -> Result<Admission, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         let message = "as ordered".to_owned();
         let retry_after = Duration::from_secs(7);
         match bearer {
@@ -291,6 +296,7 @@ impl World {
         let orders = Orders {
             upstream: Arc::new(Mutex::new(tenant.upstream.clone())),
             admitted: Arc::new(AtomicBool::new(true)),
+            slow: Arc::default(),
             silent: Arc::default(),
             forgetful: Arc::default(),
             full: Arc::default(),

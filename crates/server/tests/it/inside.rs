@@ -6,7 +6,7 @@ use hexabase_testkit::tenant::FakeTenant;
 use serde_json::{Value, json};
 
 use crate::roles::answering;
-use crate::support::{body, problem, shop, text};
+use crate::support::{body, claims, problem, shop, text};
 
 const PODS: &str = "/api/v1/pods";
 const IN_WEB: &str = "/api/v1/namespaces/web/pods";
@@ -122,12 +122,19 @@ async fn what_kubernetes_noticed_is_told_newest_first() -> Result<()> {
             "lastTimestamp": at })
     };
     let events = json!([event("old", "2026-01-01T00:00:00Z"), event("new", "2026-01-01T00:01:00Z")]);
-    tenant.answer("GET", EVENTS, 200, list(events, Some("more")));
+    tenant.answer("GET", EVENTS, 200, list(events.clone(), None));
     let found = alice.api.get(&path).await?.expect(200)?.json()?;
     assert_eq!((&found["items"][0]["name"], &found["items"][1]["name"]), (&json!("new"), &json!("old")));
     let first = &found["items"][0];
     assert_eq!([&first["kind"], &first["reason"], &first["message"]], ["Pod", "BackOff", "it fell over"]);
-    assert_eq!((&first["warning"], &first["count"], &found["more"]), (&json!(true), &json!(3), &json!(true)));
+    assert_eq!((&first["warning"], &first["count"], &found["more"]), (&json!(true), &json!(3), &json!(false)));
+    // The newest may be in any page, and so more than one is read; but not all of them.
+    tenant.answer("GET", EVENTS, 200, list(events, Some("more")));
+    let pages = || tenant.asked("GET").iter().filter(|asked| asked.path == EVENTS).count();
+    let before = pages();
+    assert_eq!(alice.api.get(&path).await?.expect(200)?.json()?["more"], true);
+    assert_eq!(pages() - before, 10);
+    assert!(asked(&tenant, EVENTS).contains("continue=more"), "{}", asked(&tenant, EVENTS));
     let about = format!("{path}?kind=Pod&name=new");
     alice.api.get(&about).await?.expect(200)?;
     let query = asked(&tenant, EVENTS);
@@ -173,6 +180,25 @@ async fn usage_stands_beside_what_the_plan_gives() -> Result<()> {
     assert_eq!((&found["total"]["cpu_used"], &found["total"]["memory_used"]), (&json!("12m"), &json!("2Mi")));
     tenant.refuse("GET", PODS, 403, "pods is forbidden");
     problem(&alice.api.get(&path).await?, 403, "forbidden");
+    // Nor is a refusal read to its end.
+    tenant.answer("GET", PODS, 403, json!("x".repeat(8 << 20)));
+    assert_eq!(text(&problem(&alice.api.get(&path).await?, 403, "forbidden")["detail"]), "x".repeat(500));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_answer_is_asked_for_in_smaller_ones() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let tenant = answering(&platform, &workspace).await?;
+    let mut fat = worker();
+    fat["metadata"]["annotations"] = json!({ "fat": "x".repeat(5 << 20) });
+    tenant.answer("GET", PODS, 200, list(json!([fat]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 409, "too_much");
+    // 100, 50, 25, 12, 6, 3, and one by one.
+    assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == PODS).count(), 7);
+    // As many as nobody asked for.
+    tenant.answer("GET", PODS, 200, list(json!(vec![json!({}); 5_001]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 503, "unavailable");
     Ok(())
 }
 
@@ -189,10 +215,16 @@ async fn nobody_looks_inside_but_members_and_only_with_their_own_rights() -> Res
     let tenant = answering(&platform, &workspace).await?;
     alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
     for path in &paths {
-        bob.api.get(path).await?;
+        bob.api.get(path).await?.expect(200)?;
     }
-    let asked = tenant.asked("GET").len();
+    let seen = tenant.asked("GET");
+    let asked = seen.len();
     assert!(asked >= 4, "{asked}");
+    let groups = claims(&bob.workspace_token(&platform, &workspace).await?)?["groups"].clone();
+    for question in seen {
+        let shown = claims(&question.token)?;
+        assert_eq!((text(&shown["sub"]), &shown["groups"]), (bob.id.clone(), &groups), "{}", question.path);
+    }
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     for path in &paths {
         problem(&bob.api.get(path).await?, 404, "not_found");
