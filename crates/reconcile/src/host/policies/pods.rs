@@ -83,9 +83,13 @@ pub(super) const PODS: Policy = Policy {
             "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",
             "a pod must not take a port of its node",
         ),
+        // Whatever else there is, now or later, is mounted by the node: NFS, iSCSI, disks of a cloud and drivers lead to the
+        // volumes of others, and no network policy holds what a node does.
         (
-            "!variables.isNew || object.spec.?volumes.orValue([]).all(v, !has(v.hostPath))",
-            "a pod must not mount a folder of its node",
+            "!variables.isNew || object.spec.?volumes.orValue([]).all(v, has(v.configMap) || has(v.secret) || \
+             has(v.downwardAPI) || has(v.projected) || has(v.emptyDir) || has(v.persistentVolumeClaim) || \
+             has(v.ephemeral) || has(v.image))",
+            "a pod may mount only claims, images, empty folders, ConfigMaps, Secrets and what is known of itself",
         ),
         (
             "variables.containers.all(c, !c.?securityContext.?privileged.orValue(false)) && \

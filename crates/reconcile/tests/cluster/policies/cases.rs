@@ -191,9 +191,6 @@ fn placement() -> Vec<Case> {
 }
 
 fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
-    let host_path = json!({ "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] });
-    let harmless =
-        json!({ "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "c", "configMap": { "name": "x" } }] });
     let privileged = |is: bool| json!({ "securityContext": { "privileged": is } });
     let first = merged(json!({ "name": "first", "image": "busybox" }), privileged(true));
     let port = |port: Value| container(json!({ "ports": [port] }));
@@ -230,7 +227,7 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
                     "ports": [{ "containerPort": 80, "hostPort": 8080 }] }] })),
             ],
         ),
-        case("mount a folder of its node", Place::Shared, vec![pod(harmless)], vec![pod(host_path)]),
+        mounts(),
         case(
             "privileged container",
             Place::Shared,
@@ -244,6 +241,37 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             vec![labelled_pod(named(own), json!({}))],
         ),
     ]
+}
+
+/// What nodes mount for a pod.
+fn mounts() -> Case {
+    let mounts = |source: Value| pod(json!({ "volumes": [merged(json!({ "name": "v" }), source)] }));
+    let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } });
+    let own = json!({ "items": [{ "path": "name", "fieldRef": { "fieldPath": "metadata.name" } }] });
+    let token = json!({ "serviceAccountToken": { "path": "token" } });
+    case(
+        "mount only claims",
+        Place::Shared,
+        vec![
+            mounts(json!({})),
+            mounts(json!({ "emptyDir": {} })),
+            mounts(json!({ "configMap": { "name": "x" } })),
+            mounts(json!({ "secret": { "secretName": "x" } })),
+            mounts(json!({ "downwardAPI": own })),
+            mounts(json!({ "projected": { "sources": [token] } })),
+            mounts(json!({ "persistentVolumeClaim": { "claimName": "x" } })),
+            mounts(json!({ "ephemeral": { "volumeClaimTemplate": { "spec": claim } } })),
+        ],
+        vec![
+            mounts(json!({ "hostPath": { "path": "/" } })),
+            mounts(json!({ "nfs": { "server": "192.0.2.1", "path": "/export" } })),
+            mounts(json!({ "iscsi": { "targetPortal": "192.0.2.1:3260", "iqn": "iqn.2001-04.example:x", "lun": 0 } })),
+            mounts(json!({ "fc": { "targetWWNs": ["50060e801049cfd1"], "lun": 0 } })),
+            mounts(json!({ "flexVolume": { "driver": "example/x" } })),
+            mounts(json!({ "gcePersistentDisk": { "pdName": "x" } })),
+            mounts(json!({ "csi": { "driver": "x.example" } })),
+        ],
+    )
 }
 
 fn others() -> Vec<Case> {
