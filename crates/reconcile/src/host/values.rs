@@ -56,6 +56,10 @@ pub(crate) fn build(
         "sync": {
             "fromHost": { "nodes": { "enabled": false } },
             "toHost": {
+                // The host makes those of Services with selectors itself. Without one a tenant would say where traffic from
+                // outside goes: to the platform's pods, or another workspace's (CVE-2021-25740).
+                "endpointSlices": { "enabled": false },
+                "endpoints": { "enabled": false },
                 "ingresses": { "enabled": false },
                 "networkPolicies": { "enabled": false },
                 "persistentVolumes": { "enabled": false },
