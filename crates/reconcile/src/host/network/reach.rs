@@ -75,13 +75,17 @@ impl Workspace {
     }
 
     fn policies(&self) -> Vec<Value> {
-        let id: WorkspaceId = WORKSPACES[self.number].parse().unwrap();
-        let organization: OrganizationId = "org-0123456789abcdefghjk".parse().unwrap();
         let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
         settings.platform = vec![Peer::Namespace("hexabase".to_owned())];
+        self.policies_with(&settings, &format!("https://{}:8443/oidc", address("issuer", Family::V4)))
+    }
+
+    fn policies_with(&self, settings: &HostSettings, discovery_url: &str) -> Vec<Value> {
+        let id: WorkspaceId = WORKSPACES[self.number].parse().unwrap();
+        let organization: OrganizationId = "org-0123456789abcdefghjk".parse().unwrap();
         let authentication = Authentication {
             issuer_url: format!("https://hexabase.example/oidc/{id}"),
-            discovery_url: Some(format!("https://{}:8443/oidc/{id}", address("issuer", Family::V4))),
+            discovery_url: Some(discovery_url.to_owned()),
             audience: id.to_string(),
             ca_pem: None,
         };
@@ -92,7 +96,7 @@ impl Workspace {
             nodes: both("node").into_iter().chain(both("public node")).collect(),
         };
         let own = labels::of_workspace(&id, Some(&organization));
-        let built = build(&settings, &authentication, &places, &self.names, &own);
+        let built = build(settings, &authentication, &places, &self.names, &own);
         built.into_iter().map(|manifest| manifest.json).collect()
     }
 
@@ -255,6 +259,43 @@ fn one_workspace_without_its_policies_opens_nothing_of_another() {
                 let connection = Connection { from: from.end(kind, family), to, protocol, port };
                 let reached = BLOCKS.map(|blocks| network.allows(&connection, blocks));
                 assert_eq!(reached, [false, false], "{kind} to {name} of another: {connection:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_control_plane_reaches_the_issuer_wherever_that_is_and_nothing_beside_it() {
+    let own = Workspace::new(0);
+    let (platform, database) = (pod("hexabase", &[("app", "hexabase")]), pod("hexabase", &[("app", "postgresql")]));
+    let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
+    settings.platform = vec![Peer::Namespace("hexabase".to_owned()), Peer::Cidr("10.7.0.0/16".to_owned())];
+    settings.issuer_port = Some(8444);
+    settings.closed_networks = vec!["9.9.8.0/24".to_owned()];
+    let at = |address: &str| End { address: address.parse().unwrap(), pod: None };
+    let destinations = [
+        ("address", at("10.0.0.8"), 8443),
+        ("beside the address", at("10.0.0.8"), 5432),
+        ("pod", End { pod: Some(&platform), ..at("10.244.9.2") }, 8444),
+        ("metrics of the pod", End { pod: Some(&platform), ..at("10.244.9.2") }, 9090),
+        ("database", End { pod: Some(&database), ..at("10.244.9.3") }, 5432),
+        ("network of callers", at("10.7.0.1"), 443),
+        ("public", at("9.9.9.9"), 443),
+        ("public, another port", at("9.9.9.9"), 25),
+        ("closed", at("9.9.8.1"), 443),
+    ];
+    let shapes: [(&str, &[&str]); 3] = [
+        ("https://10.0.0.8:8443/oidc", &["address"]),
+        ("https://keys.hexabase.svc/oidc", &["pod"]),
+        ("https://id.example.com/oidc", &["pod", "public"]),
+    ];
+    for (url, wanted) in shapes {
+        let network = network(&own.policies_with(&settings, url));
+        for (name, to, port) in destinations {
+            let from = own.end("control plane", Family::V4);
+            let connection = Connection { from, to, protocol: "TCP", port };
+            for blocks in BLOCKS {
+                assert_eq!(network.allows(&connection, blocks), wanted.contains(&name), "{url} to {name}, {blocks:?}");
             }
         }
     }
