@@ -33,6 +33,11 @@ pub(super) const VOLUME_CLAIMS: Policy = Policy {
             "a claim must not choose its volume by name",
         ),
         ("!variables.isNew || !has(object.spec.selector)", "a claim must not choose its volume by label"),
+        // The control plane's own volume, with all keys of the workspace, is a claim of the same namespace.
+        (
+            "!variables.isNew || (!has(object.spec.dataSource) && !has(object.spec.dataSourceRef))",
+            "a claim must not begin as a copy of another volume",
+        ),
         (
             "!variables.isNew || (variables.class != '' && variables.class in variables.classes)",
             "a claim must have a storage class that the host gives to tenants",

@@ -303,6 +303,21 @@ fn others() -> Vec<Case> {
             vec![claim(json!({ "selector": { "matchLabels": { "a": "b" } } }))],
         ),
         case(
+            "begin as a copy of another volume",
+            Place::Shared,
+            vec![claim(json!({}))],
+            vec![
+                claim(json!({ "dataSource": { "kind": "PersistentVolumeClaim", "name": "data-ws-x-0" } })),
+                annotated(
+                    claim(json!({ "dataSourceRef": { "kind": "PersistentVolumeClaim", "name": "data-ws-x-0" } })),
+                    "vcluster.loft.sh/skip-translate",
+                    "true",
+                ),
+                claim(json!({ "dataSource": { "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot",
+                    "name": "x" } })),
+            ],
+        ),
+        case(
             "storage class that the host gives",
             Place::Shared,
             vec![claim(json!({}))],
