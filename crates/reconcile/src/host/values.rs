@@ -3,7 +3,7 @@
 use hexabase_core::plans::CONTROL_PLANE_STORAGE;
 use serde_json::{Map, Value, json};
 
-use crate::host::{admission, authentication};
+use crate::host::{admission, authentication, limits};
 use crate::labels::Names;
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
@@ -120,7 +120,9 @@ fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
         // Ready is noticed within a second, and still only after five minutes is a start given up.
         "probes": { "startupProbe": { "periodSeconds": 1, "failureThreshold": 300 } },
         "resources": {
-            "limits": { "cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi" },
+            "limits": {
+                "cpu": "2", "memory": "2Gi", "ephemeral-storage": limits::CONTROL_PLANE_SCRATCH.to_string(),
+            },
             "requests": { "cpu": "200m", "memory": "512Mi", "ephemeral-storage": "512Mi" },
         },
     })

@@ -28,6 +28,7 @@ pub(super) const PODS: Policy = Policy {
             "nodeLabels",
             "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
         ),
+        ("counted", "['cpu', 'memory', 'ephemeral-storage']"),
         // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
         (
             "isPlacedAsBefore",
@@ -78,6 +79,13 @@ pub(super) const PODS: Policy = Policy {
             "!variables.isNew || !(object.spec.?hostNetwork.orValue(false) || object.spec.?hostPID.orValue(false) || \
              object.spec.?hostIPC.orValue(false))",
             "a pod must not share the network, the processes or the memory of its node",
+        ),
+        // The plan's quota counts these three, and nothing that it does not name: devices of a node, huge pages.
+        (
+            "!variables.isNew || ([object.spec] + variables.containers).all(c, \
+             c.?resources.?requests.orValue({}).all(key, key in variables.counted) && \
+             c.?resources.?limits.orValue({}).all(key, key in variables.counted))",
+            "a pod may ask for no other resources than cpu, memory and ephemeral-storage",
         ),
         (
             "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",

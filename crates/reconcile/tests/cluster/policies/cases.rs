@@ -228,6 +228,7 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             ],
         ),
         mounts(),
+        counted(),
         case(
             "privileged container",
             Place::Shared,
@@ -241,6 +242,26 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             vec![labelled_pod(named(own), json!({}))],
         ),
     ]
+}
+
+/// What a plan's quota counts.
+fn counted() -> Case {
+    let asks = |resources: Value| container(json!({ "resources": resources }));
+    let device = json!({ "limits": { "example.com/gpu": "1" } });
+    let first = json!({ "name": "first", "image": "busybox", "resources": device });
+    case(
+        "ask for no other resources",
+        Place::Shared,
+        vec![
+            asks(json!({ "limits": { "cpu": "100m", "memory": "64Mi", "ephemeral-storage": "1Gi" } })),
+            asks(json!({ "requests": { "cpu": "10m", "memory": "32Mi" } })),
+        ],
+        vec![
+            asks(device),
+            pod(json!({ "initContainers": [first] })),
+            asks(json!({ "limits": { "cpu": "100m", "memory": "64Mi", "hugepages-2Mi": "2Mi" } })),
+        ],
+    )
 }
 
 /// What nodes mount for a pod.
