@@ -105,11 +105,12 @@ fn peer(peer: &Peer) -> Value {
     }
 }
 
-/// What the settings close, and the host's own machines where they have public addresses.
+/// What the settings close, and the host's own machines, its DNS and all its pods where they have public addresses.
 fn closed(settings: &HostSettings, places: &Places) -> Vec<String> {
-    let machines = places.nodes.iter().chain(places.api.iter().map(|(address, _)| address));
+    let machines = places.nodes.iter().chain(places.api.iter().map(|(address, _)| address)).chain(&places.dns);
     let public = machines.filter(|address| is_public(**address)).map(|address| network_of(*address));
-    let mut closed: Vec<String> = settings.closed_networks.iter().cloned().chain(public).collect();
+    let pods = places.pods.iter().filter(|network| base(network).is_some_and(is_public)).cloned();
+    let mut closed: Vec<String> = settings.closed_networks.iter().cloned().chain(public).chain(pods).collect();
     closed.sort_unstable();
     closed.dedup();
     closed

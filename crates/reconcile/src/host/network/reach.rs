@@ -24,7 +24,10 @@ const WANTED: [(&str, &[&str]); 7] = [
     // What somebody made in the namespace past vCluster.
     ("stray", &[]),
     // No policy of ours is about these; they reach nothing of a workspace.
-    ("outsider", &["host API", "host DNS", "node", "kubelet", "metadata", "public", "resolver", "issuer"]),
+    (
+        "outsider",
+        &["host API", "host DNS", "node", "kubelet", "metadata", "public", "resolver", "issuer", "pod outside"],
+    ),
     (
         "platform",
         &[
@@ -38,6 +41,7 @@ const WANTED: [(&str, &[&str]); 7] = [
             "public",
             "resolver",
             "issuer",
+            "pod outside",
         ],
     ),
 ];
@@ -89,11 +93,12 @@ impl Workspace {
             audience: id.to_string(),
             ca_pem: None,
         };
-        let both = |name: &str| [Family::V4, Family::V6].map(|family| address(name, family));
+        let all = |name: &str| FAMILIES.map(|family| address(name, family));
         let places = Places {
-            api: both("host API").map(|address| (address, 6443)).to_vec(),
-            dns: both("host DNS").to_vec(),
-            nodes: both("node").into_iter().chain(both("public node")).collect(),
+            api: all("host API").map(|address| (address, 6443)).to_vec(),
+            dns: all("host DNS").to_vec(),
+            nodes: all("node").into_iter().chain(all("public node")).collect(),
+            pods: ["10.244.0.0/16", "fd00:244::/32", "2a01:244::/32"].map(ToOwned::to_owned).to_vec(),
         };
         let own = labels::of_workspace(&id, Some(&organization));
         let built = build(settings, &authentication, &places, &self.names, &own);
@@ -110,29 +115,39 @@ impl Workspace {
 enum Family {
     V4,
     V6,
+    /// IPv6 on a host that has no private addresses, not even for its pods.
+    Global,
 }
+
+const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Global];
 
 fn pod_address(number: usize, place: usize, family: Family) -> IpAddr {
     let text = match family {
         Family::V4 => format!("10.244.{number}.{}", place + 1),
         Family::V6 => format!("fd00:244:{number}::{}", place + 1),
+        Family::Global => format!("2a01:244:{number}::{}", place + 1),
     };
     text.parse().unwrap()
 }
 
 /// Where the rest stands.
 fn address(name: &str, family: Family) -> IpAddr {
-    let (v4, v6) = match name {
-        "host API" => ("10.0.0.5", "fd00::5"),
-        "host DNS" => ("10.244.9.9", "fd00:244:9::9"),
-        "node" | "kubelet" => ("10.0.0.7", "fd00::7"),
-        "public node" => ("11.0.0.7", "2a00::7"),
-        "issuer" => ("10.0.0.8", "fd00::8"),
-        "resolver" => ("10.0.0.2", "fd00::2"),
-        "metadata" => ("169.254.169.254", "fd00:ec2::254"),
-        _ => ("9.9.9.9", "2620:fe::fe"),
+    let (v4, v6, global) = match name {
+        "host API" => ("10.0.0.5", "fd00::5", "2a01::5"),
+        "host DNS" => ("10.244.9.9", "fd00:244:9::9", "2a01:244:9::9"),
+        "node" | "kubelet" => ("10.0.0.7", "fd00::7", "2a01::7"),
+        "public node" => ("11.0.0.7", "2a00::7", "2a00::7"),
+        "issuer" => ("10.0.0.8", "fd00::8", "2a01::8"),
+        "resolver" => ("10.0.0.2", "fd00::2", "fd00::2"),
+        "metadata" => ("169.254.169.254", "fd00:ec2::254", "fd00:ec2::254"),
+        _ => ("9.9.9.9", "2620:fe::fe", "2620:fe::fe"),
     };
-    if family == Family::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
+    let text = match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+        Family::Global => global,
+    };
+    text.parse().unwrap()
 }
 
 /// The pods that belong to no workspace.
@@ -183,6 +198,8 @@ fn destinations<'a>(
         ("metadata", at("metadata"), "TCP", 80),
         ("public", at("public"), "TCP", 443),
         ("resolver", at("resolver"), "UDP", 53),
+        ("pod outside", End { address: pod_address(9, 0, family), pod: Some(&others.outsider) }, "TCP", 8080),
+        ("pod outside", End { address: pod_address(9, 1, family), pod: Some(&others.platform) }, "TCP", 5432),
     ]);
     // Nothing else of its machine, and the discovery document has one address only.
     if family == Family::V4 {
@@ -206,7 +223,7 @@ fn wrong(network: &Network, workspaces: &[Workspace]) -> (Vec<String>, usize) {
         if own.number == other.number {
             continue;
         }
-        for family in [Family::V4, Family::V6] {
+        for family in FAMILIES {
             let outside = |last: usize| pod_address(9, last, family);
             for (source, wanted) in WANTED {
                 let from = match source {
@@ -252,7 +269,7 @@ fn one_workspace_without_its_policies_opens_nothing_of_another() {
     let network = network(&policies);
     let others = Others::new();
     for (from, to) in [(open, closed), (closed, open)] {
-        for (family, kind) in [Family::V4, Family::V6].into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
+        for (family, kind) in FAMILIES.into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
             let of_the_other =
                 destinations(to, from, &others, family).into_iter().filter(|(name, ..)| name.starts_with("own"));
             for (name, to, protocol, port) in of_the_other {

@@ -51,21 +51,22 @@ fn a_public_issuer_opens_neither_private_ranges_nor_closed_ones_nor_where_the_pl
 }
 
 #[test]
-fn the_hosts_own_machines_are_not_the_internet_wherever_they_stand() {
+fn the_hosts_own_machines_and_pods_are_not_the_internet_wherever_they_stand() {
     let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
     settings.closed_networks = vec!["8.9.0.0/16".to_owned(), "2a00:7::/32".to_owned(), "fd00:9::/32".to_owned()];
     let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
     let places = Places {
         api: vec![(ip("11.0.0.6"), 6443), (ip("10.96.0.1"), 443)],
         nodes: vec![ip("10.0.0.7"), ip("11.0.0.7"), ip("2a00::7"), ip("fd00::7")],
-        dns: Vec::new(),
+        dns: vec![ip("11.1.0.9"), ip("10.96.0.10")],
+        pods: vec!["10.244.0.0/24".to_owned(), "11.1.0.0/24".to_owned(), "2a01:244::/64".to_owned()],
     };
     let internet = internet(&closed(&settings, &places));
     let excepted = |block: usize| internet[block]["ipBlock"]["except"].as_array().unwrap().clone();
     let added: Vec<Value> = excepted(0).split_off(NOT_PUBLIC_V4.len());
-    assert_eq!(added, ["11.0.0.6/32", "11.0.0.7/32", "8.9.0.0/16"]);
+    assert_eq!(added, ["11.0.0.6/32", "11.0.0.7/32", "11.1.0.0/24", "11.1.0.9/32", "8.9.0.0/16"]);
     let added: Vec<Value> = excepted(1).split_off(NOT_PUBLIC_V6.len());
-    assert_eq!(added, ["2a00:7::/32", "2a00::7/128"]);
+    assert_eq!(added, ["2a00:7::/32", "2a00::7/128", "2a01:244::/64"]);
 }
 
 #[test]
