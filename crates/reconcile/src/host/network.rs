@@ -37,6 +37,8 @@ const NOT_PUBLIC_V4: [&str; 15] = [
 /// The public part of IPv6, and what of it carries IPv4 addresses inside or is for documentation.
 const PUBLIC_V6: &str = "2000::/3";
 const NOT_PUBLIC_V6: [&str; 3] = ["2001::/32", "2001:db8::/32", "2002::/16"];
+/// Where nodes have a cache of the host's DNS by the custom of Kubernetes' NodeLocal DNSCache: it answers with the host's names.
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// All policies of a workspace.
 pub(crate) fn build(
@@ -137,7 +139,9 @@ fn resolvers(places: &Places) -> Value {
     let networks = |addresses: Vec<&IpAddr>| -> Vec<String> {
         addresses.into_iter().map(|address| network_of(*address)).collect()
     };
-    blocks(&networks(v4), &networks(v6))
+    let mut v4 = networks(v4);
+    v4.push(NODE_LOCAL_DNS.to_owned());
+    blocks(&v4, &networks(v6))
 }
 
 /// All addresses but these.

@@ -24,26 +24,21 @@ const WANTED: [(&str, &[&str]); 7] = [
     // What somebody made in the namespace past vCluster.
     ("stray", &[]),
     // No policy of ours is about these; they reach nothing of a workspace.
-    (
-        "outsider",
-        &["host API", "host DNS", "node", "kubelet", "metadata", "public", "resolver", "issuer", "pod outside"],
-    ),
-    (
-        "platform",
-        &[
-            "own API",
-            "other API",
-            "host API",
-            "host DNS",
-            "node",
-            "kubelet",
-            "metadata",
-            "public",
-            "resolver",
-            "issuer",
-            "pod outside",
-        ],
-    ),
+    ("outsider", OUTSIDE),
+    ("platform", &["own API", "other API"]),
+];
+/// What everybody reaches of whom no policy of ours speaks.
+const OUTSIDE: &[&str] = &[
+    "host API",
+    "host DNS",
+    "node",
+    "kubelet",
+    "metadata",
+    "public",
+    "resolver",
+    "issuer",
+    "pod outside",
+    "node's cache of the host DNS",
 ];
 
 fn pod(namespace: &str, pairs: &[(&str, &str)]) -> Pod {
@@ -137,6 +132,7 @@ fn address(name: &str, family: Family) -> IpAddr {
         "host DNS" => ("10.244.9.9", "fd00:244:9::9", "2a01:244:9::9"),
         "node" | "kubelet" => ("10.0.0.7", "fd00::7", "2a01::7"),
         "public node" => ("11.0.0.7", "2a00::7", "2a00::7"),
+        "cache" => ("169.254.20.10", "fd00::a", "fd00::a"),
         "issuer" => ("10.0.0.8", "fd00::8", "2a01::8"),
         "resolver" => ("10.0.0.2", "fd00::2", "fd00::2"),
         "metadata" => ("169.254.169.254", "fd00:ec2::254", "fd00:ec2::254"),
@@ -201,6 +197,9 @@ fn destinations<'a>(
         ("pod outside", End { address: pod_address(9, 0, family), pod: Some(&others.outsider) }, "TCP", 8080),
         ("pod outside", End { address: pod_address(9, 1, family), pod: Some(&others.platform) }, "TCP", 5432),
     ]);
+    if family == Family::V4 {
+        all.push(("node's cache of the host DNS", at("cache"), "UDP", 53));
+    }
     // Nothing else of its machine, and the discovery document has one address only.
     if family == Family::V4 {
         all.push(("issuer", at("issuer"), "TCP", 8443));
@@ -236,7 +235,8 @@ fn wrong(network: &Network, workspaces: &[Workspace]) -> (Vec<String>, usize) {
                     for blocks in BLOCKS {
                         let connection = Connection { from, to, protocol, port };
                         count += 1;
-                        if !itself && network.allows(&connection, blocks) != wanted.contains(&name) {
+                        let is_wanted = wanted.contains(&name) || (source == "platform" && OUTSIDE.contains(&name));
+                        if !itself && network.allows(&connection, blocks) != is_wanted {
                             let (own, other) = (own.number, other.number);
                             wrong.push(format!(
                                 "{source} of {own} to {name} beside {other}: {connection:?}, {blocks:?}"

@@ -74,7 +74,7 @@ fn the_tenants_dns_asks_any_resolver_but_the_hosts_dns() {
     let places =
         Places { dns: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()], ..Places::default() };
     let expected = json!([
-        { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["10.96.0.10/32"] } },
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["10.96.0.10/32", "169.254.20.10/32"] } },
         { "ipBlock": { "cidr": "::/0", "except": ["fd00:96::a/128"] } },
     ]);
     assert_eq!(resolvers(&places), expected);
