@@ -107,7 +107,10 @@ async fn mend(host: &Cluster, mut wanted: Manifest, claimed: Claim) -> Result<Cl
 
 /// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
 fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
-    if label(found, MANAGED_BY) != Some(MANAGER) || label(found, WORKSPACE) != Some(workspace) {
+    // Somebody may have taken a label off, which is put back: the fence as well says whose it is.
+    let is_fenced = annotation(found, FENCE).is_some();
+    let is_ours = |name: &str, value: &str| label(found, name).map_or(is_fenced, |found| found == value);
+    if !is_ours(MANAGED_BY, MANAGER) || !is_ours(WORKSPACE, workspace) {
         return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
@@ -177,6 +180,18 @@ mod tests {
         for object in [plain, found("ws-0123456789abcdefghj0", None)] {
             assert!(matches!(checked(&object, 9), Err(ReconcileError::NotOurs { .. })));
         }
+    }
+
+    #[test]
+    fn a_namespace_that_lost_a_label_is_still_known_by_its_fence() {
+        for name in [MANAGED_BY, WORKSPACE] {
+            let mut bare = found(ID, Some("8"));
+            bare.metadata.labels.as_mut().unwrap().remove(name);
+            assert!(checked(&bare, 9).unwrap().is_some());
+            assert!(matches!(checked(&bare, 7), Err(ReconcileError::Fenced { .. })));
+        }
+        let foreign = found("ws-0123456789abcdefghj0", Some("8"));
+        assert!(matches!(checked(&foreign, 9), Err(ReconcileError::NotOurs { .. })));
     }
 
     #[tokio::test]

@@ -113,6 +113,7 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
             }
             println!("{} rules", all.len());
             changes::are_judged(&client, &shared, &foreign).await;
+            hold_without_labels(&client, &shared).await;
         })
         .await;
     })
@@ -127,6 +128,17 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
     if let Err(error) = outcome {
         std::panic::resume_unwind(error.into_panic());
     }
+}
+
+/// Whoever takes the platform's labels off the namespace opens nothing; nor does it keep the workspace from being removed.
+async fn hold_without_labels(client: &Client, namespace: &str) {
+    let labels = json!({ "hexabase.ai/workspace": null, "app.kubernetes.io/managed-by": null });
+    let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
+    objects(client, "v1", "Namespace", None).patch(namespace, &PatchParams::default(), &patch).await.unwrap();
+    // Until the API server's policies have surely seen it.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let message = tried(client, Some(namespace), &cases::pod(json!({ "nodeName": "another" }))).await.unwrap_err();
+    assert!(message.contains("choose its node by name"), "{message}");
 }
 
 async fn judge(client: &Client, case: &Case, [shared, dedicated]: [&str; 2], foreign: &str) {

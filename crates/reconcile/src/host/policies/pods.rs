@@ -106,8 +106,7 @@ pub(super) const PODS: Policy = Policy {
         ),
         // Network policies tell the control plane by this label.
         (
-            "!variables.isSynced || object.metadata.?labels[?'release'].orValue('') != \
-             namespaceObject.metadata.?labels[?'hexabase.ai/workspace'].orValue('')",
+            "!variables.isSynced || 'hxb-' + object.metadata.?labels[?'release'].orValue('') != request.namespace",
             "a pod must not pass for the control plane of its workspace",
         ),
     ],
