@@ -111,3 +111,19 @@ pub(super) const PODS: Policy = Policy {
         ),
     ],
 };
+
+/// What is said of a pod that runs. vCluster's account may write it, and some network plugins tell by it whose traffic is whose.
+pub(super) const STATUS: Policy = Policy {
+    name: "hexabase-workspace-pod-status",
+    targets: &[Target { group: "", resource: "pods/status", operations: UPDATE }],
+    only: None,
+    variables: &[("before", "oldObject.?status.orValue({})"), ("after", "object.?status.orValue({})")],
+    rules: &[(
+        "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+         (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
+         variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
+         variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
+         variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
+        "the address of a pod is its node's to tell",
+    )],
+};

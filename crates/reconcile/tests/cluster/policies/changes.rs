@@ -41,6 +41,17 @@ async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<
     }
 }
 
+/// The same for what is said of a running pod.
+async fn said(client: &Client, namespace: &str, status: Value) -> Result<(), String> {
+    let patch = json!({ "status": status });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    match pods.patch_status(POD.2, &PatchParams::default().dry_run(), &Patch::Strategic(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{patch}: {error:?}"),
+    }
+}
+
 async fn make(client: &Client, namespace: &str, (version, kind, name): Object, mut object: Value) {
     object["metadata"]["name"] = json!(name);
     let api = objects(client, version, kind, Some(namespace));
@@ -95,6 +106,13 @@ async fn by_an_account(client: &Client, workspace: &str) {
     assert!(message.contains("volume by name"), "{message}");
     // So does Kubernetes itself.
     assert_eq!(changed(client, workspace, CLAIM, chosen).await, Ok(()));
+
+    let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
+    let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
+    assert!(message.contains("its node's to tell"), "{message}");
+    assert_eq!(said(client, workspace, addresses).await, Ok(()));
+    let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
+    assert_eq!(said(&account, workspace, gate).await, Ok(()));
 
     let folder = volume(json!({}), json!({ "hostPath": { "path": "/" } }));
     let message = tried(&account, None, &folder).await.unwrap_err();
