@@ -61,6 +61,15 @@ pub(super) const PODS: Policy = Policy {
              e.operator == 'In' && e.?values.orValue([]) == [variables.pool])))",
             "a pod may prefer nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
+        // Who may not stand beside others keeps them from coming: one small pod, on a topology of all nodes, the whole host.
+        (
+            "variables.isPlacedAsBefore || [object.spec.?affinity.?podAffinity.orValue({}), \
+             object.spec.?affinity.?podAntiAffinity.orValue({})].all(a, \
+             (a.?requiredDuringSchedulingIgnoredDuringExecution.orValue([]) + \
+             a.?preferredDuringSchedulingIgnoredDuringExecution.orValue([]).map(wish, wish.podAffinityTerm))\
+             .all(t, !has(t.namespaceSelector) && t.?namespaces.orValue([]).size() == 0))",
+            "a pod must not choose neighbours in other namespaces of the host",
+        ),
         (
             "!variables.isNew || !variables.isSynced || variables.pool == '' || \
              object.spec.?nodeSelector[?'hexabase.ai/node-pool'].orValue('') == variables.pool",
@@ -72,7 +81,7 @@ pub(super) const PODS: Policy = Policy {
             "a pod must not have a runtime class that the host does not give to tenants",
         ),
         (
-            "!object.spec.?priorityClassName.orValue('').startsWith('system-')",
+            "!variables.isNew || !object.spec.?priorityClassName.orValue('').startsWith('system-')",
             "a pod must not have a priority class of the system",
         ),
         (
@@ -100,8 +109,9 @@ pub(super) const PODS: Policy = Policy {
             "a pod may mount only claims, images, empty folders, ConfigMaps, Secrets and what is known of itself",
         ),
         (
-            "variables.containers.all(c, !c.?securityContext.?privileged.orValue(false)) && \
-             variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false))",
+            "(!variables.isNew || variables.containers.all(c, !c.?securityContext.?privileged.orValue(false))) && \
+             variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false) || \
+             oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))",
             "a pod must not have a privileged container",
         ),
         // Network policies tell the control plane by this label.

@@ -177,6 +177,7 @@ fn placement() -> Vec<Case> {
                 affinity(false, "hexabase.ai/node-pool", &["pool-b"]),
             ],
         ),
+        neighbours(),
         case(
             "has to select the plan's nodes",
             Place::Dedicated,
@@ -188,6 +189,37 @@ fn placement() -> Vec<Case> {
             vec![labelled_pod(synced.clone(), json!({})), labelled_pod(synced, json!({ "nodeSelector": {} }))],
         ),
     ]
+}
+
+/// Beside whom a pod wishes to be, or not to be.
+fn neighbours() -> Case {
+    let term = |more: Value| {
+        merged(
+            json!({ "topologyKey": "kubernetes.io/os", "labelSelector": { "matchLabels": { "app": "vcluster" } } }),
+            more,
+        )
+    };
+    let strictly = |kind: &str, term: Value| {
+        pod(json!({ "affinity": { kind: { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }))
+    };
+    let rather = |kind: &str, term: Value| {
+        let wish = json!({ "weight": 1, "podAffinityTerm": term });
+        pod(json!({ "affinity": { kind: { "preferredDuringSchedulingIgnoredDuringExecution": [wish] } } }))
+    };
+    case(
+        "choose neighbours in other namespaces",
+        Place::Shared,
+        vec![
+            strictly("podAntiAffinity", term(json!({}))),
+            strictly("podAffinity", term(json!({}))),
+            rather("podAntiAffinity", term(json!({}))),
+        ],
+        vec![
+            strictly("podAntiAffinity", term(json!({ "namespaceSelector": {} }))),
+            strictly("podAffinity", term(json!({ "namespaces": ["kube-system"] }))),
+            rather("podAntiAffinity", term(json!({ "namespaces": ["kube-system"] }))),
+        ],
+    )
 }
 
 fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
