@@ -32,7 +32,8 @@ async fn stage(client: &Client, host: &Host, wanted: &[DesiredWorkspace; 2]) -> 
     let annotations = [
         (
             &shared,
-            json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web" }),
+            json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web",
+                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target" }),
         ),
         (&dedicated, json!({ "hexabase.ai/node-pool": "pool-a" })),
         (&foreign, json!({})),

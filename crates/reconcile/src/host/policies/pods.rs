@@ -29,6 +29,11 @@ pub(super) const PODS: Policy = Policy {
             "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
         ),
         ("counted", "['cpu', 'memory', 'ephemeral-storage']"),
+        (
+            "plugins",
+            "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', \
+             'v1.multus-cni.io/']",
+        ),
         // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
         (
             "isPlacedAsBefore",
@@ -113,6 +118,13 @@ pub(super) const PODS: Policy = Policy {
              variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false) || \
              oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))",
             "a pod must not have a privileged container",
+        ),
+        // Plugins themselves write such annotations later.
+        (
+            "object.metadata.?annotations.orValue({}).all(key, !variables.plugins.exists(part, key.startsWith(part)) || \
+             (!variables.isNew && (!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])))",
+            "a pod must not ask the host's network for anything by annotation",
         ),
         // Network policies tell the control plane by this label.
         (

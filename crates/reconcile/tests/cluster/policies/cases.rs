@@ -268,6 +268,14 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             vec![container(privileged(true)), pod(json!({ "initContainers": [first] }))],
         ),
         case(
+            "ask the host's network for anything",
+            Place::Shared,
+            vec![annotated(pod(json!({})), "example.com/note", "x")],
+            ["k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address"]
+                .map(|name| annotated(pod(json!({})), name, "x"))
+                .to_vec(),
+        ),
+        case(
             "pass for the control plane",
             Place::Shared,
             vec![labelled_pod(named("another"), json!({}))],
@@ -347,6 +355,19 @@ fn others() -> Vec<Case> {
             Place::Shared,
             vec![service(json!({ "clusterIP": "None" }))],
             vec![service(json!({ "type": "LoadBalancer", "loadBalancerIP": "192.0.2.1" }))],
+        ),
+        case(
+            "load balancers and DNS for anything by annotation",
+            Place::Shared,
+            vec![annotated(service(json!({})), "prometheus.io/scrape", "true")],
+            [
+                "metallb.io/loadBalancerIPs",
+                "lbipam.cilium.io/ips",
+                "external-dns.alpha.kubernetes.io/hostname",
+                "service.beta.kubernetes.io/aws-load-balancer-type",
+            ]
+            .map(|name| annotated(service(json!({})), name, "x"))
+            .to_vec(),
         ),
         case("volume by name", Place::Shared, vec![claim(json!({}))], vec![claim(json!({ "volumeName": "x" }))]),
         case(
@@ -431,14 +452,18 @@ fn ingresses() -> Vec<Case> {
         case(
             "name its class by annotation",
             Place::Shared,
-            vec![ingress(json!({ "example.com/note": "x" }), json!({}))],
+            vec![ingress(json!({ "vcluster.loft.sh/object-name": "x" }), json!({}))],
             vec![ingress(json!({ "kubernetes.io/ingress.class": "web" }), json!({ "ingressClassName": null }))],
         ),
         case(
             "configuration for the host's ingress controller",
             Place::Shared,
             vec![ingress(json!({ "nginx.ingress.kubernetes.io/rewrite-target": "/" }), json!({}))],
-            vec![ingress(json!({ "nginx.ingress.kubernetes.io/server-snippet": "location / {}" }), json!({}))],
+            vec![
+                ingress(json!({ "nginx.ingress.kubernetes.io/server-snippet": "location / {}" }), json!({})),
+                ingress(json!({ "nginx.ingress.kubernetes.io/server-alias": "bank.example" }), json!({})),
+                ingress(json!({ "traefik.ingress.kubernetes.io/router.middlewares": "x" }), json!({})),
+            ],
         ),
         // A workspace without domains brings none at all, but everything else.
         case("a host in a domain of the workspace", Place::Dedicated, vec![service(json!({}))], vec![ours()]),

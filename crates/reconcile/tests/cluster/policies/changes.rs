@@ -107,6 +107,17 @@ async fn by_an_account(client: &Client, workspace: &str) {
     // So does Kubernetes itself.
     assert_eq!(changed(client, workspace, CLAIM, chosen).await, Ok(()));
 
+    for (object, name, says) in [
+        (POD, "k8s.v1.cni.cncf.io/networks", "ask the host's network for anything"),
+        (SERVICE, "metallb.io/loadBalancerIPs", "load balancers and DNS for anything"),
+    ] {
+        let patch = json!({ "metadata": { "annotations": { name: "x" } } });
+        let message = changed(&account, workspace, object, patch.clone()).await.unwrap_err();
+        assert!(message.contains(says), "{message}");
+        // The host's own parts write them as well.
+        assert_eq!(changed(client, workspace, object, patch).await, Ok(()));
+    }
+
     let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
     let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
     assert!(message.contains("its node's to tell"), "{message}");
