@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
-use crate::host::storage;
 use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE};
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::settings::HostSettings;
@@ -74,10 +73,11 @@ pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence:
 pub(crate) async fn ensure(
     host: &Cluster,
     settings: &HostSettings,
+    storage_classes: &[String],
     names: &Names,
     desired: &DesiredWorkspace,
 ) -> Result<Claim, ReconcileError> {
-    let wanted = build(settings, desired, &storage::classes(host, settings).await?, names);
+    let wanted = build(settings, desired, storage_classes, names);
     let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
     if let Claim::Absent = claimed {
         let mut first = wanted.clone();
