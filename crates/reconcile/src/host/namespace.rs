@@ -26,10 +26,9 @@ pub(crate) fn build(
     labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
     labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
     let mut manifest = Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null);
+    // Also those that name nothing: what is not written is not restored either.
     for (name, values) in [(STORAGE_CLASSES, storage_classes), (RUNTIME_CLASSES, &settings.tenant_runtime_classes)] {
-        if !values.is_empty() {
-            manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
-        }
+        manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
     }
     manifest
 }
@@ -180,6 +179,15 @@ mod tests {
         for object in [plain, found("ws-0123456789abcdefghj0", None)] {
             assert!(matches!(checked(&object, 9), Err(ReconcileError::NotOurs { .. })));
         }
+    }
+
+    #[test]
+    fn what_the_workspace_may_ask_of_the_host_is_written_also_where_that_is_nothing() {
+        let settings = HostSettings::new(None, "helm".into(), "chart".into());
+        let desired = crate::golden::desired();
+        let built = build(&settings, &desired, &[], &Names::of(&desired.id));
+        let expected = json!({ STORAGE_CLASSES: "", RUNTIME_CLASSES: "" });
+        assert_eq!(built.json["metadata"]["annotations"], expected);
     }
 
     #[test]
