@@ -18,6 +18,9 @@ const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
+/// What a refusal of a status says: nobody makes a pod with one.
+pub(super) const OF_A_STATUS: &str = "its node's to tell";
+
 /// Tries a change; says why not.
 async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
     let api = objects(client, version, kind, Some(namespace));
@@ -120,7 +123,7 @@ async fn by_an_account(client: &Client, workspace: &str) {
 
     let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
     let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
-    assert!(message.contains("its node's to tell"), "{message}");
+    assert!(message.contains(OF_A_STATUS), "{message}");
     assert_eq!(said(client, workspace, addresses).await, Ok(()));
     let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
     assert_eq!(said(&account, workspace, gate).await, Ok(()));
