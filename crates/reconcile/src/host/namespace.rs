@@ -104,12 +104,17 @@ async fn mend(host: &Cluster, mut wanted: Manifest, claimed: Claim) -> Result<Cl
     Ok(claimed)
 }
 
-/// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
-fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
-    // Somebody may have taken a label off, which is put back: the fence as well says whose it is.
+/// Whether the namespace, which has the right name, is this workspace's. Somebody may have taken a label off, which is put back:
+/// the fence as well says whose it is.
+pub(crate) fn belongs_to(found: &DynamicObject, workspace: &str) -> bool {
     let is_fenced = annotation(found, FENCE).is_some();
     let is_ours = |name: &str, value: &str| label(found, name).map_or(is_fenced, |found| found == value);
-    if !is_ours(MANAGED_BY, MANAGER) || !is_ours(WORKSPACE, workspace) {
+    is_ours(MANAGED_BY, MANAGER) && is_ours(WORKSPACE, workspace)
+}
+
+/// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
+fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
+    if !belongs_to(found, workspace) {
         return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
