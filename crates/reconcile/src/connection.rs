@@ -33,6 +33,8 @@ pub struct Host {
     pub(crate) policies_applied: Mutex<Option<Instant>>,
     /// Where the host's own parts were found last, and when.
     pub(crate) places_found: Mutex<Option<(Instant, Places)>>,
+    /// Which storage classes claims may name, as it was found last, and when.
+    pub(crate) classes_found: Mutex<Option<(Instant, Vec<String>)>>,
     /// When everything on the host was applied last of workspaces whose control plane is starting.
     pub(crate) starting: Mutex<HashMap<WorkspaceId, Instant>>,
 }
@@ -60,6 +62,7 @@ impl Host {
             chart,
             policies_applied: Mutex::new(None),
             places_found: Mutex::new(None),
+            classes_found: Mutex::new(None),
             starting: Mutex::default(),
         })
     }

@@ -96,6 +96,7 @@ fn files() -> Vec<(&'static str, String)> {
         api: vec![("10.0.0.5".parse().unwrap(), 6443), ("10.96.0.1".parse().unwrap(), 443)],
         dns: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
         nodes: vec!["10.0.0.5".parse().unwrap(), "11.0.0.7".parse().unwrap(), "2a00::7".parse().unwrap()],
+        pods: vec!["10.244.0.0/24".to_owned()],
     };
     let mut open = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
     open.endpoint = EndpointMode::NodePort { address: "192.0.2.1".to_owned() };

@@ -31,8 +31,10 @@ pub struct HostSettings {
     /// How tenant API servers are reached from here.
     pub endpoint: EndpointMode,
     /// Where the platform itself stands, as seen from the host's pods: these may reach tenant API servers, and tenant
-    /// API servers may reach them for the issuer's keys.
+    /// API servers may reach those of them that are namespaces for the issuer's keys.
     pub platform: Vec<Peer>,
+    /// The port on which the platform's pods serve these keys; without it that of the issuer's URL.
+    pub issuer_port: Option<u16>,
 }
 
 impl HostSettings {
@@ -52,6 +54,7 @@ impl HostSettings {
             closed_networks: Vec::new(),
             endpoint: EndpointMode::ClusterIp,
             platform: Vec::new(),
+            issuer_port: None,
         }
     }
 }

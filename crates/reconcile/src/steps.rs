@@ -13,7 +13,9 @@ use crate::error::ReconcileError;
 use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
 use crate::host::virtual_cluster::Power;
-use crate::host::{api_server, authentication, limits, namespace, network, policies, rest, virtual_cluster, workload};
+use crate::host::{
+    api_server, authentication, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
+};
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
@@ -82,7 +84,13 @@ impl Host {
         names: &Names,
         ledger: &mut Ledger,
     ) -> Result<Option<Option<String>>, ReconcileError> {
-        let wait = match settle(namespace::ensure(&self.cluster, &self.settings, names, desired).await)? {
+        // Rights that end and sleep do not wait for a list of the host's. `limits` does, and says why.
+        let classes = match self.storage_classes().await {
+            Err(ReconcileError::Refused { .. }) => storage::named(&self.settings),
+            found => found?,
+        };
+        let ensured = namespace::ensure(&self.cluster, &self.settings, &classes, names, desired).await;
+        let wait = match settle(ensured)? {
             Ok(Claim::Ours { ending: None, rendering, .. }) => {
                 ledger.record(WorkspaceStep::Namespace, Progress::Done);
                 return Ok(Some(rendering));
@@ -177,6 +185,7 @@ impl Host {
                 return Ok(Progress::wait(150, format!("{}: is not counted yet", quota.title())));
             }
         }
+        self.storage_classes().await?;
         Ok(Progress::Done)
     }
 
@@ -202,6 +211,19 @@ impl Host {
         let places = places::find(&self.cluster).await?;
         *self.places_found.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), places.clone()));
         Ok(places)
+    }
+
+    /// Which storage classes claims may name, read now and then.
+    async fn storage_classes(&self) -> Result<Vec<String>, ReconcileError> {
+        let found = self.classes_found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((moment, classes)) = found
+            && moment.elapsed() < HOLD
+        {
+            return Ok(classes);
+        }
+        let classes = storage::classes(&self.cluster, &self.settings).await?;
+        *self.classes_found.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), classes.clone()));
+        Ok(classes)
     }
 
     async fn authentication(&self, desired: &DesiredWorkspace, names: &Names) -> Result<(), ReconcileError> {
@@ -276,5 +298,23 @@ mod tests {
         host.note_applied(&desired, None);
         host.note_stopped(&desired);
         assert!(!host.was_applied(&desired), "what was stopped is started by applying it");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_tell_its_storage_classes_holds_up_the_limits_only() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let mut host = Host::connect(settings).await.unwrap();
+        host.settings.storage_class = Some("fast".to_owned());
+        let desired = crate::golden::desired();
+        let names = Names::of(&desired.id);
+        server.refuse("GET", "/apis/storage.k8s.io/v1/storageclasses", 403);
+
+        let stage = host.namespace(&desired, &names, &mut Ledger::default()).await.unwrap();
+        assert_eq!(stage, Some(None));
+        let made = server.get(&format!("/api/v1/namespaces/{}", names.namespace)).unwrap();
+        assert_eq!(made["metadata"]["annotations"][labels::STORAGE_CLASSES], "fast");
+        let refused = host.storage_classes().await.unwrap_err();
+        assert!(matches!(refused, ReconcileError::Refused { code: 403, .. }), "{refused}");
     }
 }

@@ -378,6 +378,7 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
         },
     };
     settings.platform = config.host.platform_networks.iter().cloned().map(hexabase_reconcile::Peer::Cidr).collect();
+    settings.issuer_port = Some(config.server.cluster_listen.unwrap_or(config.server.listen).port());
     settings.tenant_storage_classes.clone_from(&config.host.tenant_storage_classes);
     settings.tenant_runtime_classes.clone_from(&config.host.tenant_runtime_classes);
     settings.closed_networks.clone_from(&config.host.closed_networks);

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
+use crate::host::namespace::belongs_to;
 use crate::labels::{self, MANAGED_BY, MANAGER, Names, SYNCED_BY, WORKSPACE};
 use crate::manifest::{Kind, label};
 use crate::receipt::ObjectRef;
@@ -52,9 +53,10 @@ pub(crate) async fn cluster_scoped(host: &Cluster, names: &Names) -> Result<BTre
 pub(crate) async fn workspaces(host: &Cluster) -> Result<BTreeSet<WorkspaceId>, ReconcileError> {
     let owned = format!("{MANAGED_BY}={MANAGER},{WORKSPACE}");
     let mut found = BTreeSet::new();
-    for namespace in host.list(Kind::Namespace, None, &owned).await? {
+    // All of them: one that lost its labels is still a workspace's.
+    for namespace in host.list(Kind::Namespace, None, "").await? {
         let named = namespace.metadata.name.as_deref().and_then(labels::workspace_of);
-        found.extend(named.filter(|id| label(&namespace, WORKSPACE) == Some(id.as_str())));
+        found.extend(named.filter(|id| belongs_to(&namespace, id.as_str())));
     }
     for kind in CLUSTER_SCOPED {
         for object in host.list(kind, None, &owned).await? {
@@ -110,6 +112,11 @@ mod tests {
             json!({ "metadata": { "name": "disk" },
             "spec": { "claimRef": { "namespace": Names::of(&id('4')).namespace, "name": "data" } } }),
         );
+        // Somebody took its labels off.
+        put(
+            namespaces,
+            json!({ "metadata": { "name": Names::of(&id('7')).namespace, "annotations": { labels::FENCE: "3" } } }),
+        );
         // A name alone, labels alone, somebody else's vCluster.
         put(namespaces, named(&Names::of(&id('5')).namespace, json!({})));
         put(namespaces, named("elsewhere", ours(&id('6'))));
@@ -117,6 +124,6 @@ mod tests {
 
         let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
         let found = Host::connect(settings).await.unwrap().workspaces().await.unwrap();
-        assert_eq!(found, [id('1'), id('2'), id('3'), id('4')]);
+        assert_eq!(found, [id('1'), id('2'), id('3'), id('4'), id('7')]);
     }
 }

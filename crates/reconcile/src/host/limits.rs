@@ -27,6 +27,10 @@ const CPU_RANGE: (u64, u64) = (100, 1000);
 const MEMORY_RANGE: (u64, u64) = (128, 1024);
 /// How many silent containers fit into the quota.
 const SILENT: u64 = 10;
+/// What a container that says nothing may write to its node's disk, and a pod on the average.
+const SCRATCH: Bytes = Bytes::from_gibibytes(4);
+/// What the control plane may write there.
+pub(crate) const CONTROL_PLANE_SCRATCH: Bytes = Bytes::from_gibibytes(10);
 /// What a silent container reserves, whatever its share is.
 const REQUEST_CPU: u64 = 25;
 const REQUEST_MEMORY: u64 = 32;
@@ -45,10 +49,14 @@ pub(crate) fn build(
     let storage_and_own = Bytes::new(storage.get().saturating_add(CONTROL_PLANE_STORAGE.get()));
     let own_ports = u32::from(matches!(endpoint, EndpointMode::NodePort { .. }));
     let node_ports = load_balancers.saturating_mul(PORTS_OF_A_LOAD_BALANCER).saturating_add(own_ports);
+    let all_pods = u64::from(pods.saturating_add(CONTROL_PLANE_PODS));
+    let scratch = Bytes::new(SCRATCH.get().saturating_mul(all_pods).saturating_add(CONTROL_PLANE_SCRATCH.get()));
     let count = |numbers: &[u32]| numbers.iter().fold(0_u32, |sum, number| sum.saturating_add(*number)).to_string();
     let quota = json!({ "spec": { "hard": {
         "requests.cpu": cpu_and_own.to_string(),
         "limits.cpu": cpu_and_own.to_string(),
+        // Nodes evict other people's pods when their disk is full.
+        "limits.ephemeral-storage": scratch.to_string(),
         "requests.memory": memory_and_own.to_string(),
         "limits.memory": memory_and_own.to_string(),
         "requests.storage": storage_and_own.to_string(),
@@ -79,7 +87,7 @@ pub(crate) fn defaults(amounts: &Amounts) -> Value {
         "default": {
             "cpu": Cpu::from_millis(cpu_share).to_string(),
             "memory": Bytes::from_mebibytes(memory_share).to_string(),
-            "ephemeral-storage": "4Gi",
+            "ephemeral-storage": SCRATCH.to_string(),
         },
         "defaultRequest": {
             "cpu": Cpu::from_millis(REQUEST_CPU).to_string(),
@@ -110,6 +118,17 @@ mod tests {
         assert_eq!(limits(4000, 8, 50), ("400m".to_owned(), "819Mi".to_owned()));
         assert_eq!(limits(500, 1, 50), ("100m".to_owned(), "128Mi".to_owned()));
         assert_eq!(limits(64_000, 64, 1), ("1".to_owned(), "1Gi".to_owned()));
+    }
+
+    #[test]
+    fn a_plan_bounds_what_is_written_to_the_nodes_disks_and_has_room_for_the_control_plane() {
+        let names = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap());
+        let mut limits = hexabase_core::plans::seed().remove(0).limits;
+        for (pods, expected) in [(1, "30Gi"), (20, "106Gi")] {
+            limits.amounts.pods = pods;
+            let built = build(&limits, &EndpointMode::ClusterIp, &names, &Map::new());
+            assert_eq!(built[0].json["spec"]["hard"]["limits.ephemeral-storage"], expected);
+        }
     }
 
     #[test]

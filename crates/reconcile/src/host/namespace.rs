@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
-use crate::host::storage;
 use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE};
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::settings::HostSettings;
@@ -27,10 +26,9 @@ pub(crate) fn build(
     labels.insert("pod-security.kubernetes.io/enforce".to_owned(), json!("baseline"));
     labels.insert("pod-security.kubernetes.io/enforce-version".to_owned(), json!("latest"));
     let mut manifest = Manifest::new(Kind::Namespace, None, &names.namespace, &labels, Value::Null);
+    // Also those that name nothing: what is not written is not restored either.
     for (name, values) in [(STORAGE_CLASSES, storage_classes), (RUNTIME_CLASSES, &settings.tenant_runtime_classes)] {
-        if !values.is_empty() {
-            manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
-        }
+        manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
     }
     manifest
 }
@@ -74,10 +72,11 @@ pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence:
 pub(crate) async fn ensure(
     host: &Cluster,
     settings: &HostSettings,
+    storage_classes: &[String],
     names: &Names,
     desired: &DesiredWorkspace,
 ) -> Result<Claim, ReconcileError> {
-    let wanted = build(settings, desired, &storage::classes(host, settings).await?, names);
+    let wanted = build(settings, desired, storage_classes, names);
     let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
     if let Claim::Absent = claimed {
         let mut first = wanted.clone();
@@ -105,9 +104,17 @@ async fn mend(host: &Cluster, mut wanted: Manifest, claimed: Claim) -> Result<Cl
     Ok(claimed)
 }
 
+/// Whether the namespace, which has the right name, is this workspace's. Somebody may have taken a label off, which is put back:
+/// the fence as well says whose it is.
+pub(crate) fn belongs_to(found: &DynamicObject, workspace: &str) -> bool {
+    let is_fenced = annotation(found, FENCE).is_some();
+    let is_ours = |name: &str, value: &str| label(found, name).map_or(is_fenced, |found| found == value);
+    is_ours(MANAGED_BY, MANAGER) && is_ours(WORKSPACE, workspace)
+}
+
 /// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
 fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
-    if label(found, MANAGED_BY) != Some(MANAGER) || label(found, WORKSPACE) != Some(workspace) {
+    if !belongs_to(found, workspace) {
         return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
@@ -177,6 +184,27 @@ mod tests {
         for object in [plain, found("ws-0123456789abcdefghj0", None)] {
             assert!(matches!(checked(&object, 9), Err(ReconcileError::NotOurs { .. })));
         }
+    }
+
+    #[test]
+    fn what_the_workspace_may_ask_of_the_host_is_written_also_where_that_is_nothing() {
+        let settings = HostSettings::new(None, "helm".into(), "chart".into());
+        let desired = crate::golden::desired();
+        let built = build(&settings, &desired, &[], &Names::of(&desired.id));
+        let expected = json!({ STORAGE_CLASSES: "", RUNTIME_CLASSES: "" });
+        assert_eq!(built.json["metadata"]["annotations"], expected);
+    }
+
+    #[test]
+    fn a_namespace_that_lost_a_label_is_still_known_by_its_fence() {
+        for name in [MANAGED_BY, WORKSPACE] {
+            let mut bare = found(ID, Some("8"));
+            bare.metadata.labels.as_mut().unwrap().remove(name);
+            assert!(checked(&bare, 9).unwrap().is_some());
+            assert!(matches!(checked(&bare, 7), Err(ReconcileError::Fenced { .. })));
+        }
+        let foreign = found("ws-0123456789abcdefghj0", Some("8"));
+        assert!(matches!(checked(&foreign, 9), Err(ReconcileError::NotOurs { .. })));
     }
 
     #[tokio::test]

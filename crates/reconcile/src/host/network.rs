@@ -37,6 +37,8 @@ const NOT_PUBLIC_V4: [&str; 15] = [
 /// The public part of IPv6, and what of it carries IPv4 addresses inside or is for documentation.
 const PUBLIC_V6: &str = "2000::/3";
 const NOT_PUBLIC_V6: [&str; 3] = ["2001::/32", "2001:db8::/32", "2002::/16"];
+/// Where nodes have a cache of the host's DNS by the custom of Kubernetes' NodeLocal DNSCache: it answers with the host's names.
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// All policies of a workspace.
 pub(crate) fn build(
@@ -60,7 +62,7 @@ pub(crate) fn build(
     }
     let mut out_of_control_plane = vec![json!({ "to": own }), host_dns()];
     out_of_control_plane.extend(places.api.iter().map(|(address, port)| to_address(*address, *port)));
-    out_of_control_plane.push(to_issuer(authentication, &settings.platform));
+    out_of_control_plane.extend(to_issuer(settings, authentication));
 
     let policy = |name: &str, selector: &Value, ingress: Vec<Value>, egress: Vec<Value>| {
         let mut spec = json!({ "podSelector": selector, "policyTypes": ["Ingress", "Egress"] });
@@ -105,11 +107,12 @@ fn peer(peer: &Peer) -> Value {
     }
 }
 
-/// What the settings close, and the host's own machines where they have public addresses.
+/// What the settings close, and the host's own machines, its DNS and all its pods where they have public addresses.
 fn closed(settings: &HostSettings, places: &Places) -> Vec<String> {
-    let machines = places.nodes.iter().chain(places.api.iter().map(|(address, _)| address));
+    let machines = places.nodes.iter().chain(places.api.iter().map(|(address, _)| address)).chain(&places.dns);
     let public = machines.filter(|address| is_public(**address)).map(|address| network_of(*address));
-    let mut closed: Vec<String> = settings.closed_networks.iter().cloned().chain(public).collect();
+    let pods = places.pods.iter().filter(|network| base(network).is_some_and(is_public)).cloned();
+    let mut closed: Vec<String> = settings.closed_networks.iter().cloned().chain(public).chain(pods).collect();
     closed.sort_unstable();
     closed.dedup();
     closed
@@ -136,7 +139,9 @@ fn resolvers(places: &Places) -> Value {
     let networks = |addresses: Vec<&IpAddr>| -> Vec<String> {
         addresses.into_iter().map(|address| network_of(*address)).collect()
     };
-    blocks(&networks(v4), &networks(v6))
+    let mut v4 = networks(v4);
+    v4.push(NODE_LOCAL_DNS.to_owned());
+    blocks(&v4, &networks(v6))
 }
 
 /// All addresses but these.
@@ -181,31 +186,31 @@ fn to_address(address: IpAddr, port: u16) -> Value {
     json!({ "to": [{ "ipBlock": { "cidr": network_of(address) } }], "ports": [{ "protocol": "TCP", "port": port }] })
 }
 
-/// The tenant API server fetches the issuer's discovery document and keys.
-fn to_issuer(authentication: &Authentication, platform: &[Peer]) -> Value {
+/// The tenant API server fetches the issuer's discovery document and keys. Whatever is open to it is open to the workspace's
+/// admins as well, who choose where it calls: no more than the issuer, on one port, and nothing that the settings close.
+fn to_issuer(settings: &HostSettings, authentication: &Authentication) -> Vec<Value> {
     let url = authentication.discovery_url.as_ref().unwrap_or(&authentication.issuer_url);
     let uri = url.parse::<http::Uri>().ok();
     let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.as_ref().and_then(http::Uri::port_u16).unwrap_or(443);
     if let Ok(address) = host.parse::<IpAddr>() {
-        return to_address(address, port);
+        return vec![to_address(address, port)];
     }
+    let on = |port: u16| json!([{ "protocol": "TCP", "port": port }]);
     // The port of a Service says nothing about the port of its pods.
+    let of_pods = on(settings.issuer_port.unwrap_or(port));
     if let Some(namespace) = service_namespace(host) {
-        return json!({ "to": [peer(&Peer::Namespace(namespace.to_owned()))] });
+        return vec![json!({ "to": [peer(&Peer::Namespace(namespace.to_owned()))], "ports": of_pods })];
     }
-    let mut to: Vec<Value> = platform.iter().map(peer).collect();
+    let namespaces: Vec<Value> =
+        settings.platform.iter().filter(|peer| matches!(peer, Peer::Namespace(_))).map(peer).collect();
     // A public name may lead to this very host, at the address of a node.
-    if let Value::Array(public) = internet(&[]) {
-        to.extend(public);
+    let mut rules = vec![json!({ "to": internet(&settings.closed_networks), "ports": on(port) })];
+    // Or to the platform's own pods. Not to the networks that it calls from: others stand there, too.
+    if !namespaces.is_empty() {
+        rules.push(json!({ "to": namespaces, "ports": of_pods }));
     }
-    let ports = if platform.iter().any(|peer| matches!(peer, Peer::Namespace(_))) {
-        // A public name may lead to a pod of the platform behind an ingress, on whatever port that listens.
-        json!([{ "protocol": "TCP" }])
-    } else {
-        json!([{ "protocol": "TCP", "port": port }])
-    };
-    json!({ "to": to, "ports": ports })
+    rules
 }
 
 /// The namespace in `service.namespace.svc` and `service.namespace.svc.cluster.local`.

@@ -24,6 +24,8 @@ pub(crate) struct Places {
     pub(crate) dns: Vec<IpAddr>,
     /// The nodes, by all addresses that they have.
     pub(crate) nodes: Vec<IpAddr>,
+    /// The networks from which the nodes' pods have their addresses, where Kubernetes gives them out.
+    pub(crate) pods: Vec<String>,
 }
 
 /// Reads them from the host.
@@ -43,10 +45,12 @@ pub(crate) async fn find(host: &Cluster) -> Result<Places, ReconcileError> {
     let slices: Vec<EndpointSlice> = host.list_as(Kind::EndpointSlice, Some("kube-system"), &selector).await?;
     let dns = services.iter().flat_map(addresses).chain(slices.iter().flat_map(endpoints)).collect();
 
-    Ok(Places { api: sorted(api), dns: sorted(dns), nodes: sorted(nodes(host).await?) })
+    let (nodes, pods) = nodes(host).await?;
+    Ok(Places { api: sorted(api), dns: sorted(dns), nodes: sorted(nodes), pods: sorted(pods) })
 }
 
-async fn nodes(host: &Cluster) -> Result<Vec<IpAddr>, ReconcileError> {
+/// Addresses of the nodes, and networks of their pods.
+async fn nodes(host: &Cluster) -> Result<(Vec<IpAddr>, Vec<String>), ReconcileError> {
     let nodes = Api::<Node>::all(host.client.clone()).list(&ListParams::default()).await;
     let nodes = nodes.map_err(|error| match error {
         // Without the right nothing is to be opened by mistake: the workspace waits, and says why.
@@ -58,8 +62,10 @@ async fn nodes(host: &Cluster) -> Result<Vec<IpAddr>, ReconcileError> {
         },
         error => ReconcileError::Unreachable { api: host.title, source: Box::new(error) },
     })?;
+    let networks = nodes.items.iter().filter_map(|node| node.spec.as_ref()?.pod_cidrs.as_ref()).flatten();
+    let networks = networks.cloned().collect();
     let addresses = nodes.items.into_iter().filter_map(|node| node.status?.addresses).flatten();
-    Ok(addresses.filter_map(|address| address.address.parse().ok()).collect())
+    Ok((addresses.filter_map(|address| address.address.parse().ok()).collect(), networks))
 }
 
 fn addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
@@ -127,7 +133,11 @@ mod tests {
         put(&slices("kube-system"), slice("kube-dns", "10.244.0.9", 53));
         let addresses = json!([{ "type": "Hostname", "address": "one" }, { "type": "ExternalIP", "address": "11.0.0.7" },
             { "type": "InternalIP", "address": "10.0.0.7" }]);
-        put("/api/v1/nodes/one", json!({ "metadata": { "name": "one" }, "status": { "addresses": addresses } }));
+        put(
+            "/api/v1/nodes/one",
+            json!({ "metadata": { "name": "one" }, "spec": { "podCIDRs": ["10.244.0.0/24", "2a01:244::/64"] },
+                "status": { "addresses": addresses } }),
+        );
 
         let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
         let host = Host::connect(settings).await.unwrap().cluster;
@@ -135,6 +145,7 @@ mod tests {
         assert_eq!(found.api, [(ip("10.0.0.5"), 6443), (ip("10.96.0.1"), 443), (ip("fd00:96::1"), 443)]);
         assert_eq!(found.dns, [ip("10.96.0.10"), ip("10.244.0.9")]);
         assert_eq!(found.nodes, [ip("10.0.0.7"), ip("11.0.0.7")]);
+        assert_eq!(found.pods, ["10.244.0.0/24", "2a01:244::/64"]);
 
         server.refuse("GET", "/api/v1/nodes", 403);
         let refused = find(&host).await.unwrap_err().to_string();

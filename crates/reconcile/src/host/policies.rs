@@ -1,11 +1,12 @@
 //! Step 2, third part: what the host admits from workspaces, whatever their control planes ask for.
 //!
 //! vCluster copies these fields from the tenant as they are, and whoever has got into a control plane asks for them directly.
-//! One set for all workspaces: it chooses namespaces by the workspace label and is not removed with any of them. What differs
-//! between workspaces stands in annotations of their namespaces, over which vCluster has no right, and is read there: classes
-//! of storage and runtimes from `labels.rs`, and what an operator writes by hand (`hexabase.ai/node-pool`, which is also the
-//! label and the taint of these nodes, `hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`). Some
-//! rules repeat Pod Security: they hold also while the label of a namespace says otherwise.
+//! One set for all workspaces: it chooses namespaces by their name, which nobody can take off as a label, and is not removed with
+//! any of them. What differs between workspaces stands in annotations of their namespaces, over which vCluster has no right, and
+//! is read there: classes of storage and runtimes from `labels.rs`, and what an operator writes by hand
+//! (`hexabase.ai/node-pool`, which is also the label and the taint of these nodes, `hexabase.ai/ingress-domains`,
+//! `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`). Some rules repeat Pod Security: they hold also while the
+//! label of a namespace says otherwise.
 //!
 //! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
 
@@ -14,7 +15,7 @@ mod pods;
 
 use serde_json::{Map, Value, json};
 
-use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
+use crate::labels::{MANAGED_BY, MANAGER};
 use crate::manifest::{Kind, Manifest};
 
 /// One policy. Expressions are CEL.
@@ -40,8 +41,11 @@ struct Target {
 const UPDATE: &[&str] = &["UPDATE"];
 const WRITE: &[&str] = &["CREATE", "UPDATE"];
 
-const POLICIES: [&Policy; 5] =
-    [&pods::PODS, &objects::SERVICES, &objects::VOLUME_CLAIMS, &objects::VOLUMES, &objects::INGRESSES];
+/// What is in a namespace of a workspace.
+const IN_A_WORKSPACE: &str = "request.namespace.startsWith('hxb-ws-')";
+
+const POLICIES: [&Policy; 6] =
+    [&pods::PODS, &pods::STATUS, &objects::SERVICES, &objects::VOLUME_CLAIMS, &objects::VOLUMES, &objects::INGRESSES];
 
 /// The policies and their bindings.
 pub(crate) fn build() -> Vec<Manifest> {
@@ -61,10 +65,6 @@ fn definition(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
             "scope": "*",
         })
     });
-    let namespaces = match policy.only {
-        None => json!({ "matchExpressions": [{ "key": WORKSPACE, "operator": "Exists" }] }),
-        Some(_) => json!({}),
-    };
     let variables = policy.variables.iter().map(|(name, is)| json!({ "name": name, "expression": is }));
     let validations =
         policy.rules.iter().map(|(expression, message)| json!({ "expression": expression, "message": message }));
@@ -72,18 +72,16 @@ fn definition(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
         "failurePolicy": "Fail",
         "matchConstraints": {
             "matchPolicy": "Equivalent",
-            "namespaceSelector": namespaces,
+            "namespaceSelector": {},
             "objectSelector": {},
             "resourceRules": rules.collect::<Value>(),
         },
+        "matchConditions": [{ "name": "of-a-workspace", "expression": policy.only.unwrap_or(IN_A_WORKSPACE) }],
         "validations": validations.collect::<Value>(),
     });
     // An empty list is not stored.
     if !policy.variables.is_empty() {
         spec["variables"] = variables.collect();
-    }
-    if let Some(expression) = policy.only {
-        spec["matchConditions"] = json!([{ "name": "of-a-workspace", "expression": expression }]);
     }
     Manifest::new(Kind::ValidatingAdmissionPolicy, None, policy.name, labels, json!({ "spec": spec }))
 }
@@ -110,14 +108,16 @@ mod tests {
         for (policy, name) in [
             (&pods::PODS, RUNTIME_CLASSES),
             (&pods::PODS, SYNCED_BY),
-            (&pods::PODS, WORKSPACE),
             (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
             (&objects::VOLUMES, SYNCED_BY),
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }
-        let namespace = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap()).namespace;
-        for policy in [&objects::VOLUMES, &objects::VOLUME_CLAIMS] {
+        let names = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap());
+        let namespace = &names.namespace;
+        assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));
+        assert!(text(&pods::PODS).contains("'hxb-' + ") && *namespace == format!("hxb-{}", names.name));
+        for policy in [&objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
             let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
             assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
         }

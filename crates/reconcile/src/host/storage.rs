@@ -16,6 +16,11 @@ pub(crate) async fn classes(host: &Cluster, settings: &HostSettings) -> Result<V
     Ok(allowed(settings, &found))
 }
 
+/// Those among them that are known without asking the host.
+pub(crate) fn named(settings: &HostSettings) -> Vec<String> {
+    allowed(settings, &[])
+}
+
 fn allowed(settings: &HostSettings, found: &[DynamicObject]) -> Vec<String> {
     let defaults = found.iter().filter(|class| is_default(class)).filter_map(|class| class.metadata.name.clone());
     let mut classes: Vec<String> = defaults.chain(settings.storage_class.clone()).collect();

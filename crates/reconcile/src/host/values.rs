@@ -3,7 +3,7 @@
 use hexabase_core::plans::CONTROL_PLANE_STORAGE;
 use serde_json::{Map, Value, json};
 
-use crate::host::{admission, authentication};
+use crate::host::{admission, authentication, limits};
 use crate::labels::Names;
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
@@ -56,6 +56,10 @@ pub(crate) fn build(
         "sync": {
             "fromHost": { "nodes": { "enabled": false } },
             "toHost": {
+                // The host makes those of Services with selectors itself. Without one a tenant would say where traffic from
+                // outside goes: to the platform's pods, or another workspace's (CVE-2021-25740).
+                "endpointSlices": { "enabled": false },
+                "endpoints": { "enabled": false },
                 "ingresses": { "enabled": false },
                 "networkPolicies": { "enabled": false },
                 "persistentVolumes": { "enabled": false },
@@ -116,7 +120,9 @@ fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
         // Ready is noticed within a second, and still only after five minutes is a start given up.
         "probes": { "startupProbe": { "periodSeconds": 1, "failureThreshold": 300 } },
         "resources": {
-            "limits": { "cpu": "2", "memory": "2Gi", "ephemeral-storage": "10Gi" },
+            "limits": {
+                "cpu": "2", "memory": "2Gi", "ephemeral-storage": limits::CONTROL_PLANE_SCRATCH.to_string(),
+            },
             "requests": { "cpu": "200m", "memory": "512Mi", "ephemeral-storage": "512Mi" },
         },
     })

@@ -7,12 +7,14 @@ mod watch;
 
 use std::collections::BTreeSet;
 
+use hexabase_reconcile::Workloads;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, AttachParams, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, AttachParams, DeleteParams, PostParams};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
+use crate::sleep::asleep;
 use crate::support::{cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove};
 use places::{Place, Tenant};
 use stand_ins::StandIns;
@@ -98,18 +100,11 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
             let other = Caller::new(&client, &two.namespace, &two.caller);
             both(&caller, &other, &outsider, [&one, &two], &fixed).await;
 
-            // Asleep: no control plane, while what it made goes on.
-            let sets = objects(&client, "apps/v1", "StatefulSet", Some(&two.namespace));
-            let sleep = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
-            sets.patch(second.id.as_str(), &PatchParams::default(), &sleep).await.unwrap();
-            let pods = objects(&client, "v1", "Pod", Some(&two.namespace));
-            eventually("the control plane has ended", || async {
-                pods.get_opt(&format!("{}-0", second.id)).await.unwrap().is_none().then_some(())
-            })
-            .await;
-            let asleep = [two.places("own"), one.places("other"), fixed.clone()].concat();
+            // Without a control plane, while what it made goes on.
+            asleep(&runner, &second, Workloads::Stay).await;
+            let left = [two.places("own"), one.places("other"), fixed.clone()].concat();
             let without_api: Vec<&str> = WANTED.into_iter().filter(|name| *name != "own API").collect();
-            other.reaches(&asleep, &without_api).await;
+            other.reaches(&left, &without_api).await;
             caller.reaches(&[one.places("own"), two.places("other"), fixed.clone()].concat(), &WANTED).await;
 
             ready(&runner, &second).await;

@@ -267,7 +267,10 @@ async fn drift(client: &Client, inside: &Client, namespace: &str) {
     // What an apply of ours leaves alone: everybody is let in.
     let open = json!({ "spec": { "ingress": [{}] } });
     replace(client, "networking.k8s.io/v1", "NetworkPolicy", place, "hexabase-dns", open).await;
-    let greedy = json!({ "metadata": { "annotations": { "hexabase.ai/storage-classes": "everything" } } });
+    // Without the label, too, by which the platform's objects are found.
+    let greedy = json!({ "metadata": { "labels": { "hexabase.ai/workspace": null }, "annotations": {
+        "hexabase.ai/storage-classes": "everything", "hexabase.ai/runtime-classes": "everything",
+    } } });
     replace(client, "v1", "Namespace", None, namespace, greedy).await;
     objects(client, "v1", "LimitRange", place).delete("hexabase", &delete).await.unwrap();
     replace(client, "v1", "Secret", place, "hexabase-authn", json!({ "data": { "config.yaml": "e30=" } })).await;
@@ -320,8 +323,11 @@ async fn repaired(client: &Client, inside: &Client, namespace: &str) {
     objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-default-deny").await.unwrap();
     let dns = objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-dns").await.unwrap();
     assert_eq!(dns.data.pointer("/spec/ingress"), None);
-    let annotations = objects(client, "v1", "Namespace", None).get(namespace).await.unwrap().metadata.annotations;
-    assert_ne!(annotations.unwrap()["hexabase.ai/storage-classes"], "everything");
+    let found = objects(client, "v1", "Namespace", None).get(namespace).await.unwrap().metadata;
+    assert_eq!(found.labels.unwrap()["hexabase.ai/workspace"], namespace.trim_start_matches("hxb-"));
+    let annotations = found.annotations.unwrap();
+    assert_ne!(annotations["hexabase.ai/storage-classes"], "everything");
+    assert_eq!(annotations["hexabase.ai/runtime-classes"], "");
     objects(client, "v1", "LimitRange", place).get("hexabase").await.unwrap();
     let secret = objects(client, "v1", "Secret", place).get("hexabase-authn").await.unwrap();
     assert_ne!(secret.data["data"]["config.yaml"], "e30=");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use hexabase_core::phases::WorkspaceStep;
 use hexabase_reconcile::{DesiredWorkspace, Host};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ async fn stage(client: &Client, host: &Host, wanted: &[DesiredWorkspace; 2]) -> 
     let annotations = [
         (
             &shared,
-            json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web" }),
+            json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web",
+                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target" }),
         ),
         (&dedicated, json!({ "hexabase.ai/node-pool": "pool-a" })),
         (&foreign, json!({})),
@@ -111,8 +112,10 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
             for case in &all {
                 judge(&client, case, [&shared, &dedicated], &foreign).await;
             }
-            println!("{} rules", all.len());
+            let untried = untried(&client, &all).await;
+            assert!(untried.is_empty(), "{untried:?}");
             changes::are_judged(&client, &shared, &foreign).await;
+            hold_without_labels(&client, &shared).await;
         })
         .await;
     })
@@ -127,6 +130,31 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
     if let Err(error) = outcome {
         std::panic::resume_unwind(error.into_panic());
     }
+}
+
+/// The rules on the host that no case is about.
+async fn untried(client: &Client, all: &[Case]) -> Vec<String> {
+    let policies = objects(client, "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", None);
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=hexabase");
+    let found = policies.list(&ours).await.unwrap().items;
+    assert!(found.len() >= 6, "{}", found.len());
+    let rules = found.iter().flat_map(|policy| policy.data["spec"]["validations"].as_array().unwrap());
+    let messages = rules.map(|rule| rule["message"].as_str().unwrap().to_owned());
+    let is_tried = |message: &str| {
+        all.iter().map(|case| case.says).chain([changes::OF_A_STATUS]).any(|says| message.contains(says))
+    };
+    messages.filter(|message| !is_tried(message)).collect()
+}
+
+/// Whoever takes the platform's labels off the namespace opens nothing; nor does it keep the workspace from being removed.
+async fn hold_without_labels(client: &Client, namespace: &str) {
+    let labels = json!({ "hexabase.ai/workspace": null, "app.kubernetes.io/managed-by": null });
+    let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
+    objects(client, "v1", "Namespace", None).patch(namespace, &PatchParams::default(), &patch).await.unwrap();
+    // Until the API server's policies have surely seen it.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let message = tried(client, Some(namespace), &cases::pod(json!({ "nodeName": "another" }))).await.unwrap_err();
+    assert!(message.contains("choose its node by name"), "{message}");
 }
 
 async fn judge(client: &Client, case: &Case, [shared, dedicated]: [&str; 2], foreign: &str) {

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Calls until nothing runs that is not to run.
-async fn asleep(host: &Host, desired: &DesiredWorkspace, workloads: Workloads) {
+pub(crate) async fn asleep(host: &Host, desired: &DesiredWorkspace, workloads: Workloads) {
     let start = Instant::now();
     loop {
         let pause = match host.rest(desired, workloads).await {

@@ -1,5 +1,6 @@
 //! Workspaces beside each other, and what their people can do in them.
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Client;
 use kube::api::{Api, AttachParams, DeleteParams, ListParams, LogParams, PostParams};
@@ -33,6 +34,7 @@ async fn two_workspaces_live_and_die_apart() {
 
         refused_by_the_host(&client, &namespace(&one.id)).await;
         refused_through_the_tenant(&client, &first, &namespace(&one.id)).await;
+        sends_traffic_nowhere(&client, one.id.as_str(), &namespace(&one.id)).await;
         usable(&first).await;
 
         let both = runner.workspaces().await.unwrap();
@@ -117,6 +119,12 @@ async fn refused_through_the_tenant(host: &Client, tenant: &Client, place: &str)
             "select nodes only by",
         ),
         ("Pod", "wishful", pod(json!({ "affinity": { "nodeAffinity": wish } })), "prefer nodes only by"),
+        (
+            "Pod",
+            "mounter",
+            pod(json!({ "volumes": [{ "name": "v", "nfs": { "server": "192.0.2.1", "path": "/" } }] })),
+            "mount only claims",
+        ),
         ("PersistentVolumeClaim", "classless", claim, "storage class that the host gives"),
     ];
     for (kind, name, spec, expected) in cases {
@@ -142,6 +150,22 @@ async fn refused_through_the_tenant(host: &Client, tenant: &Client, place: &str)
     let refused = services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await;
     assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("externalIPs")), "{refused:?}");
     assert!(services.get_opt("greedy").await.unwrap().is_none());
+}
+
+/// Where a Service leads is the host's to say, by its selector.
+async fn sends_traffic_nowhere(host: &Client, workspace: &str, place: &str) {
+    let reviews: Api<SubjectAccessReview> = Api::all(host.clone());
+    for (group, resource, expected) in
+        [("", "services", true), ("", "endpoints", false), ("discovery.k8s.io", "endpointslices", false)]
+    {
+        let review = json!({ "metadata": {}, "spec": {
+            "user": format!("system:serviceaccount:{place}:vc-{workspace}"),
+            "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{place}"), "system:authenticated"],
+            "resourceAttributes": { "namespace": place, "verb": "create", "group": group, "resource": resource },
+        } });
+        let made = reviews.create(&PostParams::default(), &serde_json::from_value(review).unwrap()).await.unwrap();
+        assert_eq!(made.status.unwrap().allowed, expected, "{resource}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

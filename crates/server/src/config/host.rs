@@ -10,6 +10,8 @@ use super::{ConfigError, existing, invalid, networks};
 
 /// Most workspaces that are made ahead.
 const MOST_SPARES: usize = 100;
+/// The widest network that can be closed.
+const WIDEST_CLOSED: u8 = 4;
 
 /// The host cluster.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,7 +78,14 @@ impl HostConfig {
         }
         object_names("host.tenant_storage_classes", &self.tenant_storage_classes)?;
         object_names("host.tenant_runtime_classes", &self.tenant_runtime_classes)?;
-        networks("host.closed_networks", &self.closed_networks)?;
+        let closed = networks("host.closed_networks", &self.closed_networks)?;
+        if closed.iter().any(|network| network.length() < WIDEST_CLOSED) {
+            // A network policy takes out of a block only what is smaller.
+            return Err(invalid(
+                "host.closed_networks",
+                format!("must not hold a network wider than /{WIDEST_CLOSED}"),
+            ));
+        }
         networks("host.platform_networks", &self.platform_networks).map(drop)
     }
 }

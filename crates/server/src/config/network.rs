@@ -29,6 +29,11 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// How many leading bits count.
+    pub const fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Whether the address is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let length = u32::from(self.length);

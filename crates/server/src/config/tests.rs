@@ -50,6 +50,8 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\nplatform_networks = [\"10.0.0.0/+8\"]", "host.platform_networks"),
         ("[host]\nplatform_networks = [\"example.com/8\"]", "host.platform_networks"),
         ("[host]\nclosed_networks = [\"10.0.0.0\"]", "host.closed_networks"),
+        ("[host]\nclosed_networks = [\"192.0.2.0/24\", \"2000::/3\"]", "host.closed_networks"),
+        ("[host]\nclosed_networks = [\"0.0.0.0/0\"]", "host.closed_networks"),
         ("[host]\ntenant_storage_classes = [\"fast,slow\"]", "host.tenant_storage_classes"),
         ("[host]\ntenant_runtime_classes = [\"\"]", "host.tenant_runtime_classes"),
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),

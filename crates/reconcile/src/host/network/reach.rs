@@ -24,22 +24,21 @@ const WANTED: [(&str, &[&str]); 7] = [
     // What somebody made in the namespace past vCluster.
     ("stray", &[]),
     // No policy of ours is about these; they reach nothing of a workspace.
-    ("outsider", &["host API", "host DNS", "node", "kubelet", "metadata", "public", "resolver", "issuer"]),
-    (
-        "platform",
-        &[
-            "own API",
-            "other API",
-            "host API",
-            "host DNS",
-            "node",
-            "kubelet",
-            "metadata",
-            "public",
-            "resolver",
-            "issuer",
-        ],
-    ),
+    ("outsider", OUTSIDE),
+    ("platform", &["own API", "other API"]),
+];
+/// What everybody reaches of whom no policy of ours speaks.
+const OUTSIDE: &[&str] = &[
+    "host API",
+    "host DNS",
+    "node",
+    "kubelet",
+    "metadata",
+    "public",
+    "resolver",
+    "issuer",
+    "pod outside",
+    "node's cache of the host DNS",
 ];
 
 fn pod(namespace: &str, pairs: &[(&str, &str)]) -> Pod {
@@ -75,24 +74,29 @@ impl Workspace {
     }
 
     fn policies(&self) -> Vec<Value> {
-        let id: WorkspaceId = WORKSPACES[self.number].parse().unwrap();
-        let organization: OrganizationId = "org-0123456789abcdefghjk".parse().unwrap();
         let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
         settings.platform = vec![Peer::Namespace("hexabase".to_owned())];
+        self.policies_with(&settings, &format!("https://{}:8443/oidc", address("issuer", Family::V4)))
+    }
+
+    fn policies_with(&self, settings: &HostSettings, discovery_url: &str) -> Vec<Value> {
+        let id: WorkspaceId = WORKSPACES[self.number].parse().unwrap();
+        let organization: OrganizationId = "org-0123456789abcdefghjk".parse().unwrap();
         let authentication = Authentication {
             issuer_url: format!("https://hexabase.example/oidc/{id}"),
-            discovery_url: Some(format!("https://{}:8443/oidc/{id}", address("issuer", Family::V4))),
+            discovery_url: Some(discovery_url.to_owned()),
             audience: id.to_string(),
             ca_pem: None,
         };
-        let both = |name: &str| [Family::V4, Family::V6].map(|family| address(name, family));
+        let all = |name: &str| FAMILIES.map(|family| address(name, family));
         let places = Places {
-            api: both("host API").map(|address| (address, 6443)).to_vec(),
-            dns: both("host DNS").to_vec(),
-            nodes: both("node").into_iter().chain(both("public node")).collect(),
+            api: all("host API").map(|address| (address, 6443)).to_vec(),
+            dns: all("host DNS").to_vec(),
+            nodes: all("node").into_iter().chain(all("public node")).collect(),
+            pods: ["10.244.0.0/16", "fd00:244::/32", "2a01:244::/32"].map(ToOwned::to_owned).to_vec(),
         };
         let own = labels::of_workspace(&id, Some(&organization));
-        let built = build(&settings, &authentication, &places, &self.names, &own);
+        let built = build(settings, &authentication, &places, &self.names, &own);
         built.into_iter().map(|manifest| manifest.json).collect()
     }
 
@@ -106,29 +110,40 @@ impl Workspace {
 enum Family {
     V4,
     V6,
+    /// IPv6 on a host that has no private addresses, not even for its pods.
+    Global,
 }
+
+const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::Global];
 
 fn pod_address(number: usize, place: usize, family: Family) -> IpAddr {
     let text = match family {
         Family::V4 => format!("10.244.{number}.{}", place + 1),
         Family::V6 => format!("fd00:244:{number}::{}", place + 1),
+        Family::Global => format!("2a01:244:{number}::{}", place + 1),
     };
     text.parse().unwrap()
 }
 
 /// Where the rest stands.
 fn address(name: &str, family: Family) -> IpAddr {
-    let (v4, v6) = match name {
-        "host API" => ("10.0.0.5", "fd00::5"),
-        "host DNS" => ("10.244.9.9", "fd00:244:9::9"),
-        "node" | "kubelet" => ("10.0.0.7", "fd00::7"),
-        "public node" => ("11.0.0.7", "2a00::7"),
-        "issuer" => ("10.0.0.8", "fd00::8"),
-        "resolver" => ("10.0.0.2", "fd00::2"),
-        "metadata" => ("169.254.169.254", "fd00:ec2::254"),
-        _ => ("9.9.9.9", "2620:fe::fe"),
+    let (v4, v6, global) = match name {
+        "host API" => ("10.0.0.5", "fd00::5", "2a01::5"),
+        "host DNS" => ("10.244.9.9", "fd00:244:9::9", "2a01:244:9::9"),
+        "node" | "kubelet" => ("10.0.0.7", "fd00::7", "2a01::7"),
+        "public node" => ("11.0.0.7", "2a00::7", "2a00::7"),
+        "cache" => ("169.254.20.10", "fd00::a", "fd00::a"),
+        "issuer" => ("10.0.0.8", "fd00::8", "2a01::8"),
+        "resolver" => ("10.0.0.2", "fd00::2", "fd00::2"),
+        "metadata" => ("169.254.169.254", "fd00:ec2::254", "fd00:ec2::254"),
+        _ => ("9.9.9.9", "2620:fe::fe", "2620:fe::fe"),
     };
-    if family == Family::V4 { v4.parse().unwrap() } else { v6.parse().unwrap() }
+    let text = match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+        Family::Global => global,
+    };
+    text.parse().unwrap()
 }
 
 /// The pods that belong to no workspace.
@@ -179,7 +194,12 @@ fn destinations<'a>(
         ("metadata", at("metadata"), "TCP", 80),
         ("public", at("public"), "TCP", 443),
         ("resolver", at("resolver"), "UDP", 53),
+        ("pod outside", End { address: pod_address(9, 0, family), pod: Some(&others.outsider) }, "TCP", 8080),
+        ("pod outside", End { address: pod_address(9, 1, family), pod: Some(&others.platform) }, "TCP", 5432),
     ]);
+    if family == Family::V4 {
+        all.push(("node's cache of the host DNS", at("cache"), "UDP", 53));
+    }
     // Nothing else of its machine, and the discovery document has one address only.
     if family == Family::V4 {
         all.push(("issuer", at("issuer"), "TCP", 8443));
@@ -202,7 +222,7 @@ fn wrong(network: &Network, workspaces: &[Workspace]) -> (Vec<String>, usize) {
         if own.number == other.number {
             continue;
         }
-        for family in [Family::V4, Family::V6] {
+        for family in FAMILIES {
             let outside = |last: usize| pod_address(9, last, family);
             for (source, wanted) in WANTED {
                 let from = match source {
@@ -215,7 +235,8 @@ fn wrong(network: &Network, workspaces: &[Workspace]) -> (Vec<String>, usize) {
                     for blocks in BLOCKS {
                         let connection = Connection { from, to, protocol, port };
                         count += 1;
-                        if !itself && network.allows(&connection, blocks) != wanted.contains(&name) {
+                        let is_wanted = wanted.contains(&name) || (source == "platform" && OUTSIDE.contains(&name));
+                        if !itself && network.allows(&connection, blocks) != is_wanted {
                             let (own, other) = (own.number, other.number);
                             wrong.push(format!(
                                 "{source} of {own} to {name} beside {other}: {connection:?}, {blocks:?}"
@@ -248,13 +269,50 @@ fn one_workspace_without_its_policies_opens_nothing_of_another() {
     let network = network(&policies);
     let others = Others::new();
     for (from, to) in [(open, closed), (closed, open)] {
-        for (family, kind) in [Family::V4, Family::V6].into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
+        for (family, kind) in FAMILIES.into_iter().flat_map(|family| KINDS.map(|kind| (family, kind))) {
             let of_the_other =
                 destinations(to, from, &others, family).into_iter().filter(|(name, ..)| name.starts_with("own"));
             for (name, to, protocol, port) in of_the_other {
                 let connection = Connection { from: from.end(kind, family), to, protocol, port };
                 let reached = BLOCKS.map(|blocks| network.allows(&connection, blocks));
                 assert_eq!(reached, [false, false], "{kind} to {name} of another: {connection:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_control_plane_reaches_the_issuer_wherever_that_is_and_nothing_beside_it() {
+    let own = Workspace::new(0);
+    let (platform, database) = (pod("hexabase", &[("app", "hexabase")]), pod("hexabase", &[("app", "postgresql")]));
+    let mut settings = HostSettings::new(None, "helm".into(), "chart".into());
+    settings.platform = vec![Peer::Namespace("hexabase".to_owned()), Peer::Cidr("10.7.0.0/16".to_owned())];
+    settings.issuer_port = Some(8444);
+    settings.closed_networks = vec!["9.9.8.0/24".to_owned()];
+    let at = |address: &str| End { address: address.parse().unwrap(), pod: None };
+    let destinations = [
+        ("address", at("10.0.0.8"), 8443),
+        ("beside the address", at("10.0.0.8"), 5432),
+        ("pod", End { pod: Some(&platform), ..at("10.244.9.2") }, 8444),
+        ("metrics of the pod", End { pod: Some(&platform), ..at("10.244.9.2") }, 9090),
+        ("database", End { pod: Some(&database), ..at("10.244.9.3") }, 5432),
+        ("network of callers", at("10.7.0.1"), 443),
+        ("public", at("9.9.9.9"), 443),
+        ("public, another port", at("9.9.9.9"), 25),
+        ("closed", at("9.9.8.1"), 443),
+    ];
+    let shapes: [(&str, &[&str]); 3] = [
+        ("https://10.0.0.8:8443/oidc", &["address"]),
+        ("https://keys.hexabase.svc/oidc", &["pod"]),
+        ("https://id.example.com/oidc", &["pod", "public"]),
+    ];
+    for (url, wanted) in shapes {
+        let network = network(&own.policies_with(&settings, url));
+        for (name, to, port) in destinations {
+            let from = own.end("control plane", Family::V4);
+            let connection = Connection { from, to, protocol: "TCP", port };
+            for blocks in BLOCKS {
+                assert_eq!(network.allows(&connection, blocks), wanted.contains(&name), "{url} to {name}, {blocks:?}");
             }
         }
     }

@@ -2,15 +2,29 @@
 
 use super::{Policy, Target, WRITE};
 
-/// Services. CVE-2020-8554: whoever chooses addresses takes other people's traffic.
+/// Services. CVE-2020-8554: whoever chooses addresses takes other people's traffic, also by annotations of what makes load
+/// balancers and names on the host.
 pub(super) const SERVICES: Policy = Policy {
     name: "hexabase-workspace-services",
     targets: &[Target { group: "", resource: "services", operations: WRITE }],
     only: None,
-    variables: &[],
+    variables: &[(
+        "kept",
+        "['cloud.google.com/', 'external-dns.alpha.kubernetes.io/', 'external-dns.kubernetes.io/', 'io.cilium/', \
+         'kube-vip.io/', 'lbipam.cilium.io/', 'load-balancer.hetzner.cloud/', 'loadbalancer.openstack.org/', \
+         'metallb.io/', 'metallb.universe.tf/', 'networking.gke.io/', 'service.beta.kubernetes.io/', \
+         'service.cilium.io/']",
+    )],
     rules: &[
         ("object.spec.?externalIPs.orValue([]).size() == 0", "a service must not have externalIPs"),
         ("object.spec.?loadBalancerIP.orValue('') == ''", "a service must not have a loadBalancerIP"),
+        // Those who answer to them write some themselves, later.
+        (
+            "object.metadata.?annotations.orValue({}).all(key, !variables.kept.exists(part, key.startsWith(part)) || \
+             (request.operation == 'UPDATE' && (!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') \
+             || oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])))",
+            "a service must not ask the host's load balancers and DNS for anything by annotation",
+        ),
     ],
 };
 
@@ -33,6 +47,11 @@ pub(super) const VOLUME_CLAIMS: Policy = Policy {
             "a claim must not choose its volume by name",
         ),
         ("!variables.isNew || !has(object.spec.selector)", "a claim must not choose its volume by label"),
+        // The control plane's own volume, with all keys of the workspace, is a claim of the same namespace.
+        (
+            "!variables.isNew || (!has(object.spec.dataSource) && !has(object.spec.dataSourceRef))",
+            "a claim must not begin as a copy of another volume",
+        ),
         (
             "!variables.isNew || (variables.class != '' && variables.class in variables.classes)",
             "a claim must have a storage class that the host gives to tenants",
@@ -68,6 +87,10 @@ pub(super) const INGRESSES: Policy = Policy {
         ("domains", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-domains'].orValue('').split(',')"),
         ("classes", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-classes'].orValue('').split(',')"),
         ("class", "object.spec.?ingressClassName.orValue('')"),
+        (
+            "annotations",
+            "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-annotations'].orValue('').split(',')",
+        ),
     ],
     rules: &[
         (
@@ -90,7 +113,8 @@ pub(super) const INGRESSES: Policy = Policy {
             "an ingress must have an ingress class that the host gives to tenants",
         ),
         (
-            "object.metadata.?annotations.orValue({}).all(key, !key.endsWith('-snippet'))",
+            "object.metadata.?annotations.orValue({}).all(key, key.startsWith('vcluster.loft.sh/') || \
+             key in variables.annotations)",
             "an ingress must not carry configuration for the host's ingress controller",
         ),
     ],

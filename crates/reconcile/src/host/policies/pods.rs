@@ -28,6 +28,12 @@ pub(super) const PODS: Policy = Policy {
             "nodeLabels",
             "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
         ),
+        ("counted", "['cpu', 'memory', 'ephemeral-storage']"),
+        (
+            "plugins",
+            "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', \
+             'v1.multus-cni.io/']",
+        ),
         // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
         (
             "isPlacedAsBefore",
@@ -60,6 +66,15 @@ pub(super) const PODS: Policy = Policy {
              e.operator == 'In' && e.?values.orValue([]) == [variables.pool])))",
             "a pod may prefer nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
+        // Who may not stand beside others keeps them from coming: one small pod, on a topology of all nodes, the whole host.
+        (
+            "variables.isPlacedAsBefore || [object.spec.?affinity.?podAffinity.orValue({}), \
+             object.spec.?affinity.?podAntiAffinity.orValue({})].all(a, \
+             (a.?requiredDuringSchedulingIgnoredDuringExecution.orValue([]) + \
+             a.?preferredDuringSchedulingIgnoredDuringExecution.orValue([]).map(wish, wish.podAffinityTerm))\
+             .all(t, !has(t.namespaceSelector) && t.?namespaces.orValue([]).size() == 0))",
+            "a pod must not choose neighbours in other namespaces of the host",
+        ),
         (
             "!variables.isNew || !variables.isSynced || variables.pool == '' || \
              object.spec.?nodeSelector[?'hexabase.ai/node-pool'].orValue('') == variables.pool",
@@ -71,7 +86,7 @@ pub(super) const PODS: Policy = Policy {
             "a pod must not have a runtime class that the host does not give to tenants",
         ),
         (
-            "!object.spec.?priorityClassName.orValue('').startsWith('system-')",
+            "!variables.isNew || !object.spec.?priorityClassName.orValue('').startsWith('system-')",
             "a pod must not have a priority class of the system",
         ),
         (
@@ -79,24 +94,58 @@ pub(super) const PODS: Policy = Policy {
              object.spec.?hostIPC.orValue(false))",
             "a pod must not share the network, the processes or the memory of its node",
         ),
+        // The plan's quota counts these three, and nothing that it does not name: devices of a node, huge pages.
+        (
+            "!variables.isNew || ([object.spec] + variables.containers).all(c, \
+             c.?resources.?requests.orValue({}).all(key, key in variables.counted) && \
+             c.?resources.?limits.orValue({}).all(key, key in variables.counted))",
+            "a pod may ask for no other resources than cpu, memory and ephemeral-storage",
+        ),
         (
             "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",
             "a pod must not take a port of its node",
         ),
+        // Whatever else there is, now or later, is mounted by the node: NFS, iSCSI, disks of a cloud and drivers lead to the
+        // volumes of others, and no network policy holds what a node does.
         (
-            "!variables.isNew || object.spec.?volumes.orValue([]).all(v, !has(v.hostPath))",
-            "a pod must not mount a folder of its node",
+            "!variables.isNew || object.spec.?volumes.orValue([]).all(v, has(v.configMap) || has(v.secret) || \
+             has(v.downwardAPI) || has(v.projected) || has(v.emptyDir) || has(v.persistentVolumeClaim) || \
+             has(v.ephemeral) || has(v.image))",
+            "a pod may mount only claims, images, empty folders, ConfigMaps, Secrets and what is known of itself",
         ),
         (
-            "variables.containers.all(c, !c.?securityContext.?privileged.orValue(false)) && \
-             variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false))",
+            "(!variables.isNew || variables.containers.all(c, !c.?securityContext.?privileged.orValue(false))) && \
+             variables.debuggers.all(c, !c.?securityContext.?privileged.orValue(false) || \
+             oldObject.spec.?ephemeralContainers.orValue([]).exists(o, o.name == c.name))",
             "a pod must not have a privileged container",
+        ),
+        // Plugins themselves write such annotations later.
+        (
+            "object.metadata.?annotations.orValue({}).all(key, !variables.plugins.exists(part, key.startsWith(part)) || \
+             (!variables.isNew && (!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])))",
+            "a pod must not ask the host's network for anything by annotation",
         ),
         // Network policies tell the control plane by this label.
         (
-            "!variables.isSynced || object.metadata.?labels[?'release'].orValue('') != \
-             namespaceObject.metadata.?labels[?'hexabase.ai/workspace'].orValue('')",
+            "!variables.isSynced || 'hxb-' + object.metadata.?labels[?'release'].orValue('') != request.namespace",
             "a pod must not pass for the control plane of its workspace",
         ),
     ],
+};
+
+/// What is said of a pod that runs. vCluster's account may write it, and some network plugins tell by it whose traffic is whose.
+pub(super) const STATUS: Policy = Policy {
+    name: "hexabase-workspace-pod-status",
+    targets: &[Target { group: "", resource: "pods/status", operations: UPDATE }],
+    only: None,
+    variables: &[("before", "oldObject.?status.orValue({})"), ("after", "object.?status.orValue({})")],
+    rules: &[(
+        "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+         (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
+         variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
+         variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
+         variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
+        "the address of a pod is its node's to tell",
+    )],
 };

@@ -177,6 +177,7 @@ fn placement() -> Vec<Case> {
                 affinity(false, "hexabase.ai/node-pool", &["pool-b"]),
             ],
         ),
+        neighbours(),
         case(
             "has to select the plan's nodes",
             Place::Dedicated,
@@ -190,10 +191,38 @@ fn placement() -> Vec<Case> {
     ]
 }
 
+/// Beside whom a pod wishes to be, or not to be.
+fn neighbours() -> Case {
+    let term = |more: Value| {
+        merged(
+            json!({ "topologyKey": "kubernetes.io/os", "labelSelector": { "matchLabels": { "app": "vcluster" } } }),
+            more,
+        )
+    };
+    let strictly = |kind: &str, term: Value| {
+        pod(json!({ "affinity": { kind: { "requiredDuringSchedulingIgnoredDuringExecution": [term] } } }))
+    };
+    let rather = |kind: &str, term: Value| {
+        let wish = json!({ "weight": 1, "podAffinityTerm": term });
+        pod(json!({ "affinity": { kind: { "preferredDuringSchedulingIgnoredDuringExecution": [wish] } } }))
+    };
+    case(
+        "choose neighbours in other namespaces",
+        Place::Shared,
+        vec![
+            strictly("podAntiAffinity", term(json!({}))),
+            strictly("podAffinity", term(json!({}))),
+            rather("podAntiAffinity", term(json!({}))),
+        ],
+        vec![
+            strictly("podAntiAffinity", term(json!({ "namespaceSelector": {} }))),
+            strictly("podAffinity", term(json!({ "namespaces": ["kube-system"] }))),
+            rather("podAntiAffinity", term(json!({ "namespaces": ["kube-system"] }))),
+        ],
+    )
+}
+
 fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
-    let host_path = json!({ "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] });
-    let harmless =
-        json!({ "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "c", "configMap": { "name": "x" } }] });
     let privileged = |is: bool| json!({ "securityContext": { "privileged": is } });
     let first = merged(json!({ "name": "first", "image": "busybox" }), privileged(true));
     let port = |port: Value| container(json!({ "ports": [port] }));
@@ -230,12 +259,21 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
                     "ports": [{ "containerPort": 80, "hostPort": 8080 }] }] })),
             ],
         ),
-        case("mount a folder of its node", Place::Shared, vec![pod(harmless)], vec![pod(host_path)]),
+        mounts(),
+        counted(),
         case(
             "privileged container",
             Place::Shared,
             vec![container(privileged(false))],
             vec![container(privileged(true)), pod(json!({ "initContainers": [first] }))],
+        ),
+        case(
+            "ask the host's network for anything",
+            Place::Shared,
+            vec![annotated(pod(json!({})), "example.com/note", "x")],
+            ["k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address"]
+                .map(|name| annotated(pod(json!({})), name, "x"))
+                .to_vec(),
         ),
         case(
             "pass for the control plane",
@@ -244,6 +282,57 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             vec![labelled_pod(named(own), json!({}))],
         ),
     ]
+}
+
+/// What a plan's quota counts.
+fn counted() -> Case {
+    let asks = |resources: Value| container(json!({ "resources": resources }));
+    let device = json!({ "limits": { "example.com/gpu": "1" } });
+    let first = json!({ "name": "first", "image": "busybox", "resources": device });
+    case(
+        "ask for no other resources",
+        Place::Shared,
+        vec![
+            asks(json!({ "limits": { "cpu": "100m", "memory": "64Mi", "ephemeral-storage": "1Gi" } })),
+            asks(json!({ "requests": { "cpu": "10m", "memory": "32Mi" } })),
+        ],
+        vec![
+            asks(device),
+            pod(json!({ "initContainers": [first] })),
+            asks(json!({ "limits": { "cpu": "100m", "memory": "64Mi", "hugepages-2Mi": "2Mi" } })),
+        ],
+    )
+}
+
+/// What nodes mount for a pod.
+fn mounts() -> Case {
+    let mounts = |source: Value| pod(json!({ "volumes": [merged(json!({ "name": "v" }), source)] }));
+    let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } });
+    let own = json!({ "items": [{ "path": "name", "fieldRef": { "fieldPath": "metadata.name" } }] });
+    let token = json!({ "serviceAccountToken": { "path": "token" } });
+    case(
+        "mount only claims",
+        Place::Shared,
+        vec![
+            mounts(json!({})),
+            mounts(json!({ "emptyDir": {} })),
+            mounts(json!({ "configMap": { "name": "x" } })),
+            mounts(json!({ "secret": { "secretName": "x" } })),
+            mounts(json!({ "downwardAPI": own })),
+            mounts(json!({ "projected": { "sources": [token] } })),
+            mounts(json!({ "persistentVolumeClaim": { "claimName": "x" } })),
+            mounts(json!({ "ephemeral": { "volumeClaimTemplate": { "spec": claim } } })),
+        ],
+        vec![
+            mounts(json!({ "hostPath": { "path": "/" } })),
+            mounts(json!({ "nfs": { "server": "192.0.2.1", "path": "/export" } })),
+            mounts(json!({ "iscsi": { "targetPortal": "192.0.2.1:3260", "iqn": "iqn.2001-04.example:x", "lun": 0 } })),
+            mounts(json!({ "fc": { "targetWWNs": ["50060e801049cfd1"], "lun": 0 } })),
+            mounts(json!({ "flexVolume": { "driver": "example/x" } })),
+            mounts(json!({ "gcePersistentDisk": { "pdName": "x" } })),
+            mounts(json!({ "csi": { "driver": "x.example" } })),
+        ],
+    )
 }
 
 fn others() -> Vec<Case> {
@@ -267,12 +356,40 @@ fn others() -> Vec<Case> {
             vec![service(json!({ "clusterIP": "None" }))],
             vec![service(json!({ "type": "LoadBalancer", "loadBalancerIP": "192.0.2.1" }))],
         ),
+        case(
+            "load balancers and DNS for anything by annotation",
+            Place::Shared,
+            vec![annotated(service(json!({})), "prometheus.io/scrape", "true")],
+            [
+                "metallb.io/loadBalancerIPs",
+                "lbipam.cilium.io/ips",
+                "external-dns.alpha.kubernetes.io/hostname",
+                "service.beta.kubernetes.io/aws-load-balancer-type",
+            ]
+            .map(|name| annotated(service(json!({})), name, "x"))
+            .to_vec(),
+        ),
         case("volume by name", Place::Shared, vec![claim(json!({}))], vec![claim(json!({ "volumeName": "x" }))]),
         case(
             "volume by label",
             Place::Shared,
             vec![claim(json!({}))],
             vec![claim(json!({ "selector": { "matchLabels": { "a": "b" } } }))],
+        ),
+        case(
+            "begin as a copy of another volume",
+            Place::Shared,
+            vec![claim(json!({}))],
+            vec![
+                claim(json!({ "dataSource": { "kind": "PersistentVolumeClaim", "name": "data-ws-x-0" } })),
+                annotated(
+                    claim(json!({ "dataSourceRef": { "kind": "PersistentVolumeClaim", "name": "data-ws-x-0" } })),
+                    "vcluster.loft.sh/skip-translate",
+                    "true",
+                ),
+                claim(json!({ "dataSource": { "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot",
+                    "name": "x" } })),
+            ],
         ),
         case(
             "storage class that the host gives",
@@ -335,14 +452,18 @@ fn ingresses() -> Vec<Case> {
         case(
             "name its class by annotation",
             Place::Shared,
-            vec![ingress(json!({ "example.com/note": "x" }), json!({}))],
+            vec![ingress(json!({ "vcluster.loft.sh/object-name": "x" }), json!({}))],
             vec![ingress(json!({ "kubernetes.io/ingress.class": "web" }), json!({ "ingressClassName": null }))],
         ),
         case(
             "configuration for the host's ingress controller",
             Place::Shared,
             vec![ingress(json!({ "nginx.ingress.kubernetes.io/rewrite-target": "/" }), json!({}))],
-            vec![ingress(json!({ "nginx.ingress.kubernetes.io/server-snippet": "location / {}" }), json!({}))],
+            vec![
+                ingress(json!({ "nginx.ingress.kubernetes.io/server-snippet": "location / {}" }), json!({})),
+                ingress(json!({ "nginx.ingress.kubernetes.io/server-alias": "bank.example" }), json!({})),
+                ingress(json!({ "traefik.ingress.kubernetes.io/router.middlewares": "x" }), json!({})),
+            ],
         ),
         // A workspace without domains brings none at all, but everything else.
         case("a host in a domain of the workspace", Place::Dedicated, vec![service(json!({}))], vec![ours()]),

@@ -18,6 +18,9 @@ const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
+/// What a refusal of a status says: nobody makes a pod with one.
+pub(super) const OF_A_STATUS: &str = "its node's to tell";
+
 /// Tries a change; says why not.
 async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
     let api = objects(client, version, kind, Some(namespace));
@@ -35,6 +38,17 @@ async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let parameters = PatchParams::default().dry_run();
     match pods.patch_ephemeral_containers(POD.2, &parameters, &Patch::Strategic(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{patch}: {error:?}"),
+    }
+}
+
+/// The same for what is said of a running pod.
+async fn said(client: &Client, namespace: &str, status: Value) -> Result<(), String> {
+    let patch = json!({ "status": status });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    match pods.patch_status(POD.2, &PatchParams::default().dry_run(), &Patch::Strategic(&patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message),
         Err(error) => panic!("{patch}: {error:?}"),
@@ -95,6 +109,24 @@ async fn by_an_account(client: &Client, workspace: &str) {
     assert!(message.contains("volume by name"), "{message}");
     // So does Kubernetes itself.
     assert_eq!(changed(client, workspace, CLAIM, chosen).await, Ok(()));
+
+    for (object, name, says) in [
+        (POD, "k8s.v1.cni.cncf.io/networks", "ask the host's network for anything"),
+        (SERVICE, "metallb.io/loadBalancerIPs", "load balancers and DNS for anything"),
+    ] {
+        let patch = json!({ "metadata": { "annotations": { name: "x" } } });
+        let message = changed(&account, workspace, object, patch.clone()).await.unwrap_err();
+        assert!(message.contains(says), "{message}");
+        // The host's own parts write them as well.
+        assert_eq!(changed(client, workspace, object, patch).await, Ok(()));
+    }
+
+    let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
+    let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
+    assert!(message.contains(OF_A_STATUS), "{message}");
+    assert_eq!(said(client, workspace, addresses).await, Ok(()));
+    let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
+    assert_eq!(said(&account, workspace, gate).await, Ok(()));
 
     let folder = volume(json!({}), json!({ "hostPath": { "path": "/" } }));
     let message = tried(&account, None, &folder).await.unwrap_err();
