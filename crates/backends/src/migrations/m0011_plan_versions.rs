@@ -50,6 +50,11 @@ const SHARES_ON_SQLITE: &str = "UPDATE projects SET limits = json_set(limits, \
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// It drops what it has moved: half of it would be a schema on which nothing starts.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         plan_versions(manager).await?;
         let connection = manager.get_connection();
@@ -239,6 +244,18 @@ mod tests {
             assert_eq!((web.less(&api).cpu, api.less(&deep).cpu), (Cpu::from_millis(4000), Cpu::from_millis(2000)));
             assert_eq!((web.less(&api).pods, web.less(&api).objects, web.less(&api).memory), (3, 30, deep.memory));
             assert_eq!(limits(&db, "gone").await?.cpu, Cpu::from_millis(4000));
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_fails_halfway_leaves_the_schema_as_it_was() -> anyhow::Result<()> {
+        for (_store, db) in on_each_engine().await? {
+            db.execute_unprepared("ALTER TABLE projects ADD COLUMN pod_security text").await?;
+            assert!(Migrator::up(&db, None).await.is_err());
+            db.execute_unprepared("ALTER TABLE projects DROP COLUMN pod_security").await?;
+            Migrator::up(&db, None).await?;
+            assert_eq!(limits(&db, "web").await?.cpu, Cpu::from_millis(7000));
         }
         Ok(())
     }
