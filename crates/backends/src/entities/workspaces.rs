@@ -33,6 +33,7 @@ pub(crate) mod workspace {
         pub sleep_rule: Option<String>,
         pub sleep_rule_at: Option<i64>,
         pub removal_at: Option<i64>,
+        pub moved_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

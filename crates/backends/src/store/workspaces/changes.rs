@@ -63,6 +63,7 @@ pub async fn insert(
         sleep_rule: None,
         sleep_rule_at: None,
         removal_at: None,
+        moved_at: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -151,6 +152,14 @@ pub async fn set_plan(
         .col_expr(workspace::Column::PlanId, Expr::value(plan))
         .col_expr(workspace::Column::PlanVersion, Expr::value(i64::from(version)))
         .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
+    changed(tx, update).await
+}
+
+/// Notes that a project of the workspace was moved. That is no change of the workspace that anybody sees: its version stays.
+pub async fn note_move(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::MovedAt, Expr::value(now.as_micros()))
+        .filter(workspace::Column::Id.eq(scope.workspace().as_str()));
     changed(tx, update).await
 }
 
