@@ -34,6 +34,7 @@ pub(crate) mod workspace {
         pub sleep_rule_at: Option<i64>,
         pub removal_at: Option<i64>,
         pub moved_at: Option<i64>,
+        pub used: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -76,6 +76,7 @@ impl MigrationTrait for Migration {
             // SQLite adds no constraint of several columns to a table; that there is such a version is held by the store.
             ("workspaces", big_integer("plan_version").default(1).to_owned()),
             ("workspaces", big_integer_null("moved_at")),
+            ("workspaces", text_null("used")),
             ("projects", text("labels").default("{}").to_owned()),
             // What pods there are in projects was let in at that level.
             ("projects", text("pod_security").default("baseline").to_owned()),

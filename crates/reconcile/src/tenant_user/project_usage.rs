@@ -60,9 +60,11 @@ impl TenantUser {
     }
 }
 
-type Quantities = BTreeMap<String, Quantity>;
+/// What a quota says of each thing that it counts.
+pub(crate) type Quantities = BTreeMap<String, Quantity>;
 
-fn amounts(used: &Quantities) -> Amounts {
+/// Of names that stand for the same thing the larger number.
+pub(crate) fn amounts(used: &Quantities) -> Amounts {
     let more_of = |names: &[&str]| {
         let found = names.iter().filter_map(|name| used.get(*name));
         found.map(thousandths).max().unwrap_or_default()
@@ -104,7 +106,7 @@ fn of_container(container: &Container, name: &str) -> u128 {
 }
 
 /// The number that a quantity stands for, in thousandths; of fractions as fine as none is counted, nothing.
-fn thousandths(quantity: &Quantity) -> u128 {
+pub(crate) fn thousandths(quantity: &Quantity) -> u128 {
     const SUFFIXES: [(&str, u128); 14] = [
         ("Ki", 1000 << 10),
         ("Mi", 1000 << 20),
