@@ -1,7 +1,7 @@
 //! Plans as an operator of the platform writes them down. There is no route for it: whoever can do this has the database anyway.
 
 use hexabase_backends::store::plans::{self, PlanKey, PlanRecord};
-use hexabase_backends::store::{Store, workspaces};
+use hexabase_backends::store::{MAX_PAGE, Store, workspaces};
 use hexabase_core::names::{DisplayName, InvalidName, PlanName};
 use hexabase_core::plans::{KubernetesVersion, Limits, Plan, PlanVersion, Price, StoreKind};
 use hexabase_core::quantity::{Bytes, Cpu};
@@ -123,6 +123,10 @@ impl LimitTerms {
         if let Some((field, _)) = whole.into_iter().find(|(_, number)| *number == 0) {
             return Err(Error::invalid(field, "must be more than nothing: a workspace could not be used"));
         }
+        // Those of a workspace are read at once, to share out what it has.
+        if u64::from(self.projects) > MAX_PAGE {
+            return Err(Error::invalid("limits.projects", format!("must be {MAX_PAGE} at most")));
+        }
         let amounts = Amounts {
             cpu: self.cpu,
             memory: self.memory,
@@ -231,6 +235,9 @@ mod tests {
             let refused = terms(|terms| terms[field] = value.clone());
             assert!(matches!(refused, Err(Error::Invalid { field: named, .. }) if named == field), "{field}");
         }
+        let many = |projects: u64| terms(|terms| terms["limits"]["projects"] = json!(projects));
+        assert!(many(MAX_PAGE).is_ok());
+        assert!(matches!(many(MAX_PAGE + 1), Err(Error::Invalid { field: "limits.projects", .. })));
         let refused = terms(|terms| terms["limits"]["pods"] = json!(0));
         assert!(matches!(refused, Err(Error::Invalid { field: "limits.pods", .. })));
         for (field, value) in
