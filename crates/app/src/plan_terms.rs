@@ -26,7 +26,7 @@ pub struct PlanTerms {
     pub currency: String,
     /// Place in lists, lowest first.
     pub display_order: i32,
-    /// Whether nodes of its own can be given to a workspace.
+    /// Whether nodes of its own can be given to a workspace; refused as long as there is no way to do so.
     #[serde(default)]
     pub dedicated_nodes: bool,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
@@ -93,6 +93,12 @@ impl PlanTerms {
             let (least, most) = sleep::MINUTES.into_inner();
             let sentence = format!("must be from {least} to {most}; leave it out for never");
             return Err(Error::invalid("sleep_after_minutes", sentence));
+        }
+        if self.dedicated_nodes {
+            return Err(Error::invalid(
+                "dedicated_nodes",
+                "must be false: no workspace can be given nodes of its own yet",
+            ));
         }
         Ok(Plan {
             id: self.id.clone(),
@@ -231,6 +237,7 @@ mod tests {
             ("price_minor", json!(-1)),
             ("currency", json!("eur")),
             ("sleep_after_minutes", json!(0)),
+            ("dedicated_nodes", json!(true)),
         ] {
             let refused = terms(|terms| terms[field] = value.clone());
             assert!(matches!(refused, Err(Error::Invalid { field: named, .. }) if named == field), "{field}");
