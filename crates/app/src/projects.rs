@@ -232,7 +232,8 @@ async fn usage_before(
     id: &ProjectId,
     quota: &QuotaRequest,
 ) -> Result<Option<ProjectUsage>> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    // Nobody wakes the workspace and has it asked for a change that they may not make.
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let Some(project) = projects::get(&app.store, &scope, id).await? else { return Ok(None) };
     if project.phase != ProjectPhase::Ready || !quota.lowers(&project.limits) {
         return Ok(None);

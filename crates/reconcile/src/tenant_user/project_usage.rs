@@ -7,6 +7,8 @@ use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::{Amounts, Resource};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::Resource as _;
+use kube::api::ListParams;
 
 use super::TenantUser;
 use crate::error::ReconcileError;
@@ -49,14 +51,20 @@ impl ProjectUsage {
     }
 }
 
+/// Pods that are not over; of others there may be any number.
+const COUNTED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+/// Most pods that are read.
+const MOST_PODS: u32 = 500;
+
 impl TenantUser {
-    /// What the namespace of a project uses, as far as the person may see it.
+    /// What the namespace of a project uses, as far as the person may see it. Of very many pods some are left out.
     pub async fn project_usage(&self, project: &ProjectName) -> Result<ProjectUsage, ReconcileError> {
         let namespace = Some(project.as_str());
         let quota: Option<ResourceQuota> = self.cluster.get_as(Kind::ResourceQuota, namespace, QUOTA).await?;
         let used = quota.and_then(|quota| quota.status).and_then(|status| status.used).unwrap_or_default();
-        let pods: Vec<Pod> = self.cluster.list_as(Kind::Pod, namespace, "").await?;
-        Ok(ProjectUsage { used: amounts(&used), pods: pods.into_iter().filter_map(pod).collect() })
+        let path = Pod::url_path(&(), namespace);
+        let pods = self.page::<Pod>("pods", &path, ListParams::default().fields(COUNTED), MOST_PODS, None).await?;
+        Ok(ProjectUsage { used: amounts(&used), pods: pods.items.into_iter().filter_map(pod).collect() })
     }
 }
 
