@@ -288,6 +288,10 @@ pub(crate) async fn in_workspace(
     action: WorkspaceAction,
 ) -> Result<()> {
     may_write(ctx, action.writes())?;
+    if action == WorkspaceAction::ChangePlan && ctx.credential.scope().is_some_and(|scope| scope.workspace.is_some()) {
+        // It spends the organisation's money, of which such a token knows nothing.
+        return Err(bound());
+    }
     let for_all = match action {
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),

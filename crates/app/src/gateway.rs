@@ -77,6 +77,8 @@ pub struct Held {
     pub roles: Vec<RoleAssignmentId>,
     /// The id of the key that signed the person's token.
     pub key: String,
+    /// When a project of the workspace was last moved: by the same roles the person then has other rights.
+    pub moved_at: Option<Timestamp>,
 }
 
 /// Somebody with a workspace's token.
@@ -151,6 +153,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
         // Whoever waited for it may have lost their access meanwhile.
         check_standing(app, &id, &user, &basis).await?;
     }
+    let moved_at = row.moved_at;
     let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == claims.groups() {
@@ -168,16 +171,19 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     };
     let key = key_id(bearer).ok().flatten();
     let key = key.ok_or_else(|| Error::Unauthenticated("the token is not accepted: it names no key".to_owned()))?;
-    let held = Held { groups, roles, key };
+    let held = Held { groups, roles, key, moved_at };
     Ok(Admitted { workspace: id, user, basis, expires_at, endpoint, ca_pem, held, renewed, woken_in })
 }
 
 /// Whether somebody who passed may still be connected: as before, with a token that no revoked key has signed, and still in
-/// every group that the person was in then, with every role that was given to those. Kubernetes does not ask again, and does
-/// not say by which of them it let somebody in. That the token's time is over, or its key replaced, ends nothing.
+/// every group that the person was in then, with every role that was given to those, and no project moved since. Kubernetes does
+/// not ask again, and does not say by which of them it let somebody in. That the token's time is over, or its key replaced, ends nothing.
 pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis, held: &Held) -> bool {
     let row = workspaces::load_for_issuer(&app.store, workspace).await;
     let Some(row) = row.ok().flatten().filter(|row| row.desired == workspaces::Desired::Present) else { return false };
+    if row.moved_at != held.moved_at {
+        return false;
+    }
     if app.keys.is_revoked(&held.key) || check_standing(app, workspace, user, basis).await.is_err() {
         return false;
     }

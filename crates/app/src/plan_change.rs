@@ -1,9 +1,11 @@
 //! Another plan for a workspace that runs: its quotas change in place, and nothing in it is made anew.
 
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::workspaces::{self, Workspace, WorkspaceScope};
 use hexabase_backends::store::{Tx, organizations, projects as project_rows, workspace_members};
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, check_change};
+use hexabase_core::quota::Resource;
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
@@ -66,8 +68,41 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
             return Err(Error::conflict("quota_in_use", detail));
         }
     }
+    let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    check_running(&row, from, to)?;
     let living = projects::living(tx, scope).await?;
     let mut ledger = quota::ledger(&from.limits.amounts, &living);
     let replaced = ledger.replace_whole(to.limits.amounts.clone());
     replaced.map_err(|refusal| quota::refused(refusal, to, &living))
+}
+
+/// Whether what there is in the workspace fits into the plan, in projects and outside of them, as the host counted it last. What is
+/// not known is taken not to fit.
+fn check_running(row: &Workspace, from: &Plan, to: &Plan) -> Result<()> {
+    let (before, after) = (&from.limits.amounts, &to.limits.amounts);
+    // In what was never usable is nothing.
+    if row.ready_at.is_none() || before.exceeds(after).is_none() {
+        return Ok(());
+    }
+    let Some(used) = &row.used else {
+        let detail = "what the workspace uses is not known yet; wake it if it sleeps, and ask again in a minute";
+        return Err(Error::conflict("not_ready", detail));
+    };
+    let keeps = row.sleep_rule.as_ref().is_some_and(|rule| rule.keep_workloads);
+    let stopped = row.phase == WorkspacePhase::Asleep && !keeps;
+    let rests = |resource: Resource| stopped && matches!(resource, Resource::Cpu | Resource::Memory | Resource::Pods);
+    let too_much = |resource: &Resource| {
+        let left = after.get(*resource);
+        left < before.get(*resource) && left < used.get(*resource) && !rests(*resource)
+    };
+    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
+    let (left, used) = (resource.write(after.get(resource)), resource.write(used.get(resource)));
+    Err(Error::conflict(
+        "quota_in_use",
+        format!(
+            "the plan {} allows {left} of {resource} and the workspace uses {used}, in its projects and outside of them; end some \
+             of that, and ask again when it has been counted, in a minute at most",
+            to.id
+        ),
+    ))
 }

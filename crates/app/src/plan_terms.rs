@@ -1,7 +1,7 @@
 //! Plans as an operator of the platform writes them down. There is no route for it: whoever can do this has the database anyway.
 
 use hexabase_backends::store::plans::{self, PlanKey, PlanRecord};
-use hexabase_backends::store::{Store, workspaces};
+use hexabase_backends::store::{MAX_PAGE, Store, workspaces};
 use hexabase_core::names::{DisplayName, InvalidName, PlanName};
 use hexabase_core::plans::{KubernetesVersion, Limits, Plan, PlanVersion, Price, StoreKind};
 use hexabase_core::quantity::{Bytes, Cpu};
@@ -26,7 +26,7 @@ pub struct PlanTerms {
     pub currency: String,
     /// Place in lists, lowest first.
     pub display_order: i32,
-    /// Whether nodes of its own can be given to a workspace.
+    /// Whether nodes of its own can be given to a workspace; refused as long as there is no way to do so.
     #[serde(default)]
     pub dedicated_nodes: bool,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
@@ -94,6 +94,12 @@ impl PlanTerms {
             let sentence = format!("must be from {least} to {most}; leave it out for never");
             return Err(Error::invalid("sleep_after_minutes", sentence));
         }
+        if self.dedicated_nodes {
+            return Err(Error::invalid(
+                "dedicated_nodes",
+                "must be false: no workspace can be given nodes of its own yet",
+            ));
+        }
         Ok(Plan {
             id: self.id.clone(),
             version,
@@ -122,6 +128,10 @@ impl LimitTerms {
         ];
         if let Some((field, _)) = whole.into_iter().find(|(_, number)| *number == 0) {
             return Err(Error::invalid(field, "must be more than nothing: a workspace could not be used"));
+        }
+        // Those of a workspace are read at once, to share out what it has.
+        if u64::from(self.projects) > MAX_PAGE {
+            return Err(Error::invalid("limits.projects", format!("must be {MAX_PAGE} at most")));
         }
         let amounts = Amounts {
             cpu: self.cpu,
@@ -227,10 +237,14 @@ mod tests {
             ("price_minor", json!(-1)),
             ("currency", json!("eur")),
             ("sleep_after_minutes", json!(0)),
+            ("dedicated_nodes", json!(true)),
         ] {
             let refused = terms(|terms| terms[field] = value.clone());
             assert!(matches!(refused, Err(Error::Invalid { field: named, .. }) if named == field), "{field}");
         }
+        let many = |projects: u64| terms(|terms| terms["limits"]["projects"] = json!(projects));
+        assert!(many(MAX_PAGE).is_ok());
+        assert!(matches!(many(MAX_PAGE + 1), Err(Error::Invalid { field: "limits.projects", .. })));
         let refused = terms(|terms| terms["limits"]["pods"] = json!(0));
         assert!(matches!(refused, Err(Error::Invalid { field: "limits.pods", .. })));
         for (field, value) in

@@ -5,7 +5,7 @@ mod moving;
 use std::collections::BTreeMap;
 
 use hexabase_backends::store::projects::{self, NewProject, ProjectChange};
-use hexabase_backends::store::workspaces::WorkspaceScope;
+use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_backends::store::{Db, MAX_PAGE, StoreError};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
@@ -209,11 +209,14 @@ pub async fn update(
     if !projects::update(&tx, &scope, id, &change).await? {
         return Err(Error::NotFound("project"));
     }
+    if moved {
+        workspaces::note_move(&tx, &scope, ctx.now).await?;
+    }
     let said = (Some(told(&before)), Some(told(&after)));
     let action = if moved { "project.moved" } else { "project.updated" };
     follow::commit(app, ctx, tx, &scope, action, id.as_str(), said).await?;
     if moved {
-        // Roles that were given where it stood are taken away in it.
+        // Roles that were given where it stood are taken away in it: whatever is open ends.
         app.bell.ring(members::topic(workspace));
     }
     sleep::stir(app, &scope).await;
@@ -229,7 +232,8 @@ async fn usage_before(
     id: &ProjectId,
     quota: &QuotaRequest,
 ) -> Result<Option<ProjectUsage>> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    // Nobody wakes the workspace and has it asked for a change that they may not make.
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let Some(project) = projects::get(&app.store, &scope, id).await? else { return Ok(None) };
     if project.phase != ProjectPhase::Ready || !quota.lowers(&project.limits) {
         return Ok(None);

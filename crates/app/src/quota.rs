@@ -40,6 +40,8 @@ pub(crate) struct Giver<'a> {
     has: Amounts,
     /// Who has it, as in "more than … has".
     who: String,
+    /// Who can give it more, as a sentence.
+    raised: &'static str,
     ledger: &'a Ledger<ProjectId>,
     id: Option<&'a ProjectId>,
 }
@@ -52,11 +54,11 @@ impl<'a> Giver<'a> {
         ledger: &'a Ledger<ProjectId>,
         id: Option<&'a ProjectId>,
     ) -> Self {
-        let who = match id.and_then(|id| living.iter().find(|project| project.id == *id)) {
-            Some(project) => format!("the project {} has", project.name),
-            None => format!("the plan {} allows", plan.id),
+        let (who, raised) = match id.and_then(|id| living.iter().find(|project| project.id == *id)) {
+            Some(project) => (format!("the project {} has", project.name), "members of WSAdmins can raise that"),
+            None => (format!("the plan {} allows", plan.id), "an admin of the organization can choose a larger plan"),
         };
-        Self { has: ledger.had(id), who, ledger, id }
+        Self { has: ledger.had(id), who, raised, ledger, id }
     }
 
     /// What a project gets that asks for nothing: at the top the plan's default, below another one half of what that has left.
@@ -76,16 +78,17 @@ impl QuotaRequest {
             let most = giver.has.get(resource);
             match asked {
                 Some(asked) if asked < least || u64::from(asked) > most => {
-                    Err(Error::invalid(field, format!("must be from {least} to {most}, which {}", giver.who)))
+                    let (who, raised) = (&giver.who, giver.raised);
+                    Err(Error::invalid(field, format!("must be from {least} to {most}, which {who}; {raised}")))
                 }
                 asked => Ok(asked),
             }
         };
         Ok(Amounts {
-            cpu: amount("quota.cpu", self.cpu.as_deref(), giver.has.cpu, &giver.who)?.unwrap_or(otherwise.cpu),
-            memory: amount("quota.memory", self.memory.as_deref(), giver.has.memory, &giver.who)?
+            cpu: amount("quota.cpu", self.cpu.as_deref(), giver.has.cpu, giver)?.unwrap_or(otherwise.cpu),
+            memory: amount("quota.memory", self.memory.as_deref(), giver.has.memory, giver)?
                 .unwrap_or(otherwise.memory),
-            storage: amount("quota.storage", self.storage.as_deref(), giver.has.storage, &giver.who)?
+            storage: amount("quota.storage", self.storage.as_deref(), giver.has.storage, giver)?
                 .unwrap_or(otherwise.storage),
             pods: pieces("quota.pods", self.pods, 1, Resource::Pods)?.unwrap_or(otherwise.pods),
             services: pieces("quota.services", self.services, 0, Resource::Services)?.unwrap_or(otherwise.services),
@@ -138,14 +141,15 @@ impl QuotaRequest {
     }
 }
 
-fn amount<T>(field: &'static str, text: Option<&str>, most: T, who: &str) -> Result<Option<T>>
+fn amount<T>(field: &'static str, text: Option<&str>, most: T, giver: &Giver<'_>) -> Result<Option<T>>
 where
     T: std::str::FromStr<Err = InvalidQuantity> + PartialOrd + std::fmt::Display,
 {
     let Some(text) = text else { return Ok(None) };
     let asked: T = text.parse().map_err(|cause: InvalidQuantity| Error::invalid(field, cause.to_string()))?;
     if asked > most {
-        return Err(Error::invalid(field, format!("{text} is more than {who}, which is {most}")));
+        let (who, raised) = (&giver.who, giver.raised);
+        return Err(Error::invalid(field, format!("{text} is more than {who}, which is {most}; {raised}")));
     }
     Ok(Some(asked))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
+use hexabase_core::quota::Amounts;
 
 use crate::error::ReconcileError;
 use crate::status::{Observed, Progress, StepStatus, TenantEndpoint};
@@ -14,6 +15,7 @@ pub(crate) struct Ledger {
     steps: Vec<StepStatus>,
     pub(crate) tenant: Option<TenantEndpoint>,
     pub(crate) projects: Vec<(ProjectId, ProjectPhase)>,
+    pub(crate) used: Option<Amounts>,
 }
 
 impl Ledger {
@@ -42,7 +44,7 @@ impl Ledger {
                 }
             });
         }
-        Observed { steps, tenant: self.tenant, projects: self.projects }
+        Observed { steps, tenant: self.tenant, projects: self.projects, used: self.used }
     }
 }
 

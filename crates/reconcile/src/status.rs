@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
+use hexabase_core::quota::Amounts;
 
 /// The workspace as one call of [`Host::reconcile`](crate::Host::reconcile) left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Observed {
     /// The phase of every desired project; `Deleted` when nothing of an absent one is left. Empty until the tenant's API
     /// server answers.
     pub projects: Vec<(ProjectId, ProjectPhase)>,
+    /// What is used in it, as the host counts it while the control plane runs.
+    pub used: Option<Amounts>,
 }
 
 impl Observed {

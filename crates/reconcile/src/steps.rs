@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use hexabase_core::phases::WorkspaceStep;
+use hexabase_core::quota::Amounts;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
@@ -69,7 +70,7 @@ impl Host {
             let waits = Progress::Wait { reason: reason.to_owned(), after };
             return Ok(Rest { stopped: waits.clone(), kept: waits });
         };
-        let limits = settle(self.limits(desired, &names).await)?.unwrap_or_else(|wait| wait);
+        let (limits, _) = settle(self.limits(desired, &names, false).await)?.unwrap_or_else(|wait| (wait, None));
         let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
         let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
         let chart = settle(chart)?.err().unwrap_or(Progress::Done);
@@ -116,6 +117,7 @@ impl Host {
     ) -> Result<Option<Pod>, ReconcileError> {
         let host = &self.cluster;
         let pod = workload::pod(host, names).await?;
+        let runs = pod.as_ref().is_some_and(workload::is_ready);
         let starts = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !workload::is_ready(pod);
         if let Some(pod) = pod.filter(|pod| starts(pod) && self.was_applied(desired)) {
             // While it starts, a look every quarter of a second costs a few reads. On a small host, applying everything anew
@@ -127,7 +129,9 @@ impl Host {
             let runs = ledger.record(WorkspaceStep::VirtualCluster, running);
             return Ok(runs.then_some(pod));
         }
-        let limits = settle(self.limits(desired, names).await)?.unwrap_or_else(|wait| wait);
+        let (limits, used) = settle(self.limits(desired, names, runs).await)?.unwrap_or_else(|wait| (wait, None));
+        // While it does not run, what is counted is not all.
+        ledger.used = used.filter(|_| runs);
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
             let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
@@ -170,7 +174,13 @@ impl Host {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(&desired.id);
     }
 
-    async fn limits(&self, desired: &DesiredWorkspace, names: &Names) -> Result<Progress, ReconcileError> {
+    /// How far they are, and what is used of them.
+    async fn limits(
+        &self,
+        desired: &DesiredWorkspace,
+        names: &Names,
+        control_plane_runs: bool,
+    ) -> Result<(Progress, Option<Amounts>), ReconcileError> {
         let host = &self.cluster;
         self.policies().await?;
         let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
@@ -180,13 +190,19 @@ impl Host {
         let (quotas, ranges): (Vec<Manifest>, Vec<Manifest>) =
             amounts.into_iter().partition(|manifest| manifest.kind == Kind::ResourceQuota);
         host.apply_all(&ranges).await?;
-        for quota in &quotas {
-            if !limits::is_counted(&host.apply(quota).await?) {
-                return Ok(Progress::wait(150, format!("{}: is not counted yet", quota.title())));
+        let mut used = None;
+        for mut quota in quotas {
+            if let Some(found) = host.get(quota.kind, quota.namespace.as_deref(), &quota.name).await? {
+                limits::spare(&mut quota, &found, control_plane_runs);
             }
+            let applied = host.apply(&quota).await?;
+            if !limits::is_counted(&applied) {
+                return Ok((Progress::wait(150, format!("{}: is not counted yet", quota.title())), None));
+            }
+            used = limits::used(&applied, desired.limits.projects);
         }
         self.storage_classes().await?;
-        Ok(Progress::Done)
+        Ok((Progress::Done, used))
     }
 
     /// Applies what holds for all workspaces, now and then.

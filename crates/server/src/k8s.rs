@@ -90,6 +90,7 @@ impl Authority for TokenAuthority {
             groups: admitted.held.groups,
             roles: admitted.held.roles,
             key: admitted.held.key,
+            moved_at: admitted.held.moved_at,
             renewed: admitted.renewed.map(Bearer::new),
             woken_in: admitted.woken_in,
         })
@@ -98,8 +99,9 @@ impl Authority for TokenAuthority {
     async fn still_admitted(&self, admission: &Admission) -> bool {
         match parse(&admission.principal) {
             Some((user, basis)) => {
-                let Admission { workspace, groups, roles, key, .. } = admission;
-                let held = Held { groups: groups.clone(), roles: roles.clone(), key: key.clone() };
+                let Admission { workspace, groups, roles, key, moved_at, .. } = admission;
+                let (groups, roles, key) = (groups.clone(), roles.clone(), key.clone());
+                let held = Held { groups, roles, key, moved_at: *moved_at };
                 gateway::still_admitted(&self.app, workspace, &user, &basis, &held).await
             }
             None => false,

@@ -134,6 +134,9 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
         append(app, &tx, row, "workspace.progress", data)?;
     }
     store_projects(app, &tx, row, observed, now).await?;
+    if let Some(used) = observed.used.as_ref().filter(|used| row.used.as_ref() != Some(*used)) {
+        workspaces::note_used(&tx, &row.id, used).await?;
+    }
     // Projects come and go while a workspace is in use, so that they do not make it less ready.
     let trouble = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
     match (&observed.tenant, trouble) {

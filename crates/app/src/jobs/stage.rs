@@ -79,5 +79,10 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         server_name: "kubernetes".to_owned(),
         ca_pem: "PEM".to_owned(),
     };
-    Observed { steps: WorkspaceStep::ALL.iter().map(status).collect(), tenant: Some(tenant), projects: Vec::new() }
+    Observed {
+        steps: WorkspaceStep::ALL.iter().map(status).collect(),
+        tenant: Some(tenant),
+        projects: Vec::new(),
+        used: None,
+    }
 }

@@ -5,6 +5,7 @@ use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::roles::{self, Role};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_core::ids::ProjectId;
+use hexabase_core::names::RoleName;
 use hexabase_core::roles::ProjectRoleRef;
 use hexabase_core::time::Timestamp;
 
@@ -56,7 +57,7 @@ pub(super) async fn check_move(
         return Err(too_deep());
     }
     let given = holding(tx, scope, now).await?;
-    check_roles(&roles::list(tx, scope).await?, &given, &moved, &above)?;
+    check_roles(&roles::list(tx, scope).await?, &given, living, &moved, &above)?;
     let mut after = living.to_vec();
     for project in after.iter_mut().filter(|project| project.id == *id) {
         project.parent_id = parent.cloned();
@@ -64,7 +65,13 @@ pub(super) async fn check_move(
     check_bindings(bindings(&given, &after))
 }
 
-fn check_roles(all: &[Role], given: &[RoleAssignment], moved: &[&Project], above: &[&Project]) -> Result<()> {
+fn check_roles(
+    all: &[Role],
+    given: &[RoleAssignment],
+    living: &[Project],
+    moved: &[&Project],
+    above: &[&Project],
+) -> Result<()> {
     let is_of = |projects: &[&Project], id: Option<&ProjectId>| projects.iter().any(|project| Some(&project.id) == id);
     let of = |projects: &[&Project]| {
         all.iter().filter(|role| is_of(projects, role.project_id.as_ref())).collect::<Vec<&Role>>()
@@ -74,8 +81,15 @@ fn check_roles(all: &[Role], given: &[RoleAssignment], moved: &[&Project], above
         let detail = format!("there and here is a custom role called {}; delete one of them first", role.name);
         return Err(Error::conflict("name_taken", detail));
     }
+    // By the same name another role may be known there, with other rules: it is the one that is meant here that has to be.
+    let meant = |role: &RoleAssignment, name: &RoleName| {
+        let here = role.project_id.as_ref().map(|id| chain(living, id)).unwrap_or_default();
+        of(here.as_slice()).into_iter().find(|known| known.name == *name)
+    };
     let holds = |role: &RoleAssignment| match role.role.parse() {
-        Ok(ProjectRoleRef::Custom(name)) => own.iter().chain(&inherited).any(|known| known.name == name),
+        Ok(ProjectRoleRef::Custom(name)) => {
+            meant(role, &name).is_some_and(|role| own.iter().chain(&inherited).any(|known| known.id == role.id))
+        }
         Ok(ProjectRoleRef::Preset(_)) | Err(_) => true,
     };
     match given.iter().find(|given| is_of(moved, given.project_id.as_ref()) && !holds(given)) {

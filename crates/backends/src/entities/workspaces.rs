@@ -33,6 +33,8 @@ pub(crate) mod workspace {
         pub sleep_rule: Option<String>,
         pub sleep_rule_at: Option<i64>,
         pub removal_at: Option<i64>,
+        pub moved_at: Option<i64>,
+        pub used: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

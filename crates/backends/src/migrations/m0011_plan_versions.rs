@@ -1,9 +1,12 @@
 //! Plans get versions and more limits; projects get a share of those, labels and a Pod Security level; organisations can have a
 //! quota.
 
+use std::collections::BTreeMap;
+
+use hexabase_core::quota::Amounts;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::*;
-use sea_orm_migration::sea_orm::DbBackend;
+use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
 use super::{create, references};
 
@@ -47,6 +50,11 @@ const SHARES_ON_SQLITE: &str = "UPDATE projects SET limits = json_set(limits, \
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// It drops what it has moved: half of it would be a schema on which nothing starts.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         plan_versions(manager).await?;
         let connection = manager.get_connection();
@@ -59,6 +67,7 @@ impl MigrationTrait for Migration {
             _ => SHARES_ON_SQLITE,
         };
         connection.execute_unprepared(shares).await?;
+        give_to_parents(manager).await?;
         for (table, column) in [
             ("plans", big_integer("version").default(1).to_owned()),
             ("organizations", text_null("quota")),
@@ -66,6 +75,8 @@ impl MigrationTrait for Migration {
             ("plans", big_integer_null("retired_at")),
             // SQLite adds no constraint of several columns to a table; that there is such a version is held by the store.
             ("workspaces", big_integer("plan_version").default(1).to_owned()),
+            ("workspaces", big_integer_null("moved_at")),
+            ("workspaces", text_null("used")),
             ("projects", text("labels").default("{}").to_owned()),
             // What pods there are in projects was let in at that level.
             ("projects", text("pod_security").default("baseline").to_owned()),
@@ -74,6 +85,42 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
+}
+
+/// So far the limits of a project were those of its own namespace. From now on they contain what is given to the projects below
+/// it: each gets as much more as these have, so that for its own namespace the same is left.
+async fn give_to_parents(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    const LIVING: &str = "SELECT id, parent_id, limits FROM projects WHERE living_name IS NOT NULL";
+    /// Far more than projects stand below each other, should there be a circle.
+    const DEEPEST: usize = 64;
+    let rows = Statement::from_string(manager.get_database_backend(), LIVING);
+    let mut own: BTreeMap<String, (Option<String>, Amounts)> = BTreeMap::new();
+    for row in manager.get_connection().query_all_raw(rows).await? {
+        let (id, parent, limits): (String, Option<String>, String) =
+            (row.try_get("", "id")?, row.try_get("", "parent_id")?, row.try_get("", "limits")?);
+        let limits = serde_json::from_str(&limits).map_err(|cause| unreadable(&id, &cause))?;
+        own.insert(id, (parent, limits));
+    }
+    let above = |id: &String| own.get(id).and_then(|(parent, _)| parent.clone());
+    let mut shares: BTreeMap<String, Amounts> = BTreeMap::new();
+    for (id, (_, limits)) in &own {
+        for parent in std::iter::successors(above(id), above).take(DEEPEST) {
+            let Some((_, before)) = own.get(&parent) else { break };
+            let share = shares.entry(parent).or_insert_with(|| before.clone());
+            *share = share.plus(limits);
+        }
+    }
+    for (id, share) in shares {
+        let text = serde_json::to_string(&share).map_err(|cause| unreadable(&id, &cause))?;
+        let update =
+            Query::update().table("projects").value("limits", text).and_where(Expr::col("id").eq(id)).to_owned();
+        manager.execute(update).await?;
+    }
+    Ok(())
+}
+
+fn unreadable(id: &str, cause: &serde_json::Error) -> DbErr {
+    DbErr::Migration(format!("the limits of the project {id}: {cause}"))
 }
 
 async fn plan_versions(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
@@ -111,39 +158,107 @@ async fn plan_versions(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::quantity::Cpu;
+    use hexabase_core::quota::Amounts;
+    use hexabase_testkit::store::{Engine, TestStore};
     use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
     use sea_orm_migration::MigratorTrait as _;
 
     use crate::migrations::Migrator;
 
-    async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
-        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
-        rows.iter().map(|row| row.try_get("", "it").unwrap()).collect()
-    }
-
-    #[tokio::test]
-    async fn a_plan_becomes_its_first_version_and_a_project_keeps_what_it_had() {
-        let db = Database::connect("sqlite::memory:").await.unwrap();
-        Migrator::up(&db, Some(9)).await.unwrap();
+    /// A workspace with projects as they were before: `web`, `api` below it and `deep` below that, and `gone`, which was below
+    /// `web` too.
+    async fn before(address: &str) -> anyhow::Result<DatabaseConnection> {
+        let db = Database::connect(address).await?;
+        Migrator::up(&db, Some(9)).await?;
         for sql in [
             "INSERT INTO plans VALUES ('tiny', 'Tiny', 500, 1024, 2048, 3, 2, 4, 5, 700, 'JPY', false, true, 9)",
             "INSERT INTO users (id, display_name, email_verified, created_at) VALUES ('usr-1', 'Ada', false, 7)",
             "INSERT INTO organizations (id, name, created_at) VALUES ('org-1', 'acme', 7)",
             "INSERT INTO workspaces (id, organization_id, name, plan_id, phase, desired, created_by, created_at, updated_at, \
              version) VALUES ('ws-1', 'org-1', 'shop', 'tiny', 'ready', 'present', 'usr-1', 7, 7, 1)",
-            r#"INSERT INTO projects (id, workspace_id, name, phase, limits, created_by, created_at) VALUES ('prj-1', 'ws-1',
-             'web', 'ready', '{"cpu":"1","memory":"1Gi","storage":"2Gi","pods":3}', 'usr-1', 7)"#,
         ] {
-            db.execute_unprepared(sql).await.unwrap();
+            db.execute_unprepared(sql).await?;
         }
-        Migrator::up(&db, None).await.unwrap();
-        let plan = "SELECT v.plan_id || v.version || v.display_name || v.services || v.load_balancers || v.objects || v.currency \
-             || v.store || p.version AS it FROM plan_versions v JOIN plans p ON p.id = v.plan_id";
-        assert_eq!(texts(&db, plan).await, ["tiny1Tiny3030JPYsqlite1"]);
-        assert_eq!(texts(&db, "SELECT 'v' || plan_version AS it FROM workspaces").await, ["v1"]);
-        let limits = texts(&db, "SELECT limits AS it FROM projects").await.remove(0);
-        let limits: hexabase_core::quota::Amounts = serde_json::from_str(&limits).unwrap();
-        assert_eq!((limits.services, limits.load_balancers, limits.objects), (3, 0, 30));
-        assert_eq!(texts(&db, "SELECT labels || pod_security AS it FROM projects").await, ["{}baseline"]);
+        for (id, parent, living, cpu) in [
+            ("web", None, true, 4),
+            ("api", Some("web"), true, 2),
+            ("deep", Some("api"), true, 1),
+            ("gone", Some("web"), false, 4),
+        ] {
+            let parent = parent.map_or("NULL".to_owned(), |parent| format!("'{parent}'"));
+            let living = if living { format!("'{id}'") } else { "NULL".to_owned() };
+            let limits = format!(r#"{{"cpu":"{cpu}","memory":"1Gi","storage":"2Gi","pods":3}}"#);
+            let sql = format!(
+                "INSERT INTO projects (id, workspace_id, name, living_name, parent_id, phase, limits, created_by, created_at) \
+                 VALUES ('{id}', 'ws-1', '{id}', {living}, {parent}, 'ready', '{limits}', 'usr-1', 7)"
+            );
+            db.execute_unprepared(&sql).await?;
+        }
+        Ok(db)
+    }
+
+    async fn texts(db: &DatabaseConnection, sql: &str) -> anyhow::Result<Vec<String>> {
+        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+        rows.iter().map(|row| Ok(row.try_get("", "it")?)).collect()
+    }
+
+    async fn limits(db: &DatabaseConnection, id: &str) -> anyhow::Result<Amounts> {
+        let text = texts(db, &format!("SELECT limits AS it FROM projects WHERE id = '{id}'")).await?.remove(0);
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The same on each engine; gone with the store.
+    async fn on_each_engine() -> anyhow::Result<Vec<(TestStore, DatabaseConnection)>> {
+        let mut all = Vec::new();
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            let store = TestStore::empty(engine).await?;
+            let db = before(store.address()).await?;
+            all.push((store, db));
+        }
+        Ok(all)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_plan_becomes_its_first_version_and_a_project_keeps_what_it_had() -> anyhow::Result<()> {
+        for (_store, db) in on_each_engine().await? {
+            Migrator::up(&db, None).await?;
+            let plan = "SELECT v.plan_id || v.version || v.display_name || v.services || v.load_balancers || v.objects || \
+                 v.currency || v.store || p.version AS it FROM plan_versions v JOIN plans p ON p.id = v.plan_id";
+            assert_eq!(texts(&db, plan).await?, ["tiny1Tiny3030JPYsqlite1"]);
+            assert_eq!(texts(&db, "SELECT 'v' || plan_version AS it FROM workspaces").await?, ["v1"]);
+            let deep = limits(&db, "deep").await?;
+            assert_eq!(
+                (deep.cpu, deep.services, deep.load_balancers, deep.objects),
+                (Cpu::from_millis(1000), 3, 0, 30)
+            );
+            let marks = "SELECT labels || pod_security AS it FROM projects WHERE id = 'web'";
+            assert_eq!(texts(&db, marks).await?, ["{}baseline"]);
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_project_with_others_below_it_keeps_its_own_namespace_as_large_as_it_was() -> anyhow::Result<()> {
+        for (_store, db) in on_each_engine().await? {
+            Migrator::up(&db, None).await?;
+            let (web, api, deep) = (limits(&db, "web").await?, limits(&db, "api").await?, limits(&db, "deep").await?);
+            assert_eq!((web.less(&api).cpu, api.less(&deep).cpu), (Cpu::from_millis(4000), Cpu::from_millis(2000)));
+            assert_eq!((web.less(&api).pods, web.less(&api).objects, web.less(&api).memory), (3, 30, deep.memory));
+            assert_eq!(limits(&db, "gone").await?.cpu, Cpu::from_millis(4000));
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_fails_halfway_leaves_the_schema_as_it_was() -> anyhow::Result<()> {
+        for (_store, db) in on_each_engine().await? {
+            db.execute_unprepared("ALTER TABLE projects ADD COLUMN pod_security text").await?;
+            assert!(Migrator::up(&db, None).await.is_err());
+            db.execute_unprepared("ALTER TABLE projects DROP COLUMN pod_security").await?;
+            Migrator::up(&db, None).await?;
+            assert_eq!(limits(&db, "web").await?.cpu, Cpu::from_millis(7000));
+        }
+        Ok(())
     }
 }

@@ -15,6 +15,11 @@ impl MigrationName for Migration {
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// Half of it could not be begun again.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let add = |column: ColumnDef| Table::alter().table("workspaces").add_column(column).to_owned();
         manager.alter_table(add(big_integer_null("desired_since").to_owned())).await?;

@@ -5,12 +5,14 @@ use hexabase_core::plans::{
 };
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 use crate::settings::EndpointMode;
+use crate::tenant_user::{Quantities, amounts, thousandths};
 
 pub(crate) const NAME: &str = "hexabase";
 
@@ -97,6 +99,53 @@ pub(crate) fn defaults(amounts: &Amounts) -> Value {
     }] } })
 }
 
+/// Lets nothing of the quota fall below what is used: beside pods that were let in under a larger plan, the control plane's would be
+/// refused when it has to be made anew, and without it nobody could end those. It is never more than was allowed so far, and comes
+/// down as they go.
+pub(crate) fn spare(quota: &mut Manifest, found: &DynamicObject, control_plane_runs: bool) {
+    let Some(hard) = quota.json.pointer_mut("/spec/hard").and_then(Value::as_object_mut) else { return };
+    for (name, wanted) in hard.iter_mut() {
+        let at = |place: &str| found.data.pointer(place)?.get(name.as_str())?.as_str().map(number);
+        let (Some(allowed), Some(used)) = (at("/spec/hard"), at("/status/used")) else { continue };
+        let needed = if control_plane_runs { used } else { used.saturating_add(control_planes(name)) };
+        let least = needed.min(allowed);
+        if wanted.as_str().map(number).is_some_and(|wanted| wanted < least) {
+            *wanted = json!(if least.is_multiple_of(1000) { (least / 1000).to_string() } else { format!("{least}m") });
+        }
+    }
+}
+
+fn number(text: &str) -> u128 {
+    thousandths(&Quantity(text.to_owned()))
+}
+
+/// What the control plane's pods need of it, in thousandths.
+fn control_planes(name: &str) -> u128 {
+    match name {
+        "requests.cpu" | "limits.cpu" => CONTROL_PLANE_CPU.as_millis().into(),
+        "requests.memory" | "limits.memory" => u128::from(CONTROL_PLANE_MEMORY.get()).saturating_mul(1000),
+        "pods" => u128::from(CONTROL_PLANE_PODS).saturating_mul(1000),
+        _ => 0,
+    }
+}
+
+/// What the tenant uses, while the control plane runs: all that is counted, without as much as is added for the control plane.
+pub(crate) fn used(quota: &DynamicObject, projects: u32) -> Option<Amounts> {
+    let counted: Quantities = serde_json::from_value(quota.data.pointer("/status/used")?.clone()).ok()?;
+    let all = amounts(&counted);
+    let own = Amounts {
+        cpu: CONTROL_PLANE_CPU,
+        memory: CONTROL_PLANE_MEMORY,
+        storage: CONTROL_PLANE_STORAGE,
+        pods: CONTROL_PLANE_PODS,
+        services: CONTROL_PLANE_SERVICES,
+        load_balancers: 0,
+        persistent_volume_claims: CONTROL_PLANE_CLAIMS,
+        objects: CONTROL_PLANE_OBJECTS.saturating_add(projects).saturating_add(all.pods),
+    };
+    Some(all.less(&own))
+}
+
 /// Whether Kubernetes counts by this quota yet: until then it refuses every pod. A later change of the amounts follows
 /// within a moment and holds nobody up.
 pub(crate) fn is_counted(quota: &DynamicObject) -> bool {
@@ -118,6 +167,48 @@ mod tests {
         assert_eq!(limits(4000, 8, 50), ("400m".to_owned(), "819Mi".to_owned()));
         assert_eq!(limits(500, 1, 50), ("100m".to_owned(), "128Mi".to_owned()));
         assert_eq!(limits(64_000, 64, 1), ("1".to_owned(), "1Gi".to_owned()));
+    }
+
+    fn hard(cpu: &str, pods: &str) -> Manifest {
+        let body = json!({ "spec": { "hard": { "limits.cpu": cpu, "pods": pods, "secrets": "30" } } });
+        Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body)
+    }
+
+    /// What is applied in place of a quota of 20 cores and 64 pods when 3 cores and 8 pods are wanted.
+    fn lowered(cpu: &str, pods: &str, control_plane_runs: bool) -> (String, String) {
+        let found: DynamicObject = serde_json::from_value(json!({
+            "metadata": {},
+            "spec": { "hard": { "limits.cpu": "20", "pods": "64" } },
+            "status": { "used": { "limits.cpu": cpu, "pods": pods } },
+        }))
+        .unwrap();
+        let mut wanted = hard("3", "8");
+        spare(&mut wanted, &found, control_plane_runs);
+        let hard = &wanted.json["spec"]["hard"];
+        assert_eq!(hard["secrets"], "30", "of which nothing is known");
+        (hard["limits.cpu"].as_str().unwrap().to_owned(), hard["pods"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_smaller_quota_leaves_the_control_plane_its_place_beside_what_runs() {
+        let of = |cpu: &str, pods: &str| (cpu.to_owned(), pods.to_owned());
+        assert_eq!(lowered("2500m", "8", true), of("3", "8"), "all of it fits");
+        assert_eq!(lowered("7500m", "12", true), of("7500m", "12"), "the control plane is counted among it");
+        assert_eq!(lowered("5500m", "9", false), of("8", "13"), "its pod is still to come");
+        assert_eq!(lowered("19", "64", false), of("20", "64"), "never more than before");
+    }
+
+    #[test]
+    fn what_the_tenant_uses_is_without_the_control_plane() {
+        let used = |status: Value| {
+            let quota = json!({ "metadata": {}, "status": status });
+            super::used(&serde_json::from_value::<DynamicObject>(quota).unwrap(), 2)
+        };
+        assert_eq!(used(json!({})), None);
+        let counted =
+            json!({ "requests.cpu": "1", "limits.cpu": "4500m", "pods": "6", "secrets": "30", "services": "3" });
+        let found = used(json!({ "used": counted })).unwrap();
+        assert_eq!((found.cpu, found.pods, found.objects, found.services), (Cpu::from_millis(2000), 2, 2, 0));
     }
 
     #[test]

@@ -26,6 +26,9 @@ const LIMITS: &str = "hexabase-limits";
 
 /// The objects of one project.
 pub(crate) struct Objects {
+    /// The namespace as it is created, with what the platform always writes on it: what is created is held to be wanted by
+    /// Kubernetes, also when no apply names it any more.
+    first: Manifest,
     pub(crate) namespace: Manifest,
     pub(crate) limits: Vec<Manifest>,
     pub(crate) roles: Vec<Manifest>,
@@ -39,11 +42,13 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
     marked.insert(PROJECT.to_owned(), json!(project.id.as_str()));
     let mut namespace_labels = marked.clone();
     namespace_labels.extend(project.labels.iter().map(|(key, value)| (key.to_owned(), json!(value))));
+    let mut always = marked.clone();
     // What the restricted level would refuse is warned about where it is not refused.
     let level = project.pod_security.as_str();
     for (label, value) in [("enforce", level), ("enforce-version", "latest"), ("warn", "restricted")] {
-        namespace_labels.insert(format!("pod-security.kubernetes.io/{label}"), json!(value));
+        always.insert(format!("pod-security.kubernetes.io/{label}"), json!(value));
     }
+    namespace_labels.extend(always.clone());
     let grants: BTreeSet<&ProjectGrant> = project.grants.iter().collect();
     let bindings = grants.into_iter().map(|ProjectGrant { group, role }| {
         let kind = match role {
@@ -58,6 +63,7 @@ pub(crate) fn build(project: &DesiredProject) -> Objects {
         .iter()
         .map(|custom| role(name, &ProjectRoleRef::Custom(custom.name.clone()).to_string(), &custom.rules));
     Objects {
+        first: Manifest::new(Kind::Namespace, None, name, &always, Value::Null),
         namespace: Manifest::new(Kind::Namespace, None, name, &namespace_labels, Value::Null),
         limits: vec![
             Manifest::new(Kind::ResourceQuota, Some(name), QUOTA, &marked, quota(&project.limits)),
@@ -165,7 +171,7 @@ async fn keep(
     let objects = build(project);
     let creating = |millis, text: &str| Ok((ProjectPhase::Creating, Progress::wait(millis, text)));
     match tenant.get(Kind::Namespace, None, &objects.namespace.name).await? {
-        None => match tenant.create(&objects.namespace).await {
+        None => match tenant.create(&objects.first).await {
             Err(error) if error.is(409) => return creating(500, "its namespace was made by somebody else just now"),
             other => drop(other?),
         },
@@ -213,6 +219,8 @@ async fn remove(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use hexabase_core::projects::{PodSecurity, ProjectLabels};
 
     use super::*;
@@ -240,6 +248,17 @@ mod tests {
         let other = json!({ PROJECT: "prj-0123456789abcdefghj0" });
         assert_eq!(owner(json!({ "labels": other, "managedFields": made })), Owner::Other);
         assert_eq!(owner(json!({ "managedFields": [{ "manager": "kubectl" }] })), Owner::Other);
+    }
+
+    #[test]
+    fn a_namespace_is_created_without_the_labels_that_may_go_again() {
+        let labels = [("team".to_owned(), "shop".to_owned())].into_iter().collect::<BTreeMap<_, _>>();
+        let objects = build(&DesiredProject { labels: labels.try_into().unwrap(), ..project() });
+        let written = |manifest: &Manifest| manifest.json["metadata"]["labels"].as_object().unwrap().clone();
+        let (first, mut then) = (written(&objects.first), written(&objects.namespace));
+        assert_eq!(first["pod-security.kubernetes.io/enforce"], "baseline");
+        assert_eq!(then.remove("team"), Some(json!("shop")));
+        assert_eq!(first, then);
     }
 
     #[test]

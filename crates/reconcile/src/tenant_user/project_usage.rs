@@ -52,7 +52,7 @@ impl ProjectUsage {
 }
 
 impl TenantUser {
-    /// What the namespace of a project uses, as far as the person may see it.
+    /// What the namespace of a project uses, as far as the person may see it. Of very many pods some are left out.
     pub async fn project_usage(&self, project: &ProjectName) -> Result<ProjectUsage, ReconcileError> {
         let namespace = Some(project.as_str());
         let quota: Option<ResourceQuota> = self.cluster.get_as(Kind::ResourceQuota, namespace, QUOTA).await?;
@@ -64,9 +64,11 @@ impl TenantUser {
     }
 }
 
-type Quantities = BTreeMap<String, Quantity>;
+/// What a quota says of each thing that it counts.
+pub(crate) type Quantities = BTreeMap<String, Quantity>;
 
-fn amounts(used: &Quantities) -> Amounts {
+/// Of names that stand for the same thing the larger number.
+pub(crate) fn amounts(used: &Quantities) -> Amounts {
     let more_of = |names: &[&str]| {
         let found = names.iter().filter_map(|name| used.get(*name));
         found.map(thousandths).max().unwrap_or_default()
@@ -100,7 +102,7 @@ fn pod(pod: AskingPod) -> Option<PodUsage> {
 }
 
 /// The number that a quantity stands for, in thousandths; of fractions as fine as none is counted, nothing.
-fn thousandths(quantity: &Quantity) -> u128 {
+pub(crate) fn thousandths(quantity: &Quantity) -> u128 {
     number(&quantity.0).map(|number| (number * 1_000.0).round() as u128).unwrap_or_default()
 }
 

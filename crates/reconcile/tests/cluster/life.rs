@@ -54,6 +54,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
     let host = host().await;
     let mut wanted = desired();
     wanted.projects = vec![project("shop"), project("blog")];
+    wanted.projects[0].labels = BTreeMap::from([("first".to_owned(), "yes".to_owned())]).try_into().unwrap();
     let (id, organization) = (wanted.id.clone(), wanted.organization.clone().unwrap());
     let runner = host.clone();
     cleaned(&host, vec![id.clone()], async move {
@@ -195,6 +196,7 @@ async fn a_larger_plan_changes_quotas_in_place(
         (labels["team"].as_str(), labels["pod-security.kubernetes.io/enforce"].as_str()),
         ("shop", "restricted")
     );
+    assert!(!labels.contains_key("first"), "with which it was created: {labels:?}");
     assert_eq!(control_plane().await, before);
     // A label that nobody wants any more goes.
     wanted.projects[0].labels = ProjectLabels::default();

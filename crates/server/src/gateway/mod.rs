@@ -50,6 +50,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use hexabase_core::ids::{RoleAssignmentId, WorkspaceId};
+use hexabase_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use credential::Bearer;
@@ -84,6 +85,8 @@ pub struct Admission {
     pub roles: Vec<RoleAssignmentId>,
     /// The id of the key that signed the caller's token; kept for the same.
     pub key: String,
+    /// When a project of the workspace was last moved; kept for the same.
+    pub moved_at: Option<Timestamp>,
     /// The same caller's token as it would be made now, to be sent on in place of the one shown, when they differ.
     pub renewed: Option<Bearer>,
     /// How long the caller was held because the workspace was asleep; the answer says so.

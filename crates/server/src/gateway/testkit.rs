@@ -243,6 +243,7 @@ impl Authority for Orders {
                 groups: Vec::new(),
                 roles: Vec::new(),
                 key: String::new(),
+                moved_at: None,
                 renewed: (token == STALE).then(|| Bearer::new(TOKEN.to_owned())),
                 woken_in: (token == SLEEPER).then(|| Duration::from_millis(6_400)),
             }),

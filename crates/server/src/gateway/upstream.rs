@@ -127,6 +127,7 @@ mod tests {
             groups: Vec::new(),
             roles: Vec::new(),
             key: String::new(),
+            moved_at: None,
             renewed: None,
             woken_in: None,
         };

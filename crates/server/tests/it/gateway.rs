@@ -345,6 +345,27 @@ async fn an_open_watch_ends_soon_after_a_role_was_taken_away_from_a_group_of_its
 }
 
 #[tokio::test]
+async fn an_open_watch_ends_soon_after_a_project_left_the_place_where_its_reader_has_a_role() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    Tenant::of(&platform, &workspace).await?;
+    let (bob, _carol, team) = team(&platform, &alice, &workspace).await?;
+    let projects = format!("/api/v1/workspaces/{workspace}/projects");
+    let office = text(&alice.api.post(&projects, &json!({ "name": "office" })).await?.expect(201)?.json()?["id"]);
+    let desk = json!({ "name": "desk", "parent": office });
+    let desk = text(&alice.api.post(&projects, &desk).await?.expect(201)?.json()?["id"]);
+    give(&alice, &workspace, json!({ "group": team, "role": "edit", "project": office })).await?;
+    let mut of_bob = open_watch(&platform, &bob, &workspace).await?;
+    let path = format!("{projects}/{desk}");
+    alice.api.patch(&path, &json!({ "labels": { "floor": "2" } })).await?.expect(200)?;
+    assert!(of_bob.chunk().now_or_never().is_none(), "it did not move");
+    alice.api.patch(&path, &json!({ "parent": null })).await?.expect(200)?;
+    ends(of_bob).await?;
+    // What he begins now is judged by where the project is.
+    open_watch(&platform, &bob, &workspace).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_open_watch_does_not_outlive_a_role_that_was_given_for_a_time() -> Result<()> {
     let platform = Platform::start_with_standing_clock().await?;
     let alice = platform.person("alice").await?;

@@ -36,7 +36,7 @@ enum Right {
     MemberWrites,
     /// To administer it.
     WorkspaceAdmin,
-    /// To administer the organisation that pays for it.
+    /// To administer the organisation that pays for it: no token for one workspace.
     Payer,
     /// To administer it as its member, for what its admins see with their own rights inside.
     InsideAdminReads,
@@ -181,7 +181,7 @@ fn expected(right: Right, done: u16, path: &str, caller: &Caller, whose: Whose) 
         Right::Workspace => done,
         Right::Member => when(member),
         Right::MemberWrites => when(member && !reads_only),
-        Right::Payer => when(admin && !reads_only),
+        Right::Payer => when(admin && !reads_only && !bound),
         Right::InsideAdminReads => when(member && workspace_admin),
         Right::InsideAdmin => when(member && workspace_admin && !reads_only),
         _ => when((workspace_admin || admin) && !reads_only),

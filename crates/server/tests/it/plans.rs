@@ -2,9 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use hexabase_app::plan_terms::{self, PlanTerms};
+use hexabase_backends::store::workspaces;
+use hexabase_core::quantity::Cpu;
+use hexabase_core::quota::Amounts;
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
+use crate::gateway::set_ready;
 use crate::support::{Person, Platform, items, problem, text};
 
 fn terms(id: &str, price_minor: i64) -> Result<PlanTerms> {
@@ -142,6 +146,36 @@ async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
     alice.add(&third, &bob.id, &[]).await?.expect(201)?;
     alice.api.delete(&format!("/api/v1/workspaces/{third}")).await?.expect(202)?;
     problem(&set_plan(&alice, &third, "premium").await?, 409, "workspace_deleted");
+    Ok(())
+}
+
+/// What the worker does with what the host counted.
+async fn note_used(platform: &Platform, workspace: &str, cpu: u64) -> Result<()> {
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    let used = Amounts { cpu: Cpu::from_millis(cpu), ..Amounts::NONE };
+    workspaces::note_used(&tx, &workspace.parse()?, &used).await?;
+    Ok(tx.commit().await?)
+}
+
+#[tokio::test]
+async fn a_plan_that_is_too_small_for_what_runs_is_refused_although_no_project_has_it() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let shop = alice.workspace("shop").await?;
+    set_ready(&platform, &shop, "127.0.0.1:1", "PEM").await?;
+    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "not_ready");
+    assert!(text(&refused["detail"]).starts_with("what the workspace uses is not known"), "{refused}");
+    note_used(&platform, &shop, 3_000).await?;
+    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
+    assert!(
+        text(&refused["detail"]).contains("of cpu and the workspace uses 3, in its projects and outside"),
+        "{refused}"
+    );
+    // A larger one has room for it, whatever is known.
+    set_plan(&alice, &shop, "premium").await?.expect(200)?;
+    note_used(&platform, &shop, 100).await?;
+    set_plan(&alice, &shop, "free").await?.expect(200)?;
     Ok(())
 }
 

@@ -96,7 +96,7 @@ async fn more_than_is_left_is_refused_with_the_limit_and_who_can_raise_it() -> R
     let refused = shop.try_project("more", Some("2"), Some(&web)).await?;
     says(&refused, 409, "limit_reached", &["cpu", "the 1 that", "project web", "WSAdmins"]);
     let refused = shop.try_project("more", Some("4"), Some(&web)).await?;
-    says(&refused, 422, "invalid", &["the project web has, which is 3"]);
+    says(&refused, 422, "invalid", &["the project web has, which is 3; members of WSAdmins can"]);
     says(&shop.give_cpu(&api, "3500m").await?, 422, "invalid", &["the project web has"]);
     says(&shop.give_cpu(&web, "1").await?, 409, "quota_in_use", &["cpu", "api (2)"]);
     shop.give_cpu(&web, "2").await?.expect(200)?;
@@ -129,9 +129,20 @@ async fn less_than_pods_use_is_refused_with_the_pods_if_the_workspace_answers() 
         "status": { "used": used } });
     tenant.answer("GET", "/api/v1/namespaces/web/pods", 200, list);
     tenant.answer("GET", "/api/v1/namespaces/web/resourcequotas/hexabase-quota", 200, quota);
+    // Nothing is asked for somebody who may not change it anyway.
+    let bob = platform.person("bob").await?;
+    let workspace = shop.path.rsplit('/').next().unwrap_or_default();
+    shop.alice.add(workspace, &bob.id, &[]).await?.expect(201)?;
+    let path = format!("{}/projects/{web}", shop.path);
+    let refused = bob.api.patch(&path, &json!({ "quota": { "cpu": "1m" } })).await?;
+    problem(&refused, 403, "forbidden");
+    let asked = || tenant.asked("GET").into_iter().find(|asked| asked.path == "/api/v1/namespaces/web/pods");
+    assert!(asked().is_none());
     // A half of it is given on already.
     let refused = shop.give_cpu(&web, "1900m").await?;
     says(&refused, 409, "quota_in_use", &["1400m of cpu would be left", "1500m is used", "back (1), front (500m)"]);
+    let query = asked().map(|asked| asked.query).unwrap_or_default();
+    assert!(query.contains("limit=500") && query.contains("fieldSelector=status.phase"), "{query}");
     // Of what nobody uses it may be less.
     shop.change(&web, json!({ "quota": { "cpu": "4", "objects": 40 } })).await?.expect(200)?;
     shop.give_cpu(&web, "2").await?.expect(200)?;

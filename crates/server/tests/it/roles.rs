@@ -294,6 +294,12 @@ async fn a_project_moves_only_where_the_custom_roles_in_it_go_on_to_mean_the_sam
     let refused = problem(&put(&desk, None).await?, 409, "role_in_use");
     assert!(text(&refused["detail"]).contains("hexabase-custom-reader"), "{refused}");
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}/role-assignments/{given}")).await?.expect(204)?;
+    // Another role of the same name is another role.
+    let body = json!({ "group": team, "role": "hexabase-custom-writer", "project": desk });
+    let given = text(&give(&alice, &workspace, body).await?.expect(201)?.json()?["id"]);
+    let refused = problem(&put(&desk, Some(&other)).await?, 409, "role_in_use");
+    assert!(text(&refused["detail"]).contains("hexabase-custom-writer"), "{refused}");
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}/role-assignments/{given}")).await?.expect(204)?;
     put(&desk, None).await?.expect(200)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::scope_for;
+use hexabase_core::quota::Amounts;
 use hexabase_testkit::on_both_engines;
 
 use super::*;
@@ -60,6 +61,16 @@ on_both_engines! {
         assert_eq!(row.step, Some(WorkspaceStep::Limits));
         let row = stage.failed("the host's API server did not answer").await?;
         assert_eq!((row.phase, row.step), (WorkspacePhase::Creating, Some(WorkspaceStep::Limits)));
+    }
+
+    async fn what_is_used_is_noted_and_is_no_change_that_anybody_sees(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let row = stage.found(&observed(None)).await?;
+        let used = Amounts::of(|_| 7);
+        let again = stage.found(&Observed { used: Some(used.clone()), ..observed(None) }).await?;
+        assert_eq!((&again.used, again.version), (&Some(used.clone()), row.version));
+        // What could not be counted this time is taken to be as it was.
+        assert_eq!(stage.found(&observed(None)).await?.used, Some(used));
     }
 
     async fn a_deletion_that_fails_says_why(store: TestStore) {

@@ -4,6 +4,7 @@ use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
+use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, UpdateMany};
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use super::{Desired, Workspace, WorkspaceScope, read};
 use crate::entities::workspaces::workspace;
+use crate::store::column::json_of;
 use crate::store::db::{self, Connection};
 use crate::store::organizations::{self, OrganizationScope};
 use crate::store::{StoreError, Tx, projects, service_account_tokens, workspace_members};
@@ -63,6 +65,8 @@ pub async fn insert(
         sleep_rule: None,
         sleep_rule_at: None,
         removal_at: None,
+        moved_at: None,
+        used: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -151,6 +155,22 @@ pub async fn set_plan(
         .col_expr(workspace::Column::PlanId, Expr::value(plan))
         .col_expr(workspace::Column::PlanVersion, Expr::value(i64::from(version)))
         .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
+    changed(tx, update).await
+}
+
+/// Notes that a project of the workspace was moved. That is no change of the workspace that anybody sees: its version stays.
+pub async fn note_move(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::MovedAt, Expr::value(now.as_micros()))
+        .filter(workspace::Column::Id.eq(scope.workspace().as_str()));
+    changed(tx, update).await
+}
+
+/// Notes what is used in the workspace. Nobody sees that change: its version stays.
+pub async fn note_used(tx: &Tx, id: &WorkspaceId, used: &Amounts) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::Used, Expr::value(json_of(used)?))
+        .filter(workspace::Column::Id.eq(id.as_str()));
     changed(tx, update).await
 }
 

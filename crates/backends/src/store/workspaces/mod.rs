@@ -8,6 +8,7 @@ use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
+use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::sleep::SleepRule;
 use hexabase_core::time::Timestamp;
@@ -17,8 +18,8 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_inventory, note_receipt, request_deletion, set_deleted, set_plan,
-    set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, note_inventory, note_move, note_receipt, note_used, request_deletion,
+    set_deleted, set_plan, set_progress, set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
@@ -98,6 +99,10 @@ pub struct Workspace {
     pub sleep_rule_at: Option<Timestamp>,
     /// Until when its deletion can be undone, if it was asked for with time for that.
     pub removal_at: Option<Timestamp>,
+    /// When a project of it was last moved: roles that were given where it stood ended in it then.
+    pub moved_at: Option<Timestamp>,
+    /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that.
+    pub used: Option<Amounts>,
 }
 
 impl Workspace {
@@ -135,6 +140,8 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         sleep_rule: TABLE.parse_opt("sleep_rule", model.sleep_rule.as_deref())?,
         sleep_rule_at: time_opt(model.sleep_rule_at),
         removal_at: time_opt(model.removal_at),
+        moved_at: time_opt(model.moved_at),
+        used: model.used.as_deref().map(|text| TABLE.object("used", text)).transpose()?,
     })
 }
 
