@@ -214,7 +214,8 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let now = app.clock.now();
     let begun = rest::removal_began(&row).unwrap_or(now);
     let Receipt { remaining: seen, forced, .. } = seen;
-    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, begun, seen, forced };
+    let (id, organization) = (row.id.clone(), Some(row.organization_id.clone()));
+    let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
         Err(cause) => {
@@ -282,7 +283,8 @@ fn pace(after: Duration, age_millis: i64) -> Duration {
 async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let now = app.clock.now();
     let begun = row.deleted_at.unwrap_or(now);
-    let removal = Removal { id: row.id, fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
+    let (id, organization, fence) = (row.id, Some(row.organization_id), claim.epoch);
+    let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await.map_err(Error::internal)? {
         Removed::Gone(_) => Ok(Outcome::Done),
         // Nobody waits for it.

@@ -6,7 +6,7 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspaceStep;
-use hexabase_reconcile::{Host, Observed, Progress, Removal, Removed, Workloads};
+use hexabase_reconcile::{Host, Observed, Progress, ReconcileError, Removal, Removed, Workloads};
 
 use super::desired;
 use super::reconcile_workspace::DRIFT;
@@ -29,7 +29,10 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId)
 
 async fn make(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let wanted = desired::spare(app, claim, &spare.id).await?;
-    let observed = host.reconcile(&wanted).await.map_err(Error::internal)?;
+    let observed = match host.reconcile(&wanted).await {
+        Ok(observed) => observed,
+        Err(cause) => return refused(app, claim, spare, cause).await,
+    };
     if observed.is_done(WorkspaceStep::Access) {
         go_on(app, claim, spare, SpareState::Settling, None).await?;
         return Ok(Outcome::Again(std::time::Duration::ZERO));
@@ -51,7 +54,10 @@ fn reason(observed: &Observed) -> &str {
 /// Stops it, and keeps it as it is until somebody takes it.
 async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let wanted = desired::spare(app, claim, &spare.id).await?;
-    let rest = host.rest(&wanted, Workloads::Stop).await.map_err(Error::internal)?;
+    let rest = match host.rest(&wanted, Workloads::Stop).await {
+        Ok(rest) => rest,
+        Err(cause) => return refused(app, claim, spare, cause).await,
+    };
     if spare.state == SpareState::Settling && rest.stopped == Progress::Done {
         go_on(app, claim, spare, SpareState::Asleep, None).await?;
         tracing::info!(workspace.id = %spare.id, "a workspace is made ahead");
@@ -64,17 +70,35 @@ async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<
 
 async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let (now, begun) = (app.clock.now(), spare.changed_at);
-    let removal =
-        Removal { id: spare.id.clone(), fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
-    match host.remove(&removal).await.map_err(Error::internal)? {
-        Removed::Waiting { after, .. } => Ok(Outcome::Again(after)),
-        Removed::Gone(_) => {
+    let (id, organization, fence) = (spare.id.clone(), None, claim.epoch);
+    let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
+    match host.remove(&removal).await {
+        Err(cause) => refused(app, claim, spare, cause).await,
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after)),
+        Ok(Removed::Gone(_)) => {
             if spare.state == SpareState::Discarded {
                 go_on(app, claim, spare, SpareState::Gone, None).await?;
             }
             Ok(Outcome::Done)
         }
     }
+}
+
+/// What the host says is somebody's, or not ours, is left as it stands: its row, which says that nobody has it, is older than
+/// it, such as one of a backup. Nobody is given it, and nothing of it is removed.
+async fn refused(app: &App, claim: &Claim, spare: &Spare, cause: ReconcileError) -> Result<Outcome> {
+    if !matches!(cause, ReconcileError::NotOurs { .. }) {
+        return Err(Error::internal(cause));
+    }
+    tracing::error!(
+        workspace.id = %spare.id, error = %cause,
+        "a workspace that was made ahead is in use, or is not ours: did the database lose its last writes? It is left alone"
+    );
+    if matches!(spare.state, SpareState::Discarded | SpareState::Gone) {
+        return Ok(Outcome::Done);
+    }
+    go_on(app, claim, spare, SpareState::Discarded, Some(&cause.to_string())).await?;
+    Ok(Outcome::Again(std::time::Duration::ZERO))
 }
 
 /// Moves it on, unless somebody has taken or discarded it meanwhile: the next look sees that.

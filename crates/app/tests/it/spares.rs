@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use hexabase_app::jobs::RECONCILE_WORKSPACE;
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_app::{App, Error, organizations, workspaces};
 use hexabase_backends::store::jobs;
@@ -70,5 +71,32 @@ on_both_engines! {
         eventually("its removal", async || Ok(stage.kubernetes.get(&path).is_none().then_some(()))).await?;
         worker.stop().await?;
         assert_eq!(state().await?, Some(SpareState::Gone));
+    }
+
+    async fn what_the_host_says_is_somebodys_is_neither_given_nor_removed_whatever_an_old_row_says(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, id) = (&stage.app, spare(&stage.app).await?);
+        let path = crate::support::namespace(&id);
+        let labels = serde_json::json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str(),
+            "hexabase.ai/organization": "org-0123456789abcdefghjk" });
+        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": format!("hxb-{id}"), "labels": labels } }));
+        let used = stage.kubernetes.get(&path);
+        let tx = app.store.begin().await?;
+        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), app.clock.now(), app.clock.now()).await?;
+        tx.commit().await?;
+        let worker = stage.work().await?;
+        eventually("its end as a spare", async || {
+            let found = spare_workspaces::load_for_job(&app.store, &id).await?;
+            let left = jobs::list_unfinished(&app.store, RECONCILE_WORKSPACE, 10).await?;
+            let is_over = found.is_some_and(|spare| spare.state == SpareState::Discarded)
+                && !left.iter().any(|job| job.subject == id.as_str());
+            Ok(is_over.then_some(()))
+        })
+        .await?;
+        worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&path), used);
+        let organization = organizations::list(app, &stage.alice).await?.remove(0).0.id;
+        let made = workspaces::create(app, &stage.alice, &organization, "quick", "standard").await?.workspace.id;
+        assert_ne!(made, id);
     }
 }

@@ -36,7 +36,7 @@ const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind
 /// One call of [`Host::remove`](crate::Host::remove).
 pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed, ReconcileError> {
     let names = Names::of(&removal.id);
-    let claimed = claim(host, &names, removal.id.as_str(), removal.fence).await?;
+    let claimed = claim(host, &names, removal.organization.as_ref(), removal.fence).await?;
     let (seen, forced) = (removal.seen.iter().cloned().collect(), removal.forced.iter().cloned().collect());
     let mut found = Found { seen, forced };
 
@@ -293,7 +293,7 @@ mod tests {
         server.put("/apis/rbac.authorization.k8s.io/v1/clusterroles/held", role);
 
         let begun = now();
-        let mut removal = Removal { id, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
+        let mut removal = Removal { id, organization: None, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
         let mut reasons = Vec::new();
         let receipt = loop {
             match remove(&host, &removal).await.unwrap() {
