@@ -17,7 +17,7 @@ pub struct Removal {
     pub fence: i64,
     /// The present moment: pods that have been terminating for too long are not waited for.
     pub now: Timestamp,
-    /// When it began: what others still hold a good while after that is let go of all the same.
+    /// When it was asked for. A good while later it begins to let go of what others still hold that was deleted a good while ago.
     pub begun: Timestamp,
     /// What earlier calls saw ([`Removed::Waiting`]); without it the receipt lists only what this call still finds.
     pub seen: Vec<ObjectRef>,
