@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use hexabase_core::phases::WorkspaceStep;
+use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
@@ -57,7 +58,12 @@ impl Host {
     ///
     /// What cannot be applied keeps nothing running. It is begun anew, with all of its rights made true before anybody is let
     /// in, by [`Self::reconcile`].
-    pub async fn rest(&self, desired: &DesiredWorkspace, workloads: Workloads) -> Result<Rest, ReconcileError> {
+    pub async fn rest(
+        &self,
+        desired: &DesiredWorkspace,
+        workloads: Workloads,
+        now: Timestamp,
+    ) -> Result<Rest, ReconcileError> {
         let names = Names::of(&desired.id);
         self.note_stopped(desired);
         let mut ledger = Ledger::default();
@@ -71,7 +77,7 @@ impl Host {
         let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
         let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
         let chart = settle(chart)?.err().unwrap_or(Progress::Done);
-        let stopped = settle(rest::progress(&self.cluster, &names, workloads).await)?.unwrap_or_else(|wait| wait);
+        let stopped = settle(rest::progress(&self.cluster, &names, workloads, now).await)?.unwrap_or_else(|wait| wait);
         Ok(Rest { stopped, kept: limits.and(trusted).and(chart) })
     }
 

@@ -272,9 +272,9 @@ fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_or
     app.change_by_itself(tx, &row.organization_id, gone)
 }
 
-/// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with
-/// somebody else's finalizer, is looked at less and less often.
-fn pace(after: Duration, age_millis: i64) -> Duration {
+/// When to look again at what has been going on for so long: what does not end by itself, such as an object with somebody else's
+/// finalizer, is looked at less and less often.
+pub(super) fn pace(after: Duration, age_millis: i64) -> Duration {
     let age = Duration::from_millis(u64::try_from(age_millis).unwrap_or(0));
     after.max((age / 40).min(SLOWEST))
 }

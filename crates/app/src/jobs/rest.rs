@@ -12,7 +12,7 @@ use hexabase_reconcile::{Host, Progress, Rest, Workloads};
 use serde_json::{Value, json};
 
 use super::desired::wanted;
-use super::reconcile_workspace::{DRIFT, append, sentence, store_failure};
+use super::reconcile_workspace::{DRIFT, append, pace, sentence, store_failure};
 use super::worker::Outcome;
 use crate::context::{App, Change};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ pub(super) async fn put_to_sleep(app: &App, host: &Host, claim: &Claim, row: Wor
     let workloads = if keeps { Workloads::Stay } else { Workloads::Stop };
     let rest = rest(app, host, claim, &row, workloads).await?;
     store(app, claim, &row, &rest).await?;
-    Ok(Outcome::Again(pause(&rest)))
+    Ok(Outcome::Again(pause(&rest, age(app, &row))))
 }
 
 /// One look at a workspace whose deletion can still be undone.
@@ -99,12 +99,12 @@ pub(super) async fn await_removal(app: &App, host: &Host, claim: &Claim, row: Wo
         workspaces::set_stopped(&tx, &row.id, app.clock.now()).await?;
         tx.commit().await?;
     }
-    Ok(Outcome::Again(pause(&rest).min(Duration::from_millis(left.unsigned_abs()))))
+    Ok(Outcome::Again(pause(&rest, age(app, &row)).min(Duration::from_millis(left.unsigned_abs()))))
 }
 
 async fn rest(app: &App, host: &Host, claim: &Claim, row: &Workspace, workloads: Workloads) -> Result<Rest> {
     let wanted = wanted(app, claim, row).await?;
-    match host.rest(&wanted.desired, workloads).await {
+    match host.rest(&wanted.desired, workloads, wanted.at).await {
         Ok(rest) => Ok(rest),
         Err(cause) => {
             store_failure(app, claim, row, &sentence(&cause)).await?;
@@ -148,12 +148,18 @@ fn shown<'a>(row: &Workspace, rest: &'a Rest) -> (WorkspacePhase, Option<&'a str
     }
 }
 
-fn pause(rest: &Rest) -> Duration {
+/// How many milliseconds ago what is wanted now was asked for.
+fn age(app: &App, row: &Workspace) -> i64 {
+    row.desired_since.map_or(0, |since| app.clock.now().millis_since(since))
+}
+
+/// When to look again, for one that has been on its way to sleep for so long: the more often it was looked at in vain, the later.
+fn pause(rest: &Rest, age_millis: i64) -> Duration {
     let after = |progress: &Progress| match progress {
         Progress::Done => DRIFT,
         Progress::Wait { after, .. } => *after,
     };
-    after(&rest.stopped).min(after(&rest.kept)).min(DRIFT)
+    pace(after(&rest.stopped).min(after(&rest.kept)), age_millis).min(DRIFT)
 }
 
 /// When the removal of a workspace began: with the wish, or when the time to undo it was over.

@@ -54,7 +54,7 @@ fn reason(observed: &Observed) -> &str {
 /// Stops it, and keeps it as it is until somebody takes it.
 async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let wanted = desired::spare(app, claim, &spare.id).await?;
-    let rest = match host.rest(&wanted, Workloads::Stop).await {
+    let rest = match host.rest(&wanted, Workloads::Stop, app.clock.now()).await {
         Ok(rest) => rest,
         Err(cause) => return refused(app, claim, spare, cause).await,
     };

@@ -26,7 +26,7 @@ use crate::receipt::{ObjectRef, Receipt, Removal, Removed};
 /// Seconds that a pod gets to end.
 const GRACE: u32 = 1;
 /// A pod that should have ended this long ago is not waited for.
-const STUCK_MILLIS: i64 = 30_000;
+pub(super) const STUCK_MILLIS: i64 = 30_000;
 /// What was deleted so long ago waits for nobody's finalizer any more.
 const HELD_MILLIS: i64 = 45_000;
 /// vCluster's own finalizers: nobody is left to take them off.
