@@ -245,11 +245,16 @@ async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_ta
     ledger.record(WorkspaceStep::Access, access);
     // Projects do not wait for that: what was taken away goes although an object is refused or nobody can sign in.
     let projects = match tolerate(projects::progress(tenant, &desired.projects).await) {
-        Ok((progress, phases)) => {
-            ledger.projects = phases;
-            progress
+        Ok(found) => {
+            ledger.projects = found.phases;
+            ledger.project_rights = Some(found.rights);
+            found.progress
         }
-        Err(wait) => wait,
+        // What they are like is not known.
+        Err(wait) => {
+            ledger.project_rights = Some(wait.clone());
+            wait
+        }
     };
     ledger.record(WorkspaceStep::Projects, projects);
 }

@@ -134,9 +134,7 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
         append(app, &tx, row, "workspace.progress", data)?;
     }
     store_projects(app, &tx, row, observed, now).await?;
-    // Projects come and go while a workspace is in use, so that they do not make it less ready.
-    let trouble = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
-    match (&observed.tenant, trouble) {
+    match (&observed.tenant, trouble(row, observed)) {
         (Some(tenant), None) => {
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
@@ -151,7 +149,7 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                 tracing::info!(workspace.id = %row.id, duration_ms = took, "workspace is ready");
             }
         }
-        (_, Some((step, reason, _))) => {
+        (_, Some((step, reason))) => {
             let phase = troubled_phase(row, now);
             if changed || row.phase != phase || row.message.as_deref() != Some(reason) {
                 let step = (phase != WorkspacePhase::Ready).then_some(step);
@@ -162,6 +160,19 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// What keeps a workspace from being ready. Projects come and go while one is in use, so that they do not make it less ready;
+/// but nobody is let into one that wakes before every right in them is true again.
+fn trouble<'a>(row: &Workspace, observed: &'a Observed) -> Option<(WorkspaceStep, &'a str)> {
+    let waiting = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
+    match (waiting, &observed.project_rights) {
+        (Some((step, reason, _)), _) => Some((step, reason)),
+        (None, Progress::Wait { reason, .. }) if row.phase != WorkspacePhase::Ready => {
+            Some((WorkspaceStep::Projects, reason.as_str()))
+        }
+        (None, _) => None,
+    }
 }
 
 async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed, now: Timestamp) -> Result<()> {

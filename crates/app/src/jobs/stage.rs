@@ -79,5 +79,6 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         server_name: "kubernetes".to_owned(),
         ca_pem: "PEM".to_owned(),
     };
-    Observed { steps: WorkspaceStep::ALL.iter().map(status).collect(), tenant: Some(tenant), projects: Vec::new() }
+    let steps = WorkspaceStep::ALL.iter().map(status).collect();
+    Observed { steps, tenant: Some(tenant), projects: Vec::new(), project_rights: Progress::Done }
 }
