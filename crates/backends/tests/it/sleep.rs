@@ -41,7 +41,7 @@ on_both_engines! {
         tx.commit().await?;
         let row = load(&store, &scope).await?;
         assert_eq!((row.desired, row.phase, row.desired_since), (Desired::Asleep, WorkspacePhase::Asleep, Some(later)));
-        assert_eq!(row.endpoint.as_deref(), Some("10.0.0.1:443"), "it will be there again");
+        assert_eq!(row.endpoint.as_deref(), Some("10.0.0.1:443"), "where it was");
 
         let done = StepRecord {
             step: WorkspaceStep::Namespace,
@@ -56,6 +56,7 @@ on_both_engines! {
         assert!(wake(&store, &scope).await?);
         let row = load(&store, &scope).await?;
         assert_eq!((row.desired, row.phase), (Desired::Present, WorkspacePhase::Waking));
+        assert_eq!(row.endpoint, None, "nobody is let in before it is ready");
         assert_eq!(workspace_steps::list(&*store, &scope).await?, [], "they begin anew");
         let tx = store.begin().await?;
         assert!(!workspaces::request_sleep(&tx, id, now()).await?, "not before it is ready");

@@ -42,9 +42,15 @@ pub async fn request_sleep(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<
     any(tx, update).await
 }
 
+/// As [`want`], of a workspace that is to come back. Nobody is let in where it was before its sleep: where it is, is said anew
+/// once all is true again.
+fn want_back(id: &WorkspaceId, phase: Expr, now: Timestamp) -> UpdateMany<workspace::Entity> {
+    want(id, Desired::Present, phase, now).col_expr(workspace::Column::Endpoint, Expr::value(None::<String>))
+}
+
 /// Asks for a sleeping workspace to be woken; of many who ask at once one is told `true`. Its steps begin anew.
 pub async fn request_wake(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<bool, StoreError> {
-    let update = want(id, Desired::Present, phase(WorkspacePhase::Waking), now)
+    let update = want_back(id, phase(WorkspacePhase::Waking), now)
         .filter(workspace::Column::Desired.eq(Desired::Asleep.as_str()));
     let woken = any(tx, update).await?;
     if woken {
@@ -102,7 +108,7 @@ pub async fn undo_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> R
     // One that never was ready goes on being made; all others wake.
     let never_ready = Expr::col(workspace::Column::ReadyAt).is_null();
     let next = Expr::case(never_ready, phase(WorkspacePhase::Creating)).finally(phase(WorkspacePhase::Waking));
-    let update = want(id, Desired::Present, next.into(), now)
+    let update = want_back(id, next.into(), now)
         .col_expr(workspace::Column::DeletingAt, Expr::value(None::<i64>))
         .col_expr(workspace::Column::RemovalAt, Expr::value(None::<i64>))
         .filter(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str()))
