@@ -2,12 +2,15 @@
 
 use anyhow::{Context as _, Result};
 use futures::FutureExt as _;
+use hexabase_app::keys::RevocationRequest;
 use hexabase_backends::store::workspaces::{self as rows, Workspace};
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_oidc::jwt::key_id;
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use crate::gateway::{Tenant, status, version};
+use crate::groups::{made, put};
 use crate::support::{Person, Platform, items, pass, problem, shop, soon, text};
 
 fn at(workspace: &str, verb: &str) -> String {
@@ -126,6 +129,37 @@ async fn whoever_loses_their_access_while_they_wait_does_not_pass() -> Result<()
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     tenant.answers(&platform, &workspace).await?;
     status(&held.await?, 403, "Forbidden");
+    assert_eq!(tenant.heard().len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_whose_key_is_revoked_while_it_waits_is_refused_and_not_made_anew() -> Result<()> {
+    let (platform, alice, workspace, tenant) = asleep().await?;
+    let token = alice.workspace_token(&platform, &workspace).await?;
+    let stolen = key_id(&token)?.context("it names no key")?;
+    let api = platform.nobody().with_token(token);
+    let path = version(&workspace);
+    let mut held = Box::pin(api.get(&path));
+    woken(&platform, &workspace, &mut held).await?;
+    // Other groups than it says: one that may pass would be sent on with a new token.
+    let group = made(&alice, &workspace, "late", None).await?;
+    put(&alice, &workspace, &group, &alice.id).await?.expect(204)?;
+    let request =
+        RevocationRequest { kids: vec![stolen.clone()], reason: "it was lost".to_owned(), operator: "ada".to_owned() };
+    platform.keys().await?.revoke(&platform.store().await?, &platform.clock, &request).await?;
+    soon("the end of the key", async {
+        loop {
+            let keys = platform.nobody().get("/oidc/platform/jwks").await?.expect(200)?.json()?;
+            if !keys.to_string().contains(&stolen) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await??;
+    tenant.answers(&platform, &workspace).await?;
+    status(&held.await?, 401, "Unauthorized");
     assert_eq!(tenant.heard().len(), 0);
     Ok(())
 }
