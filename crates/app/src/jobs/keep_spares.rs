@@ -1,42 +1,70 @@
 //! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
 //!
 //! They are made one at a time, and not while a workspace is starting that somebody waits for. What was made by other
-//! versions is thrown away, and so is what is too many.
+//! versions is thrown away, and so is what is too many. How many there are to be and by which versions, the worker says that
+//! began last: of several whose settings differ none undoes what another has made.
 
 use std::time::Duration;
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
-use hexabase_backends::store::{MAX_PAGE, StoreError, workspaces};
+use hexabase_backends::store::{Db, MAX_PAGE, StoreError, settings, workspaces};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_reconcile::Host;
+use serde::{Deserialize, Serialize};
 
 use super::reconcile_workspace;
 use super::worker::Outcome;
 use crate::context::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+/// Name of the setting that holds the wish.
+const KEPT: &str = "spare-workspaces";
 /// The job's kind.
-pub(crate) const KIND: &str = "keep-spares";
+pub(super) const KIND: &str = "keep-spares";
 /// Its only subject.
-pub(crate) const SUBJECT: &str = "host";
+const SUBJECT: &str = "host";
 /// How often the number is looked at.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Asks for the first look; those after it follow by themselves.
-pub(super) async fn begin(app: &App) -> Result<()> {
+/// What the worker wants that began last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Wish {
+    number: usize,
+    version: String,
+}
+
+async fn wish(db: &impl Db) -> Result<Option<Wish>> {
+    let kept = settings::get(db, KEPT).await?;
+    kept.map(|kept| serde_json::from_str(&kept)).transpose().map_err(Error::internal)
+}
+
+/// By which versions those are made that may be given to somebody; nobody is given one of others, which might have to go back
+/// to an older one.
+pub(crate) async fn version(db: &impl Db) -> Result<Option<String>> {
+    Ok(wish(db).await?.map(|wish| wish.version))
+}
+
+/// Says how many this worker wants, and asks for the first look; those after it follow by themselves.
+pub(super) async fn begin(app: &App, host: &Host, number: usize) -> Result<()> {
     let now = app.clock.now();
+    let wish = serde_json::to_string(&Wish { number, version: host.version() }).map_err(Error::internal)?;
     let tx = app.store.begin().await?;
+    settings::set(&tx, KEPT, &wish).await?;
     jobs::enqueue(&tx, KIND, SUBJECT, now, now).await?;
     Ok(tx.commit().await?)
 }
 
-pub(super) async fn run(app: &App, host: &Host, claim: &Claim, wanted: usize) -> Result<Outcome> {
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let version = host.version();
+    // One of other versions leaves them to those that are meant to make them.
+    let Some(wish) = wish(&app.store).await?.filter(|wish| wish.version == version) else {
+        return Ok(Outcome::Again(EVERY));
+    };
     let all = spare_workspaces::list_for_job(&app.store, None, MAX_PAGE).await?;
     let is_starting = workspaces::any_starting_for_job(&app.store).await?;
-    let Plan { discard, make } = plan(&all, &version, wanted, is_starting);
+    let Plan { discard, make } = plan(&all, &version, wish.number, is_starting);
     for (id, state) in discard {
         throw_away(app, claim, &id, state).await?;
     }

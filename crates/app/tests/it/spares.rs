@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use hexabase_app::jobs::RECONCILE_WORKSPACE;
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_app::{App, Error, organizations, workspaces};
-use hexabase_backends::store::jobs;
 use hexabase_backends::store::spare_workspaces::{self, SpareState};
+use hexabase_backends::store::{jobs, settings};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_testkit::on_both_engines;
 
@@ -14,6 +14,7 @@ use crate::support::{Stage, eventually};
 async fn spare(app: &App) -> anyhow::Result<WorkspaceId> {
     let (id, now) = (app.new_id::<WorkspaceId>()?, app.clock.now());
     let tx = app.store.begin().await?;
+    settings::set(&tx, "spare-workspaces", r#"{"number":2,"version":"v1"}"#).await?;
     spare_workspaces::insert(&tx, &id, "v1", now).await?;
     for step in [(SpareState::Making, SpareState::Settling), (SpareState::Settling, SpareState::Asleep)] {
         spare_workspaces::set_state(&tx, &id, step, None, now).await?;
@@ -42,13 +43,54 @@ on_both_engines! {
         plan_terms::create(&app.store, &app.clock, &pinned, "ada").await?;
         let pinned = workspaces::create(app, alice, &organization, "pinned", "pinned").await?.workspace.id;
         assert!(!spares.contains(&pinned), "it has another Kubernetes");
-        assert!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.is_empty());
 
         let made = [create("one").await?, create("two").await?].map(|made| made.workspace.id);
         assert_eq!(BTreeSet::from(made), spares);
-        assert_eq!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.len(), 1, "others take their place");
         let third = create("three").await?.workspace.id;
         assert!(!spares.contains(&third), "it is made from nothing");
+    }
+
+    async fn nobody_is_given_what_other_versions_have_made_than_are_wanted_now(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, old) = (&stage.app, spare(&stage.app).await?);
+        let tx = app.store.begin().await?;
+        settings::set(&tx, "spare-workspaces", r#"{"number":2,"version":"v2"}"#).await?;
+        tx.commit().await?;
+        let organization = organizations::list(app, &stage.alice).await?.remove(0).0.id;
+        let made = workspaces::create(app, &stage.alice, &organization, "one", "standard").await?.workspace.id;
+        assert_ne!(made, old);
+    }
+
+    async fn of_two_workers_that_differ_the_one_that_began_last_says_how_many_are_kept(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let host = stage.host().await?;
+        let spare = async || {
+            let (id, now) = (stage.app.new_id::<WorkspaceId>()?, stage.app.clock.now());
+            let tx = stage.app.store.begin().await?;
+            spare_workspaces::insert(&tx, &id, &host.version(), now).await?;
+            tx.commit().await?;
+            anyhow::Ok(id)
+        };
+        let state = async |id: &WorkspaceId| {
+            let found = spare_workspaces::load_for_job(&stage.app.store, id).await?;
+            anyhow::Ok(found.map(|spare| spare.state))
+        };
+        let first = spare().await?;
+        let none = stage.work().await?;
+        eventually("its end", async || Ok((state(&first).await? == Some(SpareState::Gone)).then_some(()))).await?;
+        let one = stage.work_with(1).await?;
+        let kept = async || anyhow::Ok(settings::get(&stage.app.store, "spare-workspaces").await?);
+        eventually("its wish", async || Ok(kept().await?.filter(|wish| wish.contains(r#""number":1"#)))).await?;
+        let second = spare().await?;
+        for _ in 0..4 {
+            let tx = stage.app.store.begin().await?;
+            jobs::enqueue(&tx, "keep-spares", "host", stage.app.clock.now(), stage.app.clock.now()).await?;
+            tx.commit().await?;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(state(&second).await?, Some(SpareState::Making), "whichever of them looked");
+        none.stop().await?;
+        one.stop().await?;
     }
 
     async fn what_nobody_wants_is_removed_and_known_if_it_comes_back(store: TestStore) {
