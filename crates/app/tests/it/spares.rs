@@ -93,6 +93,32 @@ on_both_engines! {
         one.stop().await?;
     }
 
+    async fn one_that_does_not_come_to_rest_is_given_up_and_says_why(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, id) = (&stage.app, stage.app.new_id::<WorkspaceId>()?);
+        let metadata = serde_json::json!({ "name": "web", "finalizers": ["example.com/never-ends"],
+            "labels": { "vcluster.loft.sh/managed-by": id.as_str() } });
+        let pod = format!("{}/pods/web", crate::support::namespace(&id));
+        stage.kubernetes.put(&pod, serde_json::json!({ "metadata": metadata, "spec": { "containers": [] } }));
+        let (now, long_ago) = (app.clock.now(), app.clock.now().plus_seconds(-901));
+        let tx = app.store.begin().await?;
+        spare_workspaces::insert(&tx, &id, &stage.host().await?.version(), long_ago).await?;
+        spare_workspaces::set_state(&tx, &id, (SpareState::Making, SpareState::Settling), None, long_ago).await?;
+        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), now, now).await?;
+        tx.commit().await?;
+        assert_eq!(spare_workspaces::last_failure_for_job(&app.store).await?, None);
+        let worker = stage.work_with(1).await?;
+        let given_up = eventually("its end", async || {
+            let found = spare_workspaces::load_for_job(&app.store, &id).await?;
+            Ok(found.filter(|spare| spare.state == SpareState::Discarded))
+        })
+        .await?;
+        worker.stop().await?;
+        let message = given_up.message.unwrap_or_default();
+        assert!(message.contains("pod web: Terminating"), "{message}");
+        assert!(spare_workspaces::last_failure_for_job(&app.store).await?.is_some(), "the next one is not begun at once");
+    }
+
     async fn what_nobody_wants_is_removed_and_known_if_it_comes_back(store: TestStore) {
         let stage = Stage::set(store).await?;
         let id = spare(&stage.app).await?;

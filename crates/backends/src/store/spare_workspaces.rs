@@ -111,6 +111,16 @@ pub async fn load_for_job(db: &impl Db, id: &WorkspaceId) -> Result<Option<Spare
     spare_workspace::Entity::find_by_id(id.as_str()).one(db.conn()).await?.map(read).transpose()
 }
 
+/// When one was last thrown away for a reason: it could not be made, or is in use.
+pub async fn last_failure_for_job(db: &impl Db) -> Result<Option<Timestamp>, StoreError> {
+    let thrown_away = [SpareState::Discarded.as_str(), SpareState::Gone.as_str()];
+    let query = spare_workspace::Entity::find()
+        .filter(spare_workspace::Column::State.is_in(thrown_away))
+        .filter(spare_workspace::Column::Message.is_not_null())
+        .order_by_desc(spare_workspace::Column::ChangedAt);
+    Ok(query.one(db.conn()).await?.map(|model| time(model.changed_at)))
+}
+
 /// Those of which something may be on the host, by id; up to `limit` after `after`.
 pub async fn list_for_job(db: &impl Db, after: Option<&WorkspaceId>, limit: u64) -> Result<Vec<Spare>, StoreError> {
     let mut query =
