@@ -26,7 +26,8 @@ pub(super) async fn falls_asleep(app: &App, claim: &Claim, row: &Workspace) -> R
     let Some(reason) = rule.tired(since, row.last_used_at.unwrap_or(since), now) else { return Ok(false) };
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
-    if !workspaces::request_sleep(&tx, &row.id, now).await? {
+    // Not when somebody has used it since it was looked at.
+    if !workspaces::request_sleep_unless_used(&tx, &row.id, row.last_used_at, now).await? {
         tx.rollback().await?;
         return Ok(false);
     }

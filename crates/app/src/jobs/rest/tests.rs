@@ -64,6 +64,13 @@ on_both_engines! {
         clock.advance_seconds(29 * 60);
         assert!(!stage.looks().await?, "it was used meanwhile");
         clock.advance_seconds(60);
+        // Used again between the look at its row and the decision.
+        let seen = stage.row().await?;
+        let tx = stage.app.store.begin().await?;
+        workspaces::note_use(&tx, &stage.id, clock.now()).await?;
+        tx.commit().await?;
+        assert!(!falls_asleep(&stage.app, &stage.claim, &seen).await?);
+        clock.advance_seconds(30 * 60);
         assert!(stage.looks().await?);
         assert_eq!(stage.row().await?.phase, WorkspacePhase::FallingAsleep);
         assert!(!stage.looks().await?, "it sleeps already");

@@ -36,10 +36,27 @@ async fn any(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<bool, Sto
 
 /// Asks for a ready workspace to be put to sleep; `false`, and nothing changes, when it is not ready.
 pub async fn request_sleep(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<bool, StoreError> {
-    let update = want(id, Desired::Asleep, phase(WorkspacePhase::FallingAsleep), now)
+    any(tx, want_asleep(id, now)).await
+}
+
+/// The same, of one that was last used then; `false` also when it was used since.
+pub async fn request_sleep_unless_used(
+    tx: &Tx,
+    id: &WorkspaceId,
+    last_used_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let unused = match last_used_at {
+        Some(at) => workspace::Column::LastUsedAt.eq(at.as_micros()),
+        None => workspace::Column::LastUsedAt.is_null(),
+    };
+    any(tx, want_asleep(id, now).filter(unused)).await
+}
+
+fn want_asleep(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
+    want(id, Desired::Asleep, phase(WorkspacePhase::FallingAsleep), now)
         .filter(workspace::Column::Desired.eq(Desired::Present.as_str()))
-        .filter(workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str()));
-    any(tx, update).await
+        .filter(workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str()))
 }
 
 /// As [`want`], of a workspace that is to come back. Nobody is let in where it was before its sleep: where it is, is said anew
