@@ -74,7 +74,7 @@ pub async fn create(
         error => error.into(),
     })?;
     if let Some(minutes) = plan.sleep_after_minutes {
-        // Whoever administers it may say otherwise.
+        // Whoever administers it may say sooner.
         let rule = SleepRule { after_minutes: Some(minutes), ..SleepRule::default() };
         workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
     }
