@@ -10,7 +10,8 @@ use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use crate::gateway::{Tenant, status, version};
-use crate::groups::{made, put};
+use crate::groups::{made, put, take_out};
+use crate::role_assignments::give;
 use crate::support::{Person, Platform, items, pass, problem, shop, soon, text};
 
 fn at(workspace: &str, verb: &str) -> String {
@@ -254,5 +255,26 @@ async fn a_deletion_can_be_undone_until_its_time_is_over() -> Result<()> {
     problem(&alice.api.post(&at(&workspace, "restore"), &json!({})).await?, 409, "not_restorable");
     // It need not be waited for.
     assert_eq!(alice.api.delete(&path).await?.expect(202)?.json()?["phase"], "deleting");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_with_it() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let bob = platform.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let group = made(&alice, &workspace, "late", None).await?;
+    put(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let role = json!({ "group": group, "role": "hexabase:workspace-viewer" });
+    let given = text(&give(&alice, &workspace, role.clone()).await?.expect(201)?.json()?["id"]);
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}?grace_minutes=5")).await?.expect(202)?;
+    problem(&put(&alice, &workspace, &group, &alice.id).await?, 409, "workspace_deleted");
+    problem(&give(&alice, &workspace, role).await?, 409, "workspace_deleted");
+    take_out(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let roles = format!("/api/v1/workspaces/{workspace}/role-assignments");
+    alice.api.delete(&format!("{roles}/{given}")).await?.expect(204)?;
+    post(&alice, &workspace, "restore").await?;
+    let left = items(&alice.api.get(&roles).await?);
+    assert!(!left.iter().any(|one| one["id"] == given), "{left:?}");
     Ok(())
 }
