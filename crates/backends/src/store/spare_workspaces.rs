@@ -70,8 +70,8 @@ pub async fn insert(tx: &Tx, id: &WorkspaceId, version: &str, now: Timestamp) ->
     db::insert(tx.conn(), model).await
 }
 
-/// Takes the oldest one of this version that is asleep, if there is one: it is the transaction's alone, and gone from here with its commit. Of
-/// many who take at once none waits for another, and no two are given the same.
+/// Takes the oldest one of this version that is asleep, if there is one: it is the transaction's alone, and gone from here
+/// with its commit. Of many who take at once none waits for another, and no two are given the same.
 pub async fn take(tx: &Tx, version: &str) -> Result<Option<WorkspaceId>, StoreError> {
     let backend = tx.conn().get_database_backend();
     let skip_locked = if backend == DbBackend::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };

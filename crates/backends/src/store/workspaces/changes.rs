@@ -120,7 +120,8 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; what counts from its waking counts from here. [`StoreError::Stale`] when sleep or its deletion was asked for.
+/// Notes that the workspace is usable, and where; what counts from its waking counts from here. [`StoreError::Stale`] when
+/// sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
     id: &WorkspaceId,
