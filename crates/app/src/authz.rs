@@ -11,6 +11,7 @@ use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_backends::store::{Db, Tx};
 use hexabase_core::groups::WS_ADMINS;
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::tokens::TokenAccess;
 
@@ -373,6 +374,25 @@ pub(crate) async fn locked_living_workspace(
     let scope = locked_workspace(tx, ctx, id, action).await?;
     let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
+        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+    }
+    Ok(scope)
+}
+
+/// As [`locked_workspace`], refused once nobody gets the workspace back any more: for what takes a right away. As long as its
+/// deletion can be undone, so can what everybody may do in it.
+///
+/// # Errors
+/// As for [`locked_living_workspace`].
+pub(crate) async fn locked_restorable_workspace(
+    tx: &Tx,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    action: WorkspaceAction,
+) -> Result<WorkspaceScope> {
+    let scope = locked_workspace(tx, ctx, id, action).await?;
+    let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.desired == workspaces::Desired::Absent && row.phase != WorkspacePhase::ToBeDeleted {
         return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
     }
     Ok(scope)

@@ -140,20 +140,21 @@ pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<I
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let Identified { user, basis, expires_at, claims } = identify(app, &id, bearer).await?;
+    let mut found = identify(app, &id, bearer).await?;
     let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
     sleep::note_use(app, &row).await;
     let (asleep, begun) = (sleep::is_asleep(&row), Instant::now());
-    let row = sleep::awake(app, row, &user).await?;
+    let row = sleep::awake(app, row, &found.user).await?;
     let woken_in = asleep.then(|| begun.elapsed());
     if asleep {
-        // Whoever waited for it may have lost their access meanwhile.
-        check_standing(app, &id, &user, &basis).await?;
+        // Meanwhile the token's time may have ended, its key been revoked, or whoever waited lost their access.
+        found = identify(app, &id, bearer).await?;
     }
     let moved_at = row.moved_at;
+    let Identified { user, basis, expires_at, claims } = found;
     let (endpoint, ca_pem) = endpoint_of(row)?;
     let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == claims.groups() {

@@ -280,21 +280,13 @@ pub async fn list_members(
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// The group, whose workspace is held then, if the person is a member there.
-async fn group_and_member(
-    tx: &Tx,
-    ctx: &OpContext,
-    workspace: &WorkspaceId,
-    action: WorkspaceAction,
-    id: &GroupId,
-    user: &UserId,
-) -> Result<(WorkspaceScope, Group)> {
-    let scope = authz::locked_living_workspace(tx, ctx, workspace, action).await?;
-    let group = find(tx, &scope, id).await?;
-    if !workspace_members::is_member(tx, &scope, user).await? {
+/// The group, if the person is a member of its workspace.
+async fn group_for(tx: &Tx, scope: &WorkspaceScope, id: &GroupId, user: &UserId) -> Result<Group> {
+    let group = find(tx, scope, id).await?;
+    if !workspace_members::is_member(tx, scope, user).await? {
         return Err(Error::NotFound("member"));
     }
-    Ok((scope, group))
+    Ok(group)
 }
 
 /// Puts a member of the workspace into a group. Doing it twice changes nothing.
@@ -306,8 +298,8 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let action = WorkspaceAction::GiveAccess;
-    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
+    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
+    let group = group_for(&tx, &scope, id, user).await?;
     if !groups::add_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);
     }
@@ -326,8 +318,8 @@ pub async fn remove_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let action = WorkspaceAction::ManageMembers;
-    let (scope, group) = group_and_member(&tx, ctx, workspace, action, id, user).await?;
+    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let group = group_for(&tx, &scope, id, user).await?;
     let administered = standing::is_administered(&tx, &scope).await?;
     if !groups::remove_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);

@@ -6,6 +6,7 @@ use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, check_change};
 use hexabase_core::quota::Resource;
+use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
@@ -31,10 +32,22 @@ pub async fn change_plan(app: &App, ctx: &OpContext, id: &WorkspaceId, plan: &st
     check_workspaces(&tx, &scope, &from, &to).await?;
     check_use(&tx, &scope, &from, &to).await?;
     workspaces::set_plan(&tx, &scope, (&to.id, to.version), ctx.now).await?;
+    bound_sleep(&tx, &scope, &to, ctx.now).await?;
     let said = (Some(told(&from)), Some(told(&to)));
     follow::commit(app, ctx, tx, &scope, "workspace.plan_changed", id.as_str(), said).await?;
     tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, "workspace put under another plan");
     details(app, &scope).await
+}
+
+/// Has the workspace sleep no later than its new plan lets it; what else its rule says stays.
+async fn bound_sleep(tx: &Tx, scope: &WorkspaceScope, to: &Plan, now: Timestamp) -> Result<()> {
+    let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let before = row.sleep_rule.unwrap_or_default();
+    let rule = before.clone().within(to.sleep_after_minutes);
+    if rule != before {
+        workspaces::set_sleep_rule(tx, scope, &rule, now).await?;
+    }
+    Ok(())
 }
 
 fn told(plan: &Plan) -> Value {

@@ -239,7 +239,7 @@ fn told(details: &AssignmentDetails) -> Value {
 /// Takes a role away from a group.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &RoleAssignmentId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let row = find(&tx, &scope, id).await?;
     let details = with_names(&tx, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("role assignment"))?;
     let whole = details.row.project_id.is_none();

@@ -15,6 +15,7 @@ use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::{RECONCILE_WORKSPACE, follow};
 use crate::members;
+use crate::plans::plan_of;
 use crate::waiting::Waiter;
 use crate::workspaces::{WorkspaceDetails, details};
 
@@ -69,11 +70,19 @@ pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Worksp
 /// Says when the workspace sleeps by itself, and what of it; what the rule says of time counts from now on.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a rule that cannot be meant.
+/// [`Error::Invalid`] for a rule that cannot be meant, or that waits longer than the workspace's plan lets it.
 pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepRule) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
     let rule = rule.checked().map_err(|cause| Error::invalid("sleep_rule", cause.to_string()))?;
+    let plan = plan_of(&tx, &scope).await?;
+    if let Some(most) = plan.sleep_after_minutes
+        && rule.clone().within(Some(most)) != rule
+    {
+        let sentence =
+            format!("under the plan {} a workspace sleeps after {most} minutes without use or sooner", plan.id);
+        return Err(Error::invalid("after_minutes", sentence));
+    }
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
     let said = (row.sleep_rule.map(|before| json!(before)), Some(json!(rule)));

@@ -5,7 +5,7 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, jobs, spare_workspaces, workspace_members};
+use hexabase_backends::store::{Tx, spare_workspaces, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
@@ -16,7 +16,7 @@ use hexabase_core::sleep::SleepRule;
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::jobs::{KEEP_SPARES, KEEP_SPARES_SUBJECT, follow};
+use crate::jobs::{follow, version_of_spares};
 use crate::{members, organization_quota, plans};
 
 pub use crate::plan_change::change_plan;
@@ -58,12 +58,12 @@ pub async fn create(
         )));
     }
     // Those that were made ahead have the installation's own Kubernetes.
-    let spare = if plan.kubernetes.is_none() { spare_workspaces::take(&tx).await? } else { None };
+    let spare = match version_of_spares(&tx).await? {
+        // Another one takes its place soon; nobody waits here for the job that sees to that.
+        Some(version) if plan.kubernetes.is_none() => spare_workspaces::take(&tx, &version).await?,
+        _ => None,
+    };
     let made_ahead = spare.is_some();
-    if made_ahead {
-        // Another one takes its place.
-        jobs::enqueue(&tx, KEEP_SPARES, KEEP_SPARES_SUBJECT, ctx.now, ctx.now).await?;
-    }
     let id: WorkspaceId = spare.map_or_else(|| app.new_id(), Ok)?;
     organization_quota::check(&tx, &scope, &id, &plan).await?;
     let new = NewWorkspace { id, name, plan_id: plan.id.clone(), plan_version: plan.version };
@@ -74,7 +74,7 @@ pub async fn create(
         error => error.into(),
     })?;
     if let Some(minutes) = plan.sleep_after_minutes {
-        // Whoever administers it may say otherwise.
+        // Whoever administers it may say sooner.
         let rule = SleepRule { after_minutes: Some(minutes), ..SleepRule::default() };
         workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
     }

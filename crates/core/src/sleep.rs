@@ -98,6 +98,16 @@ pub struct SleepRule {
 }
 
 impl SleepRule {
+    /// The same rule under a plan by which a workspace sleeps after so many minutes without use at the latest.
+    #[must_use]
+    pub fn within(self, most: Option<u32>) -> Self {
+        let after_minutes = match (self.after_minutes, most) {
+            (Some(own), Some(most)) => Some(own.min(most)),
+            (own, most) => own.or(most),
+        };
+        Self { after_minutes, ..self }
+    }
+
     /// The same rule, if it can be meant.
     ///
     /// # Errors
@@ -193,6 +203,16 @@ mod tests {
         assert!(rule.rested(asleep, at("2026-01-02T08:00:00Z")));
         // Put to sleep by hand after that, it sleeps on.
         assert!(!rule.rested(at("2026-01-02T09:00:00Z"), at("2026-01-02T23:00:00Z")));
+    }
+
+    #[test]
+    fn a_rule_waits_no_longer_than_its_plan_lets_it() {
+        let minutes = |own, most| rule(own, Some("20:00"), None).within(most).after_minutes;
+        assert_eq!([minutes(None, Some(90)), minutes(Some(120), Some(90))], [Some(90), Some(90)]);
+        assert_eq!(
+            [minutes(Some(60), Some(90)), minutes(Some(60), None), minutes(None, None)],
+            [Some(60), Some(60), None]
+        );
     }
 
     #[test]

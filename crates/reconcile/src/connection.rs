@@ -115,7 +115,7 @@ mod tests {
     fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal) {
         tokio::spawn(async move {
             let _ = host.reconcile(&desired).await;
-            let _ = host.rest(&desired, Workloads::Stop).await;
+            let _ = host.rest(&desired, Workloads::Stop, removal.now).await;
             let _ = (host.inventory(&desired.id).await, host.remove(&removal).await);
             let _ = (host.workspaces().await, host.preflight().await);
         });

@@ -47,8 +47,8 @@ impl DesiredWorkspace {
 /// What becomes of a workspace's pods while its control plane sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workloads {
-    /// They end, with the grace that each asks for. What made them inside makes them again when the workspace wakes; a pod
-    /// that nothing made is gone.
+    /// They end, with the grace that each asks for, but at most a minute. What made them inside makes them again when the
+    /// workspace wakes; a pod that nothing made is gone.
     Stop,
     /// They go on, and nobody tends them.
     Stay,

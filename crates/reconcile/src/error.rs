@@ -13,8 +13,11 @@ pub enum ReconcileError {
         /// The fence on the host.
         found: i64,
     },
-    /// The namespace's name is taken by something that is not this workspace. Nothing was changed.
-    #[error("the namespace {namespace} exists on the host and does not belong to this workspace")]
+    /// The namespace's name is taken by something that is not this workspace, or is another organization's. Nothing was
+    /// changed.
+    #[error(
+        "the namespace {namespace} exists on the host and does not belong to this workspace, or not to this organization"
+    )]
     NotOurs {
         /// The namespace.
         namespace: String,

@@ -49,9 +49,7 @@ impl Chart {
         let manifests =
             Arc::new(parse(&text, &release.namespace).map_err(|reason| ReconcileError::Rendering { reason })?);
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if rendered.len() >= KEPT {
-            rendered.clear();
-        }
+        make_room(&mut rendered, KEPT);
         rendered.insert(release.clone(), Arc::clone(&manifests));
         Ok(manifests)
     }
@@ -106,9 +104,34 @@ fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>, String> {
     if manifests.is_empty() { Err("no objects came out of the chart".to_owned()) } else { Ok(manifests) }
 }
 
+/// Forgets one when there are too many: to forget all of them would have Helm render all anew.
+fn make_room<V>(rendered: &mut HashMap<Release, V>, most: usize) {
+    let surplus = rendered.keys().next().filter(|_| rendered.len() >= most).cloned();
+    if let Some(surplus) = surplus {
+        rendered.remove(&surplus);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_rendering_makes_room_for_another() {
+        let release = |name: &str| Release {
+            name: name.to_owned(),
+            namespace: String::new(),
+            kube_version: String::new(),
+            values: String::new(),
+        };
+        let mut rendered = HashMap::new();
+        for name in ["a", "b", "c", "d"] {
+            make_room(&mut rendered, 3);
+            rendered.insert(release(name), ());
+        }
+        assert_eq!(rendered.len(), 3);
+        assert!(rendered.contains_key(&release("d")));
+    }
 
     #[test]
     fn documents_are_read_and_empty_ones_left_out() {

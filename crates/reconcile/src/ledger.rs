@@ -15,6 +15,7 @@ pub(crate) struct Ledger {
     steps: Vec<StepStatus>,
     pub(crate) tenant: Option<TenantEndpoint>,
     pub(crate) projects: Vec<(ProjectId, ProjectPhase)>,
+    pub(crate) project_rights: Option<Progress>,
     pub(crate) used: Option<Amounts>,
 }
 
@@ -33,6 +34,8 @@ impl Ledger {
             Progress::Done => None,
         });
         let (first, after) = waiting.unwrap_or(("", Duration::ZERO));
+        let unknown = || Progress::Wait { reason: format!("waits for {first}"), after };
+        let project_rights = self.project_rights.unwrap_or_else(unknown);
         let mut steps = Vec::with_capacity(WorkspaceStep::ALL.len());
         for step in WorkspaceStep::ALL {
             let known = self.steps.iter().position(|status| status.step == *step);
@@ -44,7 +47,7 @@ impl Ledger {
                 }
             });
         }
-        Observed { steps, tenant: self.tenant, projects: self.projects, used: self.used }
+        Observed { steps, tenant: self.tenant, projects: self.projects, project_rights, used: self.used }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 pub struct Removal {
     /// The workspace.
     pub id: WorkspaceId,
+    /// Whom it belongs to; nobody, where it was made ahead. What is somebody else's on the host is not removed.
+    pub organization: Option<OrganizationId>,
     /// As in [`DesiredWorkspace::fence`](crate::DesiredWorkspace::fence).
     pub fence: i64,
     /// The present moment: pods that have been terminating for too long are not waited for.
     pub now: Timestamp,
-    /// When it began: what others still hold a good while after that is let go of all the same.
+    /// When it was asked for. A good while later it begins to let go of what others still hold that was deleted a good while ago.
     pub begun: Timestamp,
     /// What earlier calls saw ([`Removed::Waiting`]); without it the receipt lists only what this call still finds.
     pub seen: Vec<ObjectRef>,

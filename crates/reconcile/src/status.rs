@@ -17,6 +17,9 @@ pub struct Observed {
     /// The phase of every desired project; `Deleted` when nothing of an absent one is left. Empty until the tenant's API
     /// server answers.
     pub projects: Vec<(ProjectId, ProjectPhase)>,
+    /// Done once every role and binding in its projects is as desired, whatever else of them is not there yet: before that,
+    /// somebody may have a right there that was taken away.
+    pub project_rights: Progress,
     /// What is used in it, as the host counts it while the control plane runs.
     pub used: Option<Amounts>,
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hexabase_core::phases::WorkspaceStep;
 use hexabase_core::quota::Amounts;
+use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
@@ -60,7 +61,12 @@ impl Host {
     ///
     /// What cannot be applied keeps nothing running. It is begun anew, with all of its rights made true before anybody is let
     /// in, by [`Self::reconcile`].
-    pub async fn rest(&self, desired: &DesiredWorkspace, workloads: Workloads) -> Result<Rest, ReconcileError> {
+    pub async fn rest(
+        &self,
+        desired: &DesiredWorkspace,
+        workloads: Workloads,
+        now: Timestamp,
+    ) -> Result<Rest, ReconcileError> {
         let names = Names::of(&desired.id);
         self.note_stopped(desired);
         let mut ledger = Ledger::default();
@@ -74,7 +80,7 @@ impl Host {
         let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
         let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
         let chart = settle(chart)?.err().unwrap_or(Progress::Done);
-        let stopped = settle(rest::progress(&self.cluster, &names, workloads).await)?.unwrap_or_else(|wait| wait);
+        let stopped = settle(rest::progress(&self.cluster, &names, workloads, now).await)?.unwrap_or_else(|wait| wait);
         Ok(Rest { stopped, kept: limits.and(trusted).and(chart) })
     }
 
@@ -277,11 +283,16 @@ async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_ta
     ledger.record(WorkspaceStep::Access, access);
     // Projects do not wait for that: what was taken away goes although an object is refused or nobody can sign in.
     let projects = match tolerate(projects::progress(tenant, &desired.projects).await) {
-        Ok((progress, phases)) => {
-            ledger.projects = phases;
-            progress
+        Ok(found) => {
+            ledger.projects = found.phases;
+            ledger.project_rights = Some(found.rights);
+            found.progress
         }
-        Err(wait) => wait,
+        // What they are like is not known.
+        Err(wait) => {
+            ledger.project_rights = Some(wait.clone());
+            wait
+        }
     };
     ledger.record(WorkspaceStep::Projects, projects);
 }

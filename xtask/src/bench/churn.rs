@@ -60,7 +60,8 @@ fn measure(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<F
 
 /// What on the host bears the id of one of these workspaces, or held data of it.
 fn leftovers(host: &Host, ids: &[String]) -> Result<Vec<String>> {
-    let kinds = "namespaces,persistentvolumes,clusterroles,clusterrolebindings";
+    let kinds =
+        "namespaces,persistentvolumes,clusterroles,clusterrolebindings,storageclasses,ingressclasses,priorityclasses";
     let names = cmd::output(host.kubectl()?.args(["get", kinds, "-o", "name"]))?;
     let claims = "jsonpath={range .items[*]}{.spec.claimRef.namespace}{\"\\n\"}{end}";
     let claims = cmd::output(host.kubectl()?.args(["get", "persistentvolumes", "-o", claims]))?;

@@ -1,42 +1,78 @@
 //! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
 //!
-//! They are made one at a time, and not while a workspace is starting that somebody waits for. What was made by other
-//! versions is thrown away, and so is what is too many.
+//! They are made one at a time, and not while a workspace is starting that somebody waits for, nor for a while after one could
+//! not be made. What was made by other versions is thrown away, and so is what is too many. How many there are to be and by which
+//! versions, the worker says that began last: of several whose settings differ none undoes what another has made.
 
 use std::time::Duration;
 
 use hexabase_backends::bell::Topic;
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
-use hexabase_backends::store::{MAX_PAGE, StoreError, workspaces};
+use hexabase_backends::store::{Db, MAX_PAGE, StoreError, settings, workspaces};
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::time::Timestamp;
 use hexabase_reconcile::Host;
+use serde::{Deserialize, Serialize};
 
 use super::reconcile_workspace;
 use super::worker::Outcome;
 use crate::context::App;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+/// Name of the setting that holds the wish.
+const KEPT: &str = "spare-workspaces";
 /// The job's kind.
-pub(crate) const KIND: &str = "keep-spares";
+pub(super) const KIND: &str = "keep-spares";
 /// Its only subject.
-pub(crate) const SUBJECT: &str = "host";
+const SUBJECT: &str = "host";
 /// How often the number is looked at.
 const EVERY: Duration = Duration::from_secs(15);
+/// After one could not be made, none is begun for so long: what was wrong with it most likely still is.
+const BACKOFF_MILLIS: i64 = 3_600_000;
+/// What is being removed claims its storage for so long, and counts as kept.
+const REMOVAL_MILLIS: i64 = 600_000;
 
-/// Asks for the first look; those after it follow by themselves.
-pub(super) async fn begin(app: &App) -> Result<()> {
+/// What the worker wants that began last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Wish {
+    number: usize,
+    version: String,
+}
+
+async fn wish(db: &impl Db) -> Result<Option<Wish>> {
+    let kept = settings::get(db, KEPT).await?;
+    kept.map(|kept| serde_json::from_str(&kept)).transpose().map_err(Error::internal)
+}
+
+/// By which versions those are made that may be given to somebody; nobody is given one of others, which might have to go back
+/// to an older one.
+pub(crate) async fn version(db: &impl Db) -> Result<Option<String>> {
+    Ok(wish(db).await?.map(|wish| wish.version))
+}
+
+/// Says how many this worker wants, and asks for the first look; those after it follow by themselves.
+pub(super) async fn begin(app: &App, host: &Host, number: usize) -> Result<()> {
     let now = app.clock.now();
+    let wish = serde_json::to_string(&Wish { number, version: host.version() }).map_err(Error::internal)?;
     let tx = app.store.begin().await?;
+    settings::set(&tx, KEPT, &wish).await?;
     jobs::enqueue(&tx, KIND, SUBJECT, now, now).await?;
     Ok(tx.commit().await?)
 }
 
-pub(super) async fn run(app: &App, host: &Host, claim: &Claim, wanted: usize) -> Result<Outcome> {
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let version = host.version();
+    // One of other versions leaves them to those that are meant to make them.
+    let Some(wish) = wish(&app.store).await?.filter(|wish| wish.version == version) else {
+        return Ok(Outcome::Again(EVERY));
+    };
     let all = spare_workspaces::list_for_job(&app.store, None, MAX_PAGE).await?;
+    let now = app.clock.now();
+    let failed = spare_workspaces::last_failure_for_job(&app.store).await?;
+    let has_failed = failed.is_some_and(|at| now.millis_since(at) < BACKOFF_MILLIS);
     let is_starting = workspaces::any_starting_for_job(&app.store).await?;
-    let Plan { discard, make } = plan(&all, &version, wanted, is_starting);
+    let Plan { discard, make } = plan(&all, &wish, now, has_failed || is_starting);
     for (id, state) in discard {
         throw_away(app, claim, &id, state).await?;
     }
@@ -53,13 +89,16 @@ struct Plan {
     make: bool,
 }
 
-fn plan(all: &[Spare], version: &str, wanted: usize, is_starting: bool) -> Plan {
+fn plan(all: &[Spare], wish: &Wish, now: Timestamp, has_to_wait: bool) -> Plan {
     let living = all.iter().filter(|spare| !matches!(spare.state, SpareState::Discarded | SpareState::Gone));
-    let (good, old): (Vec<&Spare>, Vec<&Spare>) = living.partition(|spare| spare.version == version);
-    let surplus = good.iter().skip(wanted).copied();
+    let (good, old): (Vec<&Spare>, Vec<&Spare>) = living.partition(|spare| spare.version == wish.version);
+    let surplus = good.iter().skip(wish.number).copied();
     let discard = old.iter().copied().chain(surplus).map(|spare| (spare.id.clone(), spare.state)).collect();
     let busy = good.iter().any(|spare| spare.state != SpareState::Asleep);
-    Plan { discard, make: good.len() < wanted && !busy && !is_starting }
+    let claims =
+        |spare: &&Spare| spare.state != SpareState::Discarded || now.millis_since(spare.changed_at) < REMOVAL_MILLIS;
+    let claimed = all.iter().filter(claims).count();
+    Plan { discard, make: claimed < wish.number && !busy && !has_to_wait }
 }
 
 async fn begin_one(app: &App, claim: &Claim, version: &str) -> Result<()> {
@@ -92,14 +131,22 @@ async fn throw_away(app: &App, claim: &Claim, id: &WorkspaceId, state: SpareStat
 #[cfg(test)]
 mod tests {
     use hexabase_core::ids::Id as _;
-    use hexabase_core::time::Timestamp;
 
     use super::*;
 
+    fn begun() -> Timestamp {
+        Timestamp::from_seconds(1_790_000_000)
+    }
+
     fn spare(number: u64, version: &str, state: SpareState) -> Spare {
-        let at = Timestamp::from_seconds(1_790_000_000);
+        let at = begun();
         let id = WorkspaceId::from_parts(at, number);
         Spare { id, version: version.to_owned(), state, message: None, created_at: at, changed_at: at }
+    }
+
+    /// What is planned a minute later by a worker that wants so many of v2.
+    fn plan_for(all: &[Spare], number: usize, has_to_wait: bool) -> Plan {
+        plan(all, &Wish { number, version: "v2".to_owned() }, begun().plus_seconds(60), has_to_wait)
     }
 
     fn thrown_away(plan: &Plan, all: &[Spare]) -> Vec<usize> {
@@ -110,14 +157,14 @@ mod tests {
     #[test]
     fn they_are_made_one_at_a_time_and_not_while_somebody_waits_for_a_workspace() {
         let asleep = spare(1, "v2", SpareState::Asleep);
-        assert!(plan(&[], "v2", 2, false).make && plan(std::slice::from_ref(&asleep), "v2", 2, false).make);
-        assert!(!plan(&[], "v2", 0, false).make);
-        assert!(!plan(std::slice::from_ref(&asleep), "v2", 2, true).make, "somebody waits");
+        assert!(plan_for(&[], 2, false).make && plan_for(std::slice::from_ref(&asleep), 2, false).make);
+        assert!(!plan_for(&[], 0, false).make);
+        assert!(!plan_for(std::slice::from_ref(&asleep), 2, true).make, "somebody waits");
         for busy in [SpareState::Making, SpareState::Settling] {
-            assert!(!plan(&[asleep.clone(), spare(2, "v2", busy)], "v2", 3, false).make, "{busy}");
+            assert!(!plan_for(&[asleep.clone(), spare(2, "v2", busy)], 3, false).make, "{busy}");
         }
         let full = [asleep, spare(2, "v2", SpareState::Asleep)];
-        assert_eq!(plan(&full, "v2", 2, false), Plan::default());
+        assert_eq!(plan_for(&full, 2, false), Plan::default());
     }
 
     #[test]
@@ -130,8 +177,17 @@ mod tests {
             spare(5, "v2", SpareState::Making),
             spare(6, "v1", SpareState::Making),
         ];
-        let found = plan(&all, "v2", 2, false);
+        let found = plan_for(&all, 2, false);
         assert_eq!((thrown_away(&found, &all), found.make), (vec![0, 5, 4], false));
-        assert_eq!(thrown_away(&plan(&all, "v2", 0, false), &all), [0, 5, 1, 3, 4]);
+        assert_eq!(thrown_away(&plan_for(&all, 0, false), &all), [0, 5, 1, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_being_removed_counts_until_its_storage_must_be_free() {
+        let mut all = [spare(1, "v1", SpareState::Discarded), spare(2, "v2", SpareState::Asleep)];
+        assert!(!plan_for(&all, 2, false).make);
+        assert!(plan_for(&all, 3, false).make);
+        all[0].changed_at = begun().plus_seconds(-600);
+        assert!(plan_for(&all, 2, false).make, "one that stays keeps none from being made for ever");
     }
 }

@@ -19,7 +19,7 @@ mod stage;
 mod sweep_host;
 mod worker;
 
-pub(crate) use keep_spares::{KIND as KEEP_SPARES, SUBJECT as KEEP_SPARES_SUBJECT};
+pub(crate) use keep_spares::version as version_of_spares;
 pub use reconcile_workspace::KIND as RECONCILE_WORKSPACE;
 pub use refresh_tenant_keys::KIND as REFRESH_TENANT_KEYS;
 pub use send_invitation_mail::KIND as SEND_INVITATION_MAIL;

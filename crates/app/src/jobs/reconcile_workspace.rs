@@ -137,9 +137,7 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     if let Some(used) = observed.used.as_ref().filter(|used| row.used.as_ref() != Some(*used)) {
         workspaces::note_used(&tx, &row.id, used).await?;
     }
-    // Projects come and go while a workspace is in use, so that they do not make it less ready.
-    let trouble = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
-    match (&observed.tenant, trouble) {
+    match (&observed.tenant, trouble(row, observed)) {
         (Some(tenant), None) => {
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
@@ -154,7 +152,7 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                 tracing::info!(workspace.id = %row.id, duration_ms = took, "workspace is ready");
             }
         }
-        (_, Some((step, reason, _))) => {
+        (_, Some((step, reason))) => {
             let phase = troubled_phase(row, now);
             if changed || row.phase != phase || row.message.as_deref() != Some(reason) {
                 let step = (phase != WorkspacePhase::Ready).then_some(step);
@@ -165,6 +163,19 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// What keeps a workspace from being ready. Projects come and go while one is in use, so that they do not make it less ready;
+/// but nobody is let into one that wakes before every right in them is true again.
+fn trouble<'a>(row: &Workspace, observed: &'a Observed) -> Option<(WorkspaceStep, &'a str)> {
+    let waiting = observed.waiting().filter(|(step, ..)| *step != WorkspaceStep::Projects);
+    match (waiting, &observed.project_rights) {
+        (Some((step, reason, _)), _) => Some((step, reason)),
+        (None, Progress::Wait { reason, .. }) if row.phase != WorkspacePhase::Ready => {
+            Some((WorkspaceStep::Projects, reason.as_str()))
+        }
+        (None, _) => None,
+    }
 }
 
 async fn store_projects(app: &App, tx: &Tx, row: &Workspace, observed: &Observed, now: Timestamp) -> Result<()> {
@@ -217,7 +228,8 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let now = app.clock.now();
     let begun = rest::removal_began(&row).unwrap_or(now);
     let Receipt { remaining: seen, forced, .. } = seen;
-    let removal = Removal { id: row.id.clone(), fence: claim.epoch, now, begun, seen, forced };
+    let (id, organization) = (row.id.clone(), Some(row.organization_id.clone()));
+    let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
         Err(cause) => {
@@ -274,9 +286,9 @@ fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_or
     app.change_by_itself(tx, &row.organization_id, gone)
 }
 
-/// When to look at a removal again that has been going on for so long: what does not end by itself, such as an object with
-/// somebody else's finalizer, is looked at less and less often.
-fn pace(after: Duration, age_millis: i64) -> Duration {
+/// When to look again at what has been going on for so long: what does not end by itself, such as an object with somebody else's
+/// finalizer, is looked at less and less often.
+pub(super) fn pace(after: Duration, age_millis: i64) -> Duration {
     let age = Duration::from_millis(u64::try_from(age_millis).unwrap_or(0));
     after.max((age / 40).min(SLOWEST))
 }
@@ -285,7 +297,8 @@ fn pace(after: Duration, age_millis: i64) -> Duration {
 async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let now = app.clock.now();
     let begun = row.deleted_at.unwrap_or(now);
-    let removal = Removal { id: row.id, fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
+    let (id, organization, fence) = (row.id, Some(row.organization_id), claim.epoch);
+    let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await.map_err(Error::internal)? {
         Removed::Gone(_) => Ok(Outcome::Done),
         // Nobody waits for it.

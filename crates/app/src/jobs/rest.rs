@@ -12,7 +12,7 @@ use hexabase_reconcile::{Host, Progress, Rest, Workloads};
 use serde_json::{Value, json};
 
 use super::desired::wanted;
-use super::reconcile_workspace::{DRIFT, append, sentence, store_failure};
+use super::reconcile_workspace::{DRIFT, append, pace, sentence, store_failure};
 use super::worker::Outcome;
 use crate::context::{App, Change};
 use crate::error::{Error, Result};
@@ -26,7 +26,8 @@ pub(super) async fn falls_asleep(app: &App, claim: &Claim, row: &Workspace) -> R
     let Some(reason) = rule.tired(since, row.last_used_at.unwrap_or(since), now) else { return Ok(false) };
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
-    if !workspaces::request_sleep(&tx, &row.id, now).await? {
+    // Not when somebody has used it since it was looked at.
+    if !workspaces::request_sleep_unless_used(&tx, &row.id, row.last_used_at, now).await? {
         tx.rollback().await?;
         return Ok(false);
     }
@@ -78,7 +79,7 @@ pub(super) async fn put_to_sleep(app: &App, host: &Host, claim: &Claim, row: Wor
     let workloads = if keeps { Workloads::Stay } else { Workloads::Stop };
     let rest = rest(app, host, claim, &row, workloads).await?;
     store(app, claim, &row, &rest).await?;
-    Ok(Outcome::Again(pause(&rest)))
+    Ok(Outcome::Again(pause(&rest, age(app, &row))))
 }
 
 /// One look at a workspace whose deletion can still be undone.
@@ -99,12 +100,12 @@ pub(super) async fn await_removal(app: &App, host: &Host, claim: &Claim, row: Wo
         workspaces::set_stopped(&tx, &row.id, app.clock.now()).await?;
         tx.commit().await?;
     }
-    Ok(Outcome::Again(pause(&rest).min(Duration::from_millis(left.unsigned_abs()))))
+    Ok(Outcome::Again(pause(&rest, age(app, &row)).min(Duration::from_millis(left.unsigned_abs()))))
 }
 
 async fn rest(app: &App, host: &Host, claim: &Claim, row: &Workspace, workloads: Workloads) -> Result<Rest> {
     let wanted = wanted(app, claim, row).await?;
-    match host.rest(&wanted.desired, workloads).await {
+    match host.rest(&wanted.desired, workloads, wanted.at).await {
         Ok(rest) => Ok(rest),
         Err(cause) => {
             store_failure(app, claim, row, &sentence(&cause)).await?;
@@ -148,12 +149,18 @@ fn shown<'a>(row: &Workspace, rest: &'a Rest) -> (WorkspacePhase, Option<&'a str
     }
 }
 
-fn pause(rest: &Rest) -> Duration {
+/// How many milliseconds ago what is wanted now was asked for.
+fn age(app: &App, row: &Workspace) -> i64 {
+    row.desired_since.map_or(0, |since| app.clock.now().millis_since(since))
+}
+
+/// When to look again, for one that has been on its way to sleep for so long: the more often it was looked at in vain, the later.
+fn pause(rest: &Rest, age_millis: i64) -> Duration {
     let after = |progress: &Progress| match progress {
         Progress::Done => DRIFT,
         Progress::Wait { after, .. } => *after,
     };
-    after(&rest.stopped).min(after(&rest.kept)).min(DRIFT)
+    pace(after(&rest.stopped).min(after(&rest.kept)), age_millis).min(DRIFT)
 }
 
 /// When the removal of a workspace began: with the wish, or when the time to undo it was over.

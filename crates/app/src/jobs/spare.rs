@@ -1,20 +1,22 @@
 //! Makes a workspace ahead: brings it up once, as far as everything goes that does not hang on whose it is, and puts it to
 //! sleep. It is worked on under the same job as any workspace, so that whoever takes it goes on under a higher fence.
 
+use std::time::Duration;
+
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::spare_workspaces::{self, Spare, SpareState};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspaceStep;
-use hexabase_reconcile::{Host, Observed, Progress, Removal, Removed, Workloads};
+use hexabase_reconcile::{Host, Progress, ReconcileError, Removal, Removed, Workloads};
 
 use super::desired;
-use super::reconcile_workspace::DRIFT;
+use super::reconcile_workspace::{DRIFT, sentence};
 use super::worker::Outcome;
 use crate::context::App;
 use crate::error::{Error, Result};
 
-/// After this long without being up a spare workspace is given up.
+/// After this long without being up, or without having come to rest, a spare workspace is given up.
 const PATIENCE_SECONDS: i64 = 900;
 
 /// One look at a workspace that has no row of its own: it is made ahead, or it was never one of ours.
@@ -29,52 +31,86 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId)
 
 async fn make(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let wanted = desired::spare(app, claim, &spare.id).await?;
-    let observed = host.reconcile(&wanted).await.map_err(Error::internal)?;
+    let observed = match host.reconcile(&wanted).await {
+        Ok(observed) => observed,
+        Err(cause) => return refused(app, claim, spare, cause).await,
+    };
     if observed.is_done(WorkspaceStep::Access) {
         go_on(app, claim, spare, SpareState::Settling, None).await?;
-        return Ok(Outcome::Again(std::time::Duration::ZERO));
+        return Ok(Outcome::Again(Duration::ZERO));
     }
-    let age = app.clock.now().millis_since(spare.created_at);
-    if age > PATIENCE_SECONDS * 1_000 {
-        let reason = reason(&observed);
-        tracing::warn!(workspace.id = %spare.id, reason, "a workspace could not be made ahead; it is given up");
-        go_on(app, claim, spare, SpareState::Discarded, Some(reason)).await?;
-        return Ok(Outcome::Again(std::time::Duration::ZERO));
-    }
-    Ok(Outcome::Again(observed.waiting().map_or(DRIFT, |(_, _, after)| after)))
+    let (reason, after) =
+        observed.waiting().map_or(("it does not come up", DRIFT), |(_, reason, after)| (reason, after));
+    wait(app, claim, spare, reason, after).await
 }
 
-fn reason(observed: &Observed) -> &str {
-    observed.waiting().map_or("it does not come up", |(_, reason, _)| reason)
+/// When to look again at one that is not where it is to be; one that takes too long is given up.
+async fn wait(app: &App, claim: &Claim, spare: &Spare, reason: &str, after: Duration) -> Result<Outcome> {
+    if !is_late(app, spare) {
+        return Ok(Outcome::Again(after));
+    }
+    tracing::warn!(workspace.id = %spare.id, reason, "a workspace could not be made ahead; it is given up");
+    go_on(app, claim, spare, SpareState::Discarded, Some(reason)).await?;
+    Ok(Outcome::Again(Duration::ZERO))
+}
+
+fn is_late(app: &App, spare: &Spare) -> bool {
+    let is_on_its_way = matches!(spare.state, SpareState::Making | SpareState::Settling);
+    is_on_its_way && app.clock.now().millis_since(spare.changed_at) > PATIENCE_SECONDS * 1_000
 }
 
 /// Stops it, and keeps it as it is until somebody takes it.
 async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let wanted = desired::spare(app, claim, &spare.id).await?;
-    let rest = host.rest(&wanted, Workloads::Stop).await.map_err(Error::internal)?;
+    let rest = match host.rest(&wanted, Workloads::Stop, app.clock.now()).await {
+        Ok(rest) => rest,
+        Err(cause) => return refused(app, claim, spare, cause).await,
+    };
     if spare.state == SpareState::Settling && rest.stopped == Progress::Done {
         go_on(app, claim, spare, SpareState::Asleep, None).await?;
         tracing::info!(workspace.id = %spare.id, "a workspace is made ahead");
     }
-    Ok(Outcome::Again(match rest.stopped {
-        Progress::Done => DRIFT,
-        Progress::Wait { after, .. } => after,
-    }))
+    match rest.stopped {
+        Progress::Done => Ok(Outcome::Again(DRIFT)),
+        Progress::Wait { reason, after } => wait(app, claim, spare, &reason, after).await,
+    }
 }
 
 async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
     let (now, begun) = (app.clock.now(), spare.changed_at);
-    let removal =
-        Removal { id: spare.id.clone(), fence: claim.epoch, now, begun, seen: Vec::new(), forced: Vec::new() };
-    match host.remove(&removal).await.map_err(Error::internal)? {
-        Removed::Waiting { after, .. } => Ok(Outcome::Again(after)),
-        Removed::Gone(_) => {
+    let (id, organization, fence) = (spare.id.clone(), None, claim.epoch);
+    let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
+    match host.remove(&removal).await {
+        Err(cause) => refused(app, claim, spare, cause).await,
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after)),
+        Ok(Removed::Gone(_)) => {
             if spare.state == SpareState::Discarded {
-                go_on(app, claim, spare, SpareState::Gone, None).await?;
+                // Why it was thrown away is worth knowing.
+                go_on(app, claim, spare, SpareState::Gone, spare.message.as_deref()).await?;
             }
             Ok(Outcome::Done)
         }
     }
+}
+
+/// What the host says is somebody's, or not ours, is left as it stands: its row, which says that nobody has it, is older than
+/// it, such as one of a backup. Nobody is given it, and nothing of it is removed.
+async fn refused(app: &App, claim: &Claim, spare: &Spare, cause: ReconcileError) -> Result<Outcome> {
+    if !matches!(cause, ReconcileError::NotOurs { .. }) {
+        if is_late(app, spare) {
+            return wait(app, claim, spare, &sentence(&cause), Duration::ZERO).await;
+        }
+        return Err(Error::internal(cause));
+    }
+    tracing::error!(
+        workspace.id = %spare.id, error = %cause,
+        "a workspace that was made ahead is in use, or is not ours: did the database lose its last writes? It is left alone"
+    );
+    if matches!(spare.state, SpareState::Discarded | SpareState::Gone) {
+        return Ok(Outcome::Done);
+    }
+    go_on(app, claim, spare, SpareState::Discarded, Some(&cause.to_string())).await?;
+    Ok(Outcome::Again(Duration::ZERO))
 }
 
 /// Moves it on, unless somebody has taken or discarded it meanwhile: the next look sees that.

@@ -83,6 +83,7 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         steps: WorkspaceStep::ALL.iter().map(status).collect(),
         tenant: Some(tenant),
         projects: Vec::new(),
+        project_rights: Progress::Done,
         used: None,
     }
 }

@@ -35,7 +35,8 @@ pub struct WorkerSettings {
     pub limit: Duration,
     /// How often the queue is looked at when the bell stays silent.
     pub poll: Duration,
-    /// Workspaces that are made ahead and kept asleep for whoever asks for one next.
+    /// Workspaces that are made ahead and kept asleep for whoever asks for one next; of several workers the one counts that
+    /// began last.
     pub spares: usize,
 }
 
@@ -98,7 +99,7 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.settings.slots));
         let running = TaskTracker::new();
         let mut bell = self.app.bell.subscribe();
-        let mut sweeps = self.host.is_none();
+        let mut sweeps = false;
         while !stop.is_cancelled() {
             if !sweeps {
                 sweeps = self.begin_sweeps().await;
@@ -136,8 +137,9 @@ impl Worker {
     }
 
     async fn begin_sweeps(&self) -> bool {
+        let Some(host) = &self.host else { return true };
         let begun = match sweep_host::begin(&self.app).await {
-            Ok(()) => keep_spares::begin(&self.app).await,
+            Ok(()) => keep_spares::begin(&self.app, host, self.settings.spares).await,
             refused => refused,
         };
         if let Err(error) = &begun {
@@ -194,7 +196,7 @@ impl Worker {
         match (claim.kind.as_str(), &self.host) {
             (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
-            (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim, self.settings.spares).await,
+            (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim).await,
             (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
             (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),

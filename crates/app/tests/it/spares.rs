@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
+use hexabase_app::jobs::RECONCILE_WORKSPACE;
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_app::{App, Error, organizations, workspaces};
-use hexabase_backends::store::jobs;
 use hexabase_backends::store::spare_workspaces::{self, SpareState};
+use hexabase_backends::store::{jobs, settings};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_testkit::on_both_engines;
 
@@ -13,6 +14,7 @@ use crate::support::{Stage, eventually};
 async fn spare(app: &App) -> anyhow::Result<WorkspaceId> {
     let (id, now) = (app.new_id::<WorkspaceId>()?, app.clock.now());
     let tx = app.store.begin().await?;
+    settings::set(&tx, "spare-workspaces", r#"{"number":2,"version":"v1"}"#).await?;
     spare_workspaces::insert(&tx, &id, "v1", now).await?;
     for step in [(SpareState::Making, SpareState::Settling), (SpareState::Settling, SpareState::Asleep)] {
         spare_workspaces::set_state(&tx, &id, step, None, now).await?;
@@ -41,13 +43,80 @@ on_both_engines! {
         plan_terms::create(&app.store, &app.clock, &pinned, "ada").await?;
         let pinned = workspaces::create(app, alice, &organization, "pinned", "pinned").await?.workspace.id;
         assert!(!spares.contains(&pinned), "it has another Kubernetes");
-        assert!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.is_empty());
 
         let made = [create("one").await?, create("two").await?].map(|made| made.workspace.id);
         assert_eq!(BTreeSet::from(made), spares);
-        assert_eq!(jobs::list_unfinished(&app.store, "keep-spares", 10).await?.len(), 1, "others take their place");
         let third = create("three").await?.workspace.id;
         assert!(!spares.contains(&third), "it is made from nothing");
+    }
+
+    async fn nobody_is_given_what_other_versions_have_made_than_are_wanted_now(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, old) = (&stage.app, spare(&stage.app).await?);
+        let tx = app.store.begin().await?;
+        settings::set(&tx, "spare-workspaces", r#"{"number":2,"version":"v2"}"#).await?;
+        tx.commit().await?;
+        let organization = organizations::list(app, &stage.alice).await?.remove(0).0.id;
+        let made = workspaces::create(app, &stage.alice, &organization, "one", "standard").await?.workspace.id;
+        assert_ne!(made, old);
+    }
+
+    async fn of_two_workers_that_differ_the_one_that_began_last_says_how_many_are_kept(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let host = stage.host().await?;
+        let spare = async || {
+            let (id, now) = (stage.app.new_id::<WorkspaceId>()?, stage.app.clock.now());
+            let tx = stage.app.store.begin().await?;
+            spare_workspaces::insert(&tx, &id, &host.version(), now).await?;
+            tx.commit().await?;
+            anyhow::Ok(id)
+        };
+        let state = async |id: &WorkspaceId| {
+            let found = spare_workspaces::load_for_job(&stage.app.store, id).await?;
+            anyhow::Ok(found.map(|spare| spare.state))
+        };
+        let first = spare().await?;
+        let none = stage.work().await?;
+        eventually("its end", async || Ok((state(&first).await? == Some(SpareState::Gone)).then_some(()))).await?;
+        let one = stage.work_with(1).await?;
+        let kept = async || anyhow::Ok(settings::get(&stage.app.store, "spare-workspaces").await?);
+        eventually("its wish", async || Ok(kept().await?.filter(|wish| wish.contains(r#""number":1"#)))).await?;
+        let second = spare().await?;
+        for _ in 0..4 {
+            let tx = stage.app.store.begin().await?;
+            jobs::enqueue(&tx, "keep-spares", "host", stage.app.clock.now(), stage.app.clock.now()).await?;
+            tx.commit().await?;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(state(&second).await?, Some(SpareState::Making), "whichever of them looked");
+        none.stop().await?;
+        one.stop().await?;
+    }
+
+    async fn one_that_does_not_come_to_rest_is_given_up_and_says_why(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, id) = (&stage.app, stage.app.new_id::<WorkspaceId>()?);
+        let metadata = serde_json::json!({ "name": "web", "finalizers": ["example.com/never-ends"],
+            "labels": { "vcluster.loft.sh/managed-by": id.as_str() } });
+        let pod = format!("{}/pods/web", crate::support::namespace(&id));
+        stage.kubernetes.put(&pod, serde_json::json!({ "metadata": metadata, "spec": { "containers": [] } }));
+        let (now, long_ago) = (app.clock.now(), app.clock.now().plus_seconds(-901));
+        let tx = app.store.begin().await?;
+        spare_workspaces::insert(&tx, &id, &stage.host().await?.version(), long_ago).await?;
+        spare_workspaces::set_state(&tx, &id, (SpareState::Making, SpareState::Settling), None, long_ago).await?;
+        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), now, now).await?;
+        tx.commit().await?;
+        assert_eq!(spare_workspaces::last_failure_for_job(&app.store).await?, None);
+        let worker = stage.work_with(1).await?;
+        let given_up = eventually("its end", async || {
+            let found = spare_workspaces::load_for_job(&app.store, &id).await?;
+            Ok(found.filter(|spare| spare.state == SpareState::Discarded))
+        })
+        .await?;
+        worker.stop().await?;
+        let message = given_up.message.unwrap_or_default();
+        assert!(message.contains("pod web: Terminating"), "{message}");
+        assert!(spare_workspaces::last_failure_for_job(&app.store).await?.is_some(), "the next one is not begun at once");
     }
 
     async fn what_nobody_wants_is_removed_and_known_if_it_comes_back(store: TestStore) {
@@ -70,5 +139,32 @@ on_both_engines! {
         eventually("its removal", async || Ok(stage.kubernetes.get(&path).is_none().then_some(()))).await?;
         worker.stop().await?;
         assert_eq!(state().await?, Some(SpareState::Gone));
+    }
+
+    async fn what_the_host_says_is_somebodys_is_neither_given_nor_removed_whatever_an_old_row_says(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, id) = (&stage.app, spare(&stage.app).await?);
+        let path = crate::support::namespace(&id);
+        let labels = serde_json::json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str(),
+            "hexabase.ai/organization": "org-0123456789abcdefghjk" });
+        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": format!("hxb-{id}"), "labels": labels } }));
+        let used = stage.kubernetes.get(&path);
+        let tx = app.store.begin().await?;
+        jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), app.clock.now(), app.clock.now()).await?;
+        tx.commit().await?;
+        let worker = stage.work().await?;
+        eventually("its end as a spare", async || {
+            let found = spare_workspaces::load_for_job(&app.store, &id).await?;
+            let left = jobs::list_unfinished(&app.store, RECONCILE_WORKSPACE, 10).await?;
+            let is_over = found.is_some_and(|spare| spare.state == SpareState::Discarded)
+                && !left.iter().any(|job| job.subject == id.as_str());
+            Ok(is_over.then_some(()))
+        })
+        .await?;
+        worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&path), used);
+        let organization = organizations::list(app, &stage.alice).await?.remove(0).0.id;
+        let made = workspaces::create(app, &stage.alice, &organization, "quick", "standard").await?.workspace.id;
+        assert_ne!(made, id);
     }
 }

@@ -61,11 +61,21 @@ impl Stage {
 
     /// Starts a worker.
     pub(crate) async fn work(&self) -> Result<Running> {
-        let settings = HostSettings::new(Some(self.kubernetes.kubeconfig()), "no-helm".into(), "no-chart".into());
-        let host = Arc::new(Host::connect(settings).await?);
+        self.work_with(0).await
+    }
+
+    /// Starts a worker that wants so many workspaces made ahead.
+    pub(crate) async fn work_with(&self, spares: usize) -> Result<Running> {
         let stop = CancellationToken::new();
-        let worker = Worker::new(self.app.clone(), Some(host), WorkerSettings::new("worker".to_owned()));
+        let settings = WorkerSettings { spares, ..WorkerSettings::new(format!("worker-{spares}")) };
+        let worker = Worker::new(self.app.clone(), Some(self.host().await?), settings);
         Ok(Running { worker: tokio::spawn(worker.run(stop.clone())), stop: stop.drop_guard() })
+    }
+
+    /// The host as a worker sees it.
+    pub(crate) async fn host(&self) -> Result<Arc<Host>> {
+        let settings = HostSettings::new(Some(self.kubernetes.kubeconfig()), "no-helm".into(), "no-chart".into());
+        Ok(Arc::new(Host::connect(settings).await?))
     }
 
     /// Waits until the workspace's row is as it should become.

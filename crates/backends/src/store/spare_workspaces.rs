@@ -70,18 +70,18 @@ pub async fn insert(tx: &Tx, id: &WorkspaceId, version: &str, now: Timestamp) ->
     db::insert(tx.conn(), model).await
 }
 
-/// Takes the oldest one that is asleep, if there is one: it is the transaction's alone, and gone from here with its commit. Of
-/// many who take at once none waits for another, and no two are given the same.
-pub async fn take(tx: &Tx) -> Result<Option<WorkspaceId>, StoreError> {
+/// Takes the oldest one of this version that is asleep, if there is one: it is the transaction's alone, and gone from here
+/// with its commit. Of many who take at once none waits for another, and no two are given the same.
+pub async fn take(tx: &Tx, version: &str) -> Result<Option<WorkspaceId>, StoreError> {
     let backend = tx.conn().get_database_backend();
     let skip_locked = if backend == DbBackend::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
     let take = Statement::from_sql_and_values(
         backend,
         format!(
             "DELETE FROM spare_workspaces WHERE id = (SELECT id FROM spare_workspaces \
-             WHERE state = $1 ORDER BY id LIMIT 1 {skip_locked}) RETURNING id"
+             WHERE state = $1 AND version = $2 ORDER BY id LIMIT 1 {skip_locked}) RETURNING id"
         ),
-        [SpareState::Asleep.as_str().into()],
+        [SpareState::Asleep.as_str().into(), version.into()],
     );
     let Some(row) = tx.conn().query_one_raw(take).await? else { return Ok(None) };
     let id: String = row.try_get_by_index(0)?;
@@ -109,6 +109,16 @@ pub async fn set_state(
 /// The spare workspace with this id, for the job that works on it.
 pub async fn load_for_job(db: &impl Db, id: &WorkspaceId) -> Result<Option<Spare>, StoreError> {
     spare_workspace::Entity::find_by_id(id.as_str()).one(db.conn()).await?.map(read).transpose()
+}
+
+/// When one was last thrown away for a reason: it could not be made, or is in use.
+pub async fn last_failure_for_job(db: &impl Db) -> Result<Option<Timestamp>, StoreError> {
+    let thrown_away = [SpareState::Discarded.as_str(), SpareState::Gone.as_str()];
+    let query = spare_workspace::Entity::find()
+        .filter(spare_workspace::Column::State.is_in(thrown_away))
+        .filter(spare_workspace::Column::Message.is_not_null())
+        .order_by_desc(spare_workspace::Column::ChangedAt);
+    Ok(query.one(db.conn()).await?.map(|model| time(model.changed_at)))
 }
 
 /// Those of which something may be on the host, by id; up to `limit` after `after`.

@@ -41,7 +41,7 @@ on_both_engines! {
         tx.commit().await?;
         let row = load(&store, &scope).await?;
         assert_eq!((row.desired, row.phase, row.desired_since), (Desired::Asleep, WorkspacePhase::Asleep, Some(later)));
-        assert_eq!(row.endpoint.as_deref(), Some("10.0.0.1:443"), "it will be there again");
+        assert_eq!(row.endpoint.as_deref(), Some("10.0.0.1:443"), "where it was");
 
         let done = StepRecord {
             step: WorkspaceStep::Namespace,
@@ -56,10 +56,18 @@ on_both_engines! {
         assert!(wake(&store, &scope).await?);
         let row = load(&store, &scope).await?;
         assert_eq!((row.desired, row.phase), (Desired::Present, WorkspacePhase::Waking));
+        assert_eq!(row.endpoint, None, "nobody is let in before it is ready");
         assert_eq!(workspace_steps::list(&*store, &scope).await?, [], "they begin anew");
         let tx = store.begin().await?;
         assert!(!workspaces::request_sleep(&tx, id, now()).await?, "not before it is ready");
         assert!(is_stale(&workspaces::set_progress(&tx, id, WorkspacePhase::Asleep, None, None, now()).await));
+        let awake = later.plus_seconds(9);
+        for (at, counts) in [(awake, awake), (awake.plus_seconds(60), awake)] {
+            workspaces::set_ready(&tx, id, "10.0.0.1:443", "PEM", at).await?;
+            let row = workspaces::load_for_job(&tx, id).await?.context("a workspace")?;
+            assert_eq!(row.settled_since(), counts, "nobody is put to sleep for the time it took to wake");
+        }
+        tx.commit().await?;
     }
 
     async fn of_many_who_wake_a_workspace_at_once_one_does(store: TestStore) {

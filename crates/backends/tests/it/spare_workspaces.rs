@@ -30,7 +30,7 @@ async fn asleep(store: &Store, many: usize) -> anyhow::Result<BTreeSet<Workspace
 /// What a creation does: takes one, works a little, and commits or gives up.
 async fn create(store: &Store, commits: bool) -> anyhow::Result<Option<WorkspaceId>> {
     let tx = store.begin().await?;
-    let taken = spare_workspaces::take(&tx).await?;
+    let taken = spare_workspaces::take(&tx, "v1").await?;
     tokio::task::yield_now().await;
     match commits {
         true => tx.commit().await?,
@@ -90,7 +90,7 @@ on_both_engines! {
         let organization = add_organization(&store, "Ada").await?;
         let spare = asleep(&store, 1).await?.pop_first().expect("one");
         let tx = store.begin().await?;
-        assert_eq!(spare_workspaces::take(&tx).await?.as_ref(), Some(&spare));
+        assert_eq!(spare_workspaces::take(&tx, "v1").await?.as_ref(), Some(&spare));
         let new = NewWorkspace { id: spare.clone(), name: "shop".parse()?, plan_id: "standard".to_owned(), plan_version: 1 };
         workspaces::insert(&tx, &organization, &new, now()).await?;
         tx.commit().await?;

@@ -1,12 +1,15 @@
 //! Step 1: the host namespace, which also holds the fence.
 
+use hexabase_core::ids::OrganizationId;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
-use crate::labels::{self, FENCE, MANAGED_BY, MANAGER, Names, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE};
+use crate::labels::{
+    self, FENCE, MANAGED_BY, MANAGER, Names, ORGANIZATION, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE,
+};
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::settings::HostSettings;
 
@@ -48,14 +51,19 @@ pub(crate) enum Claim {
     },
 }
 
-/// Reads the namespace and raises its fence to `fence`.
-pub(crate) async fn claim(host: &Cluster, names: &Names, workspace: &str, fence: i64) -> Result<Claim, ReconcileError> {
+/// Reads the namespace and raises its fence to `fence`, for a workspace of this organization, or of nobody.
+pub(crate) async fn claim(
+    host: &Cluster,
+    names: &Names,
+    organization: Option<&OrganizationId>,
+    fence: i64,
+) -> Result<Claim, ReconcileError> {
     let mut attempt = 1;
     loop {
         let Some(found) = host.get(Kind::Namespace, None, &names.namespace).await? else {
             return Ok(Claim::Absent);
         };
-        let Some(raise) = check(&found, names, workspace, fence)? else { return Ok(ours(&found)) };
+        let Some(raise) = check(&found, names, organization, fence)? else { return Ok(ours(&found)) };
         match host.merge(Kind::Namespace, None, &names.namespace, &raise).await {
             Ok(()) => return Ok(ours(&found)),
             Err(error) if error.is(404) => return Ok(Claim::Absent),
@@ -77,13 +85,14 @@ pub(crate) async fn ensure(
     desired: &DesiredWorkspace,
 ) -> Result<Claim, ReconcileError> {
     let wanted = build(settings, desired, storage_classes, names);
-    let mut claimed = claim(host, names, desired.id.as_str(), desired.fence).await?;
+    let organization = desired.organization.as_ref();
+    let mut claimed = claim(host, names, organization, desired.fence).await?;
     if let Claim::Absent = claimed {
         let mut first = wanted.clone();
         first.json["metadata"]["annotations"][FENCE] = json!(desired.fence.to_string());
         claimed = match host.create(&first).await {
             Ok(created) => ours(&created),
-            Err(error) if error.is(409) => claim(host, names, desired.id.as_str(), desired.fence).await?,
+            Err(error) if error.is(409) => claim(host, names, organization, desired.fence).await?,
             Err(error) => return Err(error),
         };
     }
@@ -113,8 +122,18 @@ pub(crate) fn belongs_to(found: &DynamicObject, workspace: &str) -> bool {
 }
 
 /// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
-fn check(found: &DynamicObject, names: &Names, workspace: &str, fence: i64) -> Result<Option<Value>, ReconcileError> {
-    if !belongs_to(found, workspace) {
+///
+/// What was used says whose it is, and stays theirs. A database that lost its last writes may take a workspace for one that
+/// was made ahead and that nobody has; the host knows better.
+fn check(
+    found: &DynamicObject,
+    names: &Names,
+    organization: Option<&OrganizationId>,
+    fence: i64,
+) -> Result<Option<Value>, ReconcileError> {
+    let owner = label(found, ORGANIZATION);
+    let is_foreign = owner.is_some_and(|owner| Some(owner) != organization.map(OrganizationId::as_str));
+    if is_foreign || !belongs_to(found, &names.name) {
         return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
@@ -159,7 +178,7 @@ mod tests {
     }
 
     fn checked(object: &DynamicObject, fence: i64) -> Result<Option<Value>, ReconcileError> {
-        check(object, &Names::of(&ID.parse().unwrap()), ID, fence)
+        check(object, &Names::of(&ID.parse().unwrap()), None, fence)
     }
 
     #[test]
@@ -207,6 +226,24 @@ mod tests {
         assert!(matches!(checked(&foreign, 9), Err(ReconcileError::NotOurs { .. })));
     }
 
+    #[test]
+    fn what_an_organization_has_used_is_nobody_elses_and_what_nobody_has_may_become_anybodys() {
+        let names = Names::of(&ID.parse().unwrap());
+        let (alices, bobs): (OrganizationId, OrganizationId) =
+            ("org-0123456789abcdefghjk".parse().unwrap(), "org-0123456789abcdefghj0".parse().unwrap());
+        let spare = found(ID, Some("8"));
+        let mut used = spare.clone();
+        used.metadata.labels.as_mut().unwrap().insert(ORGANIZATION.to_owned(), alices.to_string());
+        for of in [None, Some(&alices)] {
+            assert!(check(&spare, &names, of, 9).is_ok());
+        }
+        assert!(check(&used, &names, Some(&alices), 9).is_ok());
+        for of in [None, Some(&bobs)] {
+            let refused = check(&used, &names, of, 9);
+            assert!(matches!(refused, Err(ReconcileError::NotOurs { .. })), "{refused:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_namespace_that_was_removed_meanwhile_is_not_made_anew_by_an_apply() {
         let server = FakeKubernetes::start().await.unwrap();
@@ -217,14 +254,14 @@ mod tests {
         server.put(&path, serde_json::to_value(found(ID, Some("8"))).unwrap());
         let wanted = Manifest::new(Kind::Namespace, None, &names.namespace, &serde_json::Map::new(), Value::Null);
 
-        let claimed = claim(&host, &names, ID, 9).await.unwrap();
+        let claimed = claim(&host, &names, None, 9).await.unwrap();
         server.remove(&path);
         assert!(matches!(mend(&host, wanted.clone(), claimed).await.unwrap(), Claim::Absent));
         assert_eq!(server.get(&path), None);
 
         // As long as it is the one that was claimed, its labels are made true.
         server.put(&path, serde_json::to_value(found(ID, Some("8"))).unwrap());
-        let claimed = claim(&host, &names, ID, 9).await.unwrap();
+        let claimed = claim(&host, &names, None, 9).await.unwrap();
         assert!(matches!(mend(&host, wanted, claimed).await.unwrap(), Claim::Ours { ending: None, .. }));
         assert_eq!(server.get(&path).unwrap()["metadata"]["annotations"][FENCE], "9");
     }

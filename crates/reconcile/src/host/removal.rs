@@ -7,13 +7,14 @@
 
 use std::collections::BTreeSet;
 
+use futures::FutureExt;
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::apply::Cluster;
+use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
 use crate::host::inventory;
 use crate::host::namespace::{Claim, claim};
@@ -25,18 +26,21 @@ use crate::receipt::{ObjectRef, Receipt, Removal, Removed};
 /// Seconds that a pod gets to end.
 const GRACE: u32 = 1;
 /// A pod that should have ended this long ago is not waited for.
-const STUCK_MILLIS: i64 = 30_000;
-/// A removal that has been going on for so long waits for nobody's finalizer any more.
+pub(super) const STUCK_MILLIS: i64 = 30_000;
+/// What was deleted so long ago waits for nobody's finalizer any more.
 const HELD_MILLIS: i64 = 45_000;
 /// vCluster's own finalizers: nobody is left to take them off.
 const FINALIZERS: &str = "vcluster.loft.sh/";
+/// Kinds after which others may have to clean up elsewhere, such as a load balancer of the cloud: these are deleted first, so
+/// that whoever holds them has as long as possible.
+const CLEANED_UP_AFTER: [Kind; 4] = [Kind::Service, Kind::Ingress, Kind::ConfigMap, Kind::Secret];
 /// Kinds that carry them.
 const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind::PersistentVolumeClaim];
 
 /// One call of [`Host::remove`](crate::Host::remove).
 pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed, ReconcileError> {
     let names = Names::of(&removal.id);
-    let claimed = claim(host, &names, removal.id.as_str(), removal.fence).await?;
+    let claimed = claim(host, &names, removal.organization.as_ref(), removal.fence).await?;
     let (seen, forced) = (removal.seen.iter().cloned().collect(), removal.forced.iter().cloned().collect());
     let mut found = Found { seen, forced };
 
@@ -45,8 +49,9 @@ pub(crate) async fn remove(host: &Cluster, removal: &Removal) -> Result<Removed,
     for (kind, name) in &global {
         host.delete(*kind, None, name, None).await?;
     }
+    // Before that, nothing can be deleted for so long, and the look is spared.
     if removal.now.millis_since(removal.begun) > HELD_MILLIS {
-        found.forced.extend(let_go(host, &names, &global).await?);
+        found.forced.extend(let_go(host, &names, &global, removal.now).await?);
     }
     let waiting = match claimed {
         Claim::Ours { ending, .. } => Some(empty(host, &names, removal.now, ending, &mut found.seen).await?),
@@ -70,11 +75,13 @@ fn wait(reason: String, millis: u64, Found { seen, forced }: Found) -> Removed {
     Removed::Waiting { reason, after, seen: seen.into_iter().collect(), forced: forced.into_iter().collect() }
 }
 
-/// Takes every finalizer off everything of the workspace but its volumes, of which nothing is to stay; gives what had one.
+/// Takes every finalizer off what of the workspace was deleted a good while ago, but for its volumes; gives what had one. What
+/// is not being deleted is not touched: nobody has been asked yet to clean up after it.
 async fn let_go(
     host: &Cluster,
     names: &Names,
     global: &BTreeSet<(Kind, String)>,
+    now: Timestamp,
 ) -> Result<Vec<ObjectRef>, ReconcileError> {
     let nothing = json!({ "metadata": { "finalizers": [] } });
     let mut held: Vec<(Kind, Option<&str>, String)> = Vec::new();
@@ -82,7 +89,7 @@ async fn let_go(
         // Of a volume its provisioner knows more, and the receipt tells of it.
         if *kind != Kind::PersistentVolume
             && let Some(object) = host.get(*kind, None, name).await?
-            && is_held(&object.metadata)
+            && is_stuck(&object.metadata, now)
         {
             held.push((*kind, None, name.clone()));
         }
@@ -93,7 +100,7 @@ async fn let_go(
             continue;
         }
         let found = host.list_metadata(kind, Some(namespace), "").await?;
-        let found = found.into_iter().filter(is_held).filter_map(|metadata| metadata.name);
+        let found = found.into_iter().filter(|metadata| is_stuck(metadata, now)).filter_map(|metadata| metadata.name);
         held.extend(found.map(|name| (kind, Some(namespace), name)));
     }
     for (kind, namespace, name) in &held {
@@ -107,6 +114,26 @@ async fn let_go(
 
 fn is_held(metadata: &ObjectMeta) -> bool {
     metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+fn is_stuck(metadata: &ObjectMeta, now: Timestamp) -> bool {
+    let deleted = metadata.deletion_timestamp.as_ref();
+    is_held(metadata) && deleted.is_some_and(|deleted| now.millis_since(deleted.0.into()) > HELD_MILLIS)
+}
+
+/// Deletes what others may have to clean up after, while the pods end.
+async fn begin_clean_up(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
+    let namespace = names.namespace.as_str();
+    let lists = CLEANED_UP_AFTER.iter().map(|kind| host.list_metadata(*kind, Some(namespace), "").boxed()).collect();
+    for (kind, found) in CLEANED_UP_AFTER.into_iter().zip(in_parallel(lists).await?) {
+        for metadata in found {
+            let concerns = matches!(kind, Kind::Service | Kind::Ingress) || is_held(&metadata);
+            if let Some(name) = metadata.name.filter(|_| concerns && metadata.deletion_timestamp.is_none()) {
+                host.delete(kind, Some(namespace), &name, None).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Empties the namespace and deletes it; says what is still in the way.
@@ -125,6 +152,7 @@ async fn empty(
     }
     // Without its rights the control plane makes no new pods while it ends.
     host.delete(Kind::RoleBinding, namespace, &format!("vc-{}", names.name), None).await?;
+    begin_clean_up(host, names).await?;
     let stopping = stop(host, names).await?;
     let pods: Vec<Pod> = host.list_as(Kind::Pod, namespace, "").await?;
     if let Some(pod) = end_pods(host, names, &pods, now).await? {
@@ -205,7 +233,7 @@ fn next_grace(pod: &Pod, now: Timestamp) -> Option<u32> {
 /// still there then costs eight more.
 async fn unprotect(host: &Cluster, names: &Names) -> Result<(), ReconcileError> {
     let namespace = Some(names.namespace.as_str());
-    for kind in [Kind::StatefulSet, Kind::Deployment, Kind::Service, Kind::PersistentVolumeClaim] {
+    for kind in [Kind::StatefulSet, Kind::Deployment, Kind::PersistentVolumeClaim] {
         for name in host.list_names(kind, namespace, "").await? {
             host.delete(kind, namespace, &name, None).await?;
         }
@@ -293,7 +321,8 @@ mod tests {
         server.put("/apis/rbac.authorization.k8s.io/v1/clusterroles/held", role);
 
         let begun = now();
-        let mut removal = Removal { id, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
+        let mut removal =
+            Removal { id, organization: None, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
         let mut reasons = Vec::new();
         let receipt = loop {
             match remove(&host, &removal).await.unwrap() {
@@ -311,6 +340,44 @@ mod tests {
         assert_eq!(held, ["ClusterRole", "ConfigMap", "Pod"]);
         assert_eq!(receipt.remaining, []);
         assert_eq!(server.get(&path), None);
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_is_late_asks_before_it_takes_off_what_others_hold() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap().cluster;
+        let id = "ws-0123456789abcdefghjk".parse().unwrap();
+        let names = Names::of(&id);
+        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
+        let path = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let cleanup = json!(["service.kubernetes.io/load-balancer-cleanup"]);
+        let service = format!("{path}/services/web");
+        server.put(&service, json!({ "metadata": { "name": "web", "finalizers": cleanup } }));
+        server.put(&format!("{path}/services/plain"), json!({ "metadata": { "name": "plain" } }));
+        // A node that does not answer.
+        let lost =
+            json!({ "metadata": { "name": "lost", "finalizers": ["example.com/hold"] }, "spec": { "containers": [] } });
+        server.put(&format!("{path}/pods/lost"), lost);
+
+        let asked: Timestamp = "2026-01-01T00:00:00Z".to_owned().try_into().unwrap();
+        let begun = asked.plus_seconds(-3_600);
+        let mut removal =
+            Removal { id, organization: None, fence: 1, now: asked, begun, seen: Vec::new(), forced: Vec::new() };
+        for seconds in [0, 5, 44] {
+            removal.now = asked.plus_seconds(seconds);
+            let Removed::Waiting { forced, .. } = remove(&host, &removal).await.unwrap() else { panic!("it is held") };
+            assert_eq!(forced, [], "after {seconds} s");
+            let held = server.get(&service).unwrap();
+            assert_eq!(held["metadata"]["finalizers"], cleanup);
+            assert!(held["metadata"]["deletionTimestamp"].is_string(), "its load balancer goes while the pods end");
+            assert_eq!(server.get(&format!("{path}/services/plain")), None);
+        }
+        removal.now = asked.plus_seconds(46);
+        let Removed::Waiting { forced, .. } = remove(&host, &removal).await.unwrap() else { panic!("not gone yet") };
+        assert_eq!(forced.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["lost", "web"]);
+        assert_eq!(server.get(&service), None);
     }
 
     fn now() -> Timestamp {

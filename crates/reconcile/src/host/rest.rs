@@ -1,39 +1,76 @@
 //! Sleep: nothing of the workspace runs, and everything of it stays.
 //!
-//! The control plane ends first. While it runs, a pod that ends here ends inside as well, and is made again.
+//! The control plane ends first. While it runs, a pod that ends here ends inside as well, and is made again. No pod is forced:
+//! what is on a node that does not answer may still write to its volume.
 
+use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::apply::Cluster;
 use crate::desired::Workloads;
 use crate::error::ReconcileError;
-use crate::host::removal::stop;
+use crate::host::removal::{STUCK_MILLIS, stop};
 use crate::labels::{Names, SYNCED_BY};
 use crate::manifest::Kind;
 use crate::status::Progress;
 
 /// When to look again, in milliseconds.
 const SOON: u64 = 250;
+/// Seconds that a pod gets to end, however many it asks for; nobody else bounds that.
+const LONGEST_GRACE: i64 = 60;
+/// Seconds that Kubernetes gives a pod that asks for none.
+const USUAL_GRACE: i64 = 30;
 
 /// Ends what runs; done once nothing does that is not to.
-pub(crate) async fn progress(host: &Cluster, names: &Names, workloads: Workloads) -> Result<Progress, ReconcileError> {
+pub(crate) async fn progress(
+    host: &Cluster,
+    names: &Names,
+    workloads: Workloads,
+    now: Timestamp,
+) -> Result<Progress, ReconcileError> {
     if let Some(workload) = stop(host, names).await? {
         return Ok(Progress::wait(100, format!("{workload}: is being stopped")));
     }
     let pods: Vec<Pod> = host.list_as(Kind::Pod, Some(&names.namespace), "").await?;
-    if let Some(own) = pods.iter().find(|pod| !is_of_tenant(pod, names)) {
-        return Ok(ending(own));
+    let (of_tenant, own): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_of_tenant(pod, names));
+    end(host, names, &own).await?;
+    // One whose node does not answer keeps none of the tenant's from its end.
+    if let Some(pod) = own.iter().find(|pod| !is_lost(pod, now)) {
+        return Ok(ending(pod));
     }
-    if workloads == Workloads::Stay {
-        return Ok(Progress::Done);
+    let mut left = own;
+    if workloads == Workloads::Stop {
+        end(host, names, &of_tenant).await?;
+        left.extend(of_tenant);
     }
-    for pod in &pods {
-        if pod.metadata.deletion_timestamp.is_none() {
+    Ok(left.first().map_or(Progress::Done, |pod| ending(pod)))
+}
+
+async fn end(host: &Cluster, names: &Names, pods: &[&Pod]) -> Result<(), ReconcileError> {
+    for pod in pods {
+        if let Some(grace) = next_grace(pod) {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
-            host.delete(Kind::Pod, Some(&names.namespace), name, None).await?;
+            host.delete(Kind::Pod, Some(&names.namespace), name, Some(grace)).await?;
         }
     }
-    Ok(pods.first().map_or(Progress::Done, ending))
+    Ok(())
+}
+
+/// With how much grace a pod is to be deleted now, if at all: its own, within bounds.
+fn next_grace(pod: &Pod) -> Option<u32> {
+    let metadata = &pod.metadata;
+    let grace = match &metadata.deletion_timestamp {
+        None => pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(USUAL_GRACE),
+        // Deleted by somebody else.
+        Some(_) => metadata.deletion_grace_period_seconds.filter(|grace| *grace > LONGEST_GRACE)?,
+    };
+    u32::try_from(grace.clamp(0, LONGEST_GRACE)).ok()
+}
+
+/// Whether a pod should have ended long ago.
+fn is_lost(pod: &Pod, now: Timestamp) -> bool {
+    // The deletion timestamp is the moment when the pod's grace ends.
+    pod.metadata.deletion_timestamp.as_ref().is_some_and(|ends| now.millis_since(ends.0.into()) > STUCK_MILLIS)
 }
 
 /// Whether vCluster has brought the pod here; all others are its own.
@@ -91,7 +128,12 @@ mod tests {
         }
 
         async fn rest(&self, workloads: Workloads) -> String {
-            match progress(&self.host, &self.names, workloads).await.unwrap() {
+            self.rest_at(workloads, "2026-01-01T00:00:01Z").await
+        }
+
+        async fn rest_at(&self, workloads: Workloads, now: &str) -> String {
+            let now = now.to_owned().try_into().unwrap();
+            match progress(&self.host, &self.names, workloads, now).await.unwrap() {
                 Progress::Wait { reason, .. } => reason,
                 Progress::Done => "done".to_owned(),
             }
@@ -113,6 +155,41 @@ mod tests {
         assert_eq!(stage.server.writes(), writes, "it is asked for once");
         stage.server.remove(&stage.pod("web-x-shop"));
         assert_eq!(stage.rest(Workloads::Stop).await, "done");
+    }
+
+    #[tokio::test]
+    async fn a_tenants_pods_end_although_the_node_of_its_control_plane_does_not_answer() {
+        let stage = Stage::set().await;
+        let own = format!("pod {ID}-0: Terminating");
+        for (now, ends) in
+            [("2026-01-01T00:00:01Z", false), ("2026-01-01T00:00:29Z", false), ("2026-01-01T00:00:31Z", true)]
+        {
+            assert_eq!(stage.rest_at(Workloads::Stop, now).await, own);
+            let pod = stage.server.get(&stage.pod("web-x-shop")).unwrap();
+            assert_eq!(pod["metadata"].get("deletionTimestamp").is_some(), ends, "{now}");
+        }
+        stage.server.remove(&stage.pod("web-x-shop"));
+        assert_eq!(stage.rest_at(Workloads::Stop, "2026-01-01T00:00:31Z").await, own, "it may run still");
+    }
+
+    #[test]
+    fn a_pod_gets_the_time_that_it_asks_for_but_no_more_than_a_minute() {
+        let grace = |metadata: Value, asked: Value| {
+            let pod = json!({ "metadata": metadata,
+                "spec": { "containers": [], "terminationGracePeriodSeconds": asked } });
+            next_grace(&serde_json::from_value(pod).unwrap())
+        };
+        let year = 31_536_000;
+        assert_eq!(
+            [json!(5), json!(null), json!(year)].map(|asked| grace(json!({}), asked)),
+            [Some(5), Some(30), Some(60)]
+        );
+        let deleted = |seconds: i64| {
+            let metadata =
+                json!({ "deletionTimestamp": "2027-01-01T00:00:00Z", "deletionGracePeriodSeconds": seconds });
+            grace(metadata, json!(seconds))
+        };
+        assert_eq!([deleted(5), deleted(60), deleted(year)], [None, None, Some(60)]);
     }
 
     #[tokio::test]

@@ -100,44 +100,59 @@ pub(crate) fn role(namespace: &str, name: &str, rules: &[Rule]) -> Manifest {
     Manifest::new(Kind::Role, Some(namespace), name, &labels(), rules)
 }
 
+/// How far the projects are.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// With all that they have.
+    pub(crate) progress: Progress,
+    /// With their roles and bindings alone.
+    pub(crate) rights: Progress,
+    pub(crate) phases: Vec<(ProjectId, ProjectPhase)>,
+}
+
+/// How far one of them is.
+struct State {
+    phase: ProjectPhase,
+    rights: Progress,
+    others: Progress,
+}
+
 /// Makes the projects true; one that cannot be does not hold up the others.
-pub(crate) async fn progress(
-    tenant: &Cluster,
-    projects: &[DesiredProject],
-) -> Result<(Progress, Vec<(ProjectId, ProjectPhase)>), ReconcileError> {
+pub(crate) async fn progress(tenant: &Cluster, projects: &[DesiredProject]) -> Result<Found, ReconcileError> {
+    let mut all = Found { progress: Progress::Done, rights: Progress::Done, phases: Vec::new() };
     if projects.is_empty() {
-        return Ok((Progress::Done, Vec::new()));
+        return Ok(all);
     }
     let found = &Rights::find(tenant, Kind::Role, Kind::RoleBinding).await?;
     let results = in_parallel(projects.iter().map(|project| one(tenant, project, found).boxed()).collect()).await?;
-    let phases = results.iter().map(|(id, phase, _)| (id.clone(), *phase)).collect();
-    Ok((results.into_iter().map(|(_, _, progress)| progress).fold(Progress::Done, Progress::and), phases))
+    for (project, State { phase, rights, others }) in projects.iter().zip(results) {
+        all.phases.push((project.id.clone(), phase));
+        all.progress = all.progress.and(rights.clone()).and(others);
+        all.rights = all.rights.and(rights);
+    }
+    Ok(all)
 }
 
-async fn one(
-    tenant: &Cluster,
-    project: &DesiredProject,
-    found: &Rights,
-) -> Result<(ProjectId, ProjectPhase, Progress), ReconcileError> {
+async fn one(tenant: &Cluster, project: &DesiredProject, found: &Rights) -> Result<State, ReconcileError> {
     let result = match project.present {
         true => keep(tenant, project, found).await,
         false => remove(tenant, project, found).await,
     };
-    let (phase, progress) = match result {
-        Ok(result) => result,
-        Err(error) if error.concerns_one_object() => {
-            let phase = if project.present { ProjectPhase::Creating } else { ProjectPhase::Deleting };
-            (phase, tolerate(Err(error)).unwrap_or_else(|wait| wait))
-        }
-        Err(error) => return Err(error),
-    };
-    let progress = match progress {
+    let named = |progress: Progress| match progress {
         Progress::Wait { reason, after } => {
             Progress::Wait { reason: format!("project {}: {reason}", project.name), after }
         }
         Progress::Done => Progress::Done,
     };
-    Ok((project.id.clone(), phase, progress))
+    match result {
+        Ok(State { phase, rights, others }) => Ok(State { phase, rights: named(rights), others: named(others) }),
+        Err(error) if error.concerns_one_object() => {
+            let phase = if project.present { ProjectPhase::Creating } else { ProjectPhase::Deleting };
+            let rights = named(tolerate(Err(error)).unwrap_or_else(|wait| wait));
+            Ok(State { phase, rights, others: Progress::Done })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What stands where the project's namespace belongs.
@@ -163,16 +178,17 @@ fn owner(found: &DynamicObject, project: &DesiredProject) -> Owner {
     }
 }
 
-async fn keep(
-    tenant: &Cluster,
-    project: &DesiredProject,
-    rights: &Rights,
-) -> Result<(ProjectPhase, Progress), ReconcileError> {
+async fn keep(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> Result<State, ReconcileError> {
     let objects = build(project);
-    let creating = |millis, text: &str| Ok((ProjectPhase::Creating, Progress::wait(millis, text)));
+    // As long as the namespace is not there, or not the project's, nobody has a right of ours in it.
+    let without = |others| Ok(State { phase: ProjectPhase::Creating, rights: Progress::Done, others });
+    let creating = |millis, text: &str| without(Progress::wait(millis, text));
     match tenant.get(Kind::Namespace, None, &objects.namespace.name).await? {
         None => match tenant.create(&objects.first).await {
             Err(error) if error.is(409) => return creating(500, "its namespace was made by somebody else just now"),
+            Err(error) if error.concerns_one_object() => {
+                return without(tolerate(Err(error)).unwrap_or_else(|wait| wait));
+            }
             other => drop(other?),
         },
         Some(found) => {
@@ -191,18 +207,14 @@ async fn keep(
     let held = rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?;
     let others = std::iter::once(&objects.namespace).chain(&objects.limits);
     let made = each(others.map(|manifest| tenant.apply(manifest).map_ok(|_| Progress::Done).boxed()).collect()).await?;
-    let progress = held.and(made);
-    let phase = if progress == Progress::Done { ProjectPhase::Ready } else { ProjectPhase::Creating };
-    Ok((phase, progress))
+    let is_ready = held == Progress::Done && made == Progress::Done;
+    let phase = if is_ready { ProjectPhase::Ready } else { ProjectPhase::Creating };
+    Ok(State { phase, rights: held, others: made })
 }
 
-async fn remove(
-    tenant: &Cluster,
-    project: &DesiredProject,
-    rights: &Rights,
-) -> Result<(ProjectPhase, Progress), ReconcileError> {
+async fn remove(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> Result<State, ReconcileError> {
     let name = project.name.as_str();
-    let gone = (ProjectPhase::Deleted, Progress::Done);
+    let gone = State { phase: ProjectPhase::Deleted, rights: Progress::Done, others: Progress::Done };
     let Some(found) = tenant.get(Kind::Namespace, None, name).await? else { return Ok(gone) };
     // A namespace without the label may by now be meant for another project: it is left alone.
     if owner(&found, project) != Owner::Ours {
@@ -214,7 +226,8 @@ async fn remove(
     // What keeps the namespace from its end is not to keep anybody's rights in it.
     let ended = rights.make_true(tenant, Some(name), &[], &[]).await?;
     let ending = ending(&found).unwrap_or_else(|| "Terminating".to_owned());
-    Ok((ProjectPhase::Deleting, ended.and(Progress::wait(1_000, format!("its namespace is {ending}")))))
+    let others = Progress::wait(1_000, format!("its namespace is {ending}"));
+    Ok(State { phase: ProjectPhase::Deleting, rights: ended, others })
 }
 
 #[cfg(test)]

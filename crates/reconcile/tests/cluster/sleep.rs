@@ -9,14 +9,14 @@ use kube::api::{DeleteParams, ListParams};
 
 use crate::inside::{running_pod, tenant};
 use crate::support::{
-    DEADLINE, cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove,
+    DEADLINE, cleaned, client, desired, eventually, host, namespace, now, objects, project, ready, remove,
 };
 
 /// Calls until nothing runs that is not to run.
 pub(crate) async fn asleep(host: &Host, desired: &DesiredWorkspace, workloads: Workloads) {
     let start = Instant::now();
     loop {
-        let pause = match host.rest(desired, workloads).await {
+        let pause = match host.rest(desired, workloads, now()).await {
             Ok(rest) => match (rest.stopped, rest.kept) {
                 (Progress::Done, Progress::Done) => break,
                 (Progress::Wait { after, .. }, _) | (_, Progress::Wait { after, .. }) => after,

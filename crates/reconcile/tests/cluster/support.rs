@@ -88,6 +88,11 @@ pub(crate) async fn client() -> Client {
     Client::try_from(config).unwrap()
 }
 
+/// Whom the workspace belongs to: each to another one.
+fn organization(id: &WorkspaceId) -> OrganizationId {
+    format!("org-{}", id.as_str().trim_start_matches("ws-")).parse().unwrap()
+}
+
 /// A workspace with the default groups and no project.
 pub(crate) fn desired() -> DesiredWorkspace {
     let id = WorkspaceId::from_parts(now(), random());
@@ -99,7 +104,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             ca_pem: None,
         },
         proof: None,
-        organization: Some(OrganizationId::from_parts(now(), random())),
+        organization: Some(organization(&id)),
         fence: 1,
         limits: plans::seed().remove(1).limits,
         kubernetes: None,
@@ -208,7 +213,15 @@ pub(crate) async fn until(
 
 /// A removal that begins now.
 pub(crate) fn removal(id: &WorkspaceId, fence: i64) -> Removal {
-    Removal { id: id.clone(), fence, now: now(), begun: now(), seen: Vec::new(), forced: Vec::new() }
+    Removal {
+        id: id.clone(),
+        organization: Some(organization(id)),
+        fence,
+        now: now(),
+        begun: now(),
+        seen: Vec::new(),
+        forced: Vec::new(),
+    }
 }
 
 /// Calls until nothing is left; prints what was waited for.

@@ -80,8 +80,13 @@ impl Tenant {
     /// One that the gateway knows as this workspace's.
     pub(crate) async fn of(platform: &Platform, workspace: &str) -> Result<Self> {
         let tenant = Self::start("kubernetes").await?;
-        set_ready(platform, workspace, &tenant.endpoint, &tenant.ca_pem).await?;
+        tenant.answers(platform, workspace).await?;
         Ok(tenant)
+    }
+
+    /// What the worker does once this is the workspace's, or is it again after its sleep.
+    pub(crate) async fn answers(&self, platform: &Platform, workspace: &str) -> Result<()> {
+        set_ready(platform, workspace, &self.endpoint, &self.ca_pem).await
     }
 
     /// The heads of the requests that came in.

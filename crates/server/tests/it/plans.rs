@@ -64,6 +64,18 @@ async fn a_workspace_keeps_its_version_until_its_owner_chooses_the_plan_again() 
         assert_eq!((&found["workspaces"], &found["plan"]["version"]), (&json!(3), &json!(2)));
         let changed = set_plan(&alice, &shop, "standard").await?.expect(200)?.json()?;
         assert_eq!((&changed["plan"], &changed["plan_version"]), (&json!("standard"), &json!(2)));
+        // No rule of the workspace's own waits longer than the plan it is under.
+        let path = format!("/api/v1/workspaces/{shop}");
+        let found = alice.api.get(&path).await?.expect(200)?.json()?;
+        assert_eq!(found["sleep_rule"]["after_minutes"], json!(90));
+        let rule = async |rule: Value| {
+            let request = alice.api.request(reqwest::Method::PUT, &format!("{path}/sleep-rule")).json(&rule);
+            alice.api.send(request).await
+        };
+        for longer in [json!({}), json!({ "after_minutes": 91 })] {
+            assert_eq!(problem(&rule(longer).await?, 422, "invalid")["field"], "after_minutes");
+        }
+        rule(json!({ "after_minutes": 60, "keep_workloads": true })).await?.expect(200)?;
     }
     Ok(())
 }

@@ -2,11 +2,16 @@
 
 use anyhow::{Context as _, Result};
 use futures::FutureExt as _;
+use hexabase_app::keys::RevocationRequest;
 use hexabase_backends::store::workspaces::{self as rows, Workspace};
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_oidc::jwt::key_id;
+use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
-use crate::gateway::{Tenant, set_ready, status, version};
+use crate::gateway::{Tenant, status, version};
+use crate::groups::{made, put, take_out};
+use crate::role_assignments::give;
 use crate::support::{Person, Platform, items, pass, problem, shop, soon, text};
 
 fn at(workspace: &str, verb: &str) -> String {
@@ -22,20 +27,28 @@ async fn post(person: &Person, workspace: &str, verb: &str) -> Result<Value> {
     person.api.post(&at(workspace, verb), &json!({})).await?.expect(202)?.json()
 }
 
-/// What the worker does once nothing of it runs.
-async fn fall_asleep(platform: &Platform, workspace: &str) -> Result<()> {
+/// What the worker does once it is that far with it.
+async fn set_phase(platform: &Platform, workspace: &str, phase: WorkspacePhase) -> Result<()> {
     let store = platform.store().await?;
     let tx = store.begin().await?;
-    let now = platform.clock.now();
-    rows::set_progress(&tx, &workspace.parse()?, WorkspacePhase::Asleep, None, None, now).await?;
+    rows::set_progress(&tx, &workspace.parse()?, phase, None, None, platform.clock.now()).await?;
     Ok(tx.commit().await?)
 }
 
-/// What the worker does once it answers again, where it did before.
-async fn wake_up(platform: &Platform, workspace: &str) -> Result<()> {
-    let row = row(platform, workspace).await?;
-    let (endpoint, ca_pem) = row.endpoint.zip(row.ca_pem).context("it never was ready")?;
-    set_ready(platform, workspace, &endpoint, &ca_pem).await
+/// Waits until somebody has woken it, while `held` is not answered.
+async fn woken(
+    platform: &Platform,
+    workspace: &str,
+    held: &mut (impl Future<Output = Result<Answer>> + Unpin),
+) -> Result<()> {
+    soon("the wish to wake", async {
+        while row(platform, workspace).await?.phase != WorkspacePhase::Waking {
+            assert!((&mut *held).now_or_never().is_none(), "it was answered");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    })
+    .await?
 }
 
 /// How often somebody or something has woken it.
@@ -49,7 +62,7 @@ async fn asleep() -> Result<(Platform, Person, String, Tenant)> {
     let (platform, alice, workspace) = shop().await?;
     let tenant = Tenant::of(&platform, &workspace).await?;
     post(&alice, &workspace, "sleep").await?;
-    fall_asleep(&platform, &workspace).await?;
+    set_phase(&platform, &workspace, WorkspacePhase::Asleep).await?;
     Ok((platform, alice, workspace, tenant))
 }
 
@@ -58,17 +71,17 @@ async fn a_workspace_is_put_to_sleep_and_woken_by_hand() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let refused = alice.api.post(&at(&workspace, "sleep"), &json!({})).await?;
     assert!(text(&problem(&refused, 409, "not_ready")["detail"]).contains("creating"));
-    Tenant::of(&platform, &workspace).await?;
+    let tenant = Tenant::of(&platform, &workspace).await?;
     assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready", "it is awake");
     for _ in 0..2 {
         assert_eq!(post(&alice, &workspace, "sleep").await?["phase"], "falling-asleep");
     }
-    fall_asleep(&platform, &workspace).await?;
+    set_phase(&platform, &workspace, WorkspacePhase::Asleep).await?;
     for _ in 0..2 {
         assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
     }
     assert_eq!(wakes(&alice).await?, 1, "asking again changes nothing");
-    wake_up(&platform, &workspace).await?;
+    tenant.answers(&platform, &workspace).await?;
     assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready");
     Ok(())
 }
@@ -88,7 +101,7 @@ async fn requests_wake_a_sleeping_workspace_once_and_are_held_until_it_answers()
         })
         .await??;
         assert_eq!(tenant.heard().len(), 0, "nothing is sent to what does not answer");
-        wake_up(&platform, &workspace).await
+        tenant.answers(&platform, &workspace).await
     };
     let (answers, woken) = tokio::join!(held, waker);
     woken?;
@@ -113,18 +126,56 @@ async fn whoever_loses_their_access_while_they_wait_does_not_pass() -> Result<()
     let api = platform.nobody().with_token(bob.workspace_token(&platform, &workspace).await?);
     let path = version(&workspace);
     let mut held = Box::pin(api.get(&path));
-    soon("the wish to wake", async {
-        while row(&platform, &workspace).await?.phase != WorkspacePhase::Waking {
-            assert!((&mut held).now_or_never().is_none(), "it was answered");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        anyhow::Ok(())
-    })
-    .await??;
+    woken(&platform, &workspace, &mut held).await?;
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
-    wake_up(&platform, &workspace).await?;
+    tenant.answers(&platform, &workspace).await?;
     status(&held.await?, 403, "Forbidden");
     assert_eq!(tenant.heard().len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_whose_key_is_revoked_while_it_waits_is_refused_and_not_made_anew() -> Result<()> {
+    let (platform, alice, workspace, tenant) = asleep().await?;
+    let token = alice.workspace_token(&platform, &workspace).await?;
+    let stolen = key_id(&token)?.context("it names no key")?;
+    let api = platform.nobody().with_token(token);
+    let path = version(&workspace);
+    let mut held = Box::pin(api.get(&path));
+    woken(&platform, &workspace, &mut held).await?;
+    // Other groups than it says: one that may pass would be sent on with a new token.
+    let group = made(&alice, &workspace, "late", None).await?;
+    put(&alice, &workspace, &group, &alice.id).await?.expect(204)?;
+    let request =
+        RevocationRequest { kids: vec![stolen.clone()], reason: "it was lost".to_owned(), operator: "ada".to_owned() };
+    platform.keys().await?.revoke(&platform.store().await?, &platform.clock, &request).await?;
+    soon("the end of the key", async {
+        loop {
+            let keys = platform.nobody().get("/oidc/platform/jwks").await?.expect(200)?.json()?;
+            if !keys.to_string().contains(&stolen) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await??;
+    tenant.answers(&platform, &workspace).await?;
+    status(&held.await?, 401, "Unauthorized");
+    assert_eq!(tenant.heard().len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_is_let_into_a_workspace_that_does_not_wake_in_time() -> Result<()> {
+    let (platform, alice, workspace, tenant) = asleep().await?;
+    let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
+    post(&alice, &workspace, "wake").await?;
+    // Its API server may run: what it lacks may be the end of a right.
+    set_phase(&platform, &workspace, WorkspacePhase::Failed).await?;
+    status(&api.get(&version(&workspace)).await?, 503, "ServiceUnavailable");
+    assert_eq!(tenant.heard().len(), 0);
+    tenant.answers(&platform, &workspace).await?;
+    api.get(&version(&workspace)).await?.expect(200)?;
     Ok(())
 }
 
@@ -181,7 +232,7 @@ async fn a_deletion_can_be_undone_until_its_time_is_over() -> Result<()> {
     let platform = Platform::start_with_standing_clock().await?;
     let alice = platform.person("alice").await?;
     let workspace = alice.workspace("shop").await?;
-    Tenant::of(&platform, &workspace).await?;
+    let tenant = Tenant::of(&platform, &workspace).await?;
     let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
     let path = format!("/api/v1/workspaces/{workspace}");
     problem(&alice.api.post(&at(&workspace, "restore"), &json!({})).await?, 409, "not_restorable");
@@ -196,7 +247,7 @@ async fn a_deletion_can_be_undone_until_its_time_is_over() -> Result<()> {
     pass(&platform, 299);
     let restored = post(&alice, &workspace, "restore").await?;
     assert_eq!((&restored["phase"], restored.get("removal_at")), (&json!("waking"), None));
-    wake_up(&platform, &workspace).await?;
+    tenant.answers(&platform, &workspace).await?;
     api.get(&version(&workspace)).await?.expect(200)?;
 
     alice.api.delete(&format!("{path}?grace_minutes=1")).await?.expect(202)?;
@@ -204,5 +255,26 @@ async fn a_deletion_can_be_undone_until_its_time_is_over() -> Result<()> {
     problem(&alice.api.post(&at(&workspace, "restore"), &json!({})).await?, 409, "not_restorable");
     // It need not be waited for.
     assert_eq!(alice.api.delete(&path).await?.expect(202)?.json()?["phase"], "deleting");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_with_it() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let bob = platform.person("bob").await?;
+    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+    let group = made(&alice, &workspace, "late", None).await?;
+    put(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let role = json!({ "group": group, "role": "hexabase:workspace-viewer" });
+    let given = text(&give(&alice, &workspace, role.clone()).await?.expect(201)?.json()?["id"]);
+    alice.api.delete(&format!("/api/v1/workspaces/{workspace}?grace_minutes=5")).await?.expect(202)?;
+    problem(&put(&alice, &workspace, &group, &alice.id).await?, 409, "workspace_deleted");
+    problem(&give(&alice, &workspace, role).await?, 409, "workspace_deleted");
+    take_out(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let roles = format!("/api/v1/workspaces/{workspace}/role-assignments");
+    alice.api.delete(&format!("{roles}/{given}")).await?.expect(204)?;
+    post(&alice, &workspace, "restore").await?;
+    let left = items(&alice.api.get(&roles).await?);
+    assert!(!left.iter().any(|one| one["id"] == given), "{left:?}");
     Ok(())
 }

@@ -54,6 +54,25 @@ on_both_engines! {
         assert_eq!((shown(&again), again.version), (shown(&row), row.version));
     }
 
+    async fn nobody_is_let_into_a_workspace_that_wakes_before_every_right_in_its_projects_is_true(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        stage.found(&observed(None)).await?;
+        let tx = stage.app.store.begin().await?;
+        assert!(workspaces::request_sleep(&tx, &stage.id, stage.app.clock.now()).await?);
+        assert!(workspaces::request_wake(&tx, &stage.id, stage.app.clock.now()).await?);
+        tx.commit().await?;
+        let refused = "project shop: delete RoleBinding x: forbidden";
+        let mut held = observed(Some((WorkspaceStep::Projects, refused)));
+        held.project_rights =
+            Progress::Wait { reason: refused.to_owned(), after: Duration::from_secs(1) };
+        let row = stage.found(&held).await?;
+        assert_eq!((shown(&row), row.step), ((WorkspacePhase::Waking, Some(refused)), Some(WorkspaceStep::Projects)));
+        // A namespace or a quota is waited for by nobody else.
+        let made = observed(Some((WorkspaceStep::Projects, "project shop: its namespace is being made")));
+        assert_eq!(shown(&stage.found(&made).await?), (WorkspacePhase::Ready, None));
+        assert_eq!(shown(&stage.found(&held).await?), (WorkspacePhase::Ready, None), "it is in use");
+    }
+
     async fn a_workspace_that_is_being_made_shows_what_is_wrong_and_at_which_step(store: TestStore) {
         let stage = Stage::set(&store).await?;
         let row = stage.found(&observed(Some((WorkspaceStep::Limits, "ResourceQuota x: not counted")))).await?;

@@ -64,6 +64,13 @@ on_both_engines! {
         clock.advance_seconds(29 * 60);
         assert!(!stage.looks().await?, "it was used meanwhile");
         clock.advance_seconds(60);
+        // Used again between the look at its row and the decision.
+        let seen = stage.row().await?;
+        let tx = stage.app.store.begin().await?;
+        workspaces::note_use(&tx, &stage.id, clock.now()).await?;
+        tx.commit().await?;
+        assert!(!falls_asleep(&stage.app, &stage.claim, &seen).await?);
+        clock.advance_seconds(30 * 60);
         assert!(stage.looks().await?);
         assert_eq!(stage.row().await?.phase, WorkspacePhase::FallingAsleep);
         assert!(!stage.looks().await?, "it sleeps already");
@@ -110,8 +117,17 @@ on_both_engines! {
 
 #[test]
 fn a_sleeping_workspace_is_looked_at_as_often_as_any_other() {
-    let rest = |stopped, kept| pause(&Rest { stopped, kept });
-    assert_eq!(rest(Progress::Done, Progress::Done), DRIFT);
+    let rest = |stopped, kept| pause(&Rest { stopped, kept }, 0);
+    for age in [0, 86_400_000] {
+        assert_eq!(pause(&Rest { stopped: Progress::Done, kept: Progress::Done }, age), DRIFT);
+    }
     assert_eq!(rest(waits("x"), Progress::Done), Duration::from_millis(100));
     assert_eq!(rest(Progress::Done, waits("x")), Duration::from_millis(100));
+}
+
+#[test]
+fn a_workspace_that_does_not_fall_asleep_is_looked_at_less_and_less_often() {
+    let rest = Rest { stopped: waits("pod x: Terminating"), kept: Progress::Done };
+    let pauses = [0, 2_000, 60_000, 600_000, 86_400_000].map(|age| pause(&rest, age).as_millis());
+    assert_eq!(pauses, [100, 100, 1_500, 15_000, 30_000]);
 }

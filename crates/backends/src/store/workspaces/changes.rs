@@ -124,7 +124,8 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; [`StoreError::Stale`] when sleep or its deletion was asked for.
+/// Notes that the workspace is usable, and where; what counts from its waking counts from here. [`StoreError::Stale`] when
+/// sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
     id: &WorkspaceId,
@@ -132,7 +133,10 @@ pub async fn set_ready(
     ca_pem: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let woken = workspace::Column::Phase.eq(WorkspacePhase::Waking.as_str());
+    let since = Expr::case(woken, Expr::value(now.as_micros())).finally(Expr::col(workspace::Column::DesiredSince));
     let update = change(id, now)
+        .col_expr(workspace::Column::DesiredSince, since.into())
         .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Ready.as_str()))
         .col_expr(workspace::Column::Step, Expr::value(None::<String>))
         .col_expr(workspace::Column::Message, Expr::value(None::<String>))

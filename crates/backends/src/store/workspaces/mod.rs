@@ -23,8 +23,8 @@ pub use self::changes::{
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
-    begin_removal, note_use, request_deletion_at, request_sleep, request_wake, set_sleep_rule, set_stopped,
-    undo_deletion,
+    begin_removal, note_use, request_deletion_at, request_sleep, request_sleep_unless_used, request_wake,
+    set_sleep_rule, set_stopped, undo_deletion,
 };
 use super::column::{Table, time, time_opt};
 use super::db::Db;

@@ -36,15 +36,38 @@ async fn any(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<bool, Sto
 
 /// Asks for a ready workspace to be put to sleep; `false`, and nothing changes, when it is not ready.
 pub async fn request_sleep(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<bool, StoreError> {
-    let update = want(id, Desired::Asleep, phase(WorkspacePhase::FallingAsleep), now)
+    any(tx, want_asleep(id, now)).await
+}
+
+/// The same, of one that was last used then; `false` also when it was used since.
+pub async fn request_sleep_unless_used(
+    tx: &Tx,
+    id: &WorkspaceId,
+    last_used_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let unused = match last_used_at {
+        Some(at) => workspace::Column::LastUsedAt.eq(at.as_micros()),
+        None => workspace::Column::LastUsedAt.is_null(),
+    };
+    any(tx, want_asleep(id, now).filter(unused)).await
+}
+
+fn want_asleep(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
+    want(id, Desired::Asleep, phase(WorkspacePhase::FallingAsleep), now)
         .filter(workspace::Column::Desired.eq(Desired::Present.as_str()))
-        .filter(workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str()));
-    any(tx, update).await
+        .filter(workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str()))
+}
+
+/// As [`want`], of a workspace that is to come back. Nobody is let in where it was before its sleep: where it is, is said anew
+/// once all is true again.
+fn want_back(id: &WorkspaceId, phase: Expr, now: Timestamp) -> UpdateMany<workspace::Entity> {
+    want(id, Desired::Present, phase, now).col_expr(workspace::Column::Endpoint, Expr::value(None::<String>))
 }
 
 /// Asks for a sleeping workspace to be woken; of many who ask at once one is told `true`. Its steps begin anew.
 pub async fn request_wake(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<bool, StoreError> {
-    let update = want(id, Desired::Present, phase(WorkspacePhase::Waking), now)
+    let update = want_back(id, phase(WorkspacePhase::Waking), now)
         .filter(workspace::Column::Desired.eq(Desired::Asleep.as_str()));
     let woken = any(tx, update).await?;
     if woken {
@@ -102,7 +125,7 @@ pub async fn undo_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> R
     // One that never was ready goes on being made; all others wake.
     let never_ready = Expr::col(workspace::Column::ReadyAt).is_null();
     let next = Expr::case(never_ready, phase(WorkspacePhase::Creating)).finally(phase(WorkspacePhase::Waking));
-    let update = want(id, Desired::Present, next.into(), now)
+    let update = want_back(id, next.into(), now)
         .col_expr(workspace::Column::DeletingAt, Expr::value(None::<i64>))
         .col_expr(workspace::Column::RemovalAt, Expr::value(None::<i64>))
         .filter(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str()))

@@ -65,7 +65,7 @@ async fn a_run_without_changes_writes_no_role_and_no_binding() {
     let (server, tenant) = tenant().await;
     let custom = [deployer()];
     assert_eq!(access::progress(&tenant, &wanted(), &custom).await.unwrap(), Progress::Done);
-    let (progress, phases) = projects::progress(&tenant, &[project("shop")]).await.unwrap();
+    let projects::Found { progress, phases, .. } = projects::progress(&tenant, &[project("shop")]).await.unwrap();
     assert_eq!((progress, phases[0].1), (Progress::Done, ProjectPhase::Ready));
     assert!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")).is_some());
     assert!(server.get(&inside("shop", "roles", "hexabase-custom-deployer")).is_some());
@@ -120,13 +120,38 @@ async fn a_project_that_is_refused_something_loses_its_rights_and_holds_up_no_ot
         extra
     });
     server.refuse("PATCH", "/api/v1/namespaces/shop", 403);
-    let (progress, phases) = projects::progress(&tenant, &both).await.unwrap();
+    let projects::Found { progress, rights, phases } = projects::progress(&tenant, &both).await.unwrap();
+    assert_eq!(rights, Progress::Done, "what is refused is no right");
     let Progress::Wait { reason, .. } = progress else { panic!("{progress:?}") };
     assert!(reason.starts_with("project shop: apply Namespace shop: "), "{reason}");
     let phases: Vec<ProjectPhase> = phases.into_iter().map(|(_, phase)| phase).collect();
     assert_eq!(phases, [ProjectPhase::Creating, ProjectPhase::Ready]);
     assert_eq!(server.get(&inside("shop", "rolebindings", "hexabase:admin:gone")), None);
     assert!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")).is_some());
+}
+
+#[tokio::test]
+async fn a_right_in_a_project_that_cannot_be_taken_away_is_told_apart_from_what_else_it_waits_for() {
+    let (server, tenant) = tenant().await;
+    let shop = [project("shop")];
+    projects::progress(&tenant, &shop).await.unwrap();
+    let path = inside("shop", "rolebindings", "hexabase:admin:gone");
+    let mut extra = binding("hexabase:admin:gone", json!({}));
+    extra["metadata"]["namespace"] = json!("shop");
+    server.put(&path, extra);
+    server.refuse("DELETE", &path, 500);
+    let found = projects::progress(&tenant, &shop).await.unwrap();
+    assert!(matches!(found.rights, Progress::Wait { .. }), "{found:?}");
+    assert_eq!(found.phases[0].1, ProjectPhase::Creating);
+
+    // Nobody has a right in what is not there, or not ours.
+    let other = [project("other")];
+    server.refuse("POST", "/api/v1/namespaces", 403);
+    let found = projects::progress(&tenant, &other).await.unwrap();
+    assert!(matches!(found.progress, Progress::Wait { .. }), "{found:?}");
+    assert_eq!(found.rights, Progress::Done);
+    server.put("/api/v1/namespaces/other", json!({ "metadata": { "name": "other" } }));
+    assert_eq!(projects::progress(&tenant, &other).await.unwrap().rights, Progress::Done);
 }
 
 #[tokio::test]
