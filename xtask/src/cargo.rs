@@ -59,8 +59,9 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 
 /// Runs this program, optimised, with the arguments it was given.
 pub(crate) fn run_this_optimized() -> Result<()> {
-    let mut again = cargo(&["run", "--quiet", "--release", "--package", "xtask", "--"]);
-    again.0.args(std::env::args_os().skip(1));
+    let mut again = cargo(&["run", "--quiet", "--release", "--locked", "--package", "xtask", "--"]);
+    // What the arguments name is named from here.
+    again.0.current_dir(std::env::current_dir()?).args(std::env::args_os().skip(1));
     again.run()
 }
 
