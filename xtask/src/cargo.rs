@@ -57,6 +57,14 @@ pub(crate) fn build_release() -> Result<PathBuf> {
     build(&["--release"])
 }
 
+/// Runs this program, optimised, with the arguments it was given.
+pub(crate) fn run_this_optimized() -> Result<()> {
+    let mut again = cargo(&["run", "--quiet", "--release", "--locked", "--package", "xtask", "--"]);
+    // What the arguments name is named from here.
+    again.0.current_dir(std::env::current_dir()?).args(std::env::args_os().skip(1));
+    again.run()
+}
+
 /// Runs an example of a package, optimised; returns what it prints.
 pub(crate) fn run_example(package: &str, name: &str) -> Result<String> {
     cmd::output(&mut cargo(&["run", "--quiet", "--release", "--locked", "--package", package, "--example", name]).0)

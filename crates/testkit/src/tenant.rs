@@ -88,7 +88,7 @@ impl FakeTenant {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// From now on requests with this method for this path are answered so.
+    /// From now on requests with this method for this path are answered so; a creation goes by the path of what it makes, too.
     pub fn answer(&self, method: &str, path: &str, status: u16, body: Value) {
         lock(&self.state).answers.push((method.to_owned(), path.to_owned(), status, body));
     }
@@ -153,8 +153,10 @@ async fn handle(State(state): State<Shared>, method: Method, uri: Uri, headers: 
         let mut talk = lock(&state);
         let query = uri.query().unwrap_or_default().to_owned();
         talk.asked.push(Asked { method: method.clone(), path: path.clone(), query, token, body: body.clone() });
+        let made = body["metadata"]["name"].as_str().filter(|_| method == "POST").map(|name| format!("{path}/{name}"));
         // What was told last counts.
-        let told = talk.answers.iter().rev().find(|told| told.0 == method && told.1 == path);
+        let is_asked = |told: &str| told == path || Some(told) == made.as_deref();
+        let told = talk.answers.iter().rev().find(|told| told.0 == method && is_asked(&told.1));
         let told = told.map(|(_, _, status, body)| (*status, body.clone()));
         let (status, answer) = told.unwrap_or_else(|| yes(&method, &path, body));
         if method == "DELETE" && status < 300 {

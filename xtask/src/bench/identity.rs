@@ -200,7 +200,7 @@ impl Client<'_> {
     }
 
     /// Asks for all pages; returns how many people there are, and the milliseconds until the pages were here. What this
-    /// program, which is not optimised, needs to read them is not counted.
+    /// program needs to make sense of them is not counted.
     async fn members(&self, workspace: &str) -> Result<(usize, f64)> {
         let (mut found, mut spent, mut cursor) = (0, 0.0, String::new());
         loop {

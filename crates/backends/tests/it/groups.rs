@@ -234,7 +234,8 @@ on_both_engines! {
         let bob = add_workspace_member(&store, &scope, "Bob").await?;
         put(&store, &scope, &team, &bob).await?;
         assert_eq!(workspace_members::count(&*store, &scope).await?, 1);
-        assert_eq!(workspace_members::list(&*store, &scope, None, 10).await?[0].0.user.id, bob);
+        let listed = workspace_members::list(&*store, &scope, None, 10).await?;
+        assert_eq!((&listed[0].0.user.id, listed[0].1.as_slice()), (&bob, [team.clone()].as_slice()));
 
         let tx = store.begin().await?;
         assert!(workspace_members::remove(&tx, &scope, &bob).await?);
