@@ -52,7 +52,15 @@ pub(crate) fn build(
             "networkPolicy": { "enabled": false },
             "resourceQuota": { "enabled": false },
         },
-        "rbac": { "clusterRole": { "enabled": false } },
+        "rbac": {
+            "clusterRole": { "enabled": false },
+            // vCluster reads them and does not start without; the chart gives the right only together with that to write.
+            "role": { "extraRules": [{
+                "apiGroups": ["discovery.k8s.io"],
+                "resources": ["endpointslices"],
+                "verbs": ["get", "list", "watch"],
+            }] },
+        },
         "sync": {
             "fromHost": { "nodes": { "enabled": false } },
             "toHost": {
