@@ -134,7 +134,8 @@ on_both_engines! {
         let path = crate::support::namespace(&id);
         let labels = serde_json::json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str() });
         let name = format!("hxb-{id}");
-        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": name, "labels": labels } }));
+        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": name, "labels": labels,
+            "annotations": { "hexabase.ai/owner": "nobody" } } }));
         let worker = stage.work().await?;
         eventually("its removal", async || Ok(stage.kubernetes.get(&path).is_none().then_some(()))).await?;
         worker.stop().await?;

@@ -13,7 +13,7 @@ fn late(id: &WorkspaceId) -> Value {
     json!({ "metadata": {
         "name": format!("hxb-{id}"),
         "labels": { "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str() },
-        "annotations": { "hexabase.ai/fence": "1" },
+        "annotations": { "hexabase.ai/fence": "1", "hexabase.ai/owner": "nobody" },
     } })
 }
 
