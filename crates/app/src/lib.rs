@@ -25,6 +25,7 @@ pub mod invitations;
 pub mod issuer;
 pub mod jobs;
 pub mod keys;
+pub mod leftovers;
 pub mod members;
 pub mod oauth;
 mod operator;
