@@ -161,6 +161,7 @@ impl Rights<'_> {
             limits,
             labels: row.labels.clone(),
             pod_security: row.pod_security,
+            network: row.network,
             grants: self.given.iter().filter(holds).filter_map(grant).filter(bound).collect(),
             custom_roles,
         }

@@ -80,6 +80,8 @@ impl MigrationTrait for Migration {
             ("projects", text("labels").default("{}").to_owned()),
             // What pods there are in projects was let in at that level.
             ("projects", text("pod_security").default("baseline").to_owned()),
+            // And reaches the pods of the others.
+            ("projects", text("network").default("open").to_owned()),
         ] {
             manager.alter_table(Table::alter().table(table).add_column(column).to_owned()).await?;
         }
@@ -232,8 +234,8 @@ mod tests {
                 (deep.cpu, deep.services, deep.load_balancers, deep.objects),
                 (Cpu::from_millis(1000), 3, 0, 30)
             );
-            let marks = "SELECT labels || pod_security AS it FROM projects WHERE id = 'web'";
-            assert_eq!(texts(&db, marks).await?, ["{}baseline"]);
+            let marks = "SELECT labels || pod_security || network AS it FROM projects WHERE id = 'web'";
+            assert_eq!(texts(&db, marks).await?, ["{}baselineopen"]);
         }
         Ok(())
     }

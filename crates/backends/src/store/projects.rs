@@ -3,7 +3,7 @@
 use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
@@ -43,6 +43,8 @@ pub struct Project {
     pub labels: ProjectLabels,
     /// Which pods are let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 /// A project to be made.
@@ -60,6 +62,8 @@ pub struct NewProject {
     pub labels: ProjectLabels,
     /// Which pods are to be let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods are to be able to talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 fn read(model: project::Model) -> Result<Project, StoreError> {
@@ -75,6 +79,7 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         parent_id: TABLE.parse_opt("parent_id", model.parent_id.as_deref())?,
         labels: TABLE.object("labels", &model.labels)?,
         pod_security: TABLE.parse("pod_security", &model.pod_security)?,
+        network: TABLE.parse("network", &model.network)?,
     })
 }
 
@@ -145,6 +150,7 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Time
         parent_id: new.parent_id.as_ref().map(ToString::to_string),
         labels: json_of(&new.labels)?,
         pod_security: new.pod_security.to_string(),
+        network: new.network.to_string(),
     };
     db::insert(tx.conn(), model).await
 }
@@ -160,6 +166,8 @@ pub struct ProjectChange {
     pub labels: ProjectLabels,
     /// Which pods are let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 /// Changes a project that is not leaving; `false` when there is none. Take [`workspaces::lock`](super::workspaces::lock) first:
@@ -170,12 +178,13 @@ pub async fn update(
     id: &ProjectId,
     change: &ProjectChange,
 ) -> Result<bool, StoreError> {
-    let ProjectChange { limits, parent_id, labels, pod_security } = change;
+    let ProjectChange { limits, parent_id, labels, pod_security, network } = change;
     let updated = project::Entity::update_many()
         .col_expr(project::Column::Limits, Expr::value(json_of(limits)?))
         .col_expr(project::Column::ParentId, Expr::value(parent_id.as_ref().map(ToString::to_string)))
         .col_expr(project::Column::Labels, Expr::value(json_of(labels)?))
         .col_expr(project::Column::PodSecurity, Expr::value(pod_security.as_str()))
+        .col_expr(project::Column::Network, Expr::value(network.as_str()))
         .filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()))
         .filter(project::Column::Id.eq(id.as_str()))
         .filter(project::Column::Phase.is_in([ProjectPhase::Creating.as_str(), ProjectPhase::Ready.as_str()]))
