@@ -139,7 +139,10 @@ async fn a_project_is_changed_in_what_was_said_and_in_nothing_else() {
     }
     let ended = home.hxb(&["project", "get", "web", "-w", "shop"]).await;
     assert!(ended.out.contains("20, 15 left\n") && ended.out.contains("team=shop, tier=front\n"), "{ended:?}");
-    assert!(ended.out.lines().any(|line| line.starts_with("Network:") && line.ends_with("open")), "of before: {ended:?}");
+    assert!(
+        ended.out.lines().any(|line| line.starts_with("Network:") && line.ends_with("open")),
+        "of before: {ended:?}"
+    );
     let ended = home.hxb(&["project", "update", "web", "-w", "shop"]).await;
     assert_eq!((ended.code, ended.err.contains("nothing to change")), (2, true), "{ended:?}");
 }
