@@ -190,7 +190,8 @@ fn estimate(plan: &str) -> serde_json::Value {
     json!({ "plan": plan, "now": price(4900), "then": price(9800), "workspaces": 2 })
 }
 
-const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now.\n";
+const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now. \
+    It sleeps after 90 minutes without use.\n";
 
 #[tokio::test]
 async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_plan() {
