@@ -26,6 +26,7 @@ pub mod issuer;
 pub mod jobs;
 pub mod keys;
 pub mod leftovers;
+mod looks;
 pub mod members;
 pub mod oauth;
 mod operator;
