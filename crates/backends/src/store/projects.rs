@@ -8,6 +8,7 @@ use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use serde_json::{Map, Value};
 
 use super::column::{Table, json_of, time, time_opt};
 use super::db::{self, Connection, Db};
@@ -72,7 +73,7 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         workspace_id: TABLE.parse("workspace_id", &model.workspace_id)?,
         name: TABLE.parse("name", &model.name)?,
         phase: TABLE.parse("phase", &model.phase)?,
-        limits: TABLE.object("limits", &model.limits)?,
+        limits: limits(&model.limits)?,
         created_by: TABLE.parse("created_by", &model.created_by)?,
         created_at: time(model.created_at),
         deleted_at: time_opt(model.deleted_at),
@@ -81,6 +82,23 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         pod_security: TABLE.parse("pod_security", &model.pod_security)?,
         network: TABLE.parse("network", &model.network)?,
     })
+}
+
+/// Servers of the version before, which go on for a while beside the first new ones, write less: the rest is as the migration
+/// filled it in.
+fn limits(text: &str) -> Result<Amounts, StoreError> {
+    let mut said: Map<String, Value> = TABLE.object("limits", text)?;
+    let pods = said.get("pods").and_then(Value::as_u64).unwrap_or_default();
+    let missing = [
+        ("services", pods),
+        ("load_balancers", 0),
+        ("persistent_volume_claims", pods),
+        ("objects", pods.saturating_mul(10)),
+    ];
+    for (name, number) in missing {
+        said.entry(name).or_insert_with(|| number.into());
+    }
+    TABLE.object("limits", &Value::Object(said).to_string())
 }
 
 fn living(workspace: &WorkspaceId) -> Select<project::Entity> {
@@ -238,4 +256,20 @@ pub(super) async fn set_all_deleted(tx: &Tx, workspace: &WorkspaceId, now: Times
         .exec(tx.conn())
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_of_before_wrote_is_read_as_the_migration_read_it() {
+        let read = limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi","pods":3}"#).unwrap();
+        let (services, claims) = (read.services, read.persistent_volume_claims);
+        assert_eq!((services, read.load_balancers, claims, read.objects), (3, 0, 3, 30));
+        let written = Amounts { services: 1, ..read.clone() };
+        assert_eq!(limits(&json_of(&written).unwrap()).unwrap(), written);
+        assert!(limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi"}"#).is_err());
+        assert!(limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi","pods":3,"gpus":1}"#).is_err());
+    }
 }
