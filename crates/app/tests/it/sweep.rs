@@ -1,5 +1,6 @@
 use hexabase_app::{audit, leftovers, workspaces};
-use hexabase_backends::store::{jobs, service_account_tokens, workspaces as rows};
+use hexabase_backends::store::service_account_tokens::{self, TokenOf};
+use hexabase_backends::store::{jobs, workspaces as rows};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_testkit::clock::new_id;
@@ -51,7 +52,8 @@ on_both_engines! {
         let scope = rows::scope_for(&tx, alice, &stage.id).await?.expect("hers");
         rows::request_deletion(&tx, &scope, long_ago).await?;
         rows::set_deleted(&tx, &stage.id, &json!({ "removed": [], "remaining": [] }), long_ago).await?;
-        service_account_tokens::note_for_issuer(&tx, &stage.id, alice, "web", "robot", long_ago).await?;
+        let robots = TokenOf { workspace: &stage.id, user: alice, namespace: "web", service_account: "robot" };
+        service_account_tokens::note_for_issuer(&tx, &robots, long_ago).await?;
         tx.commit().await?;
         let left = async || anyhow::Ok(leftovers::report(&app.store, &app.clock).await?.store);
         let found = left().await?;

@@ -1,9 +1,8 @@
 use hexabase_backends::store::leftovers::{self, Leftover};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken};
+use hexabase_backends::store::service_account_tokens::{self, TokenOf};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{
-    Digest, Store, api_tokens, jobs, service_account_tokens, spare_workspaces, workspace_members,
-};
+use hexabase_backends::store::{Digest, Store, api_tokens, jobs, spare_workspaces, workspace_members};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_testkit::clock::new_id;
@@ -52,7 +51,8 @@ async fn hang(store: &Store, scope: &WorkspaceScope) -> anyhow::Result<Digest> {
     let tx = store.begin().await?;
     api_tokens::insert(&tx, &token).await?;
     refresh_tokens::insert(&tx, &refresh).await?;
-    service_account_tokens::note_for_issuer(&tx, id, scope.user(), "web", "robot", now()).await?;
+    let robots = TokenOf { workspace: id, user: scope.user(), namespace: "web", service_account: "robot" };
+    service_account_tokens::note_for_issuer(&tx, &robots, now()).await?;
     spare_workspaces::insert(&tx, id, "v1", now()).await?;
     workspace_members::add(&tx, scope, scope.user(), now()).await?;
     for kind in [FENCED, "refresh-tenant-keys"] {
