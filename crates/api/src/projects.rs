@@ -33,8 +33,8 @@ pub struct ProjectCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "restricted")]
     pub pod_security: Option<PodSecurity>,
-    /// Whom its pods can talk to in the workspace: `isolated`, no other project, or `open`, all that are open too; `isolated` when
-    /// absent. The workspace's DNS and API server and the public internet they reach either way.
+    /// Whom its pods can talk to in the workspace: `isolated`, no other project, or `open`, all that are open too; `isolated`
+    /// when absent. The workspace's DNS and API server and the public internet they reach either way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "isolated")]
     pub network: Option<NetworkIsolation>,

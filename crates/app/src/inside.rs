@@ -52,7 +52,8 @@ pub struct WorkspaceUsage {
     pub limits: Amounts,
 }
 
-/// The workspace, for somebody who may look into it and does not do so too often. A stranger learns nothing of how often others do.
+/// The workspace, for somebody who may look into it and does not do so too often. A stranger learns nothing of how often
+/// others do.
 async fn look(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<WorkspaceScope> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     looks::count(workspace, &ctx.user, ctx.now)?;

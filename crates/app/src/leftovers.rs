@@ -1,7 +1,7 @@
 //! What is left of workspaces that are gone, in the store and on the host, for the platform's operators.
 //!
-//! The worker looks for it by itself, and takes away what its rows prove to be ours (`jobs/sweep_host.rs`, `jobs/sweep_store.rs`).
-//! What they do not prove is told here, and left.
+//! The worker looks for it by itself, and takes away what its rows prove to be ours (`jobs/sweep_host.rs`,
+//! `jobs/sweep_store.rs`). What they do not prove is told here, and left.
 
 use hexabase_backends::store::leftovers::{self, Leftover};
 use hexabase_backends::store::{MAX_PAGE, Store, Tx, settings};

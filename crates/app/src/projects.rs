@@ -157,8 +157,8 @@ pub async fn create(
     get(app, ctx, workspace, id).await
 }
 
-/// Gives a project another share, place, labels, Pod Security level or network. Where it is moved to, the roles given there hold in it
-/// from then on, and those given where it was no more.
+/// Gives a project another share, place, labels, Pod Security level or network. Where it is moved to, the roles given there
+/// hold in it from then on, and those given where it was no more.
 pub async fn update(
     app: &App,
     ctx: &OpContext,

@@ -71,14 +71,15 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     Ok(Wanted { desired, at, expired, next_expiry, pending })
 }
 
-/// The plan under which workspaces are made ahead: the first that can be chosen and has the installation's own Kubernetes. While
-/// there is none, nobody can be given such a workspace.
+/// The plan under which workspaces are made ahead: the first that can be chosen and has the installation's own Kubernetes.
+/// While there is none, nobody can be given such a workspace.
 pub(super) async fn plan_of_spares(db: &impl Db) -> Result<Option<Plan>> {
     Ok(plans::list_active(db).await?.into_iter().find(|plan| plan.kubernetes.is_none()))
 }
 
 /// A workspace that is made ahead: nobody's, with what every workspace begins with, under the first plan until somebody
-/// chooses one. Its issuer is none as long as it is nobody's, so that nothing has to be proven. Nothing where there is no such plan.
+/// chooses one. Its issuer is none as long as it is nobody's, so that nothing has to be proven. `None` where there is no such
+/// plan.
 pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<Option<DesiredWorkspace>> {
     let Some(plan) = plan_of_spares(&app.store).await? else { return Ok(None) };
     let given = |group: &str, role| Ok::<_, Error>((group.parse::<GroupName>()?, ClusterRoleRef::Preset(role)));

@@ -1,8 +1,9 @@
 //! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
 //!
 //! They are made one at a time, and not while a workspace is starting that somebody waits for, nor for a while after one could
-//! not be made. What was made by other versions is thrown away, and so is what is too many, and all while every plan is retired. How many there are to be and by which
-//! versions, the worker says that began last: of several whose settings differ none undoes what another has made.
+//! not be made. What was made by other versions is thrown away, and so is what is too many, and all while every plan is retired.
+//! How many there are to be and by which versions, the worker says that began last: of several whose settings differ none undoes
+//! what another has made.
 
 use std::time::Duration;
 

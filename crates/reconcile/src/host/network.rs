@@ -2,7 +2,8 @@
 //!
 //! Pods are told apart by labels that vCluster does not take from tenants: `release` on the control plane,
 //! `vcluster.loft.sh/managed-by` and `vcluster.loft.sh/namespace` on what it brings to the host. Policies that tenants make
-//! themselves stay inside, where nothing enforces them: which of a workspace's projects talk to each other is decided here as well.
+//! themselves stay inside, where nothing enforces them: which of a workspace's projects talk to each other is decided here as
+//! well.
 
 use std::net::IpAddr;
 
