@@ -2,7 +2,7 @@
 //!
 //! The row of such a workspace stays as a record, with its steps, projects, groups and roles; and so does the job that removed
 //! it, whose number is the fence of everything that was ever written to the host. All else is good for nothing any more. To
-//! count something here, add a line to [`HANGING`].
+//! count something here, add a line to `HANGING`.
 
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::time::Timestamp;
