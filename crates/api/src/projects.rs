@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::PodSecurity;
+use hexabase_core::projects::{NetworkIsolation, PodSecurity};
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,11 @@ pub struct ProjectCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "restricted")]
     pub pod_security: Option<PodSecurity>,
+    /// Whom its pods can talk to in the workspace: `isolated`, no other project, or `open`, all that are open too; `isolated`
+    /// when absent. The workspace's DNS and API server and the public internet they reach either way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "isolated")]
+    pub network: Option<NetworkIsolation>,
 }
 
 /// What is to change about a project; what is absent stays.
@@ -53,6 +58,10 @@ pub struct ProjectUpdate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "restricted")]
     pub pod_security: Option<PodSecurity>,
+    /// Whom its pods can talk to in the workspace: `isolated` or `open`. Holds for those that run within a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "isolated")]
+    pub network: Option<NetworkIsolation>,
 }
 
 /// A project's share, as asked for. Amounts are Kubernetes quantities.
@@ -153,6 +162,10 @@ pub struct Project {
     #[serde(default = "baseline")]
     #[schema(value_type = String, example = "restricted")]
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    #[serde(default = "open")]
+    #[schema(value_type = String, example = "isolated")]
+    pub network: NetworkIsolation,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -161,6 +174,11 @@ pub struct Project {
 /// What every project had before there was a choice.
 fn baseline() -> PodSecurity {
     PodSecurity::Baseline
+}
+
+/// The same.
+fn open() -> NetworkIsolation {
+    NetworkIsolation::Open
 }
 
 #[cfg(test)]

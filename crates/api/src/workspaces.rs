@@ -16,6 +16,10 @@ pub struct WorkspaceCreate {
     /// Id of a plan.
     #[schema(example = "standard")]
     pub plan: String,
+    /// The version of the plan that an estimate has shown. If another one is offered by now, 409 `plan_changed` is answered and
+    /// nothing done; without this, whichever is offered is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u32>,
 }
 
 /// Another plan for a workspace.
@@ -25,6 +29,9 @@ pub struct WorkspacePlanUpdate {
     /// Id of a plan; the workspace gets its newest version.
     #[schema(example = "premium")]
     pub plan: String,
+    /// The version that an estimate has shown, as for a new workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u32>,
 }
 
 /// Which workspaces are wanted, over all organisations.

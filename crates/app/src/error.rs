@@ -1,5 +1,7 @@
 //! Why a use case refused or failed, independent of transport. One file in `server` maps it to HTTP.
 
+use std::time::Duration;
+
 use hexabase_backends::store::StoreError;
 use hexabase_core::names::InvalidName;
 
@@ -37,6 +39,14 @@ pub enum Error {
     /// A limit of the plan is used up.
     #[error("{0}")]
     LimitReached(String),
+    /// It was asked for more often than is answered.
+    #[error("{detail}")]
+    TooOften {
+        /// What of, as a sentence.
+        detail: String,
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// Something the platform needs does not answer; trying again later can help.
     #[error("{0}")]
     Unavailable(String),

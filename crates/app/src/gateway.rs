@@ -13,6 +13,8 @@ use hexabase_oidc::claims::{WorkspaceClaims, WorkspaceSignIn};
 use hexabase_oidc::jwt::{Expectation, ExpectedTyp, Typ, key_id};
 use hexabase_oidc::keys::Algorithm;
 
+pub use hexabase_backends::store::service_account_tokens::TokenOf;
+
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
@@ -202,17 +204,10 @@ pub async fn still_admitted(app: &App, workspace: &WorkspaceId, user: &UserId, b
 ///
 /// # Errors
 /// [`Error::Forbidden`] for somebody with tokens of far too many.
-pub async fn check_room(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    namespace: &str,
-    service_account: &str,
-) -> Result<()> {
-    let store = &app.store;
-    match service_account_tokens::has_room_for_issuer(store, workspace, user, namespace, service_account).await? {
+pub async fn check_room(app: &App, token: &TokenOf<'_>) -> Result<()> {
+    match service_account_tokens::has_room_for_issuer(&app.store, token).await? {
         true => Ok(()),
-        false => Err(too_many(workspace, user)),
+        false => Err(too_many(token)),
     }
 }
 
@@ -221,20 +216,14 @@ pub async fn check_room(
 ///
 /// # Errors
 /// [`Error::Forbidden`] for somebody with tokens of far too many, of whom nothing is written down.
-pub async fn note_token(
-    app: &App,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    namespace: &str,
-    service_account: &str,
-) -> Result<()> {
+pub async fn note_token(app: &App, token: &TokenOf<'_>) -> Result<()> {
     let (tx, now) = (app.store.begin().await?, app.clock.now());
-    let noted = service_account_tokens::note_for_issuer(&tx, workspace, user, namespace, service_account, now).await?;
+    let noted = service_account_tokens::note_for_issuer(&tx, token, now).await?;
     tx.commit().await?;
-    if noted { Ok(()) } else { Err(too_many(workspace, user)) }
+    if noted { Ok(()) } else { Err(too_many(token)) }
 }
 
-fn too_many(workspace: &WorkspaceId, user: &UserId) -> Error {
+fn too_many(TokenOf { workspace, user, .. }: &TokenOf<'_>) -> Error {
     let most = service_account_tokens::MOST;
     Error::Forbidden(format!(
         "you were given tokens of {most} service accounts of this workspace, and of more nobody is given any; a member of \

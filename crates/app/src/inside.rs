@@ -2,7 +2,7 @@
 //! Kubernetes decides what is told; nothing of it is stored.
 
 use hexabase_backends::store::plans;
-use hexabase_backends::store::workspaces;
+use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::quota::Amounts;
 use hexabase_reconcile::{LogQuestion, ReconcileError};
@@ -10,7 +10,7 @@ use hexabase_reconcile::{LogQuestion, ReconcileError};
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::tenant;
+use crate::{looks, tenant};
 
 pub use hexabase_reconcile::{Listed, NamespaceUsage, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, Usage};
 
@@ -52,6 +52,14 @@ pub struct WorkspaceUsage {
     pub limits: Amounts,
 }
 
+/// The workspace, for somebody who may look into it and does not do so too often. A stranger learns nothing of how often
+/// others do.
+async fn look(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Result<WorkspaceScope> {
+    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    looks::count(workspace, &ctx.user, ctx.now)?;
+    Ok(scope)
+}
+
 /// A page of the pods of one namespace, or of all; `cursor` is what the page before gave as `next`.
 pub async fn pods(
     app: &App,
@@ -61,7 +69,7 @@ pub async fn pods(
     limit: u32,
     cursor: Option<&str>,
 ) -> Result<Listed<SeenPod>> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let scope = look(app, ctx, workspace).await?;
     check_name("namespace", namespace)?;
     if cursor.is_some_and(|cursor| cursor.len() > MAX_CURSOR || !cursor.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(Error::invalid("cursor", "cursor is not one that this list gave out"));
@@ -78,7 +86,7 @@ pub async fn log(
     (namespace, pod): (&str, &str),
     wanted: &LogWanted,
 ) -> Result<SeenLog> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let scope = look(app, ctx, workspace).await?;
     if !is_name(namespace) || !is_name(pod) {
         return Err(Error::NotFound("pod"));
     }
@@ -101,7 +109,7 @@ pub async fn events(
     workspace: &WorkspaceId,
     wanted: &EventsWanted,
 ) -> Result<Listed<SeenEvent>> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let scope = look(app, ctx, workspace).await?;
     let EventsWanted { namespace, kind, name } = wanted;
     check_name("namespace", namespace.as_deref())?;
     check_word("kind", kind.as_deref())?;
@@ -118,7 +126,7 @@ pub async fn usage(
     workspace: &WorkspaceId,
     namespace: Option<&str>,
 ) -> Result<WorkspaceUsage> {
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
+    let scope = look(app, ctx, workspace).await?;
     check_name("namespace", namespace)?;
     let row = workspaces::get(&app.store, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;

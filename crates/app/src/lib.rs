@@ -25,6 +25,8 @@ pub mod invitations;
 pub mod issuer;
 pub mod jobs;
 pub mod keys;
+pub mod leftovers;
+mod looks;
 pub mod members;
 pub mod oauth;
 mod operator;

@@ -13,13 +13,18 @@ use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::plans::{choose, plan_of};
+use crate::plans::{PlanChoice, choose, plan_of};
 use crate::workspaces::{WorkspaceDetails, details};
 use crate::{organization_quota, projects, quota};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
 /// is used than the plan allows, with what uses it.
-pub async fn change_plan(app: &App, ctx: &OpContext, id: &WorkspaceId, plan: &str) -> Result<WorkspaceDetails> {
+pub async fn change_plan(
+    app: &App,
+    ctx: &OpContext,
+    id: &WorkspaceId,
+    plan: PlanChoice<'_>,
+) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, id, WorkspaceAction::ChangePlan).await?;
     let from = plan_of(&tx, &scope).await?;

@@ -3,11 +3,26 @@
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
 use hexabase_backends::store::{Db, Tx, plans};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
-use hexabase_core::plans::{Plan, Price};
+use hexabase_core::plans::{Plan, PlanVersion, Price};
 
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
+
+/// A plan, as somebody chooses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanChoice<'a> {
+    /// Its id.
+    pub plan: &'a str,
+    /// The version that they were shown, with its price and limits; the newest one, whichever that is, when absent.
+    pub version: Option<PlanVersion>,
+}
+
+impl<'a> From<&'a str> for PlanChoice<'a> {
+    fn from(plan: &'a str) -> Self {
+        Self { plan, version: None }
+    }
+}
 
 /// What a choice would cost.
 #[derive(Debug, Clone)]
@@ -27,13 +42,23 @@ pub async fn list(app: &App) -> Result<Vec<Plan>> {
     Ok(plans::list_active(&app.store).await?)
 }
 
-/// The plan with this id, if new workspaces can choose it.
+/// The plan of this choice, if new workspaces can choose it.
 ///
 /// # Errors
-/// [`Error::Invalid`] with those that they can choose.
-pub(crate) async fn choose(db: &impl Db, id: &str) -> Result<Plan> {
+/// [`Error::Invalid`] with those that they can choose, [`Error::Conflict`] when it is not the version that was shown.
+pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanChoice<'_>) -> Result<Plan> {
     if let Some(plan) = plans::get(db, id).await?.filter(|plan| plan.active) {
-        return Ok(plan);
+        return match version.filter(|shown| *shown != plan.version) {
+            None => Ok(plan),
+            Some(shown) => Err(Error::conflict(
+                "plan_changed",
+                format!(
+                    "the plan {id} was shown in version {shown}, and version {} is offered now; look at what it gives and costs, and \
+                     choose again",
+                    plan.version
+                ),
+            )),
+        };
     }
     let choices: Vec<String> = plans::list_active(db).await?.into_iter().map(|plan| plan.id).collect();
     Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
@@ -68,7 +93,7 @@ pub async fn estimate(
             Some(row.map(|row| (row.plan_id, row.plan_version)).ok_or(Error::NotFound("workspace"))?)
         }
     };
-    let plan = choose(&app.store, plan).await?;
+    let plan = choose(&app.store, plan.into()).await?;
     let mut under = Vec::new();
     for (key, count) in workspaces::count_by_plan(&app.store, &scope).await? {
         let found = plans::get_version(&app.store, &key.0, key.1).await?;

@@ -10,7 +10,7 @@ use hexabase_backends::store::{Db, MAX_PAGE, StoreError};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::{InvalidLabels, PodSecurity, ProjectLabels};
+use hexabase_core::projects::{InvalidLabels, NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_reconcile::ProjectUsage;
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ pub struct ProjectRequest<'a> {
     pub labels: BTreeMap<String, String>,
     /// Which pods are to be let in; the strictest level when absent.
     pub pod_security: Option<PodSecurity>,
+    /// Whom its pods are to be able to talk to in the workspace; no other project when absent.
+    pub network: Option<NetworkIsolation>,
 }
 
 /// What is to change about a project; what is absent stays.
@@ -53,6 +55,8 @@ pub struct ProjectChanges {
     pub labels: Option<BTreeMap<String, String>>,
     /// Which pods are to be let in. Those that run stay.
     pub pod_security: Option<PodSecurity>,
+    /// Whom its pods are to be able to talk to in the workspace.
+    pub network: Option<NetworkIsolation>,
 }
 
 /// A project, and what is left of its share.
@@ -107,7 +111,7 @@ pub async fn create(
     workspace: &WorkspaceId,
     request: ProjectRequest<'_>,
 ) -> Result<ProjectDetails> {
-    let ProjectRequest { name, quota, parent, labels: given, pod_security } = request;
+    let ProjectRequest { name, quota, parent, labels: given, pod_security, network } = request;
     let (name, labels): (ProjectName, ProjectLabels) = (name.parse()?, labels(given)?);
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
@@ -135,24 +139,26 @@ pub async fn create(
     let reserved = ledger.reserve(id.clone(), parent.clone(), limits.clone());
     reserved.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
     let pod_security = pod_security.unwrap_or(PodSecurity::Restricted);
-    let new = NewProject { id, name, limits, parent_id: parent, labels, pod_security };
+    let network = network.unwrap_or(NetworkIsolation::Isolated);
+    let new = NewProject { id, name, limits, parent_id: parent, labels, pod_security, network };
     projects::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
         StoreError::NotUnique(_) => {
             Error::conflict("name_taken", format!("the workspace already has a project called {}", new.name))
         }
         error => error.into(),
     })?;
-    let NewProject { id, name, limits, parent_id, labels, pod_security } = &new;
+    let NewProject { id, name, limits, parent_id, labels, pod_security, network } = &new;
     let after = json!({
         "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security,
+        "network": network,
     });
     follow::commit(app, ctx, tx, &scope, "project.created", id.as_str(), (None, Some(after))).await?;
     sleep::stir(app, &scope).await;
     get(app, ctx, workspace, id).await
 }
 
-/// Gives a project another share, place, labels or Pod Security level. Where it is moved to, the roles given there hold in it
-/// from then on, and those given where it was no more.
+/// Gives a project another share, place, labels, Pod Security level or network. Where it is moved to, the roles given there
+/// hold in it from then on, and those given where it was no more.
 pub async fn update(
     app: &App,
     ctx: &OpContext,
@@ -160,7 +166,7 @@ pub async fn update(
     id: &ProjectId,
     changes: ProjectChanges,
 ) -> Result<ProjectDetails> {
-    let ProjectChanges { quota, parent, labels: given, pod_security } = changes;
+    let ProjectChanges { quota, parent, labels: given, pod_security, network } = changes;
     let given = given.map(labels).transpose()?;
     let usage = usage_before(app, ctx, workspace, id, &quota).await?;
     let action = match parent {
@@ -180,6 +186,7 @@ pub async fn update(
     after.parent_id = parent.unwrap_or(after.parent_id);
     after.labels = given.unwrap_or(after.labels);
     after.pod_security = pod_security.unwrap_or(after.pod_security);
+    after.network = network.unwrap_or(after.network);
     let moved = after.parent_id != before.parent_id;
     if moved {
         moving::check_move(&tx, &scope, &living, id, after.parent_id.as_ref(), ctx.now).await?;
@@ -205,6 +212,7 @@ pub async fn update(
         parent_id: after.parent_id.clone(),
         labels: after.labels.clone(),
         pod_security: after.pod_security,
+        network: after.network,
     };
     if !projects::update(&tx, &scope, id, &change).await? {
         return Err(Error::NotFound("project"));
@@ -244,8 +252,11 @@ async fn usage_before(
 
 /// What the audit log tells of a project.
 fn told(project: &Project) -> Value {
-    let Project { name, limits, parent_id, labels, pod_security, .. } = project;
-    json!({ "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security })
+    let Project { name, limits, parent_id, labels, pod_security, network, .. } = project;
+    json!({
+        "name": name, "limits": limits, "parent": parent_id, "labels": labels, "pod_security": pod_security,
+        "network": network,
+    })
 }
 
 /// Each of these with what is left of its share.

@@ -52,8 +52,9 @@ pub struct Token {
 }
 
 impl Token {
-    fn asked_for(given: &TokensGiven) -> Self {
-        Self {
+    /// `there` are the ServiceAccounts that are there, where that is known.
+    fn asked_for(given: &TokensGiven, there: Option<&HashSet<Account>>) -> Self {
+        let token = Self {
             kind: ServiceAccountTokenKind::TokenRequest,
             namespace: given.namespace.clone(),
             service_account: given.service_account.clone(),
@@ -61,7 +62,8 @@ impl Token {
             first_created_at: given.first_at,
             last_created_at: given.last_at,
             gone: false,
-        }
+        };
+        token.seen(there)
     }
 
     fn in_secret(secret: &TokenSecret) -> Self {
@@ -74,6 +76,11 @@ impl Token {
             last_created_at: secret.created_at,
             gone: false,
         }
+    }
+
+    /// The same, with whether its ServiceAccount is gone.
+    fn seen(self, there: Option<&HashSet<Account>>) -> Self {
+        Self { gone: there.is_some_and(|there| !there.contains(&self.account())), ..self }
     }
 
     fn account(&self) -> Account {
@@ -102,11 +109,10 @@ pub async fn list(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &Us
         Err(error) => return Err(error),
     };
     let there = accounts_there(&tenant).await?;
-    let made = secrets.iter().filter(|secret| secret.created_by.as_ref() == Some(user)).map(Token::in_secret);
-    let mut items: Vec<Token> = given.iter().map(Token::asked_for).chain(made).collect();
-    for token in &mut items {
-        token.gone = there.as_ref().is_some_and(|there| !there.contains(&token.account()));
-    }
+    let there = there.as_ref();
+    let made = secrets.iter().filter(|secret| secret.created_by.as_ref() == Some(user));
+    let made = made.map(|secret| Token::in_secret(secret).seen(there));
+    let mut items: Vec<Token> = given.iter().map(|given| Token::asked_for(given, there)).chain(made).collect();
     items.sort_by_key(|token| (token.account(), token.kind));
     Ok(Tokens { items, secrets_unread })
 }

@@ -17,6 +17,7 @@ use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::{follow, version_of_spares};
+use crate::plans::PlanChoice;
 use crate::{members, organization_quota, plans};
 
 pub use crate::plan_change::change_plan;
@@ -39,14 +40,14 @@ pub struct WorkspaceDetails {
 
 /// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit. Where one
 /// was made ahead, it is taken, and has only to be woken.
-pub async fn create(
+pub async fn create<'a>(
     app: &App,
     ctx: &OpContext,
     organization: &OrganizationId,
     name: &str,
-    plan: &str,
+    plan: impl Into<PlanChoice<'a>>,
 ) -> Result<WorkspaceDetails> {
-    let name: WorkspaceName = name.parse()?;
+    let (name, plan): (WorkspaceName, PlanChoice<'_>) = (name.parse()?, plan.into());
     let tx = app.store.begin().await?;
     let scope = authz::organization_locked(&tx, ctx, organization, OrganizationAction::CreateWorkspace).await?;
     let plan = plans::choose(&tx, plan).await?;

@@ -17,6 +17,17 @@ words! {
     }
 }
 
+words! {
+    /// Whom a project's pods can talk to in its own workspace. Other workspaces and the host are out of reach either way.
+    NetworkIsolation, "network of a project" {
+        /// Each other, the workspace's DNS and API server, and the public internet: no other project's pods, in neither
+        /// direction.
+        Isolated = "isolated",
+        /// All of the workspace's pods that are not isolated, too.
+        Open = "open",
+    }
+}
+
 /// Most labels of one project.
 pub const MAX_LABELS: usize = 32;
 

@@ -3,7 +3,7 @@
 use hexabase_core::ids::{OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
 use hexabase_core::plans::{KubernetesVersion, Limits};
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule};
 use secrecy::SecretString;
@@ -83,6 +83,8 @@ pub struct DesiredProject {
     pub labels: ProjectLabels,
     /// Which pods Kubernetes lets in.
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    pub network: NetworkIsolation,
     /// Groups with a role in it. Bindings of the platform that are not listed are deleted.
     pub grants: Vec<ProjectGrant>,
     /// Custom roles in it that the tenant accepted. Roles of the platform that are not listed are deleted.

@@ -16,7 +16,7 @@ pub enum ReconcileError {
     /// The namespace's name is taken by something that is not this workspace, or is another organization's. Nothing was
     /// changed.
     #[error(
-        "the namespace {namespace} exists on the host and does not belong to this workspace, or not to this organization"
+        "the namespace {namespace} exists on the host and does not say that it belongs to this workspace and to this organization"
     )]
     NotOurs {
         /// The namespace.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hexabase_core::plans;
-use hexabase_core::projects::PodSecurity;
+use hexabase_core::projects::{NetworkIsolation, PodSecurity};
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
@@ -68,6 +68,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             },
             labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]).try_into().unwrap(),
             pod_security: PodSecurity::Restricted,
+            network: NetworkIsolation::Open,
             grants: vec![
                 ProjectGrant { group: "developers".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) },
                 ProjectGrant { group: "auditors".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::View) },
@@ -108,6 +109,12 @@ fn files() -> Vec<(&'static str, String)> {
     plain.authentication.discovery_url = None;
     plain.authentication.ca_pem = None;
 
+    let mut closed = desired.projects.clone();
+    closed[0].network = NetworkIsolation::Isolated;
+    let policies_of = |settings: &HostSettings, desired: &DesiredWorkspace, projects: &[DesiredProject]| {
+        objects(&network::build(settings, &desired.authentication, &places, &names, &own, projects))
+    };
+
     let project = projects::build(&desired.projects[0]);
     let project: Vec<Manifest> =
         [vec![project.namespace], project.limits, project.roles, project.bindings].into_iter().flatten().collect();
@@ -119,8 +126,9 @@ fn files() -> Vec<(&'static str, String)> {
     vec![
         ("namespace.yaml", objects(&[namespace::build(&open, &desired, &classes, &names)])),
         ("limits.yaml", objects(&limits::build(&desired.limits, &settings.endpoint, &names, &own))),
-        ("network.yaml", objects(&network::build(&settings, &desired.authentication, &places, &names, &own))),
-        ("network-node-port.yaml", objects(&network::build(&open, &plain.authentication, &places, &names, &own))),
+        ("network.yaml", policies_of(&settings, &desired, &desired.projects)),
+        ("network-isolated.yaml", policies_of(&settings, &desired, &closed)),
+        ("network-node-port.yaml", policies_of(&open, &plain, &[])),
         ("policies.yaml", objects(&policies::build())),
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),

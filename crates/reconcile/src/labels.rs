@@ -16,6 +16,11 @@ pub(crate) const PART: &str = "hexabase.ai/part";
 pub(crate) const PART_CHART: &str = "virtual-cluster";
 /// Annotation of the host namespace: the highest fence that has written.
 pub(crate) const FENCE: &str = "hexabase.ai/fence";
+/// Annotation of the host namespace, written together with the fence: whose it is, or [`NOBODY`]. The label of the same can be
+/// lost without anybody else coming into the namespace.
+pub(crate) const OWNER: &str = "hexabase.ai/owner";
+/// What [`OWNER`] says of a workspace that was made ahead and that nobody has. No id of an organization is such a word.
+pub(crate) const NOBODY: &str = "nobody";
 /// Annotation of the host namespace: which rendering of the chart was applied and pruned last.
 pub(crate) const RENDERING: &str = "hexabase.ai/rendering";
 /// Annotations of the host namespace: what the workspace may ask of the host, separated by commas. The host's admission

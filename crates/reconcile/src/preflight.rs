@@ -78,6 +78,7 @@ async fn rights(host: &Cluster) -> Result<String, String> {
         ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "patch"),
         ("apps", "statefulsets", "patch"),
         ("networking.k8s.io", "networkpolicies", "patch"),
+        ("networking.k8s.io", "networkpolicies", "delete"),
         ("rbac.authorization.k8s.io", "roles", "escalate"),
         ("rbac.authorization.k8s.io", "rolebindings", "patch"),
         ("rbac.authorization.k8s.io", "clusterroles", "delete"),

@@ -190,8 +190,10 @@ impl Host {
         let host = &self.cluster;
         self.policies().await?;
         let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
-        let policies = network::build(&self.settings, &desired.authentication, &self.places().await?, names, &own);
+        let (trusted, places) = (&desired.authentication, self.places().await?);
+        let policies = network::build(&self.settings, trusted, &places, names, &own, &desired.projects);
         host.apply_all_exactly(&policies).await?;
+        network::prune(host, names, &policies).await?;
         let amounts = limits::build(&desired.limits, &self.settings.endpoint, names, &own);
         let (quotas, ranges): (Vec<Manifest>, Vec<Manifest>) =
             amounts.into_iter().partition(|manifest| manifest.kind == Kind::ResourceQuota);

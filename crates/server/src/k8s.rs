@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hexabase_app::gateway::{self, Basis, Held};
+use hexabase_app::gateway::{self, Basis, Held, TokenOf};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::UserId;
 
@@ -110,15 +110,12 @@ impl Authority for TokenAuthority {
 
     async fn check_room(&self, admission: &Admission, account: &ServiceAccount) -> Result<(), Refusal> {
         let (user, _) = parse(&admission.principal).ok_or_else(nobody)?;
-        let ServiceAccount { namespace, name } = account;
-        let checked = gateway::check_room(&self.app, &admission.workspace, &user, namespace, name).await;
-        checked.map_err(refusal)
+        gateway::check_room(&self.app, &token_of(admission, &user, account)).await.map_err(refusal)
     }
 
     async fn note_token(&self, admission: &Admission, account: &ServiceAccount) -> Result<(), Refusal> {
         let (user, _) = parse(&admission.principal).ok_or_else(nobody)?;
-        let ServiceAccount { namespace, name } = account;
-        let noted = gateway::note_token(&self.app, &admission.workspace, &user, namespace, name).await;
+        let noted = gateway::note_token(&self.app, &token_of(admission, &user, account)).await;
         noted.map_err(|error| match error {
             Error::Forbidden(message) => Refusal::Forbidden { message },
             error => {
@@ -129,6 +126,11 @@ impl Authority for TokenAuthority {
             }
         })
     }
+}
+
+fn token_of<'a>(admission: &'a Admission, user: &'a UserId, account: &'a ServiceAccount) -> TokenOf<'a> {
+    let ServiceAccount { namespace, name } = account;
+    TokenOf { workspace: &admission.workspace, user, namespace, service_account: name }
 }
 
 fn nobody() -> Refusal {

@@ -11,6 +11,7 @@ pub mod http;
 mod k8s;
 pub mod keys;
 mod kubeconfig;
+pub mod leftovers;
 mod listen;
 mod pages;
 pub mod plans;

@@ -9,7 +9,7 @@ use hexabase_server::config::Config;
 use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::plans::{self, PlansCommand};
 use hexabase_server::run::{self, Role};
-use hexabase_server::{break_glass, http, quota};
+use hexabase_server::{break_glass, http, leftovers, quota};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -48,6 +48,8 @@ enum Command {
     Plans(PlansCommand),
     /// Set what all workspaces of an organisation may use together.
     Quota(quota::Arguments),
+    /// Show what is left of workspaces that are gone, in the database and on the host, and what becomes of it.
+    Leftovers,
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
     /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
@@ -114,6 +116,7 @@ async fn execute(config: Config, command: Command) -> Result<()> {
             println!("{}", quota::execute(&config, arguments).await?);
             Ok(())
         }
+        Command::Leftovers => leftovers::execute(&config).await.map(|said| print!("{said}")),
         Command::CheckConfig | Command::Openapi => Ok(()),
     }
 }

@@ -5,10 +5,11 @@ use hexabase_backends::store::projects::{self, Project};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::roles::{self, Role};
 use hexabase_backends::store::workspaces::Workspace;
-use hexabase_backends::store::{MAX_PAGE, groups, plans};
+use hexabase_backends::store::{Db, MAX_PAGE, groups, plans};
 use hexabase_core::groups::GroupNode;
 use hexabase_core::ids::{GroupId, ProjectId, WorkspaceId};
 use hexabase_core::names::{GroupName, RoleName};
+use hexabase_core::plans::Plan;
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
 use hexabase_core::time::Timestamp;
@@ -70,13 +71,19 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     Ok(Wanted { desired, at, expired, next_expiry, pending })
 }
 
+/// The plan under which workspaces are made ahead: the first that can be chosen and has the installation's own Kubernetes.
+/// While there is none, nobody can be given such a workspace.
+pub(super) async fn plan_of_spares(db: &impl Db) -> Result<Option<Plan>> {
+    Ok(plans::list_active(db).await?.into_iter().find(|plan| plan.kubernetes.is_none()))
+}
+
 /// A workspace that is made ahead: nobody's, with what every workspace begins with, under the first plan until somebody
-/// chooses one. Its issuer is none as long as it is nobody's, so that nothing has to be proven.
-pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<DesiredWorkspace> {
-    let plan = plans::list_active(&app.store).await?.into_iter().next();
-    let plan = plan.ok_or_else(|| Error::internal("there is no plan"))?;
+/// chooses one. Its issuer is none as long as it is nobody's, so that nothing has to be proven. `None` where there is no such
+/// plan.
+pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<Option<DesiredWorkspace>> {
+    let Some(plan) = plan_of_spares(&app.store).await? else { return Ok(None) };
     let given = |group: &str, role| Ok::<_, Error>((group.parse::<GroupName>()?, ClusterRoleRef::Preset(role)));
-    Ok(DesiredWorkspace {
+    Ok(Some(DesiredWorkspace {
         id: id.clone(),
         organization: None,
         fence: claim.epoch,
@@ -88,7 +95,7 @@ pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<
         cluster_roles: DEFAULT_ROLES.iter().map(|(group, role)| given(group, *role)).collect::<Result<_>>()?,
         custom_roles: Vec::new(),
         projects: Vec::new(),
-    })
+    }))
 }
 
 fn authentication(app: &App, id: &WorkspaceId) -> Authentication {
@@ -161,6 +168,7 @@ impl Rights<'_> {
             limits,
             labels: row.labels.clone(),
             pod_security: row.pod_security,
+            network: row.network,
             grants: self.given.iter().filter(holds).filter_map(grant).filter(bound).collect(),
             custom_roles,
         }

@@ -1,8 +1,9 @@
 //! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
 //!
 //! They are made one at a time, and not while a workspace is starting that somebody waits for, nor for a while after one could
-//! not be made. What was made by other versions is thrown away, and so is what is too many. How many there are to be and by which
-//! versions, the worker says that began last: of several whose settings differ none undoes what another has made.
+//! not be made. What was made by other versions is thrown away, and so is what is too many, and all while every plan is retired.
+//! How many there are to be and by which versions, the worker says that began last: of several whose settings differ none undoes
+//! what another has made.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hexabase_core::time::Timestamp;
 use hexabase_reconcile::Host;
 use serde::{Deserialize, Serialize};
 
+use super::desired::plan_of_spares;
 use super::reconcile_workspace;
 use super::worker::Outcome;
 use crate::context::App;
@@ -67,6 +69,9 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     let Some(wish) = wish(&app.store).await?.filter(|wish| wish.version == version) else {
         return Ok(Outcome::Again(EVERY));
     };
+    // As long as no plan is offered under which somebody could be given one, none is kept.
+    let is_offered = plan_of_spares(&app.store).await?.is_some();
+    let wish = Wish { number: if is_offered { wish.number } else { 0 }, ..wish };
     let all = spare_workspaces::list_for_job(&app.store, None, MAX_PAGE).await?;
     let now = app.clock.now();
     let failed = spare_workspaces::last_failure_for_job(&app.store).await?;

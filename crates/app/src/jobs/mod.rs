@@ -17,6 +17,7 @@ mod spare;
 #[cfg(test)]
 mod stage;
 mod sweep_host;
+mod sweep_store;
 mod worker;
 
 pub(crate) use keep_spares::version as version_of_spares;

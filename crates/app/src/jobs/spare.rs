@@ -30,7 +30,9 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId)
 }
 
 async fn make(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
-    let wanted = desired::spare(app, claim, &spare.id).await?;
+    let Some(wanted) = desired::spare(app, claim, &spare.id).await? else {
+        return throw_away(app, claim, spare).await;
+    };
     let observed = match host.reconcile(&wanted).await {
         Ok(observed) => observed,
         Err(cause) => return refused(app, claim, spare, cause).await,
@@ -42,6 +44,13 @@ async fn make(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Ou
     let (reason, after) =
         observed.waiting().map_or(("it does not come up", DRIFT), |(_, reason, after)| (reason, after));
     wait(app, claim, spare, reason, after).await
+}
+
+/// There is no plan left under which somebody could be given it. That is no failure: others are made as soon as there is one.
+async fn throw_away(app: &App, claim: &Claim, spare: &Spare) -> Result<Outcome> {
+    tracing::info!(workspace.id = %spare.id, "a workspace that was made ahead can be given to nobody; it is removed");
+    go_on(app, claim, spare, SpareState::Discarded, None).await?;
+    Ok(Outcome::Again(Duration::ZERO))
 }
 
 /// When to look again at one that is not where it is to be; one that takes too long is given up.
@@ -61,7 +70,9 @@ fn is_late(app: &App, spare: &Spare) -> bool {
 
 /// Stops it, and keeps it as it is until somebody takes it.
 async fn settle(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<Outcome> {
-    let wanted = desired::spare(app, claim, &spare.id).await?;
+    let Some(wanted) = desired::spare(app, claim, &spare.id).await? else {
+        return throw_away(app, claim, spare).await;
+    };
     let rest = match host.rest(&wanted, Workloads::Stop, app.clock.now()).await {
         Ok(rest) => rest,
         Err(cause) => return refused(app, claim, spare, cause).await,

@@ -18,6 +18,7 @@ use super::reconcile_workspace;
 use super::worker::Outcome;
 use crate::context::App;
 use crate::error::{Error, Result};
+use crate::leftovers::{self, HostLook};
 
 /// The job's kind.
 pub(super) const KIND: &str = "sweep-host";
@@ -60,6 +61,9 @@ pub(super) async fn run(app: &App, host: &Host) -> Result<Outcome> {
     }
     remove(app, &deleted).await?;
     look_at_neglected(app).await?;
+    let tx = app.store.begin().await?;
+    leftovers::note_host(&tx, &HostLook { at: app.clock.now(), removing: deleted, unknown }).await?;
+    tx.commit().await?;
     Ok(Outcome::Again(EVERY))
 }
 

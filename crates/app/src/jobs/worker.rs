@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::{keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
+use super::{keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host, sweep_store};
 use crate::context::App;
 use crate::error::{Error, Result};
 
 /// How long running jobs get to come to their end when the worker stops; the next worker takes up what they leave.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// What needs the host cluster, or what stands on it.
-const HOST_KINDS: [&str; 4] =
-    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, keep_spares::KIND];
+/// What needs the host cluster, or what stands on it, or is done by those that do the rest of it.
+const HOST_KINDS: [&str; 5] =
+    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, sweep_store::KIND, keep_spares::KIND];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -138,12 +138,14 @@ impl Worker {
 
     async fn begin_sweeps(&self) -> bool {
         let Some(host) = &self.host else { return true };
-        let begun = match sweep_host::begin(&self.app).await {
-            Ok(()) => keep_spares::begin(&self.app, host, self.settings.spares).await,
-            refused => refused,
-        };
+        let begun: Result<()> = async {
+            sweep_host::begin(&self.app).await?;
+            sweep_store::begin(&self.app).await?;
+            keep_spares::begin(&self.app, host, self.settings.spares).await
+        }
+        .await;
         if let Err(error) = &begun {
-            tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
+            tracing::warn!(%error, "nobody looks through host and database for what was left behind; tried again soon");
         }
         begun.is_ok()
     }
@@ -196,6 +198,7 @@ impl Worker {
         match (claim.kind.as_str(), &self.host) {
             (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
+            (sweep_store::KIND, Some(_)) => sweep_store::run(&self.app, claim).await,
             (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim).await,
             (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,

@@ -65,12 +65,8 @@ pub async fn revoke(app: &App, ctx: &OpContext, workspace: &WorkspaceId, wanted:
 
     let (made, others): (Vec<TokenSecret>, Vec<TokenSecret>) =
         secrets.into_iter().partition(|secret| wanted.wants_secret(secret));
-    let mut asked_for = Vec::new();
-    for given in given.iter().filter(|given| wanted.wants_given(given)) {
-        let mut token = Token::asked_for(given);
-        token.gone = there.as_ref().is_some_and(|there| !there.contains(&token.account()));
-        asked_for.push(token);
-    }
+    let asked_for = given.iter().filter(|given| wanted.wants_given(given));
+    let asked_for = asked_for.map(|given| Token::asked_for(given, there.as_ref())).collect();
     let Batch { secrets, accounts, remaining, next } = Batch::of(made, asked_for, wanted.after.as_ref());
     let mut revoked = Revoked::before(remaining, next);
     end_secrets(&tenant, &secrets, &mut revoked).await;

@@ -9,7 +9,9 @@ use crate::support::{Stage, identity};
 on_both_engines! {
     async fn a_deletion_shows_what_is_in_its_way_and_goes_on_when_it_is_gone(store: TestStore) {
         let stage = Stage::set(store).await?;
-        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str() });
+        let organization = stage.row().await?.organization_id;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+            "hexabase.ai/organization": organization.as_str() });
         stage.kubernetes.put(&stage.namespace(), json!({ "metadata": { "name": "x", "labels": labels } }));
         let held = format!("{}/configmaps/held", stage.namespace());
         let finalizers = json!({ "metadata": { "name": "held", "finalizers": ["example.com/hold"] } });

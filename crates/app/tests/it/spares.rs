@@ -61,6 +61,33 @@ on_both_engines! {
         assert_ne!(made, old);
     }
 
+    async fn while_every_plan_is_retired_none_is_kept_and_that_is_no_failure(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let (app, version) = (&stage.app, stage.host().await?.version());
+        let making = app.new_id::<WorkspaceId>()?;
+        let asleep = spare(app).await?;
+        let tx = app.store.begin().await?;
+        spare_workspaces::insert(&tx, &making, &version, app.clock.now()).await?;
+        for id in [&making, &asleep] {
+            jobs::enqueue(&tx, RECONCILE_WORKSPACE, id.as_str(), app.clock.now(), app.clock.now()).await?;
+        }
+        tx.commit().await?;
+        for plan in ["free", "standard", "premium"] {
+            plan_terms::set_retired(&app.store, &app.clock, plan, true, "ada").await?;
+        }
+        let worker = stage.work_with(2).await?;
+        eventually("their end", async || {
+            let left = spare_workspaces::list_for_job(&app.store, None, 10).await?;
+            Ok(left.is_empty().then_some(()))
+        })
+        .await?;
+        let keeper = jobs::list_unfinished(&app.store, "keep-spares", 10).await?;
+        assert_eq!(keeper.iter().map(|job| job.error.as_deref()).collect::<Vec<_>>(), [None]);
+        worker.stop().await?;
+        // As soon as one is offered again, nothing holds up the next.
+        assert_eq!(spare_workspaces::last_failure_for_job(&app.store).await?, None);
+    }
+
     async fn of_two_workers_that_differ_the_one_that_began_last_says_how_many_are_kept(store: TestStore) {
         let stage = Stage::set(store).await?;
         let host = stage.host().await?;
@@ -134,7 +161,8 @@ on_both_engines! {
         let path = crate::support::namespace(&id);
         let labels = serde_json::json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": id.as_str() });
         let name = format!("hxb-{id}");
-        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": name, "labels": labels } }));
+        stage.kubernetes.put(&path, serde_json::json!({ "metadata": { "name": name, "labels": labels,
+            "annotations": { "hexabase.ai/owner": "nobody" } } }));
         let worker = stage.work().await?;
         eventually("its removal", async || Ok(stage.kubernetes.get(&path).is_none().then_some(()))).await?;
         worker.stop().await?;

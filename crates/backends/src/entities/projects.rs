@@ -20,6 +20,7 @@ pub(crate) mod project {
         pub parent_id: Option<String>,
         pub labels: String,
         pub pod_security: String,
+        pub network: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

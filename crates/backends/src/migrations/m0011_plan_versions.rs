@@ -18,19 +18,19 @@ impl MigrationName for Migration {
     }
 }
 
-/// What a version says, and the plan itself no more.
-const MOVED: [&str; 11] = [
-    "display_name",
-    "cpu_millis",
-    "memory_bytes",
-    "storage_bytes",
-    "pods",
-    "projects",
-    "members",
-    "workspaces",
-    "price_minor",
-    "currency",
-    "dedicated_nodes",
+/// What a version says, and the plan itself no more; with what a plan that is made later says there.
+const MOVED: [(&str, &str); 11] = [
+    ("display_name", "''"),
+    ("cpu_millis", "0"),
+    ("memory_bytes", "0"),
+    ("storage_bytes", "0"),
+    ("pods", "0"),
+    ("projects", "0"),
+    ("members", "0"),
+    ("workspaces", "0"),
+    ("price_minor", "0"),
+    ("currency", "''"),
+    ("dedicated_nodes", "false"),
 ];
 
 /// So far each pod had a service and a claim, and ten Secrets and ConfigMaps.
@@ -50,7 +50,7 @@ const SHARES_ON_SQLITE: &str = "UPDATE projects SET limits = json_set(limits, \
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// It drops what it has moved: half of it would be a schema on which nothing starts.
+    /// Half of it would be a schema on which nothing starts.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -59,9 +59,7 @@ impl MigrationTrait for Migration {
         plan_versions(manager).await?;
         let connection = manager.get_connection();
         connection.execute_unprepared(FILL).await?;
-        for column in MOVED {
-            manager.alter_table(Table::alter().table("plans").drop_column(column).to_owned()).await?;
-        }
+        leave_behind(manager).await?;
         let shares = match manager.get_database_backend() {
             DbBackend::Postgres => SHARES_ON_POSTGRES,
             _ => SHARES_ON_SQLITE,
@@ -80,11 +78,27 @@ impl MigrationTrait for Migration {
             ("projects", text("labels").default("{}").to_owned()),
             // What pods there are in projects was let in at that level.
             ("projects", text("pod_security").default("baseline").to_owned()),
+            // And reaches the pods of the others.
+            ("projects", text("network").default("open").to_owned()),
         ] {
             manager.alter_table(Table::alter().table(table).add_column(column).to_owned()).await?;
         }
         Ok(())
     }
+}
+
+/// On PostgreSQL servers of the version before go on beside the new ones until they are replaced, and read these columns: they
+/// stay until a later version drops them. A plan that is made meanwhile gives nothing there. A file of SQLite has one process.
+async fn leave_behind(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for (column, value) in MOVED {
+        if manager.get_database_backend() == DbBackend::Postgres {
+            let keep = format!("ALTER TABLE plans ALTER COLUMN {column} SET DEFAULT {value}");
+            manager.get_connection().execute_unprepared(&keep).await?;
+        } else {
+            manager.alter_table(Table::alter().table("plans").drop_column(column).to_owned()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// So far the limits of a project were those of its own namespace. From now on they contain what is given to the projects below
@@ -232,8 +246,8 @@ mod tests {
                 (deep.cpu, deep.services, deep.load_balancers, deep.objects),
                 (Cpu::from_millis(1000), 3, 0, 30)
             );
-            let marks = "SELECT labels || pod_security AS it FROM projects WHERE id = 'web'";
-            assert_eq!(texts(&db, marks).await?, ["{}baseline"]);
+            let marks = "SELECT labels || pod_security || network AS it FROM projects WHERE id = 'web'";
+            assert_eq!(texts(&db, marks).await?, ["{}baselineopen"]);
         }
         Ok(())
     }
@@ -246,6 +260,26 @@ mod tests {
             assert_eq!((web.less(&api).cpu, api.less(&deep).cpu), (Cpu::from_millis(4000), Cpu::from_millis(2000)));
             assert_eq!((web.less(&api).pods, web.less(&api).objects, web.less(&api).memory), (3, 30, deep.memory));
             assert_eq!(limits(&db, "gone").await?.cpu, Cpu::from_millis(4000));
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn on_postgres_servers_of_before_still_read_plans_and_make_workspaces_and_projects() -> anyhow::Result<()> {
+        let store = TestStore::empty(Engine::Postgres).await?;
+        let db = before(store.address()).await?;
+        Migrator::up(&db, None).await?;
+        db.execute_unprepared("INSERT INTO plans (id, active, display_order) VALUES ('made-later', true, 8)").await?;
+        let plans = "SELECT display_name || cpu_millis || memory_bytes || storage_bytes || pods || projects || members || \
+             workspaces || price_minor || currency || dedicated_nodes AS it FROM plans ORDER BY display_order";
+        assert_eq!(texts(&db, plans).await?, ["00000000false", "Tiny500102420483245700JPYfalse"]);
+        for sql in [
+            "INSERT INTO workspaces (id, organization_id, name, plan_id, phase, desired, created_by, created_at, updated_at, \
+             version) VALUES ('ws-2', 'org-1', 'office', 'tiny', 'creating', 'present', 'usr-1', 8, 8, 1)",
+            "INSERT INTO projects (id, workspace_id, name, phase, limits, created_by, created_at) \
+             VALUES ('late', 'ws-2', 'late', 'creating', '{}', 'usr-1', 8)",
+        ] {
+            db.execute_unprepared(sql).await?;
         }
         Ok(())
     }

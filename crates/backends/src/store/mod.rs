@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod invitations;
 pub mod jobs;
+pub mod leftovers;
 mod lock;
 pub mod organizations;
 pub mod plans;

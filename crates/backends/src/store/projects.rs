@@ -3,11 +3,12 @@
 use hexabase_core::ids::{ProjectId, UserId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use serde_json::{Map, Value};
 
 use super::column::{Table, json_of, time, time_opt};
 use super::db::{self, Connection, Db};
@@ -43,6 +44,8 @@ pub struct Project {
     pub labels: ProjectLabels,
     /// Which pods are let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 /// A project to be made.
@@ -60,6 +63,8 @@ pub struct NewProject {
     pub labels: ProjectLabels,
     /// Which pods are to be let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods are to be able to talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 fn read(model: project::Model) -> Result<Project, StoreError> {
@@ -68,14 +73,32 @@ fn read(model: project::Model) -> Result<Project, StoreError> {
         workspace_id: TABLE.parse("workspace_id", &model.workspace_id)?,
         name: TABLE.parse("name", &model.name)?,
         phase: TABLE.parse("phase", &model.phase)?,
-        limits: TABLE.object("limits", &model.limits)?,
+        limits: limits(&model.limits)?,
         created_by: TABLE.parse("created_by", &model.created_by)?,
         created_at: time(model.created_at),
         deleted_at: time_opt(model.deleted_at),
         parent_id: TABLE.parse_opt("parent_id", model.parent_id.as_deref())?,
         labels: TABLE.object("labels", &model.labels)?,
         pod_security: TABLE.parse("pod_security", &model.pod_security)?,
+        network: TABLE.parse("network", &model.network)?,
     })
+}
+
+/// Servers of the version before, which go on for a while beside the first new ones, write less: the rest is as the migration
+/// filled it in.
+fn limits(text: &str) -> Result<Amounts, StoreError> {
+    let mut said: Map<String, Value> = TABLE.object("limits", text)?;
+    let pods = said.get("pods").and_then(Value::as_u64).unwrap_or_default();
+    let missing = [
+        ("services", pods),
+        ("load_balancers", 0),
+        ("persistent_volume_claims", pods),
+        ("objects", pods.saturating_mul(10)),
+    ];
+    for (name, number) in missing {
+        said.entry(name).or_insert_with(|| number.into());
+    }
+    TABLE.object("limits", &Value::Object(said).to_string())
 }
 
 fn living(workspace: &WorkspaceId) -> Select<project::Entity> {
@@ -145,6 +168,7 @@ pub async fn insert(tx: &Tx, scope: &WorkspaceScope, new: &NewProject, now: Time
         parent_id: new.parent_id.as_ref().map(ToString::to_string),
         labels: json_of(&new.labels)?,
         pod_security: new.pod_security.to_string(),
+        network: new.network.to_string(),
     };
     db::insert(tx.conn(), model).await
 }
@@ -160,6 +184,8 @@ pub struct ProjectChange {
     pub labels: ProjectLabels,
     /// Which pods are let into its namespace.
     pub pod_security: PodSecurity,
+    /// Whom its pods can talk to in the workspace.
+    pub network: NetworkIsolation,
 }
 
 /// Changes a project that is not leaving; `false` when there is none. Take [`workspaces::lock`](super::workspaces::lock) first:
@@ -170,12 +196,13 @@ pub async fn update(
     id: &ProjectId,
     change: &ProjectChange,
 ) -> Result<bool, StoreError> {
-    let ProjectChange { limits, parent_id, labels, pod_security } = change;
+    let ProjectChange { limits, parent_id, labels, pod_security, network } = change;
     let updated = project::Entity::update_many()
         .col_expr(project::Column::Limits, Expr::value(json_of(limits)?))
         .col_expr(project::Column::ParentId, Expr::value(parent_id.as_ref().map(ToString::to_string)))
         .col_expr(project::Column::Labels, Expr::value(json_of(labels)?))
         .col_expr(project::Column::PodSecurity, Expr::value(pod_security.as_str()))
+        .col_expr(project::Column::Network, Expr::value(network.as_str()))
         .filter(project::Column::WorkspaceId.eq(scope.workspace().as_str()))
         .filter(project::Column::Id.eq(id.as_str()))
         .filter(project::Column::Phase.is_in([ProjectPhase::Creating.as_str(), ProjectPhase::Ready.as_str()]))
@@ -229,4 +256,20 @@ pub(super) async fn set_all_deleted(tx: &Tx, workspace: &WorkspaceId, now: Times
         .exec(tx.conn())
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_of_before_wrote_is_read_as_the_migration_read_it() {
+        let read = limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi","pods":3}"#).unwrap();
+        let (services, claims) = (read.services, read.persistent_volume_claims);
+        assert_eq!((services, read.load_balancers, claims, read.objects), (3, 0, 3, 30));
+        let written = Amounts { services: 1, ..read.clone() };
+        assert_eq!(limits(&json_of(&written).unwrap()).unwrap(), written);
+        assert!(limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi"}"#).is_err());
+        assert!(limits(r#"{"cpu":"1","memory":"1Gi","storage":"2Gi","pods":3,"gpus":1}"#).is_err());
+    }
 }

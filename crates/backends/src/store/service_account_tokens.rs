@@ -23,6 +23,19 @@ const WORKSPACES: Table = Table("workspaces");
 /// ended stays within bounds.
 pub const MOST: u64 = 1000;
 
+/// Whose token of which ServiceAccount where: of one that is about to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenOf<'a> {
+    /// The workspace.
+    pub workspace: &'a WorkspaceId,
+    /// Who is given it.
+    pub user: &'a UserId,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The ServiceAccount in it.
+    pub service_account: &'a str,
+}
+
 /// That a person was given tokens of a ServiceAccount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokensGiven {
@@ -58,13 +71,8 @@ fn of_person(workspace: &WorkspaceId, user: &UserId) -> Condition {
 
 /// Whether another token of the ServiceAccount can be noted for the person, for the gateway, before it is made: it is one of
 /// [`MOST`] at the most.
-pub async fn has_room_for_issuer(
-    db: &impl Db,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    namespace: &str,
-    service_account: &str,
-) -> Result<bool, StoreError> {
+pub async fn has_room_for_issuer(db: &impl Db, token: &TokenOf<'_>) -> Result<bool, StoreError> {
+    let TokenOf { workspace, user, namespace, service_account } = *token;
     let theirs = of_person(workspace, user);
     if given::Entity::find().filter(theirs.clone()).count(db.conn()).await? < MOST {
         return Ok(true);
@@ -78,15 +86,9 @@ pub async fn has_room_for_issuer(
 
 /// Notes that a person was given a token, for the gateway; `false`, and nothing noted, when it would be one of more than
 /// [`MOST`] ServiceAccounts. Of many at the same moment a few more can be noted.
-pub async fn note_for_issuer(
-    tx: &Tx,
-    workspace: &WorkspaceId,
-    user: &UserId,
-    namespace: &str,
-    service_account: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
+pub async fn note_for_issuer(tx: &Tx, token: &TokenOf<'_>, now: Timestamp) -> Result<bool, StoreError> {
     use given::Column::{LastAt, Namespace, ServiceAccount, UserId as User, WorkspaceId as Workspace};
+    let TokenOf { workspace, user, namespace, service_account } = *token;
     let theirs = of_person(workspace, user);
     let again = given::Entity::update_many()
         .col_expr(LastAt, Expr::value(now.as_micros()))

@@ -56,6 +56,7 @@ async fn edit(store: &Store, scope: &WorkspaceScope, random: &mut Random) -> any
                 parent_id: row.parent_id.clone(),
                 labels: row.labels.clone(),
                 pod_security: row.pod_security,
+                network: row.network,
             };
             let judged = if kind == 1 {
                 change.limits = amounts.clone();

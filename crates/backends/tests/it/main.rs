@@ -12,6 +12,7 @@ mod idempotency;
 mod invitations;
 mod jobs;
 mod ledger;
+mod leftovers;
 mod oauth;
 mod people;
 mod plans;

@@ -6,7 +6,7 @@ use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_backends::store::{Store, StoreError, Unique};
 use hexabase_core::ids::ProjectId;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_testkit::clock::new_id;
@@ -35,6 +35,7 @@ pub(crate) fn new_project(name: &str, parent: Option<&ProjectId>) -> anyhow::Res
         parent_id: parent.cloned(),
         labels: ProjectLabels::default(),
         pod_security: PodSecurity::Restricted,
+        network: NetworkIsolation::Isolated,
     })
 }
 
@@ -111,6 +112,7 @@ on_both_engines! {
             parent_id: Some(web.clone()),
             labels: labels.try_into()?,
             pod_security: PodSecurity::Baseline,
+            network: NetworkIsolation::Open,
         };
         let bank = add_workspace(&store, &add_organization(&store, "Bob").await?, "bank").await?;
         let tx = store.begin().await?;
@@ -119,6 +121,7 @@ on_both_engines! {
         let found = projects::get(&tx, &scope, &api).await?.context("the project")?;
         assert_eq!((found.limits.pods, found.parent_id, found.labels), (7, Some(web.clone()), change.labels.clone()));
         assert_eq!((found.pod_security, found.phase), (PodSecurity::Baseline, ProjectPhase::Creating));
+        assert_eq!(found.network, NetworkIsolation::Open);
         projects::request_deletion(&tx, &scope, &api).await?;
         assert!(!projects::update(&tx, &scope, &api, &change).await?);
     }

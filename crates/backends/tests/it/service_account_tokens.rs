@@ -1,6 +1,6 @@
-use hexabase_backends::store::service_account_tokens::{self as tokens, TokensGiven};
+use hexabase_backends::store::service_account_tokens::{self as tokens, TokenOf, TokensGiven};
 use hexabase_backends::store::workspaces;
-use hexabase_core::ids::UserId;
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_testkit::on_both_engines;
 use serde_json::json;
 
@@ -16,6 +16,11 @@ fn given(user: &UserId, namespace: &str, service_account: &str, first: i64, last
     }
 }
 
+/// A token of this ServiceAccount in the namespace `web`.
+fn of<'a>(workspace: &'a WorkspaceId, user: &'a UserId, service_account: &'a str) -> TokenOf<'a> {
+    TokenOf { workspace, user, namespace: "web", service_account }
+}
+
 on_both_engines! {
     async fn a_person_and_a_service_account_come_to_one_row_with_the_first_time_and_the_last(store: TestStore) {
         let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
@@ -24,7 +29,7 @@ on_both_engines! {
         for (user, account, seconds) in times {
             let tx = store.begin().await?;
             let now = now().plus_seconds(seconds);
-            tokens::note_for_issuer(&tx, scope.workspace(), user, "web", account, now).await?;
+            tokens::note_for_issuer(&tx, &of(scope.workspace(), user, account), now).await?;
             tx.commit().await?;
         }
         let of_bob = [given(&bob, "web", "default", 2, 2), given(&bob, "web", "robot", 1, 4)];
@@ -37,8 +42,8 @@ on_both_engines! {
         let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
         let ada = scope.user().clone();
         let tx = store.begin().await?;
-        tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now()).await?;
-        tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now().plus_seconds(1)).await?;
+        tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, "robot"), now()).await?;
+        tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, "robot"), now().plus_seconds(1)).await?;
         assert!(!tokens::forget(&tx, &scope, &given(&ada, "web", "robot", 0, 0)).await?);
         let read = tokens::list(&tx, &scope, Some(&ada)).await?;
         assert_eq!(read, [given(&ada, "web", "robot", 0, 1)]);
@@ -54,12 +59,12 @@ on_both_engines! {
         let ada = shop.user().clone();
         let tx = store.begin().await?;
         for scope in [&shop, &bank] {
-            tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot", now()).await?;
+            tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, "robot"), now()).await?;
         }
         assert!(tokens::forget(&tx, &shop, &given(&ada, "web", "robot", 0, 0)).await?);
         assert_eq!(tokens::list(&tx, &shop, None).await?, []);
         assert_eq!(tokens::list(&tx, &bank, None).await?.len(), 1);
-        tokens::note_for_issuer(&tx, shop.workspace(), &ada, "web", "robot", now()).await?;
+        tokens::note_for_issuer(&tx, &of(shop.workspace(), &ada, "robot"), now()).await?;
         workspaces::request_deletion(&tx, &bank, now()).await?;
         workspaces::set_deleted(&tx, bank.workspace(), &json!({}), now()).await?;
         assert_eq!(tokens::list(&tx, &bank, None).await?, []);
@@ -77,11 +82,11 @@ on_both_engines! {
         let tx = store.begin().await?;
         for scope in [&shop, &gone, &other] {
             for account in ["robot", "default"] {
-                tokens::note_for_issuer(&tx, scope.workspace(), &bob, "web", account, now()).await?;
+                tokens::note_for_issuer(&tx, &of(scope.workspace(), &bob, account), now()).await?;
             }
-            tokens::note_for_issuer(&tx, scope.workspace(), organization.user(), "web", "robot", now()).await?;
+            tokens::note_for_issuer(&tx, &of(scope.workspace(), organization.user(), "robot"), now()).await?;
         }
-        tokens::note_for_issuer(&tx, bank.workspace(), organization.user(), "web", "robot", now()).await?;
+        tokens::note_for_issuer(&tx, &of(bank.workspace(), organization.user(), "robot"), now()).await?;
         workspaces::request_deletion(&tx, &gone, now()).await?;
         workspaces::set_deleted(&tx, gone.workspace(), &json!({}), now()).await?;
         tx.commit().await?;
@@ -99,16 +104,16 @@ on_both_engines! {
         let tx = store.begin().await?;
         for number in 0..tokens::MOST {
             let account = format!("robot-{number}");
-            assert!(tokens::has_room_for_issuer(&tx, scope.workspace(), &ada, "web", &account).await?);
-            assert!(tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", &account, now()).await?);
+            assert!(tokens::has_room_for_issuer(&tx, &of(scope.workspace(), &ada, &account)).await?);
+            assert!(tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, &account), now()).await?);
         }
         for (user, account, room) in [(&ada, "more", false), (&ada, "robot-0", true), (&bob, "more", true)] {
-            assert_eq!(tokens::has_room_for_issuer(&tx, scope.workspace(), user, "web", account).await?, room);
+            assert_eq!(tokens::has_room_for_issuer(&tx, &of(scope.workspace(), user, account)).await?, room);
         }
-        assert!(!tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "more", now()).await?);
+        assert!(!tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, "more"), now()).await?);
         // One that is known goes on, and so does everybody else.
-        assert!(tokens::note_for_issuer(&tx, scope.workspace(), &ada, "web", "robot-0", now().plus_seconds(1)).await?);
-        assert!(tokens::note_for_issuer(&tx, scope.workspace(), &bob, "web", "more", now()).await?);
+        assert!(tokens::note_for_issuer(&tx, &of(scope.workspace(), &ada, "robot-0"), now().plus_seconds(1)).await?);
+        assert!(tokens::note_for_issuer(&tx, &of(scope.workspace(), &bob, "more"), now()).await?);
         tx.commit().await?;
         let all = tokens::list(&*store, &scope, Some(&ada)).await?;
         assert_eq!(u64::try_from(all.len())?, tokens::MOST);
@@ -122,7 +127,7 @@ on_both_engines! {
             writers.push(tokio::spawn(async move {
                 let tx = store.begin().await?;
                 let (account, now) = (format!("robot-{}", number % 2), now().plus_seconds(number));
-                tokens::note_for_issuer(&tx, scope.workspace(), scope.user(), "web", &account, now).await?;
+                tokens::note_for_issuer(&tx, &of(scope.workspace(), scope.user(), &account), now).await?;
                 tx.commit().await
             }));
         }

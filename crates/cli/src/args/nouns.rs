@@ -397,6 +397,15 @@ pub(crate) enum Level {
     Baseline,
 }
 
+/// Whom the pods of a project can talk to in its workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Network {
+    /// Each other, the workspace's DNS and API server, and the public internet.
+    Isolated,
+    /// The pods of all projects that are open, too.
+    Open,
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     pair.ok_or_else(|| "write a label as KEY=VALUE".to_owned())
@@ -422,8 +431,11 @@ pub(crate) enum Project {
         /// Which pods are let in [default: restricted].
         #[arg(long, value_enum)]
         pod_security: Option<Level>,
+        /// Whom its pods can talk to in the workspace [default: isolated].
+        #[arg(long, value_enum)]
+        network: Option<Network>,
     },
-    /// Give one another share, place, labels or Pod Security level.
+    /// Give one another share, place, labels, Pod Security level or network.
     Update {
         /// Name or id.
         project: String,
@@ -446,6 +458,9 @@ pub(crate) enum Project {
         /// Which pods are let in; those that run stay.
         #[arg(long, value_enum)]
         pod_security: Option<Level>,
+        /// Whom its pods can talk to in the workspace, those that run too.
+        #[arg(long, value_enum)]
+        network: Option<Network>,
     },
     /// List projects.
     List {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use hexabase_api::projects::{Project, ProjectCreate, ProjectQuotaCreate, ProjectUpdate};
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::projects::PodSecurity;
+use hexabase_core::projects::{NetworkIsolation, PodSecurity};
 
 use super::confirm;
-use crate::args::{self, Level, Quota};
+use crate::args::{self, Level, Network, Quota};
 use crate::client::Api;
 use crate::clock;
 use crate::context::Context;
@@ -18,20 +18,21 @@ use crate::resolve;
 pub(crate) async fn run(context: &Context, command: args::Project) -> Result<()> {
     let api = context.api()?;
     match command {
-        args::Project::Create { name, place, quota, below, labels, pod_security } => {
+        args::Project::Create { name, place, quota, below, labels, pod_security, network } => {
             let workspace = resolve::workspace_id(&api, &place.workspace).await?;
             let parent = match below {
                 Some(below) => Some(resolve::project_id(&api, &workspace, &below).await?.to_string()),
                 None => None,
             };
             let labels = labels.into_iter().collect();
-            let body = ProjectCreate { name, quota: share(quota), parent, labels, pod_security: level(pod_security) };
+            let (quota, pod_security, network) = (share(quota), level(pod_security), isolation(network));
+            let body = ProjectCreate { name, quota, parent, labels, pod_security, network };
             let project = api.post::<Project>(&["workspaces", workspace.as_str(), "projects"], &body).await?;
             context.format.show(&project.raw, || {
                 format!("Project {} in workspace {} is {}.", project.value.name, place.workspace, project.value.phase)
             })
         }
-        args::Project::Update { project, place, quota, below, top, labels, no_labels, pod_security } => {
+        args::Project::Update { project, place, quota, below, top, labels, no_labels, pod_security, network } => {
             let workspace = resolve::workspace_id(&api, &place.workspace).await?;
             let id = resolve::project_id(&api, &workspace, &project).await?;
             let path = ["workspaces", workspace.as_str(), "projects", id.as_str()];
@@ -43,9 +44,10 @@ pub(crate) async fn run(context: &Context, command: args::Project) -> Result<()>
                 true => None,
                 false => Some(changed(api.get::<Project>(&path).await?.value.labels, labels, &no_labels)),
             };
-            let body = ProjectUpdate { quota: share(quota), parent, labels, pod_security: level(pod_security) };
+            let (quota, pod_security, network) = (share(quota), level(pod_security), isolation(network));
+            let body = ProjectUpdate { quota, parent, labels, pod_security, network };
             let nothing = body.quota.is_none() && body.parent.is_none() && body.labels.is_none();
-            if nothing && body.pod_security.is_none() {
+            if nothing && body.pod_security.is_none() && body.network.is_none() {
                 return Err(Error::new(Kind::Usage, "nothing to change").hint("see: hxb project update --help"));
             }
             let project = api.patch::<Project>(&path, &body).await?;
@@ -115,6 +117,13 @@ fn level(level: Option<Level>) -> Option<PodSecurity> {
     })
 }
 
+fn isolation(network: Option<Network>) -> Option<NetworkIsolation> {
+    network.map(|network| match network {
+        Network::Isolated => NetworkIsolation::Isolated,
+        Network::Open => NetworkIsolation::Open,
+    })
+}
+
 /// The labels that there are, with some more and without others.
 fn changed(
     mut labels: BTreeMap<String, String>,
@@ -158,6 +167,7 @@ fn details(project: Project, below: String) -> String {
         ("Objects", count(left.objects, project.quota.objects)),
         ("Labels", labels.join(", ")),
         ("Pod Security", project.pod_security.to_string()),
+        ("Network", project.network.to_string()),
         ("Made", project.created_at.to_string()),
     ])
 }

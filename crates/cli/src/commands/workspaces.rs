@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hexabase_api::organizations::Organization;
+use hexabase_api::plans::Estimate;
 use hexabase_api::workspaces::{SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 use serde_json::json;
 
@@ -27,11 +28,9 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         args::Workspace::Create { name, plan, org, wait: _, no_wait, timeout } => {
             let organization = resolve::organization(&api, org.as_deref()).await?;
             // Who may not know the cost may not make a workspace either, and is told so by that.
-            if let Ok(found) = plans::estimate(&api, &organization.id, &plan, None).await {
-                say(&plans::sentence(&found.value));
-            }
+            let plan_version = shown(plans::estimate(&api, &organization.id, &plan, None).await);
             let path = ["organizations", organization.id.as_str(), "workspaces"];
-            let made = api.post::<Workspace>(&path, &WorkspaceCreate { name, plan }).await?;
+            let made = api.post::<Workspace>(&path, &WorkspaceCreate { name, plan, plan_version }).await?;
             if no_wait {
                 return context.format.show(&made.raw, || {
                     format!(
@@ -63,10 +62,9 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         args::Workspace::SetPlan { workspace, plan } => {
             let workspace = resolve::workspace(&api, &workspace).await?.value;
             let id = workspace.id.as_str();
-            if let Ok(found) = plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await {
-                say(&plans::sentence(&found.value));
-            }
-            let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &WorkspacePlanUpdate { plan }).await?;
+            let plan_version = shown(plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await);
+            let body = WorkspacePlanUpdate { plan, plan_version };
+            let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &body).await?;
             context.format.show(&changed.raw, || {
                 let Workspace { name, plan, plan_version, .. } = &changed.value;
                 format!("Workspace {name} is under the plan {plan} (version {plan_version}).")
@@ -122,6 +120,13 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             inside::usage(context, &api, &workspace, namespace.as_deref()).await
         }
     }
+}
+
+/// Shows an estimate, if there is one; gives the version that it is of, so that nobody gets another one than they were shown.
+fn shown(estimate: Result<Fetched<Estimate>>) -> Option<u32> {
+    let estimate = estimate.ok()?.value;
+    say(&plans::sentence(&estimate));
+    Some(estimate.plan.version)
 }
 
 /// Asks something of a workspace that takes time.

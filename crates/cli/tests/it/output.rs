@@ -81,9 +81,11 @@ async fn projects_and_members_go_to_the_api_as_they_were_typed() {
                 "team=shop",
                 "--pod-security",
                 "baseline",
+                "--network",
+                "open",
             ],
             json!({
-                "name": "web", "labels": { "team": "shop" }, "pod_security": "baseline",
+                "name": "web", "labels": { "team": "shop" }, "pod_security": "baseline", "network": "open",
                 "quota": { "cpu": null, "memory": null, "storage": null, "pods": null, "services": 3 },
             }),
         ),
@@ -123,6 +125,7 @@ async fn a_project_is_changed_in_what_was_said_and_in_nothing_else() {
         (&["--below", "prj-00000000000000000002"], json!({ "parent": "prj-00000000000000000002" })),
         (&["--label", "tier=", "--no-label", "team"], json!({ "labels": { "tier": "" } })),
         (&["--pod-security", "restricted"], json!({ "pod_security": "restricted" })),
+        (&["--network", "open"], json!({ "network": "open" })),
         (
             &["--memory", "1Gi", "--objects", "9"],
             json!({ "quota": { "cpu": null, "memory": "1Gi", "storage": null, "pods": null, "objects": 9 } }),
@@ -136,6 +139,10 @@ async fn a_project_is_changed_in_what_was_said_and_in_nothing_else() {
     }
     let ended = home.hxb(&["project", "get", "web", "-w", "shop"]).await;
     assert!(ended.out.contains("20, 15 left\n") && ended.out.contains("team=shop, tier=front\n"), "{ended:?}");
+    assert!(
+        ended.out.lines().any(|line| line.starts_with("Network:") && line.ends_with("open")),
+        "of before: {ended:?}"
+    );
     let ended = home.hxb(&["project", "update", "web", "-w", "shop"]).await;
     assert_eq!((ended.code, ended.err.contains("nothing to change")), (2, true), "{ended:?}");
 }

@@ -190,7 +190,8 @@ fn estimate(plan: &str) -> serde_json::Value {
     json!({ "plan": plan, "now": price(4900), "then": price(9800), "workspaces": 2 })
 }
 
-const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now.\n";
+const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now. \
+    It sleeps after 90 minutes without use.\n";
 
 #[tokio::test]
 async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_plan() {
@@ -200,6 +201,11 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
     stub.answer(&format!("{path}?plan=standard"), 200, estimate("standard"));
     let ended = home.hxb(&["workspace", "create", "shop", "--plan", "standard", "--no-wait"]).await;
     assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan standard (version 2) {COST}")));
+    assert_eq!(
+        stub.world().requests.last().unwrap().1,
+        json!({ "name": "shop", "plan": "standard", "plan_version": 2 }),
+        "what was shown, and nothing else"
+    );
     let ended = home.hxb(&["plan", "estimate", "standard", "--org", "acme"]).await;
     assert_eq!((ended.code, ended.out.clone()), (0, format!("Plan standard (version 2) {COST}")));
 
@@ -211,7 +217,7 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
     let ended = home.hxb(&["workspace", "set-plan", "shop", "premium"]).await;
     assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan premium (version 2) {COST}")));
     assert_eq!(ended.out, "Workspace shop is under the plan premium (version 3).\n");
-    assert_eq!(stub.world().requests.last().unwrap().1, json!({ "plan": "premium" }));
+    assert_eq!(stub.world().requests.last().unwrap().1, json!({ "plan": "premium", "plan_version": 2 }));
 }
 
 #[tokio::test]

@@ -4,8 +4,13 @@ use super::{Limits, Plan, Price, StoreKind};
 use crate::quantity::{Bytes, Cpu};
 use crate::quota::Amounts;
 
+/// After how many minutes without use a workspace that costs nothing falls asleep, at the latest.
+const FREE_SLEEPS_AFTER_MINUTES: u32 = 60;
+
 /// What the plans of a new installation allow; operators make others.
 pub fn seed() -> Vec<Plan> {
+    // Whoever pays for a workspace says themselves when it sleeps.
+    let sleeps = |price: i64| (price == 0).then_some(FREE_SLEEPS_AFTER_MINUTES);
     let plan = |id: &str, name: &str, order, limits, amount_minor| Plan {
         id: id.to_owned(),
         version: 1,
@@ -15,7 +20,7 @@ pub fn seed() -> Vec<Plan> {
         // Told once nodes can be given to a workspace.
         dedicated_nodes: false,
         kubernetes: None,
-        sleep_after_minutes: None,
+        sleep_after_minutes: sleeps(amount_minor),
         store: StoreKind::Sqlite,
         active: true,
         display_order: order,

@@ -8,7 +8,8 @@ use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::labels::{
-    self, FENCE, MANAGED_BY, MANAGER, Names, ORGANIZATION, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES, WORKSPACE,
+    self, FENCE, MANAGED_BY, MANAGER, NOBODY, Names, ORGANIZATION, OWNER, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES,
+    WORKSPACE,
 };
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::settings::HostSettings;
@@ -90,6 +91,7 @@ pub(crate) async fn ensure(
     if let Claim::Absent = claimed {
         let mut first = wanted.clone();
         first.json["metadata"]["annotations"][FENCE] = json!(desired.fence.to_string());
+        first.json["metadata"]["annotations"][OWNER] = json!(owner(organization));
         claimed = match host.create(&first).await {
             Ok(created) => ours(&created),
             Err(error) if error.is(409) => claim(host, names, organization, desired.fence).await?,
@@ -121,19 +123,35 @@ pub(crate) fn belongs_to(found: &DynamicObject, workspace: &str) -> bool {
     is_ours(MANAGED_BY, MANAGER) && is_ours(WORKSPACE, workspace)
 }
 
-/// Whether this attempt may write: the patch that raises the fence, or nothing if it is already ours.
+/// What [`OWNER`] says of the namespace of this organization, or of nobody.
+fn owner(organization: Option<&OrganizationId>) -> &str {
+    organization.map_or(NOBODY, OrganizationId::as_str)
+}
+
+/// Whether the namespace is this organization's, or nobody's yet and says so. One that says nothing of it is nobody's to take:
+/// what is missing may have been taken off.
 ///
 /// What was used says whose it is, and stays theirs. A database that lost its last writes may take a workspace for one that
 /// was made ahead and that nobody has; the host knows better.
+fn may_have(found: &DynamicObject, organization: Option<&OrganizationId>) -> bool {
+    let (own, label) = (owner(organization), label(found, ORGANIZATION));
+    match annotation(found, OWNER) {
+        // Versions before this annotation wrote the label only, and made nothing ahead.
+        None => label == Some(own),
+        Some(NOBODY) => label.is_none_or(|label| label == own),
+        Some(noted) => noted == own,
+    }
+}
+
+/// Whether this attempt may write: the patch that raises the fence and notes whose the namespace is, or nothing if both are
+/// already so.
 fn check(
     found: &DynamicObject,
     names: &Names,
     organization: Option<&OrganizationId>,
     fence: i64,
 ) -> Result<Option<Value>, ReconcileError> {
-    let owner = label(found, ORGANIZATION);
-    let is_foreign = owner.is_some_and(|owner| Some(owner) != organization.map(OrganizationId::as_str));
-    if is_foreign || !belongs_to(found, &names.name) {
+    if !may_have(found, organization) || !belongs_to(found, &names.name) {
         return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
@@ -141,10 +159,10 @@ fn check(
         Some(last) if last > fence => {
             Err(ReconcileError::Fenced { namespace: names.namespace.clone(), own: fence, found: last })
         }
-        Some(last) if last == fence => Ok(None),
+        Some(last) if last == fence && annotation(found, OWNER) == Some(owner(organization)) => Ok(None),
         _ => Ok(Some(json!({ "metadata": {
             "resourceVersion": found.metadata.resource_version,
-            "annotations": { FENCE: fence.to_string() },
+            "annotations": { FENCE: fence.to_string(), OWNER: owner(organization) },
         } }))),
     }
 }
@@ -170,7 +188,7 @@ mod tests {
 
     fn found(workspace: &str, fence: Option<&str>) -> DynamicObject {
         let mut object = json!({ "metadata": { "name": "hxb", "resourceVersion": "7",
-            "labels": { MANAGED_BY: MANAGER, WORKSPACE: workspace }, "annotations": {} } });
+            "labels": { MANAGED_BY: MANAGER, WORKSPACE: workspace }, "annotations": { OWNER: NOBODY } } });
         if let Some(fence) = fence {
             object["metadata"]["annotations"][FENCE] = json!(fence);
         }
@@ -226,22 +244,61 @@ mod tests {
         assert!(matches!(checked(&foreign, 9), Err(ReconcileError::NotOurs { .. })));
     }
 
+    /// The organizations of two people.
+    fn two() -> (OrganizationId, OrganizationId) {
+        ("org-0123456789abcdefghjk".parse().unwrap(), "org-0123456789abcdefghj0".parse().unwrap())
+    }
+
+    /// A namespace whose annotation and label say that it is so.
+    fn owned(annotation: Option<&str>, label: Option<&str>) -> DynamicObject {
+        let mut object = found(ID, Some("8"));
+        let metadata = &mut object.metadata;
+        let annotations = metadata.annotations.as_mut().unwrap();
+        annotations.remove(OWNER);
+        annotations.extend(annotation.map(|owner| (OWNER.to_owned(), owner.to_owned())));
+        metadata.labels.as_mut().unwrap().extend(label.map(|owner| (ORGANIZATION.to_owned(), owner.to_owned())));
+        object
+    }
+
     #[test]
     fn what_an_organization_has_used_is_nobody_elses_and_what_nobody_has_may_become_anybodys() {
         let names = Names::of(&ID.parse().unwrap());
-        let (alices, bobs): (OrganizationId, OrganizationId) =
-            ("org-0123456789abcdefghjk".parse().unwrap(), "org-0123456789abcdefghj0".parse().unwrap());
+        let (alices, bobs) = two();
         let spare = found(ID, Some("8"));
-        let mut used = spare.clone();
-        used.metadata.labels.as_mut().unwrap().insert(ORGANIZATION.to_owned(), alices.to_string());
         for of in [None, Some(&alices)] {
             assert!(check(&spare, &names, of, 9).is_ok());
         }
-        assert!(check(&used, &names, Some(&alices), 9).is_ok());
-        for of in [None, Some(&bobs)] {
-            let refused = check(&used, &names, of, 9);
+        // Also when one of the two was taken off, or somebody wrote another label.
+        let alice = Some(alices.as_str());
+        let used = [(alice, alice), (alice, None), (None, alice), (alice, Some(bobs.as_str())), (Some(NOBODY), alice)];
+        for (annotation, label) in used {
+            let object = owned(annotation, label);
+            let patch = check(&object, &names, Some(&alices), 9).unwrap().unwrap();
+            assert_eq!(patch["metadata"]["annotations"][OWNER], alices.as_str());
+            for of in [None, Some(&bobs)] {
+                let refused = check(&object, &names, of, 9);
+                assert!(matches!(refused, Err(ReconcileError::NotOurs { .. })), "{annotation:?} {label:?} {refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_does_not_say_whose_it_is_is_nobodys_to_take() {
+        let names = Names::of(&ID.parse().unwrap());
+        let (alices, _) = two();
+        for of in [None, Some(&alices)] {
+            let refused = check(&owned(None, None), &names, of, 9);
             assert!(matches!(refused, Err(ReconcileError::NotOurs { .. })), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn whose_it_is_is_noted_also_where_the_fence_is_not_raised() {
+        let names = Names::of(&ID.parse().unwrap());
+        let (alices, _) = two();
+        let noted = check(&found(ID, Some("8")), &names, Some(&alices), 8).unwrap().unwrap();
+        assert_eq!(noted["metadata"]["annotations"][OWNER], alices.as_str());
+        assert_eq!(check(&owned(Some(alices.as_str()), None), &names, Some(&alices), 8).unwrap(), None);
     }
 
     #[tokio::test]

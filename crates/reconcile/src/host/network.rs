@@ -1,18 +1,25 @@
 //! Step 2, second part: who may talk to whom. Nothing, but what is listed here; in place before the first pod starts.
 //!
 //! Pods are told apart by labels that vCluster does not take from tenants: `release` on the control plane,
-//! `vcluster.loft.sh/managed-by` and `vcluster.loft.sh/namespace` on what it brings to the host.
+//! `vcluster.loft.sh/managed-by` and `vcluster.loft.sh/namespace` on what it brings to the host. Policies that tenants make
+//! themselves stay inside, where nothing enforces them: which of a workspace's projects talk to each other is decided here as
+//! well.
 
 use std::net::IpAddr;
 
+use hexabase_core::projects::NetworkIsolation;
 use serde_json::{Map, Value, json};
 
-use crate::desired::Authentication;
+use crate::apply::Cluster;
+use crate::desired::{Authentication, DesiredProject};
+use crate::error::ReconcileError;
 use crate::host::places::{DNS_LABEL, DNS_NAME, Places, is_in};
-use crate::labels::{Names, SYNCED_BY};
+use crate::labels::{Names, PROJECT, SYNCED_BY};
 use crate::manifest::{Kind, Manifest};
 use crate::settings::{EndpointMode, HostSettings, Peer};
 
+/// vCluster's label for the namespace inside.
+const SPACE: &str = "vcluster.loft.sh/namespace";
 /// Port of the tenant API server in its pod.
 const TENANT_API: u16 = 8443;
 /// What is not the internet: this machine, private and shared ranges, link-local with the clouds' metadata services,
@@ -47,14 +54,24 @@ pub(crate) fn build(
     places: &Places,
     names: &Names,
     labels: &Map<String, Value>,
+    projects: &[DesiredProject],
 ) -> Vec<Manifest> {
+    // Until its namespace is gone, one that leaves stays as it was.
+    let isolated: Vec<&DesiredProject> =
+        projects.iter().filter(|project| project.network == NetworkIsolation::Isolated).collect();
     let control_plane = json!({ "matchLabels": { "app": "vcluster", "release": names.name } });
     let workloads = json!({ "matchLabels": { SYNCED_BY: names.name } });
     let dns = json!({ "matchLabels": {
-        SYNCED_BY: names.name, "vcluster.loft.sh/namespace": "kube-system", "k8s-app": "vcluster-kube-dns",
+        SYNCED_BY: names.name, SPACE: "kube-system", "k8s-app": "vcluster-kube-dns",
     } });
     let api = json!([{ "protocol": "TCP", "port": TENANT_API }]);
     let own = json!([{ "podSelector": workloads }]);
+    // Policies only add to each other: whoever is to have less is not among these.
+    let mut open = workloads.clone();
+    if !isolated.is_empty() {
+        let spaces: Vec<&str> = isolated.iter().map(|project| project.name.as_str()).collect();
+        open["matchExpressions"] = json!([{ "key": SPACE, "operator": "NotIn", "values": spaces }]);
+    }
 
     let mut into_control_plane = vec![json!({ "from": own, "ports": api })];
     if let Some(from) = callers(settings) {
@@ -75,18 +92,49 @@ pub(crate) fn build(
         Manifest::new(Kind::NetworkPolicy, Some(&names.namespace), name, labels, json!({ "spec": spec }))
     };
     let to_control_plane = json!({ "to": [{ "podSelector": control_plane }], "ports": api });
-    vec![
+    let internet = json!({ "to": internet(&closed(settings, places)) });
+    let of_project = |project: &&DesiredProject| {
+        let itself = json!({ "matchLabels": { SYNCED_BY: names.name, SPACE: project.name.as_str() } });
+        let mut policy = policy(
+            &format!("hexabase-project-{}", project.id),
+            &itself,
+            // The control plane calls webhooks, wherever they run.
+            vec![json!({ "from": [{ "podSelector": itself }, { "podSelector": control_plane }] })],
+            vec![
+                json!({ "to": [{ "podSelector": itself }, { "podSelector": dns }] }),
+                to_control_plane.clone(),
+                internet.clone(),
+            ],
+        );
+        policy.label(&Map::from_iter([(PROJECT.to_owned(), json!(project.id.as_str()))]));
+        policy
+    };
+    let mut all: Vec<Manifest> = isolated.iter().map(of_project).collect();
+    all.extend([
         policy("hexabase-default-deny", &json!({}), vec![], vec![]),
         policy(
             "hexabase-workloads",
-            &workloads,
+            &open,
             vec![json!({ "from": [{ "podSelector": workloads }, { "podSelector": control_plane }] })],
-            vec![json!({ "to": own }), to_control_plane, json!({ "to": internet(&closed(settings, places)) })],
+            vec![json!({ "to": own }), to_control_plane.clone(), internet.clone()],
         ),
         policy("hexabase-control-plane", &control_plane, into_control_plane, out_of_control_plane),
         // The tenants' DNS asks the node's resolver, wherever that is, but not the host's DNS, which knows of everybody.
         policy("hexabase-dns", &dns, vec![], vec![json!({ "to": resolvers(places), "ports": dns_ports() })]),
-    ]
+    ]);
+    all
+}
+
+/// Takes away the policies of projects that are isolated no more, or gone. After the others were applied: what these let in is
+/// then let in already.
+pub(crate) async fn prune(host: &Cluster, names: &Names, wanted: &[Manifest]) -> Result<(), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    for name in host.list_names(Kind::NetworkPolicy, namespace, PROJECT).await? {
+        if wanted.iter().all(|policy| policy.name != name) {
+            host.delete(Kind::NetworkPolicy, namespace, &name, None).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Who may call tenant API servers from outside the workspace. A port of the node is open to everybody unless the

@@ -296,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::connection::Host;
-    use crate::labels::{MANAGED_BY, MANAGER, WORKSPACE};
+    use crate::labels::{MANAGED_BY, MANAGER, NOBODY, OWNER, WORKSPACE};
     use crate::settings::HostSettings;
 
     #[tokio::test]
@@ -308,7 +308,8 @@ mod tests {
         let names = Names::of(&id);
         let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
         let path = format!("/api/v1/namespaces/{}", names.namespace);
-        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
+        server.put(&path, json!({ "metadata": metadata }));
         let held = |name: &str| json!({ "metadata": { "name": name, "finalizers": ["example.com/hold"] } });
         server.put(&format!("{path}/configmaps/held"), held("held"));
         server.put(&format!("{path}/pods/held"), {
@@ -351,7 +352,8 @@ mod tests {
         let names = Names::of(&id);
         let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
         let path = format!("/api/v1/namespaces/{}", names.namespace);
-        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
+        server.put(&path, json!({ "metadata": metadata }));
         let cleanup = json!(["service.kubernetes.io/load-balancer-cleanup"]);
         let service = format!("{path}/services/web");
         server.put(&service, json!({ "metadata": { "name": "web", "finalizers": cleanup } }));

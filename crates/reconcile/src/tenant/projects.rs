@@ -234,7 +234,7 @@ async fn remove(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> 
 mod tests {
     use std::collections::BTreeMap;
 
-    use hexabase_core::projects::{PodSecurity, ProjectLabels};
+    use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 
     use super::*;
 
@@ -246,6 +246,7 @@ mod tests {
             limits: Amounts::of(|_| 1),
             labels: ProjectLabels::default(),
             pod_security: PodSecurity::Baseline,
+            network: NetworkIsolation::Open,
             grants: Vec::new(),
             custom_roles: Vec::new(),
         }

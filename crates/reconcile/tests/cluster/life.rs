@@ -269,8 +269,9 @@ async fn drift(client: &Client, inside: &Client, namespace: &str) {
     // What an apply of ours leaves alone: everybody is let in.
     let open = json!({ "spec": { "ingress": [{}] } });
     replace(client, "networking.k8s.io/v1", "NetworkPolicy", place, "hexabase-dns", open).await;
-    // Without the label, too, by which the platform's objects are found.
-    let greedy = json!({ "metadata": { "labels": { "hexabase.ai/workspace": null }, "annotations": {
+    // Without the labels, too, by which the platform's objects are found, and that say whose the namespace is.
+    let lost = json!({ "hexabase.ai/workspace": null, "hexabase.ai/organization": null });
+    let greedy = json!({ "metadata": { "labels": lost, "annotations": {
         "hexabase.ai/storage-classes": "everything", "hexabase.ai/runtime-classes": "everything",
     } } });
     replace(client, "v1", "Namespace", None, namespace, greedy).await;
@@ -326,8 +327,9 @@ async fn repaired(client: &Client, inside: &Client, namespace: &str) {
     let dns = objects(client, "networking.k8s.io/v1", "NetworkPolicy", place).get("hexabase-dns").await.unwrap();
     assert_eq!(dns.data.pointer("/spec/ingress"), None);
     let found = objects(client, "v1", "Namespace", None).get(namespace).await.unwrap().metadata;
-    assert_eq!(found.labels.unwrap()["hexabase.ai/workspace"], namespace.trim_start_matches("hxb-"));
-    let annotations = found.annotations.unwrap();
+    let (labels, annotations) = (found.labels.unwrap(), found.annotations.unwrap());
+    assert_eq!(labels["hexabase.ai/workspace"], namespace.trim_start_matches("hxb-"));
+    assert_eq!(labels["hexabase.ai/organization"], annotations["hexabase.ai/owner"]);
     assert_ne!(annotations["hexabase.ai/storage-classes"], "everything");
     assert_eq!(annotations["hexabase.ai/runtime-classes"], "");
     objects(client, "v1", "LimitRange", place).get("hexabase").await.unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hexabase_core::ids::{Id, OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::phases::WorkspaceStep;
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef};
@@ -136,6 +136,7 @@ pub(crate) fn project(name: &str) -> DesiredProject {
         labels: ProjectLabels::default(),
         // The images that these tests run are ordinary ones.
         pod_security: PodSecurity::Baseline,
+        network: NetworkIsolation::Open,
         grants: vec![ProjectGrant {
             group: "developers".parse().unwrap(),
             role: ProjectRoleRef::Preset(ProjectRole::Edit),

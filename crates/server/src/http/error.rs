@@ -13,6 +13,8 @@ pub struct ApiError {
     code: &'static str,
     detail: String,
     field: Option<String>,
+    /// In seconds.
+    retry_after: Option<u64>,
 }
 
 /// What a handler returns.
@@ -21,7 +23,9 @@ pub type ApiResult<T> = Result<T, ApiError>;
 impl ApiError {
     /// An error that no use case knows, such as an unreadable body.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None }
+        // What does not answer may do so in a moment.
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(2);
+        Self { status, code, detail: detail.into(), field: None, retry_after }
     }
 
     /// Names the field at fault.
@@ -43,6 +47,11 @@ impl From<Error> for ApiError {
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", detail),
             Error::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
             Error::LimitReached(_) => Self::new(StatusCode::CONFLICT, "limit_reached", detail),
+            Error::TooOften { retry_after, .. } => {
+                let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+                let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_often", detail);
+                Self { retry_after: Some(u64::try_from(seconds).unwrap_or(u64::MAX)), ..refused }
+            }
             Error::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
             Error::Internal(cause) => {
                 tracing::error!(error = %cause, "request failed");
@@ -70,8 +79,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hexabase\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

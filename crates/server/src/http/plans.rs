@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use hexabase_api::page::Page;
 use hexabase_api::plans::{Estimate, EstimateQuery, Plan};
 use hexabase_api::workspaces::{Workspace, WorkspacePlanUpdate};
+use hexabase_app::plans::PlanChoice;
 use hexabase_app::{App, plans};
 use hexabase_core::ids::WorkspaceId;
 
@@ -50,6 +51,7 @@ pub(super) async fn change(
     JsonBody(body): JsonBody<WorkspacePlanUpdate>,
 ) -> ApiResult<Json<Workspace>> {
     let workspace = id("workspace", &workspace)?;
-    let changed = hexabase_app::workspaces::change_plan(&app, &ctx, &workspace, &body.plan).await?;
+    let plan = PlanChoice { plan: &body.plan, version: body.plan_version };
+    let changed = hexabase_app::workspaces::change_plan(&app, &ctx, &workspace, plan).await?;
     Ok(Json(workspaces::details(&app, changed)))
 }

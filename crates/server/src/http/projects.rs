@@ -26,6 +26,7 @@ fn view(ProjectDetails { row, own }: ProjectDetails) -> Project {
         available: own.into(),
         labels: row.labels.into(),
         pod_security: row.pod_security,
+        network: row.network,
         created_at: row.created_at,
     }
 }
@@ -57,6 +58,7 @@ pub(super) async fn create(
         parent: body.parent.map(parent).transpose()?,
         labels: body.labels,
         pod_security: body.pod_security,
+        network: body.network,
     };
     let created = projects::create(&app, &ctx, &workspace, request).await?;
     Ok((StatusCode::CREATED, Json(view(created))))
@@ -90,7 +92,7 @@ pub(super) async fn get(
     Ok(Json(view(projects::get(&app, &ctx, &workspace, &project).await?)))
 }
 
-/// Gives a project another share, another place, other labels or another Pod Security level.
+/// Gives a project another share, another place, other labels, another Pod Security level or another network.
 #[utoipa::path(patch, path = "/workspaces/{workspace}/projects/{project}", tag = "projects",
     params(("workspace" = String, Path), ("project" = String, Path)), request_body = ProjectUpdate,
     responses((status = 200, body = Project)))]
@@ -107,6 +109,7 @@ pub(super) async fn update(
         parent: body.parent.map(|to| to.map(parent).transpose()).transpose()?,
         labels: body.labels,
         pod_security: body.pod_security,
+        network: body.network,
     };
     Ok(Json(view(projects::update(&app, &ctx, &workspace, &project, changes).await?)))
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hexabase_api::page::{Page, PageQuery};
 use hexabase_api::workspaces::{SleepRule, Step, Workspace, WorkspaceCreate, WorkspaceDeletion, WorkspaceQuery};
+use hexabase_app::plans::PlanChoice;
 use hexabase_app::workspaces::{self, WorkspaceDetails};
 use hexabase_app::{App, Settings};
 use hexabase_backends::store::workspace_steps::StepRecord;
@@ -70,7 +71,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<WorkspaceCreate>,
 ) -> ApiResult<(StatusCode, Json<Workspace>)> {
     let organization = id("organization", &organization)?;
-    let created = workspaces::create(&app, &ctx, &organization, &body.name, &body.plan).await?;
+    let plan = PlanChoice { plan: &body.plan, version: body.plan_version };
+    let created = workspaces::create(&app, &ctx, &organization, &body.name, plan).await?;
     Ok((StatusCode::CREATED, Json(details(&app, created))))
 }
 

@@ -6,7 +6,7 @@ use hexabase_testkit::tenant::FakeTenant;
 use serde_json::{Value, json};
 
 use crate::roles::answering;
-use crate::support::{body, claims, problem, shop, text};
+use crate::support::{Platform, body, claims, problem, shop, text};
 
 const PODS: &str = "/api/v1/pods";
 const IN_WEB: &str = "/api/v1/namespaces/web/pods";
@@ -230,5 +230,31 @@ async fn nobody_looks_inside_but_members_and_only_with_their_own_rights() -> Res
         problem(&bob.api.get(path).await?, 404, "not_found");
     }
     assert_eq!(tenant.asked("GET").len(), asked);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_looks_too_often_is_told_when_to_look_again_and_others_go_on() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let shop = alice.workspace("shop").await?;
+    let tenant = answering(&platform, &shop).await?;
+    alice.add(&shop, &bob.id, &[]).await?.expect(201)?;
+    tenant.answer("GET", EVENTS, 200, list(json!([]), None));
+    let path = format!("/api/v1/workspaces/{shop}/kubernetes-events");
+    let mut refused = alice.api.get(&path).await?;
+    for _ in 0..100 {
+        assert_eq!(refused.status, 200, "{refused:?}");
+        refused = alice.api.get(&path).await?;
+    }
+    let detail = text(&problem(&refused, 429, "too_often")["detail"]);
+    assert_eq!(detail, "you look into workspaces more than 10 times per second; wait a moment");
+    assert_eq!(refused.headers["retry-after"], "1");
+    bob.api.get(&path).await?.expect(200)?;
+    // Of a workspace that they may not know, nobody learns how often it is looked into.
+    let stranger = platform.person("eve").await?;
+    problem(&stranger.api.get(&path).await?, 404, "not_found");
+    platform.clock.advance_seconds(1);
+    alice.api.get(&path).await?.expect(200)?;
     Ok(())
 }

@@ -129,6 +129,59 @@ async fn what_a_choice_costs_is_known_before_it_is_made_to_those_who_may_make_it
 }
 
 #[tokio::test]
+async fn whoever_chooses_what_they_were_shown_gets_that_or_nothing() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let (store, clock) = (platform.store().await?, &platform.clock);
+    let shop = alice.workspace("shop").await?;
+    let shown = estimate(&alice, "plan=standard").await?.expect(200)?.json()?["plan"]["version"].clone();
+    plan_terms::add_version(&store, clock, &terms("standard", 5_900)?, "ada").await?;
+    let create = async |version: Value| {
+        let body = json!({ "name": "next", "plan": "standard", "plan_version": version });
+        alice.api.post(&format!("/api/v1/organizations/{}/workspaces", alice.organization), &body).await
+    };
+    let change = async |version: Value| {
+        let body = json!({ "plan": "standard", "plan_version": version });
+        let path = format!("/api/v1/workspaces/{shop}/plan");
+        alice.api.send(alice.api.request(reqwest::Method::PUT, &path).json(&body)).await
+    };
+    for refused in [create(shown.clone()).await?, change(shown.clone()).await?, create(json!(3)).await?] {
+        let refused = problem(&refused, 409, "plan_changed");
+        assert!(text(&refused["detail"]).contains("version 2 is offered now"), "{refused}");
+    }
+    let shown = estimate(&alice, "plan=standard").await?.expect(200)?.json()?["plan"]["version"].clone();
+    let made = create(shown.clone()).await?.expect(201)?.json()?;
+    let changed = change(shown).await?.expect(200)?.json()?;
+    assert_eq!((&made["plan_version"], &changed["plan_version"]), (&json!(2), &json!(2)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workspace_that_costs_nothing_sleeps_after_an_hour_unless_its_owner_says_sooner() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let plans = items(&alice.api.get("/api/v1/plans").await?);
+    let minutes: Vec<&Value> = plans.iter().map(|plan| &plan["sleep_after_minutes"]).collect();
+    assert_eq!(minutes, [&json!(60), &Value::Null, &Value::Null]);
+    let made = alice.create_workspace("small", "free").await?.expect(201)?.json()?;
+    let shown = alice.api.get(&format!("/api/v1/workspaces/{}", text(&made["id"]))).await?.expect(200)?.json()?;
+    assert_eq!(shown["sleep_rule"]["after_minutes"], 60);
+    let rule = async |rule: Value| {
+        let path = format!("/api/v1/workspaces/{}/sleep-rule", text(&made["id"]));
+        alice.api.send(alice.api.request(reqwest::Method::PUT, &path).json(&rule)).await
+    };
+    for longer in [json!({}), json!({ "after_minutes": 61 })] {
+        assert_eq!(problem(&rule(longer).await?, 422, "invalid")["field"], "after_minutes");
+    }
+    assert_eq!(rule(json!({ "after_minutes": 30 })).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], 30);
+    // A plan that says nothing gives no rule.
+    let shop = alice.workspace("shop").await?;
+    let shown = alice.api.get(&format!("/api/v1/workspaces/{shop}")).await?.expect(200)?.json()?;
+    assert_eq!(shown["sleep_rule"], Value::Null);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);

@@ -26,6 +26,7 @@ async fn a_new_project_has_an_equal_part_of_its_plan_unless_asked_otherwise() ->
     });
     assert_eq!((&web["quota"], &web["available"]), (&part, &part));
     assert_eq!((&web["labels"], &web["pod_security"]), (&json!({}), &json!("restricted")));
+    assert_eq!(web["network"], "isolated");
     let asked = json!({ "cpu": "250m", "memory": "512Mi", "pods": 7, "services": 1 });
     let api = create(&alice, &workspace, json!({ "name": "api", "quota": asked })).await?.expect(201)?.json()?;
     let quota = json!({

@@ -217,7 +217,7 @@ async fn a_project_moves_no_deeper_than_one_is_made() -> Result<()> {
 }
 
 #[tokio::test]
-async fn labels_and_the_pod_security_level_are_set_kept_and_replaced() -> Result<()> {
+async fn labels_the_pod_security_level_and_the_network_are_set_kept_and_replaced() -> Result<()> {
     let platform = Platform::start().await?;
     let shop = Shop::open(&platform).await?;
     let body = json!({ "name": "web", "labels": { "team": "shop" }, "pod_security": "baseline" });
@@ -238,6 +238,10 @@ async fn labels_and_the_pod_security_level_are_set_kept_and_replaced() -> Result
         assert_eq!(problem(&refused, 422, "invalid")["field"], "labels", "{labels}");
     }
     problem(&shop.change(&web, json!({ "pod_security": "privileged" })).await?, 422, "invalid");
+    let open = shop.change(&web, json!({ "network": "open" })).await?.expect(200)?.json()?;
+    assert_eq!((&open["network"], &open["pod_security"]), (&json!("open"), &json!("restricted")));
+    problem(&shop.change(&web, json!({ "network": "host" })).await?, 422, "invalid");
+    let bare = shop.change(&web, json!({ "network": "isolated" })).await?.expect(200)?.json()?;
     problem(&shop.change(&web, json!({ "name": "other" })).await?, 422, "invalid");
     // Nothing new is no change.
     assert_eq!(shop.change(&web, json!({})).await?.expect(200)?.json()?, bare);

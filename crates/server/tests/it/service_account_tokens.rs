@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use hexabase_backends::store::service_account_tokens;
+use hexabase_backends::store::service_account_tokens::{self, TokenOf};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_testkit::http::Answer;
 use hexabase_testkit::tenant::FakeTenant;
@@ -359,7 +359,8 @@ async fn of_more_service_accounts_than_are_noted_nobody_is_given_tokens() -> Res
     let tx = store.begin().await?;
     for number in 0..service_account_tokens::MOST {
         let (name, now) = (format!("robot-{number:04}"), platform.clock.now());
-        service_account_tokens::note_for_issuer(&tx, &id, &user, "web", &name, now).await?;
+        let token = TokenOf { workspace: &id, user: &user, namespace: "web", service_account: &name };
+        service_account_tokens::note_for_issuer(&tx, &token, now).await?;
     }
     tx.commit().await?;
     let refused = ask_for(&platform, &alice, &workspace, "more").await?.expect(403)?;
@@ -438,7 +439,8 @@ async fn a_service_account_of_the_organization_leaves_word_of_them_as_well() -> 
     let (user, id): (UserId, WorkspaceId) = (programs[0].parse()?, workspace.parse()?);
     let store = platform.store().await?;
     let tx = store.begin().await?;
-    service_account_tokens::note_for_issuer(&tx, &id, &user, "web", "robot", platform.clock.now()).await?;
+    let token = TokenOf { workspace: &id, user: &user, namespace: "web", service_account: "robot" };
+    service_account_tokens::note_for_issuer(&tx, &token, platform.clock.now()).await?;
     tx.commit().await?;
     let left_behind = json!([{ "workspace": workspace, "name": "shop", "service_accounts": 1 }]);
     for (program, expected) in programs.iter().zip([json!({ "left_behind": left_behind }), json!({})]) {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::quota::Amounts;
 use hexabase_testkit::network::{Connection, End, IpBlocks, Labels, Network, Pod};
 
 use super::*;
@@ -13,14 +15,16 @@ const WORKSPACES: [&str; 3] = ["ws-0123456789abcdefghj0", "ws-0123456789abcdefgh
 const BLOCKS: [IpBlocks; 2] = [IpBlocks::Everybody, IpBlocks::NoPods];
 
 /// The pods in a workspace's namespace.
-const KINDS: [&str; 5] = ["workload", "pretender", "DNS", "control plane", "stray"];
+const KINDS: [&str; 7] = ["workload", "pretender", "isolated", "vault", "DNS", "control plane", "stray"];
 /// Who reaches what. Whatever is not here is not wanted.
-const WANTED: [(&str, &[&str]); 7] = [
+const WANTED: [(&str, &[&str]); 8] = [
     ("workload", &["own pod", "own service", "own DNS", "own API", "public"]),
     // Somebody's pod that calls itself what the host's and the platform's pods are called.
     ("pretender", &["own pod", "own service", "own DNS", "own API", "public"]),
+    // Of a project that is isolated; the vault is in it as well.
+    ("isolated", &["own isolated", "own DNS", "own API", "public"]),
     ("DNS", &["own pod", "own service", "own DNS", "own API", "public", "resolver"]),
-    ("control plane", &["own pod", "own service", "own DNS", "host API", "host DNS", "issuer"]),
+    ("control plane", &["own pod", "own service", "own isolated", "own DNS", "host API", "host DNS", "issuer"]),
     // What somebody made in the namespace past vCluster.
     ("stray", &[]),
     // No policy of ours is about these; they reach nothing of a workspace.
@@ -46,6 +50,20 @@ fn pod(namespace: &str, pairs: &[(&str, &str)]) -> Pod {
     Pod { namespace: namespace.to_owned(), labels, ports: Vec::new() }
 }
 
+fn project(name: &str, network: NetworkIsolation) -> DesiredProject {
+    DesiredProject {
+        id: "prj-0123456789abcdefghjk".parse().unwrap(),
+        name: name.parse().unwrap(),
+        present: true,
+        limits: Amounts::of(|_| 1),
+        labels: ProjectLabels::default(),
+        pod_security: PodSecurity::Restricted,
+        network,
+        grants: Vec::new(),
+        custom_roles: Vec::new(),
+    }
+}
+
 /// The pods of one workspace.
 struct Workspace {
     names: Names,
@@ -59,14 +77,15 @@ impl Workspace {
         let names = Names::of(&id);
         let made = |pairs: &[(&str, &str)]| pod(&names.namespace, pairs);
         let synced = (SYNCED_BY, names.name.as_str());
-        let space = "vcluster.loft.sh/namespace";
         let pods = BTreeMap::from([
-            ("workload", made(&[synced, (space, "shop"), ("app", "web")])),
+            ("workload", made(&[synced, (SPACE, "shop"), ("app", "web")])),
+            ("isolated", made(&[synced, (SPACE, "bank"), ("app", "web")])),
+            ("vault", made(&[synced, (SPACE, "bank"), ("app", "vault")])),
             (
                 "pretender",
-                made(&[synced, (space, "kube-system"), ("k8s-app", "kube-dns"), ("app", "vcluster"), ("release", "x")]),
+                made(&[synced, (SPACE, "kube-system"), ("k8s-app", "kube-dns"), ("app", "vcluster"), ("release", "x")]),
             ),
-            ("DNS", made(&[synced, (space, "kube-system"), ("k8s-app", "vcluster-kube-dns")])),
+            ("DNS", made(&[synced, (SPACE, "kube-system"), ("k8s-app", "vcluster-kube-dns")])),
             ("control plane", made(&[("app", "vcluster"), ("release", names.name.as_str())])),
             ("stray", made(&[("app", "web")])),
         ]);
@@ -96,7 +115,8 @@ impl Workspace {
             pods: ["10.244.0.0/16", "fd00:244::/32", "2a01:244::/32"].map(ToOwned::to_owned).to_vec(),
         };
         let own = labels::of_workspace(&id, Some(&organization));
-        let built = build(settings, &authentication, &places, &self.names, &own);
+        let projects = [project("shop", NetworkIsolation::Open), project("bank", NetworkIsolation::Isolated)];
+        let built = build(settings, &authentication, &places, &self.names, &own, &projects);
         built.into_iter().map(|manifest| manifest.json).collect()
     }
 
@@ -178,6 +198,7 @@ fn destinations<'a>(
         all.push((named("own pod", "other pod"), of("workload"), "TCP", 8080));
         // Behind the Service's address another pod answers.
         all.push((named("own service", "other service"), of("pretender"), "TCP", 8080));
+        all.push((named("own isolated", "other isolated"), of("vault"), "TCP", 8080));
         all.push((named("own DNS", "other DNS"), of("DNS"), "UDP", 1053));
         all.push((named("own DNS", "other DNS"), of("DNS"), "TCP", 1053));
         all.push((named("own API", "other API"), of("control plane"), "TCP", 8443));
@@ -258,6 +279,30 @@ fn every_pair_is_connected_that_should_be_and_no_other() {
     println!("{count} pairs");
     assert!(count > 1_500, "{count}");
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn projects_that_are_isolated_reach_neither_each_other_nor_those_that_are_open() {
+    let own = Workspace::new(0);
+    let [shop, bank, mint] =
+        [("shop", NetworkIsolation::Open), ("bank", NetworkIsolation::Isolated), ("mint", NetworkIsolation::Isolated)]
+            .map(|(name, network)| project(name, network));
+    let settings = HostSettings::new(None, "helm".into(), "chart".into());
+    let trusted = &crate::golden::desired().authentication;
+    let built = build(&settings, trusted, &Places::default(), &own.names, &Map::new(), &[shop, bank, mint]);
+    let policies: Vec<Value> = built.into_iter().map(|manifest| manifest.json).collect();
+    let network = network(&policies);
+    // A namespace that is no project's is open.
+    let pods = ["shop", "bank", "mint", "default"]
+        .map(|space| pod(&own.names.namespace, &[(SYNCED_BY, own.names.name.as_str()), (SPACE, space)]));
+    let at = |place: usize| End { address: pod_address(0, 20 + place, Family::V4), pod: Some(&pods[place]) };
+    for (from, to) in (0..4).flat_map(|from| (0..4).map(move |to| (from, to))) {
+        let connection = Connection { from: at(from), to: at(to), protocol: "TCP", port: 8080 };
+        let wanted = from == to || (from != 1 && from != 2 && to != 1 && to != 2);
+        for blocks in BLOCKS {
+            assert_eq!(network.allows(&connection, blocks), wanted, "{from} to {to}, {blocks:?}");
+        }
+    }
 }
 
 #[test]

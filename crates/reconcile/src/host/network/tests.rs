@@ -1,6 +1,32 @@
 //! Single rules; who reaches whom by all of them together is in `reach.rs`.
 
+use hexabase_testkit::kubernetes::FakeKubernetes;
+
 use super::*;
+use crate::connection::Host;
+use crate::labels;
+
+#[tokio::test]
+async fn the_policy_of_a_project_that_is_open_again_is_taken_away_and_no_other() {
+    let server = FakeKubernetes::start().await.unwrap();
+    let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+    let host = Host::connect(settings.clone()).await.unwrap().cluster;
+    let mut desired = crate::golden::desired();
+    let names = Names::of(&desired.id);
+    let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
+    let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", names.namespace);
+    let somebodys = format!("{path}/ingress-controller");
+    server.put(&somebodys, json!({ "metadata": { "name": "ingress-controller" }, "spec": {} }));
+    let project = format!("{path}/hexabase-project-{}", desired.projects[0].id);
+    for (network, is_there) in [(NetworkIsolation::Isolated, true), (NetworkIsolation::Open, false)] {
+        desired.projects[0].network = network;
+        let built = build(&settings, &desired.authentication, &Places::default(), &names, &own, &desired.projects);
+        host.apply_all_exactly(&built).await.unwrap();
+        prune(&host, &names, &built).await.unwrap();
+        assert_eq!(server.get(&project).is_some(), is_there, "{network}");
+        assert!(server.get(&somebodys).is_some() && server.get(&format!("{path}/hexabase-workloads")).is_some());
+    }
+}
 
 fn issuer(url: &str, platform: &[Peer]) -> Vec<Value> {
     let authentication = Authentication {

@@ -1,6 +1,6 @@
 use hexabase_core::names::GroupName;
 use hexabase_core::phases::ProjectPhase;
-use hexabase_core::projects::{PodSecurity, ProjectLabels};
+use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
 use hexabase_testkit::kubernetes::FakeKubernetes;
@@ -41,6 +41,7 @@ fn project(name: &str) -> DesiredProject {
         limits: Amounts::of(|_| 1),
         labels: ProjectLabels::default(),
         pod_security: PodSecurity::Baseline,
+        network: NetworkIsolation::Open,
         grants: vec![ProjectGrant { group: "team".parse().unwrap(), role: ProjectRoleRef::Preset(ProjectRole::Edit) }],
         custom_roles: vec![deployer()],
     }
