@@ -182,9 +182,10 @@ fn link(node: &Node, netns: &Path) -> Result<()> {
         let netns = netns.display().to_string();
         ip(&["link", "add", LINK, "type", "veth", "peer", "name", LINK, "netns", &netns])?;
     }
-    for end in [&["link", "set", LINK, "master", BRIDGE], &["link", "set", LINK, "up"] as &[&str]] {
-        ip(end)?;
-        cmd::output(node.command("ip").args(end))?;
+    let each: [&[&str]; 2] = [&["link", "set", LINK, "master", BRIDGE], &["link", "set", LINK, "up"]];
+    for arguments in each {
+        ip(arguments)?;
+        cmd::output(node.command("ip").args(arguments))?;
     }
     Ok(())
 }
