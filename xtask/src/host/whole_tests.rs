@@ -104,8 +104,8 @@ fn start_pod(layout: &Layout, node: &str) {
 }
 
 fn address_of(layout: &Layout, kind: &str, name: &str, field: &str) -> String {
-    let get = ["get", kind, name, &format!("-o=jsonpath={field}")];
-    cmd::output(kube::kubectl(layout).unwrap().args(get)).unwrap()
+    let output = format!("-o=jsonpath={field}");
+    cmd::output(kube::kubectl(layout).unwrap().args(["get", kind, name, &output])).unwrap()
 }
 
 /// Runs a line in the pod on this node. Right after a repair the way to it may not be open yet.
