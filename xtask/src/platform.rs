@@ -58,6 +58,7 @@ pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progr
         name,
         args: vec!["--config".into(), path.display().to_string(), "all".into()],
         env: vec![],
+        netns: None,
         config: format!("{config}{}", build_of(&program)?),
         program,
     };

@@ -28,6 +28,8 @@ pub(crate) enum Tool {
     /// What enforces network policies on a devhost: agent, plugin, and of the module the programs' sources for the kernel
     /// and the manifests of its kinds.
     Cilium,
+    /// What pretends to be nodes.
+    Kwok,
 }
 
 /// All that a devhost needs.
@@ -44,6 +46,9 @@ pub(crate) const DEVHOST: &[Tool] = &[
 
 /// What a devhost that enforces network policies needs beside these.
 pub(crate) const ENFORCEMENT: &[Tool] = &[Tool::Cilium];
+
+/// What a devhost with pretended nodes needs beside these.
+pub(crate) const PRETENCE: &[Tool] = &[Tool::Kwok];
 
 /// All that is needed against a cluster that is already there.
 pub(crate) const CLIENT: &[Tool] = &[Tool::Kubectl, Tool::Helm, Tool::VclusterChart];
@@ -100,6 +105,7 @@ impl Tool {
             Tool::VclusterChart => Recipe { module: "vcluster", tags: "as-released", ..plain("vcluster-chart", &[]) },
             Tool::LocalPath => plain("local-path-provisioner", &["github.com/rancher/local-path-provisioner"]),
             Tool::MetricsServer => plain("metrics-server", &["sigs.k8s.io/metrics-server/cmd/metrics-server"]),
+            Tool::Kwok => plain("kwok", &["sigs.k8s.io/kwok/cmd/kwok"]),
             Tool::Cilium => Recipe {
                 copies: &[("bpf", "bpf"), ("pkg/k8s/apis/cilium.io/client/crds", "crds")],
                 ..plain("cilium", &["github.com/cilium/cilium/daemon", "github.com/cilium/cilium/plugins/cilium-cni"])
@@ -331,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_recipe_has_its_module_and_a_key_of_its_own() {
-        let all = DEVHOST.iter().chain(ENFORCEMENT).chain([&Tool::Kubectl]);
+        let all = DEVHOST.iter().chain(ENFORCEMENT).chain(PRETENCE).chain([&Tool::Kubectl]);
         let keys: Vec<String> = all.map(|tool| tool.key().unwrap()).collect();
         for (index, key) in keys.iter().enumerate() {
             assert_eq!(key.len(), 64);

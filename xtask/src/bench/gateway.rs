@@ -296,6 +296,7 @@ impl Nginx {
             program: cmd::which("nginx").context("nginx is missing")?,
             args: vec!["-c".into(), file.display().to_string(), "-e".into(), "stderr".into()],
             env: vec![],
+            netns: None,
             config: format!("{config}{certificate}"),
         };
         let layout = host::layout()?;

@@ -36,9 +36,10 @@ pub(crate) struct Options {
 
 /// Runs everything and ends with a line `N passed, N failed`. True if all is in order.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let host_options = options.host.or_devhost();
+    let mut host_options = options.host.or_devhost();
     let mut missing = packages::missing_for_tests();
     if !options.quick {
+        host_options = host_options.with_nodes_for_tests()?;
         host::preflight(&host_options)?;
         missing.extend(host::missing_packages(&host_options)?);
     }
@@ -193,6 +194,12 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
         .env("KUBERC", "off");
     if let Some(address) = host.node_ip {
         command = command.env("HEXABASE_TEST_NODE_ADDRESS", address.to_string());
+    }
+    if let Some(node) = host.second_node {
+        command = command.env("HEXABASE_TEST_SECOND_NODE", node);
+    }
+    if host.kwok_nodes > 0 {
+        command = command.env("HEXABASE_TEST_KWOK_NODES", host.kwok_nodes.to_string());
     }
     if let Some(enforced) = &host.enforced {
         command = command.env("HEXABASE_TEST_BRIDGE", enforced.bridge).env("HEXABASE_TEST_POD_NETWORK", &enforced.pods);

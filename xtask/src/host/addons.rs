@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::images;
-use super::kube;
-use super::layout::{Layout, State};
+use super::layout::{Layout, NODE, SECOND_NODE, State};
+use super::node::Node;
+use super::{images, kube, kwok};
 use crate::progress::Progress;
 use crate::{hash, settings};
 
@@ -72,6 +72,10 @@ fn manifests(layout: &Layout, state: &State) -> Result<String> {
         .replace("{{manifests_key}}", hash::short(&key))
         .replace("{{dns_ip}}", &state.dns_ip.to_string())
         .replace("{{storage}}", &layout.text("storage"))
+        .replace("{{first_node}}", NODE)
+        .replace("{{second_node}}", SECOND_NODE)
+        .replace("{{second_storage}}", &Node::second(layout, state).files.text("storage"))
+        .replace("{{real_nodes}}", kwok::OTHERS)
         .replace("{{coredns_image}}", images::COREDNS)
         .replace("{{busybox_image}}", images::BUSYBOX)
         .replace("{{local_path_image}}", images::LOCAL_PATH)

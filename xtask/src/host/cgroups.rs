@@ -1,4 +1,5 @@
-//! Our cgroup, `/hexabase`, in every hierarchy: pods below it by the kubelet, our own processes in `system`.
+//! Our cgroup, `/hexabase`, in every hierarchy: pods below it by the kubelet, our own processes in `system`, and the second
+//! node's pods in one of their own.
 //! It is also the list of what is ours: whatever runs in it, we started.
 
 use std::collections::BTreeSet;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::layout::NETWORK;
+use super::node::Node;
 
 /// The file that tells, and is told, which controllers a cgroup hands on.
 const SUBTREE: &str = "cgroup.subtree_control";
@@ -32,25 +34,27 @@ pub(crate) fn version() -> Option<Version> {
     writable.then_some(found.0)
 }
 
-/// Creates our cgroup everywhere.
-pub(crate) fn ensure() -> Result<()> {
+/// Creates our cgroup everywhere, with what these nodes need of it; the first one's comes first, as others are in it.
+pub(crate) fn ensure(nodes: &[Node]) -> Result<()> {
     let Some(version) = version() else { bail!("cgroups are not mounted") };
     for mount in mounts() {
-        let own = mount.path.join(NETWORK);
-        if version == Version::V2 && mount.kind == "cgroup2" {
+        let hands_on = version == Version::V2 && mount.kind == "cgroup2";
+        if hands_on {
             delegate(&mount.path)?;
         }
-        let system = own.join("system");
-        fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
-        if version == Version::V2 && mount.kind == "cgroup2" {
-            delegate(&own)?;
-        }
-        if mount.options.split(',').any(|option| option == "cpuset") {
-            inherit(&mount.path, &own, "cpuset.cpus")?;
-            inherit(&mount.path, &own, "cpuset.mems")?;
+        for node in nodes {
+            let own = mount.path.join(&node.cgroup);
+            fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
+            if hands_on {
+                delegate(&own)?;
+            }
+            if mount.options.split(',').any(|option| option == "cpuset") {
+                inherit(&mount.path, &own, "cpuset.cpus")?;
+                inherit(&mount.path, &own, "cpuset.mems")?;
+            }
         }
         if is_tracker(&mount, version) {
-            fs::create_dir_all(&system)?;
+            fs::create_dir_all(mount.path.join(NETWORK).join("system"))?;
         }
     }
     Ok(())

@@ -2,11 +2,13 @@
 //! give pods their addresses. Its operator is not needed: the kinds are applied here, and identities of pods that are gone
 //! stay until `down`.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::layout::{AGENT_DEVICE, Layout, NODE, State};
+use super::node::Node;
 use super::process::{self, Spec};
 use super::{cgroups, containerd, health, kube, packages};
 use crate::cmd;
@@ -64,6 +66,7 @@ pub(crate) fn agent(layout: &Layout, state: &State) -> Result<Spec> {
         program: Tool::Cilium.program("daemon")?,
         args,
         env: vec![("K8S_NODE_NAME", NODE.to_owned()), ("PATH", format!("{}:{}", packages::LLVM, cmd::SYSTEM_PATH))],
+        netns: None,
         config: String::new(),
     })
 }
@@ -79,12 +82,12 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
         process::ensure(layout, &spec)?;
     }
     process::wait(layout, AGENT, Duration::from_secs(180), || is_serving(state))?;
-    containerd::write_network(layout, state)
+    containerd::write_network(&Node::first(layout, state), state)
 }
 
 /// True if it answers that all is well.
 pub(crate) fn is_serving(state: &State) -> bool {
-    health::is_healthy(state.ports.agent_health)
+    health::is_healthy(Ipv4Addr::LOCALHOST, state.ports.agent_health)
 }
 
 #[cfg(test)]

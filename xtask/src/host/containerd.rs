@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::images::PAUSE;
 use super::layout::{BRIDGE, Layout, NETWORK, State};
+use super::node::Node;
 use super::process::{self, Spec};
 use crate::cmd;
 use crate::tools::Tool;
@@ -20,51 +21,52 @@ use crate::tools::Tool;
 const PLUGIN_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
 /// The process as it is to run.
-pub(crate) fn spec(layout: &Layout, state: &State) -> Result<Spec> {
+pub(crate) fn spec(node: &Node, state: &State) -> Result<Spec> {
     let program = cmd::which("containerd").context("containerd is missing: install the package containerd")?;
-    let config = config(layout, state)?;
+    let config = config(&node.files, state)?;
     Ok(Spec {
-        name: "containerd",
+        name: node.containerd,
         program,
-        args: vec!["--config".into(), layout.text("containerd/config.toml")],
+        args: vec!["--config".into(), node.files.text("containerd/config.toml")],
         env: vec![],
-        config: format!("{config}{}{}", network(layout, state), NO_REGISTRY),
+        netns: node.netns.clone(),
+        config: format!("{config}{}{}", network(node, state), NO_REGISTRY),
     })
 }
 
 /// Writes the configuration, starts containerd and waits until it answers.
-pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<bool> {
-    layout.write("containerd/config.toml", &config(layout, state)?)?;
-    layout.write("containerd/registries/_default/hosts.toml", NO_REGISTRY)?;
+pub(crate) fn ensure(layout: &Layout, node: &Node, state: &State) -> Result<bool> {
+    node.files.write("containerd/config.toml", &config(&node.files, state)?)?;
+    node.files.write("containerd/registries/_default/hosts.toml", NO_REGISTRY)?;
     if state.network_policy {
         // The network waits for the agent: a pod that is made without it stays without policies for life.
-        link_plugins(layout)?;
+        link_plugins(&node.files)?;
     } else {
-        write_network(layout, state)?;
+        write_network(node, state)?;
     }
-    let started = process::ensure(layout, &spec(layout, state)?)?;
+    let started = process::ensure(layout, &spec(node, state)?)?;
     if started {
-        process::wait(layout, "containerd", Duration::from_secs(60), || {
-            cmd::succeeds(ctr(layout).args(["images", "ls", "-q"]))
+        process::wait(layout, node.containerd, Duration::from_secs(60), || {
+            cmd::succeeds(ctr(node).args(["images", "ls", "-q"]))
         })?;
     }
     Ok(started)
 }
 
 /// Lets containerd make pods.
-pub(crate) fn write_network(layout: &Layout, state: &State) -> Result<()> {
-    layout.write(NETWORK_FILE, &network(layout, state))?;
+pub(crate) fn write_network(node: &Node, state: &State) -> Result<()> {
+    node.files.write(NETWORK_FILE, &network(node, state))?;
     Ok(())
 }
 
 /// True if containerd may make pods.
-pub(crate) fn has_network(layout: &Layout) -> bool {
-    layout.path(NETWORK_FILE).is_file()
+pub(crate) fn has_network(node: &Node) -> bool {
+    node.files.path(NETWORK_FILE).is_file()
 }
 
 /// containerd looks for plugins in one folder: ours holds links to those of the system and to Cilium's.
-fn link_plugins(layout: &Layout) -> Result<()> {
-    let folder = layout.path(OWN_PLUGINS);
+fn link_plugins(files: &Layout) -> Result<()> {
+    let folder = files.path(OWN_PLUGINS);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let installed = plugin_folder().context("network plugins are missing: install containernetworking-plugins")?;
     let plugins = fs::read_dir(installed)?.flatten().map(|entry| entry.path());
@@ -89,33 +91,33 @@ pub(crate) fn plugin_folder() -> Option<&'static str> {
 }
 
 /// Names of the images that containerd holds.
-pub(crate) fn images(layout: &Layout) -> Result<Vec<String>> {
-    Ok(cmd::output(ctr(layout).args(["images", "ls", "-q"]))?.lines().map(str::to_owned).collect())
+pub(crate) fn images(node: &Node) -> Result<Vec<String>> {
+    Ok(cmd::output(ctr(node).args(["images", "ls", "-q"]))?.lines().map(str::to_owned).collect())
 }
 
 /// Reads an archive into containerd.
-pub(crate) fn import(layout: &Layout, archive: &Path) -> Result<()> {
-    cmd::output(ctr(layout).args(["images", "import"]).arg(archive))?;
+pub(crate) fn import(node: &Node, archive: &Path) -> Result<()> {
+    cmd::output(ctr(node).args(["images", "import"]).arg(archive))?;
     Ok(())
 }
 
-fn ctr(layout: &Layout) -> Command {
+fn ctr(node: &Node) -> Command {
     let mut command = cmd::system("ctr");
-    command.arg("--address").arg(layout.containerd_socket()).args(["--namespace", "k8s.io"]);
+    command.arg("--address").arg(node.files.containerd_socket()).args(["--namespace", "k8s.io"]);
     command
 }
 
 const NETWORK_FILE: &str = "cni/10-hexabase.conflist";
-/// Below the devhost's folder.
+/// Below the node's folder.
 const OWN_PLUGINS: &str = "cni-plugins";
 const NO_REGISTRY: &str = "server = \"http://127.0.0.1:9\"\n";
 
-fn config(layout: &Layout, state: &State) -> Result<String> {
-    let folder = |name: &str| layout.text(&format!("containerd/{name}"));
+fn config(files: &Layout, state: &State) -> Result<String> {
+    let folder = |name: &str| files.text(&format!("containerd/{name}"));
     let plugins = plugin_folder().context("network plugins are missing: install containernetworking-plugins")?;
-    let plugins = if state.network_policy { layout.text(OWN_PLUGINS) } else { plugins.to_owned() };
+    let plugins = if state.network_policy { files.text(OWN_PLUGINS) } else { plugins.to_owned() };
     let runc = cmd::which("runc").context("runc is missing: install the package runc")?;
-    let socket = layout.containerd_socket();
+    let socket = files.containerd_socket();
     let restrict = !may_raise_limits();
     Ok(format!(
         r#"version = 2
@@ -163,11 +165,13 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
         registries = folder("registries"),
         runc = runc.display(),
         socket = socket.display(),
-        cni = layout.text("cni"),
+        cni = files.text("cni"),
     ))
 }
 
-fn network(layout: &Layout, state: &State) -> String {
+fn network(node: &Node, state: &State) -> String {
+    let (from, to) = node.pods;
+    let range = json!({ "subnet": state.pod_cidr, "rangeStart": from, "rangeEnd": to, "gateway": node.ip });
     let mut plugins = vec![
         json!({
             "type": "bridge",
@@ -177,8 +181,8 @@ fn network(layout: &Layout, state: &State) -> String {
             "hairpinMode": true,
             "ipam": {
                 "type": "host-local",
-                "dataDir": layout.text("cni-addresses"),
-                "ranges": [[{ "subnet": state.pod_cidr, "gateway": state.node_ip }]],
+                "dataDir": node.files.text("cni-addresses"),
+                "ranges": [[range]],
                 "routes": [{ "dst": "0.0.0.0/0" }],
             },
         }),

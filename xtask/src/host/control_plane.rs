@@ -23,6 +23,7 @@ pub(crate) fn kine(layout: &Layout) -> Result<Spec> {
             "--metrics-bind-address=0".into(),
         ],
         env: vec![],
+        netns: None,
         config: String::new(),
     })
 }
@@ -59,7 +60,14 @@ pub(crate) fn api_server(layout: &Layout, state: &State) -> Result<Spec> {
         format!("--proxy-client-key-file={}", pki("front-proxy-client.key")),
     ];
     let config = made_for(layout);
-    Ok(Spec { name: "kube-apiserver", program: Tool::Kubernetes.program("kube-apiserver")?, args, env: vec![], config })
+    Ok(Spec {
+        name: "kube-apiserver",
+        program: Tool::Kubernetes.program("kube-apiserver")?,
+        args,
+        env: vec![],
+        netns: None,
+        config,
+    })
 }
 
 /// The controller manager; alone, so without leader election.
@@ -83,7 +91,7 @@ pub(crate) fn controller_manager(layout: &Layout, state: &State) -> Result<Spec>
         "--profiling=false".into(),
     ];
     let program = Tool::Kubernetes.program("kube-controller-manager")?;
-    Ok(Spec { name: "kube-controller-manager", program, args, env: vec![], config: made_for(layout) })
+    Ok(Spec { name: "kube-controller-manager", program, args, env: vec![], netns: None, config: made_for(layout) })
 }
 
 /// The scheduler; alone, so without leader election.
@@ -100,7 +108,7 @@ pub(crate) fn scheduler(layout: &Layout, state: &State) -> Result<Spec> {
         "--profiling=false".into(),
     ];
     let program = Tool::Kubernetes.program("kube-scheduler")?;
-    Ok(Spec { name: "kube-scheduler", program, args, env: vec![], config: made_for(layout) })
+    Ok(Spec { name: "kube-scheduler", program, args, env: vec![], netns: None, config: made_for(layout) })
 }
 
 /// Starts what does not run and waits until the API server is ready.

@@ -1,11 +1,12 @@
-//! The devhost: Kubernetes on this machine from our own builds, as one node. Every step looks first and does only what
-//! is missing, so the same path sets up, repairs and finds that there is nothing to do.
+//! The devhost: Kubernetes on this machine from our own builds. Every step looks first and does only what is missing, so
+//! the same path sets up, repairs and finds that there is nothing to do.
 //!
 //! ```text
 //! preflight -> packages -> tools -> images -> network -> containerd -> kine -> API server -> kubelet -> kube-proxy -> addons
 //! ```
 //!
-//! With `--network-policy` Cilium's agent comes before the addons, and no pod before the agent.
+//! It has one node, and with `--second-node` another one: what is about nodes is done for each. With `--network-policy`
+//! Cilium's agent comes before the addons, and no pod before the agent.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,66 +15,87 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::kernel::Settings;
-use super::layout::{Layout, Ports, State, boot_id};
+use super::layout::{Layout, State, boot_id};
+use super::node::Node;
+use super::plan::Plan;
 use super::preflight::{Facts, belongs_to};
 use super::{Options, strays, teardown};
-use super::{addons, cgroups, cilium, containerd, control_plane, firewall, images, kernel, kube, network, node};
-use super::{owner, packages, pki, process, traces};
+use super::{addons, cgroups, cilium, containerd, control_plane, firewall, images, kernel, kube, kubelet};
+use super::{kwok, network, owner, packages, pki, process, traces};
 use crate::lock::{self, Lock};
 use crate::progress::{Progress, seconds};
-use crate::tools::{self, DEVHOST, ENFORCEMENT, Tool};
-use crate::{prune, settings};
+use crate::{prune, settings, tools};
 
-/// First of the ports if none is asked for.
-const PORT_BASE: u16 = 16000;
+const CONTROL_PLANE: [&str; 4] = ["kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
-/// Names of all our processes, in the order they start.
-pub(crate) const PROCESSES: [&str; 7] =
-    ["containerd", "kine", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+/// Names of all processes of this devhost, in the order they start.
+pub(crate) fn processes(layout: &Layout, state: &State) -> Vec<&'static str> {
+    let nodes = Node::all(layout, state);
+    let mut names: Vec<_> = nodes.iter().map(|node| node.containerd).collect();
+    names.extend(CONTROL_PLANE);
+    names.extend(nodes.iter().flat_map(|node| [node.kubelet, node.kube_proxy]));
+    names.extend(state.network_policy.then_some(cilium::AGENT));
+    names.extend((state.kwok_nodes > 0).then_some(kwok::CONTROLLER));
+    names
+}
 
 /// Brings the devhost up, or repairs it, and gives its state.
 pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, State)> {
     let layout = Layout::locate()?;
     let _lock = lock(progress)?;
     let known = known(&layout)?;
-    let ports = ports_of(known.as_ref(), options)?;
-    let network_policy = enforces(known.as_ref(), options)?;
+    let plan = Plan::of(known.as_ref(), options)?;
     if let Some(state) = &known
-        && is_up(&layout, state)?
+        && is_up(&layout, &plan, state)?
     {
-        prune::run(&in_use(network_policy)?)?;
+        prune::run(&in_use(&plan)?)?;
         progress.say(&format!("devhost is up already ({})", seconds(progress.elapsed())));
         return Ok((layout, state.clone()));
     }
 
-    let missing = tools::missing(&tools_for(network_policy))?;
+    let missing = tools::missing(&plan.tools())?;
     let strays = strays::find(&layout, &settings::cache_root()?);
     progress.step("check this machine", || {
-        Facts::gather(&layout, known.as_ref(), ports, &missing, !strays.is_empty())?.check()?;
+        Facts::gather(&layout, known.as_ref(), &plan, &missing, !strays.is_empty())?.check()?;
         if !strays.is_empty() {
             strays::end(&strays);
-            Facts::gather(&layout, known.as_ref(), ports, &missing, false)?.check()?;
+            Facts::gather(&layout, known.as_ref(), &plan, &missing, false)?.check()?;
         }
         Ok(())
     })?;
-    packages::ensure(&packages_for(network_policy)?, options.yes, progress)?;
-    tools::ensure(&tools_for(network_policy), progress)?;
+    packages::ensure(&plan.missing_packages()?, options.yes, progress)?;
+    tools::ensure(&plan.tools(), progress)?;
     images::ensure_archives(progress)?;
 
-    let mut state = progress.step("prepare the node", || prepare(&layout, known, ports, network_policy))?;
-    progress.step("start containerd", || containerd::ensure(&layout, &state))?;
+    let mut state = progress.step("prepare the nodes", || prepare(&layout, known, &plan))?;
+    let nodes = Node::all(&layout, &state);
+    for node in &nodes {
+        progress.step(&format!("start {}", node.containerd), || containerd::ensure(&layout, node, &state))?;
+    }
     progress.step("start the control plane", || control_plane::ensure(&layout, &state))?;
-    images::import(&layout, &mut state, progress)?;
-    progress.step("start kubelet and kube-proxy", || node::ensure(&layout, &state))?;
+    for node in &nodes {
+        images::import(&layout, node, &mut state, progress)?;
+    }
+    for node in &nodes {
+        let what = format!("start {} and {}", node.kubelet, node.kube_proxy);
+        progress.step(&what, || kubelet::ensure(&layout, node, &state))?;
+    }
     if state.network_policy {
         progress.step("start the network policies' agent", || cilium::ensure(&layout, &state))?;
     }
     let had_pods = !state.addons.is_empty();
     addons::ensure(&layout, &mut state, progress)?;
-    progress.step("wait for the node", || node::wait_ready(&layout, had_pods))?;
+    for node in &nodes {
+        // Only the first one is sure to have some.
+        let had_pods = had_pods && node.is_first();
+        progress.step(&format!("wait for {}", node.name), || kubelet::wait_ready(&layout, node, had_pods))?;
+    }
     progress.step("wait for DNS, storage and metrics", || addons::wait(&layout))?;
+    if state.kwok_nodes > 0 {
+        progress.step(&format!("pretend {} nodes", state.kwok_nodes), || kwok::ensure(&layout, &state))?;
+    }
     remember_settings(&layout, &mut state)?;
-    prune::run(&in_use(network_policy)?)?;
+    prune::run(&in_use(&plan)?)?;
     progress.say(&format!("devhost is up ({})", seconds(progress.elapsed())));
     Ok((layout, state))
 }
@@ -82,29 +104,24 @@ pub(crate) fn up(options: &Options, progress: &Progress) -> Result<(Layout, Stat
 pub(crate) fn preflight(options: &Options) -> Result<()> {
     let layout = Layout::locate()?;
     let known = known(&layout)?;
-    let ports = ports_of(known.as_ref(), options)?;
-    let network_policy = enforces(known.as_ref(), options)?;
+    let plan = Plan::of(known.as_ref(), options)?;
     if let Some(state) = &known
-        && is_up(&layout, state)?
+        && is_up(&layout, &plan, state)?
     {
         return Ok(());
     }
     let has_strays = !strays::find(&layout, &settings::cache_root()?).is_empty();
-    Facts::gather(&layout, known.as_ref(), ports, &tools::missing(&tools_for(network_policy))?, has_strays)?.check()
+    Facts::gather(&layout, known.as_ref(), &plan, &tools::missing(&plan.tools())?, has_strays)?.check()
 }
 
 /// Debian packages that `up` would install.
 pub(crate) fn missing_packages(options: &Options) -> Result<Vec<&'static str>> {
-    packages_for(enforces(known(&Layout::locate()?)?.as_ref(), options)?)
+    Plan::of(known(&Layout::locate()?)?.as_ref(), options)?.missing_packages()
 }
 
-fn packages_for(network_policy: bool) -> Result<Vec<&'static str>> {
-    let compiler = tools::missing(DEVHOST)?.contains(&Tool::Kine);
-    Ok(packages::missing(compiler, network_policy))
-}
-
-fn tools_for(network_policy: bool) -> Vec<Tool> {
-    DEVHOST.iter().chain(if network_policy { ENFORCEMENT } else { &[] }).copied().collect()
+/// True if there is a devhost that enforces network policies.
+pub(crate) fn is_enforcing() -> Result<bool> {
+    Ok(known(&Layout::locate()?)?.is_some_and(|state| state.network_policy))
 }
 
 /// Takes it down, whatever state it is in.
@@ -139,16 +156,20 @@ pub(crate) fn status() -> Result<Vec<String>> {
         return Ok(vec![belongs_to(&other)]);
     }
     let Some(state) = State::load(&layout)? else { return Ok(vec!["devhost: down".into()]) };
+    let is_up = is_up(&layout, &Plan::followed_by(&state), &state)?;
+    let nodes = Node::all(&layout, &state);
+    let mut names: Vec<String> = nodes.iter().map(|node| node.name.to_owned()).collect();
+    names.extend((state.kwok_nodes > 0).then(|| format!("{} pretended", state.kwok_nodes)));
     let mut lines = vec![
-        format!("devhost: {}", if is_up(&layout, &state)? { "up" } else { "needs repair: run `cargo xtask up`" }),
+        format!("devhost: {}", if is_up { "up" } else { "needs repair: run `cargo xtask up`" }),
         format!("  kubeconfig  {}", layout.kubeconfig_for_people().display()),
         format!("  API server  {}", state.api_url()),
+        format!("  nodes       {}", names.join(", ")),
         format!("  pods        {}", state.pod_cidr),
         format!("  services    {}", state.service_cidr),
         format!("  logs        {}", layout.path("logs").display()),
     ];
-    let agent = state.network_policy.then_some(cilium::AGENT);
-    for name in PROCESSES.into_iter().chain(agent) {
+    for name in processes(&layout, &state) {
         let pid = process::running(&layout, name).map_or("not running".to_owned(), |pid| format!("pid {pid}"));
         lines.push(format!("  {name:<24} {pid}"));
     }
@@ -156,53 +177,80 @@ pub(crate) fn status() -> Result<Vec<String>> {
 }
 
 /// True if there is nothing to do.
-fn is_up(layout: &Layout, state: &State) -> Result<bool> {
-    let missing = tools::missing(&tools_for(state.network_policy))?;
-    if state.boot != boot_id() || !missing.is_empty() || !packages::missing(false, state.network_policy).is_empty() {
+fn is_up(layout: &Layout, plan: &Plan, state: &State) -> Result<bool> {
+    if state.boot != boot_id()
+        || Plan::followed_by(state) != *plan
+        || !tools::missing(&plan.tools())?.is_empty()
+        || !packages::missing(false, plan.network_policy).is_empty()
+    {
         return Ok(false);
     }
     let mut specs = vec![
-        containerd::spec(layout, state)?,
         control_plane::kine(layout)?,
         control_plane::api_server(layout, state)?,
         control_plane::controller_manager(layout, state)?,
         control_plane::scheduler(layout, state)?,
-        node::kubelet(layout, state)?,
-        node::kube_proxy(layout, state)?,
     ];
+    let nodes = Node::all(layout, state);
+    for node in &nodes {
+        specs.push(containerd::spec(node, state)?);
+        specs.push(kubelet::kubelet(layout, node, state)?);
+        specs.push(kubelet::kube_proxy(layout, node, state)?);
+    }
     if state.network_policy {
         specs.push(cilium::agent(layout, state)?);
     }
+    if state.kwok_nodes > 0 {
+        specs.push(kwok::controller(layout)?);
+    }
     let all_run = || specs.iter().all(|spec| process::is_current(layout, spec));
-    Ok(all_run()
-        && network::is_ready(layout, state)
-        && control_plane::is_serving(state)
-        && node::is_serving(state)
+    if !all_run() {
+        return Ok(false);
+    }
+    for node in &nodes {
+        if !is_node_up(layout, node, state)? {
+            return Ok(false);
+        }
+    }
+    Ok(control_plane::is_serving(state)
         && (!state.network_policy || cilium::is_serving(state))
-        && containerd::has_network(layout)
         && layout.kubeconfig().is_file()
         && layout.kubeconfig_for_people().is_file()
-        && images::are_imported(state)?
-        && images::are_present(layout)
         && addons::are_applied(layout, state)?
         && kube::is_ready(layout)
-        && kube::node_is_ready(layout)
+        && nodes.iter().all(|node| kube::node_is_ready(layout, node.name))
+        && (state.kwok_nodes == 0 || kwok::are_ready(layout, state))
         && addons::waiting_for(layout).is_none()
         // One that was killed a moment ago may have looked alive.
         && all_run())
 }
 
-/// State, kernel settings, network, cgroup and certificates.
-fn prepare(layout: &Layout, known: Option<State>, ports: Ports, network_policy: bool) -> Result<State> {
+/// The same for a node, as far as it can be seen without the API server.
+fn is_node_up(layout: &Layout, node: &Node, state: &State) -> Result<bool> {
+    let Some(kept) = node.kept(state) else { return Ok(false) };
+    Ok(network::is_ready(layout, node, state)
+        && kubelet::is_serving(node, state)
+        && containerd::has_network(node)
+        && images::are_imported(kept, node.is_first())?
+        && images::are_present(node))
+}
+
+/// State, kernel settings, network, cgroups and certificates.
+fn prepare(layout: &Layout, known: Option<State>, plan: &Plan) -> Result<State> {
     let mut state = match known {
         Some(state) if state.boot == boot_id() => state,
         // What lies on the disk since the boot before is ours, not the machine's.
         Some(state) => State { folders: state.folders.clone(), ..remember_machine(state)? },
         None => {
             let (pods, services) = network::choose(&network::taken(None)?)?;
-            remember_machine(State { network_policy, ..State::on(pods, services, ports) })?
+            let network_policy = plan.network_policy;
+            remember_machine(State { network_policy, ..State::on(pods, services, plan.ports) })?
         }
     };
+    if plan.second_node {
+        state.second.get_or_insert_default();
+    }
+    state.kwok_nodes = plan.kwok_nodes;
     fs::create_dir_all(layout.root()).with_context(|| format!("cannot create {}", layout.root().display()))?;
     // Below it lie keys, the store with all Secrets and the volumes.
     fs::set_permissions(layout.root(), fs::Permissions::from_mode(0o700))?;
@@ -212,10 +260,17 @@ fn prepare(layout: &Layout, known: Option<State>, ports: Ports, network_policy: 
         state.sysctls = kernel::read();
         state.save(layout)?;
     }
-    state.table = network::ensure(layout, &state)?;
-    state.save(layout)?;
-    cgroups::ensure()?;
+    let nodes = Node::all(layout, &state);
+    for node in &nodes {
+        let table = network::ensure(layout, node, &state)?;
+        node.kept_mut(&mut state).table = table;
+        state.save(layout)?;
+    }
+    cgroups::ensure(&nodes)?;
     pki::ensure(layout, &state)?;
+    for node in nodes.iter().filter(|node| !node.is_first()) {
+        pki::ensure_node(layout, node, &state)?;
+    }
     Ok(state)
 }
 
@@ -251,35 +306,9 @@ fn known(layout: &Layout) -> Result<Option<State>> {
     if settings::is_root() { State::load(layout) } else { Ok(None) }
 }
 
-/// The ports of the devhost that is there, or those that are asked for.
-fn ports_of(known: Option<&State>, options: &Options) -> Result<Ports> {
-    let asked = options.port_base.map(Ports::from_base);
-    match (known.map(|state| state.ports), asked) {
-        (Some(ports), Some(asked)) if ports.api != asked.api => bail!(
-            "The devhost has its API server at port {} and keeps its ports for life: run `cargo xtask down` first to \
-             choose others.",
-            ports.api
-        ),
-        (Some(ports), _) => Ok(ports),
-        (None, asked) => Ok(asked.unwrap_or(Ports::from_base(PORT_BASE))),
-    }
-}
-
-/// Whether the devhost that is there enforces network policies, or the one that is asked for.
-fn enforces(known: Option<&State>, options: &Options) -> Result<bool> {
-    match known.map(|state| state.network_policy) {
-        Some(false) if options.network_policy => bail!(
-            "The devhost enforces no network policies, and its pods would go on without: run `cargo xtask down` first."
-        ),
-        Some(enforced) => Ok(enforced),
-        None => Ok(options.network_policy),
-    }
-}
-
 /// What of the cache this version works with.
-fn in_use(network_policy: bool) -> Result<Vec<PathBuf>> {
-    let tools = tools_for(network_policy);
-    let mut used: Vec<PathBuf> = tools.iter().map(|tool| tool.folder()).collect::<Result<_>>()?;
+fn in_use(plan: &Plan) -> Result<Vec<PathBuf>> {
+    let mut used: Vec<PathBuf> = plan.tools().iter().map(|tool| tool.folder()).collect::<Result<_>>()?;
     used.extend(images::archives()?);
     Ok(used)
 }
@@ -290,34 +319,4 @@ fn lock(progress: &Progress) -> Result<Option<Lock>> {
         return Ok(None);
     }
     Lock::exclusive(&lock::path("devhost")?, || progress.say("waiting for another xtask")).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_devhost_keeps_its_ports_and_says_so() {
-        let state = State::on(10, 11, Ports::from_base(20000));
-        let asked = |port_base| Options { port_base, ..Options::default() };
-        assert_eq!(ports_of(None, &asked(None)).unwrap(), Ports::from_base(16000));
-        assert_eq!(ports_of(None, &asked(Some(17000))).unwrap(), Ports::from_base(17000));
-        assert_eq!(ports_of(Some(&state), &asked(None)).unwrap(), state.ports);
-        assert_eq!(ports_of(Some(&state), &asked(Some(20000))).unwrap(), state.ports);
-        let refusal = ports_of(Some(&state), &asked(Some(17000))).unwrap_err().to_string();
-        assert!(refusal.contains("20443") && refusal.contains("cargo xtask down"), "{refusal}");
-    }
-
-    #[test]
-    fn a_devhost_enforces_network_policies_from_its_start_or_never() {
-        let state = |network_policy| State { network_policy, ..State::on(10, 11, Ports::from_base(20000)) };
-        let asked = |network_policy| Options { network_policy, ..Options::default() };
-        assert!(enforces(None, &asked(true)).unwrap() && !enforces(None, &asked(false)).unwrap());
-        assert!(enforces(Some(&state(true)), &asked(true)).unwrap());
-        assert!(enforces(Some(&state(true)), &asked(false)).unwrap());
-        assert!(!enforces(Some(&state(false)), &asked(false)).unwrap());
-        let refusal = enforces(Some(&state(false)), &asked(true)).unwrap_err().to_string();
-        assert!(refusal.contains("cargo xtask down"), "{refusal}");
-        assert_eq!(tools_for(true).len(), tools_for(false).len() + 1);
-    }
 }

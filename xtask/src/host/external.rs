@@ -26,7 +26,16 @@ pub(crate) fn up(kind: HostKind, progress: &Progress) -> Result<Host> {
     };
     let tools = tools::ensure(CLIENT, progress)?;
     progress.step("reach the API server", || reach(&tools, &kubeconfig))?;
-    Ok(Host { kind, kubeconfig, kubeconfig_for_people, node_ip: None, enforced: None, tools })
+    Ok(Host {
+        kind,
+        kubeconfig,
+        kubeconfig_for_people,
+        node_ip: None,
+        second_node: None,
+        kwok_nodes: 0,
+        enforced: None,
+        tools,
+    })
 }
 
 /// Refuses a kind that is not there.

@@ -11,10 +11,10 @@ pub(crate) fn listens(address: Ipv4Addr, port: u16) -> bool {
     TcpStream::connect_timeout(&SocketAddr::from((address, port)), PATIENCE).is_ok()
 }
 
-/// True if `/healthz` on a loopback port answers 200 (plain HTTP).
-pub(crate) fn is_healthy(port: u16) -> bool {
+/// True if `/healthz` answers 200 there (plain HTTP).
+pub(crate) fn is_healthy(address: Ipv4Addr, port: u16) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut start = [0; 32];
@@ -41,7 +41,7 @@ mod tests {
                 let _ = stream.read(&mut request).unwrap();
                 stream.write_all(reply.as_bytes()).unwrap();
             });
-            assert_eq!(is_healthy(port), healthy);
+            assert_eq!(is_healthy(Ipv4Addr::LOCALHOST, port), healthy);
             server.join().unwrap();
         }
     }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 use super::containerd;
 use super::image_tar::{Entry, Image, write};
-use super::layout::{Layout, State};
+use super::layout::{Kept, Layout, State};
+use super::node::Node;
 use crate::progress::Progress;
 use crate::tools::Tool;
 use crate::{cmd, hash, settings};
@@ -37,6 +38,8 @@ struct Recipe {
     programs: Vec<(&'static str, Tool, &'static str)>,
     entrypoint: &'static [&'static str],
     command: &'static [&'static str],
+    /// Only on the first node: for what runs once in the cluster, and not for tenants.
+    once: bool,
 }
 
 fn recipes() -> Vec<Recipe> {
@@ -46,6 +49,7 @@ fn recipes() -> Vec<Recipe> {
         programs: vec![(path, tool, program)],
         entrypoint: &[],
         command: &[],
+        once: false,
     };
     vec![
         // busybox chooses what to be by its first argument, so the file keeps its name.
@@ -55,8 +59,9 @@ fn recipes() -> Vec<Recipe> {
             programs: vec![],
             entrypoint: &["/bin/busybox", "sleep", "2147483647"],
             command: &[],
+            once: false,
         },
-        Recipe { name: "busybox", names: &[BUSYBOX], programs: vec![], entrypoint: &[], command: &["sh"] },
+        Recipe { name: "busybox", names: &[BUSYBOX], programs: vec![], entrypoint: &[], command: &["sh"], once: false },
         Recipe {
             entrypoint: &["/coredns"],
             ..one("coredns", &[COREDNS, COREDNS_FOR_TENANTS], "coredns", Tool::Coredns, "coredns")
@@ -75,16 +80,24 @@ fn recipes() -> Vec<Recipe> {
             ],
             entrypoint: &[],
             command: &["sh"],
+            once: false,
         },
         Recipe {
             entrypoint: &["/metrics-server"],
+            once: true,
             ..one("metrics-server", &[METRICS_SERVER], "metrics-server", Tool::MetricsServer, "metrics-server")
         },
         Recipe {
             entrypoint: &["/local-path-provisioner"],
+            once: true,
             ..one("local-path", &[LOCAL_PATH], "local-path-provisioner", Tool::LocalPath, "local-path-provisioner")
         },
     ]
+}
+
+/// Those that the first node has, or another one.
+fn recipes_on(is_first: bool) -> impl Iterator<Item = Recipe> {
+    recipes().into_iter().filter(move |recipe| is_first || !recipe.once)
 }
 
 /// What all images share: busybox with its applets, users, certificates.
@@ -170,22 +183,22 @@ pub(crate) fn ensure_archives(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// True if our containerd was given exactly these archives.
-pub(crate) fn are_imported(state: &State) -> Result<bool> {
+/// True if the containerd of the first node, or of another one, was given exactly these archives.
+pub(crate) fn are_imported(kept: &Kept, is_first: bool) -> Result<bool> {
     let base = Base::find()?;
-    for recipe in recipes() {
+    for recipe in recipes_on(is_first) {
         let archive = recipe.archive(&base)?.display().to_string();
-        if !recipe.names.iter().all(|name| state.imported.get(*name) == Some(&archive)) {
+        if !recipe.names.iter().all(|name| kept.imported.get(*name) == Some(&archive)) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// True if containerd still holds all of them.
-pub(crate) fn are_present(layout: &Layout) -> bool {
-    let mut names = recipes().into_iter().flat_map(|recipe| recipe.names);
-    containerd::images(layout).is_ok_and(|present| names.all(|name| present.iter().any(|had| had == name)))
+/// True if the node's containerd still holds all of them.
+pub(crate) fn are_present(node: &Node) -> bool {
+    let mut names = recipes_on(node.is_first()).flat_map(|recipe| recipe.names);
+    containerd::images(node).is_ok_and(|present| names.all(|name| present.iter().any(|had| had == name)))
 }
 
 /// The archives in the cache that are in use.
@@ -195,17 +208,19 @@ pub(crate) fn archives() -> Result<Vec<PathBuf>> {
     Ok(archives.into_iter().filter(|archive| archive.is_file()).collect())
 }
 
-/// Imports what containerd lacks or has in another version, and remembers it in the state.
-pub(crate) fn import(layout: &Layout, state: &mut State, progress: &Progress) -> Result<()> {
+/// Imports what the node's containerd lacks or has in another version, and remembers it in the state.
+pub(crate) fn import(layout: &Layout, node: &Node, state: &mut State, progress: &Progress) -> Result<()> {
     let base = Base::find()?;
-    let present = containerd::images(layout)?;
-    for recipe in recipes() {
+    let present = containerd::images(node)?;
+    let there = if node.is_first() { "" } else { " on the second node" };
+    for recipe in recipes_on(node.is_first()) {
         let archive = recipe.archive(&base)?;
         let text = archive.display().to_string();
-        let current = |name: &&str| present.iter().any(|had| had == name) && state.imported.get(*name) == Some(&text);
+        let imported = &mut node.kept_mut(state).imported;
+        let current = |name: &&str| present.iter().any(|had| had == name) && imported.get(*name) == Some(&text);
         if !recipe.names.iter().all(current) {
-            progress.step(&format!("import image {}", recipe.name), || containerd::import(layout, &archive))?;
-            state.imported.extend(recipe.names.iter().map(|name| ((*name).to_owned(), text.clone())));
+            progress.step(&format!("import image {}{there}", recipe.name), || containerd::import(node, &archive))?;
+            imported.extend(recipe.names.iter().map(|name| ((*name).to_owned(), text.clone())));
             state.save(layout)?;
         }
     }

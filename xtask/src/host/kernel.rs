@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::node::Node;
 use crate::cmd;
 
 /// Kernel settings that we, the kubelet or the bridge plugin change. All are put back by `down`.
@@ -55,6 +56,18 @@ pub(crate) fn apply() -> Result<()> {
         };
         if !enough {
             set(name, wanted)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same in the network namespace of a node, which has settings of the network of its own, and goes with them.
+pub(crate) fn apply_in(node: &Node) -> Result<()> {
+    for (name, wanted) in SETTINGS.iter().filter(|(name, _)| name.starts_with("net/")) {
+        if let Some(wanted) = wanted {
+            // The kernel shows those of whoever opens the file.
+            let mut write = node.command("tee");
+            cmd::output_with_input(write.arg(format!("/proc/sys/{name}")), wanted.as_bytes())?;
         }
     }
     Ok(())

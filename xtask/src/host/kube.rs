@@ -1,11 +1,12 @@
 //! The built kubectl against the devhost's API server.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::layout::{Layout, NODE};
+use super::layout::Layout;
 use crate::cmd;
 use crate::tools::Tools;
 
@@ -23,25 +24,34 @@ pub(crate) fn is_ready(layout: &Layout) -> bool {
         .is_ok_and(|mut command| cmd::succeeds(command.args(["get", "--raw", "/readyz", "--request-timeout=5s"])))
 }
 
-/// True if the node is registered and ready.
-pub(crate) fn node_is_ready(layout: &Layout) -> bool {
-    let get = ["get", "node", NODE, "-o", "json", "--request-timeout=5s"];
+/// True if this node is registered and ready.
+pub(crate) fn node_is_ready(layout: &Layout, node: &str) -> bool {
+    let get = ["get", "node", node, "-o", "json", "--request-timeout=5s"];
     let text = kubectl(layout).and_then(|mut command| cmd::output(command.args(get)));
     let node: Option<Value> = text.ok().and_then(|text| serde_json::from_str(&text).ok());
     node.is_some_and(|node| has_condition(&node, "Ready"))
 }
 
-/// True if the kubelet has pods, asked through the API server: after a start it learns of them within a second.
-pub(crate) fn kubelet_knows_pods(layout: &Layout) -> bool {
-    let path = format!("/api/v1/nodes/{NODE}/proxy/pods");
+/// True if the node's kubelet has pods, asked through the API server: after a start it learns of them within a second.
+pub(crate) fn kubelet_knows_pods(layout: &Layout, node: &str) -> bool {
+    let path = format!("/api/v1/nodes/{node}/proxy/pods");
     let text = kubectl(layout).and_then(|mut command| cmd::output(command.args(["get", "--raw", &path])));
     let list: Option<Value> = text.ok().and_then(|text| serde_json::from_str(&text).ok());
     list.is_some_and(|list| list["items"].as_array().is_some_and(|items| !items.is_empty()))
 }
 
-/// True if the node is registered.
-pub(crate) fn node_exists(layout: &Layout) -> bool {
-    kubectl(layout).is_ok_and(|mut command| cmd::succeeds(command.args(["get", "node", NODE])))
+/// True if this node is registered.
+pub(crate) fn node_exists(layout: &Layout, node: &str) -> bool {
+    kubectl(layout).is_ok_and(|mut command| cmd::succeeds(command.args(["get", "node", node])))
+}
+
+/// Names of all nodes with this label, each with whether it is ready.
+pub(crate) fn nodes(layout: &Layout, label: &str) -> Result<BTreeMap<String, bool>> {
+    let get = ["get", "nodes", "-l", label, "-o", "json", "--request-timeout=10s"];
+    let list: Value = serde_json::from_str(&cmd::output(kubectl(layout)?.args(get))?)?;
+    let items = list["items"].as_array().context("kubectl printed no list")?;
+    let name = |node: &Value| node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    Ok(items.iter().map(|node| (name(node), has_condition(node, "Ready"))).collect())
 }
 
 /// Objects of these kinds in all namespaces whose condition `Available` is true, as `Kind namespace/name`.

@@ -12,10 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::kernel::Settings;
 use crate::settings;
 
-/// Name of the one node.
+/// Name of the node that is the machine itself.
 pub(crate) const NODE: &str = "devhost";
-/// Name of our bridge; pods and the node's own address are on it.
+/// Name of the node in a network namespace.
+pub(crate) const SECOND_NODE: &str = "devhost-second";
+/// Name of our bridge, in each node's network; pods and the node's own address are on it.
 pub(crate) const BRIDGE: &str = "hxb0";
+/// Name of both interfaces of the pair that joins the nodes' bridges.
+pub(crate) const LINK: &str = "hxb2";
 /// Name of an interface without traffic: the one that Cilium's agent takes for the machine's, so that it leaves the
 /// machine's own ones alone.
 pub(crate) const AGENT_DEVICE: &str = "hxb1";
@@ -38,6 +42,11 @@ impl Layout {
     #[cfg(test)]
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
+    }
+
+    /// The same files once more, in a folder of their own.
+    pub(crate) fn below(&self, folder: &str) -> Self {
+        Self { root: self.root.join(folder) }
     }
 
     /// The devhost's folder itself.
@@ -87,7 +96,7 @@ impl Layout {
     }
 }
 
-/// Ports that our processes listen on, all on loopback or on the bridge's address.
+/// Ports that our processes listen on, all on loopback or on a bridge's address. The second node has the same ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ports {
     pub(crate) api: u16,
@@ -116,6 +125,16 @@ impl Ports {
             agent_health: base + 245,
         }
     }
+}
+
+/// What is kept about one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Key of our nft table as it was loaded last.
+    #[serde(default)]
+    pub(crate) table: String,
+    /// Image archive by image name, as imported into the node's containerd.
+    pub(crate) imported: BTreeMap<String, String>,
 }
 
 /// What was chosen or found at the first `up` and must stay the same until `down`.
@@ -150,11 +169,14 @@ pub(crate) struct State {
     /// Controllers that the root cgroup (of the second generation) did not hand on before us.
     #[serde(default)]
     pub(crate) controllers: Vec<String>,
-    /// Key of our nft table as it was loaded last.
+    #[serde(flatten)]
+    pub(crate) first: Kept,
+    /// None if there is no second node.
     #[serde(default)]
-    pub(crate) table: String,
-    /// Image archive by image name, as imported into our containerd.
-    pub(crate) imported: BTreeMap<String, String>,
+    pub(crate) second: Option<Kept>,
+    /// How many nodes are pretended.
+    #[serde(default)]
+    pub(crate) kwok_nodes: u16,
     /// Key of the addon manifests that were applied last.
     pub(crate) addons: String,
 }
@@ -178,8 +200,9 @@ impl State {
             port_chains: false,
             loads_bridge_filter: false,
             controllers: vec![],
-            table: String::new(),
-            imported: BTreeMap::new(),
+            first: Kept::default(),
+            second: None,
+            kwok_nodes: 0,
             addons: String::new(),
         }
     }
@@ -211,4 +234,21 @@ impl State {
 /// Tells one boot of the machine from the next.
 pub(crate) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_from_before_there_were_more_nodes_is_read() {
+        let state = State::on(10, 11, Ports::from_base(16000));
+        let mut old = serde_json::to_value(&state).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        assert!(fields.remove("second").is_some() && fields.remove("kwok_nodes").is_some());
+        fields.insert("imported".into(), serde_json::json!({ "busybox": "archive" }));
+        let read: State = serde_json::from_value(old).unwrap();
+        assert_eq!(read.first.imported["busybox"], "archive");
+        assert_eq!((read.second, read.kwok_nodes), (None, 0));
+    }
 }

@@ -14,12 +14,16 @@ mod image_tar;
 mod images;
 mod kernel;
 mod kube;
+mod kubelet;
+mod kwok;
 mod layout;
+mod netns;
 mod network;
 mod node;
 mod owner;
 pub(crate) mod packages;
 mod pki;
+mod plan;
 mod ports;
 mod preflight;
 mod proc;
@@ -87,12 +91,31 @@ pub(crate) struct Options {
     /// Let the devhost enforce network policies, with Cilium. Only from its start; it stays so until `down`.
     #[arg(long)]
     pub(crate) network_policy: bool,
+    /// Give the devhost a second node, in a network namespace. Can be added at any time; it stays until `down`.
+    #[arg(long)]
+    pub(crate) second_node: bool,
+    /// Let the devhost pretend that it has this many nodes more, with kwok. They stay until `down`.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=999))]
+    pub(crate) kwok_nodes: u16,
 }
+
+/// How many nodes are pretended for the cluster tests.
+const KWOK_NODES_FOR_TESTS: u16 = 100;
 
 impl Options {
     /// The devhost unless another host was asked for: KUBECONFIG may name a cluster that is nobody's to try things on.
     pub(crate) fn or_devhost(&self) -> Self {
         Self { host: self.host.or(Some(Choice::Devhost)), ..self.clone() }
+    }
+
+    /// With all nodes that the cluster tests can make use of, as far as the host can have them: only a devhost, and a second
+    /// real one only where no network policies are enforced.
+    pub(crate) fn with_nodes_for_tests(&self) -> Result<Self> {
+        if chosen(self)? != HostKind::Devhost {
+            return Ok(self.clone());
+        }
+        let second_node = self.second_node || !(self.network_policy || devhost::is_enforcing()?);
+        Ok(Self { second_node, kwok_nodes: self.kwok_nodes.max(KWOK_NODES_FOR_TESTS), ..self.clone() })
     }
 }
 
@@ -106,6 +129,10 @@ pub(crate) struct Host {
     pub(crate) kubeconfig_for_people: PathBuf,
     /// The node's own address, which pods reach (devhost only).
     pub(crate) node_ip: Option<Ipv4Addr>,
+    /// The name of its second real node, which keeps pods away until its taint is removed (devhost only).
+    pub(crate) second_node: Option<&'static str>,
+    /// How many of its nodes are only pretended (devhost only).
+    pub(crate) kwok_nodes: u16,
     /// Where its pods are plugged in, if network policies are known to be enforced there (devhost only).
     pub(crate) enforced: Option<Enforced>,
     pub(crate) tools: Tools,
@@ -159,7 +186,7 @@ impl HostKind {
 pub(crate) fn ensure(options: &Options) -> Result<Host> {
     let progress = Progress::new();
     let kind = chosen(options)?;
-    refuse_enforcement(kind, options)?;
+    refuse_for_others(kind, options)?;
     let host = if kind == HostKind::Devhost {
         let (layout, state) = devhost::up(options, &progress)?;
         Host {
@@ -167,6 +194,8 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
             kubeconfig: layout.kubeconfig(),
             kubeconfig_for_people: layout.kubeconfig_for_people(),
             node_ip: Some(state.node_ip),
+            second_node: state.second.is_some().then_some(layout::SECOND_NODE),
+            kwok_nodes: state.kwok_nodes,
             enforced: state.network_policy.then(|| Enforced { bridge: layout::BRIDGE, pods: state.pod_cidr.clone() }),
             tools: Tools::locate()?,
         }
@@ -177,12 +206,19 @@ pub(crate) fn ensure(options: &Options) -> Result<Host> {
     Ok(host)
 }
 
-/// Only the devhost's network is ours to choose.
-fn refuse_enforcement(kind: HostKind, options: &Options) -> Result<()> {
-    if options.network_policy && kind != HostKind::Devhost {
-        bail!("--network-policy is for the devhost: add --host devhost, or leave it to the {} cluster.", kind.name());
+/// Only the devhost's network and nodes are ours to choose.
+fn refuse_for_others(kind: HostKind, options: &Options) -> Result<()> {
+    let flags = [
+        ("--network-policy", options.network_policy),
+        ("--second-node", options.second_node),
+        ("--kwok-nodes", options.kwok_nodes > 0),
+    ];
+    match flags.into_iter().find(|(_, asked)| *asked) {
+        Some((flag, _)) if kind != HostKind::Devhost => {
+            bail!("{flag} is for the devhost: add --host devhost, or leave it to the {} cluster.", kind.name())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Which kind of cluster `ensure` will give.
@@ -193,7 +229,7 @@ pub(crate) fn chosen(options: &Options) -> Result<HostKind> {
 /// Refuses what `ensure` would refuse after a look at this machine; changes nothing.
 pub(crate) fn preflight(options: &Options) -> Result<()> {
     let kind = chosen(options)?;
-    refuse_enforcement(kind, options)?;
+    refuse_for_others(kind, options)?;
     if kind == HostKind::Devhost { devhost::preflight(options) } else { external::preflight(kind) }
 }
 
@@ -308,6 +344,18 @@ mod tests {
         assert_eq!(resolve(Choice::Auto, None, |_| true), HostKind::K3s);
         assert_eq!(resolve(Choice::Auto, None, |_| false), HostKind::Devhost);
         assert_eq!(resolve(Choice::Devhost, named, |_| true), HostKind::Devhost);
+    }
+
+    #[test]
+    fn nodes_and_policies_are_the_devhosts_to_give() {
+        let second = Options { second_node: true, ..Options::default() };
+        let kwok = Options { kwok_nodes: 3, ..Options::default() };
+        for (asked, flag) in [(&second, "--second-node"), (&kwok, "--kwok-nodes")] {
+            refuse_for_others(HostKind::Devhost, asked).unwrap();
+            assert!(refuse_for_others(HostKind::Kind, asked).unwrap_err().to_string().starts_with(flag));
+        }
+        refuse_for_others(HostKind::Kind, &Options::default()).unwrap();
+        assert_eq!(second.or_devhost().with_nodes_for_tests().unwrap().kwok_nodes, KWOK_NODES_FOR_TESTS);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The devhost's own network: a bridge with the node's address, kernel settings (remembered), and an nft table that
-//! fails closed: nothing leaves the machine from a pod, and no service address is ever answered by somebody else.
+//! The devhost's own network, on each node: a bridge with the node's address, kernel settings (remembered), and an nft table
+//! that fails closed: nothing leaves the machine from a pod, and no service address is ever answered by somebody else.
+//! The namespace of the second node has no way out but to the first one's bridge.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -8,8 +9,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::kernel;
-use super::layout::{AGENT_DEVICE, BRIDGE, Layout, NETWORK, State};
+use super::layout::{AGENT_DEVICE, BRIDGE, LINK, Layout, NETWORK, State};
+use super::node::Node;
+use super::{kernel, netns};
 use crate::{cmd, hash};
 
 /// Second octets of 10.x.0.0/16 to try: pods take the first free one, services the next.
@@ -93,8 +95,13 @@ pub(crate) fn bridge_exists() -> bool {
     exists(BRIDGE)
 }
 
-fn exists(interface: &str) -> bool {
+/// True if the machine itself has an interface of this name.
+pub(crate) fn exists(interface: &str) -> bool {
     Path::new("/sys/class/net").join(interface).exists()
+}
+
+fn has(node: &Node, interface: &str) -> bool {
+    cmd::succeeds(node.command("ip").args(["link", "show", "dev", interface]))
 }
 
 /// What a bridge of our name is labelled with: the folder of the devhost that it belongs to.
@@ -104,57 +111,96 @@ pub(crate) fn bridge_label() -> Option<String> {
 }
 
 /// True if bridge, route and table are as wanted.
-pub(crate) fn is_ready(layout: &Layout, state: &State) -> bool {
-    let route = || cmd::output(cmd::system("ip").args(["-4", "route", "show", &state.service_cidr]));
-    bridge_label().is_some_and(|label| label == layout.root().display().to_string())
+pub(crate) fn is_ready(layout: &Layout, node: &Node, state: &State) -> bool {
+    let route = || cmd::output(node.command("ip").args(["-4", "route", "show", &state.service_cidr]));
+    let has_table = |key: String| node.kept(state).is_some_and(|kept| kept.table == key);
+    let is_connected = match &node.netns {
+        None => bridge_label().is_some_and(|label| label == layout.root().display().to_string()),
+        Some(file) => netns::exists(file) && is_linked(node),
+    };
+    is_connected
         && route().is_ok_and(|text| text.contains(BRIDGE))
-        && table_key(state).is_ok_and(|key| key == state.table)
-        && has_address(state, BRIDGE)
-        && (!state.network_policy || is_ready_for_agent(state))
-        && missing_rules().is_empty()
+        && table_key(node, state).is_ok_and(has_table)
+        && has_address(node, BRIDGE)
+        && (!state.network_policy || is_ready_for_agent(node))
+        && missing_rules(node).is_empty()
 }
 
-fn is_ready_for_agent(state: &State) -> bool {
-    has_address(state, LOOPBACK) && exists(AGENT_DEVICE)
+fn is_ready_for_agent(node: &Node) -> bool {
+    has_address(node, LOOPBACK) && exists(AGENT_DEVICE)
 }
 
 /// Makes bridge, route, table and settings; each is left as it is if it is right. Gives the key of the table.
-pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<String> {
-    kernel::apply()?;
-    let ip = |arguments: &[&str]| cmd::output(cmd::system("ip").args(arguments));
-    if !bridge_exists() {
+pub(crate) fn ensure(layout: &Layout, node: &Node, state: &State) -> Result<String> {
+    match &node.netns {
+        None => kernel::apply()?,
+        Some(file) => {
+            netns::ensure(file)?;
+            kernel::apply_in(node)?;
+        }
+    }
+    let ip = |arguments: &[&str]| cmd::output(node.command("ip").args(arguments));
+    if !has(node, BRIDGE) {
         ip(&["link", "add", BRIDGE, "type", "bridge"])?;
     }
     // A fixed address, or it would change with each pod that comes and goes.
-    let [_, _, c, d] = state.node_ip.octets();
+    let [_, _, c, d] = node.ip.octets();
     ip(&["link", "set", BRIDGE, "alias", &layout.root().display().to_string()])?;
     ip(&["link", "set", BRIDGE, "address", &format!("02:68:78:62:{c:02x}:{d:02x}")])?;
-    if !has_address(state, BRIDGE) {
-        ip(&["address", "add", &format!("{}/16", state.node_ip), "dev", BRIDGE])?;
+    if !has_address(node, BRIDGE) {
+        ip(&["address", "add", &format!("{}/16", node.ip), "dev", BRIDGE])?;
     }
     ip(&["link", "set", BRIDGE, "up"])?;
-    ip(&["route", "replace", &state.service_cidr, "dev", BRIDGE, "src", &state.node_ip.to_string()])?;
+    ip(&["route", "replace", &state.service_cidr, "dev", BRIDGE, "src", &node.ip.to_string()])?;
+    if let Some(file) = &node.netns {
+        ip(&["link", "set", LOOPBACK, "up"])?;
+        link(node, file)?;
+    }
     if state.network_policy {
         // The agent takes a bridge for nothing of the machine: by this address it knows the kubelet's probes.
-        if !has_address(state, LOOPBACK) {
-            ip(&["address", "add", &format!("{}/32", state.node_ip), "dev", LOOPBACK])?;
+        if !has_address(node, LOOPBACK) {
+            ip(&["address", "add", &format!("{}/32", node.ip), "dev", LOOPBACK])?;
         }
         if !exists(AGENT_DEVICE) {
             ip(&["link", "add", AGENT_DEVICE, "type", "bridge"])?;
         }
         ip(&["link", "set", AGENT_DEVICE, "up"])?;
     }
-    cmd::output_with_input(cmd::system("nft").args(["-f", "-"]), table(state).as_bytes())?;
-    for rule in missing_rules() {
-        cmd::output(cmd::system("iptables").arg("-I").args(&rule))?;
+    cmd::output_with_input(node.command("nft").args(["-f", "-"]), table(node, state).as_bytes())?;
+    for rule in missing_rules(node) {
+        cmd::output(node.command("iptables").arg("-I").args(&rule))?;
     }
-    table_key(state)
+    table_key(node, state)
+}
+
+/// Joins the bridge in a namespace with the machine's own: what is on one is then on the other.
+fn link(node: &Node, netns: &Path) -> Result<()> {
+    let ip = |arguments: &[&str]| cmd::output(cmd::system("ip").args(arguments));
+    if !(exists(LINK) && has(node, LINK)) {
+        // One that leads elsewhere is left from a namespace of before; it takes its other end along.
+        cmd::succeeds(cmd::system("ip").args(["link", "delete", LINK]));
+        let netns = netns.display().to_string();
+        ip(&["link", "add", LINK, "type", "veth", "peer", "name", LINK, "netns", &netns])?;
+    }
+    let each: [&[&str]; 2] = [&["link", "set", LINK, "master", BRIDGE], &["link", "set", LINK, "up"]];
+    for arguments in each {
+        ip(arguments)?;
+        cmd::output(node.command("ip").args(arguments))?;
+    }
+    Ok(())
+}
+
+fn is_linked(node: &Node) -> bool {
+    let is_port = |text: String| text.contains(&format!("master {BRIDGE}")) && text.contains(",UP");
+    let show = ["link", "show", "dev", LINK];
+    cmd::output(cmd::system("ip").args(show)).is_ok_and(is_port)
+        && cmd::output(node.command("ip").args(show)).is_ok_and(is_port)
 }
 
 /// Changes when our table is to be another one, and when somebody changed the one that is loaded.
-fn table_key(state: &State) -> Result<String> {
-    let loaded = cmd::output(cmd::system("nft").args(["list", "table", "ip", NETWORK]))?;
-    Ok(hash::of([table(state).as_bytes(), loaded.as_bytes()]))
+fn table_key(node: &Node, state: &State) -> Result<String> {
+    let loaded = cmd::output(node.command("nft").args(["list", "table", "ip", NETWORK]))?;
+    Ok(hash::of([table(node, state).as_bytes(), loaded.as_bytes()]))
 }
 
 /// Tables of nft as `family name`.
@@ -163,9 +209,14 @@ pub(crate) fn tables() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(|line| line.strip_prefix("table ")).map(|line| line.trim().to_owned()).collect())
 }
 
-/// True if an nft table exists.
+/// True if the machine itself has an nft table of this name.
 pub(crate) fn has_table(family: &str, name: &str) -> bool {
     cmd::succeeds(cmd::system("nft").args(["list", "table", family, name]))
+}
+
+/// True if kube-proxy has its table in the node's network.
+pub(crate) fn has_services(node: &Node) -> bool {
+    cmd::succeeds(node.command("nft").args(["list", "table", "ip", "kube-proxy"]))
 }
 
 /// Rules in the machine's own FORWARD chain that are ours, as arguments after `-A`.
@@ -182,26 +233,26 @@ pub(crate) fn forget_loopback_address(state: &State) {
     }
 }
 
-fn has_address(state: &State, interface: &str) -> bool {
-    let found = cmd::output(cmd::system("ip").args(["-j", "address", "show", "dev", interface])).unwrap_or_default();
+fn has_address(node: &Node, interface: &str) -> bool {
+    let found = cmd::output(node.command("ip").args(["-j", "address", "show", "dev", interface])).unwrap_or_default();
     let found: Value = serde_json::from_str(&found).unwrap_or_default();
     let addresses = found[0]["addr_info"].as_array();
-    addresses.is_some_and(|list| list.iter().any(|entry| entry["local"] == state.node_ip.to_string()))
+    addresses.is_some_and(|list| list.iter().any(|entry| entry["local"] == node.ip.to_string()))
 }
 
 /// The rules that let our bridge through and are not there. Only where the machine's firewall drops what it forwards
 /// (Docker sets that).
-fn missing_rules() -> Vec<Vec<&'static str>> {
-    let chain = cmd::output(cmd::system("iptables").args(["-S", "FORWARD"])).unwrap_or_default();
+fn missing_rules(node: &Node) -> Vec<Vec<&'static str>> {
+    let chain = cmd::output(node.command("iptables").args(["-S", "FORWARD"])).unwrap_or_default();
     if chain.lines().next() != Some("-P FORWARD DROP") {
         return Vec::new();
     }
-    let is_there = |rule: &Vec<&str>| cmd::succeeds(cmd::system("iptables").arg("-C").args(rule));
+    let is_there = |rule: &Vec<&str>| cmd::succeeds(node.command("iptables").arg("-C").args(rule));
     forward_rules().into_iter().filter(|rule| !is_there(rule)).collect()
 }
 
-fn table(state: &State) -> String {
-    let (pods, services, node) = (&state.pod_cidr, &state.service_cidr, state.node_ip);
+fn table(node: &Node, state: &State) -> String {
+    let (pods, services, node) = (&state.pod_cidr, &state.service_cidr, node.ip);
     format!(
         "table ip {NETWORK} {{}}\n\
          delete table ip {NETWORK}\n\
@@ -227,6 +278,7 @@ fn table(state: &State) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Ports;
     use super::*;
 
     #[test]
@@ -269,5 +321,15 @@ mod tests {
         assert!(!cidr("10.1.0.0/16").overlaps(cidr("10.2.0.0/16")));
         assert!(cidr("0.0.0.0/0").overlaps(cidr("10.2.0.0/16")));
         assert!(Cidr::parse("fe80::1/64").is_none());
+    }
+    #[test]
+    fn each_node_answers_for_its_own_address_and_for_services_only() {
+        let layout = Layout::at(Path::new("/c/devhost"));
+        let state = State::on(10, 11, Ports::from_base(16000));
+        let first = table(&Node::first(&layout, &state), &state);
+        let second = table(&Node::second(&layout, &state), &state);
+        assert!(first.contains("ip daddr { 10.10.0.1, 10.11.0.0/16 } drop"), "{first}");
+        assert!(second.contains("ip daddr { 10.10.240.1, 10.11.0.0/16 } drop"), "{second}");
+        assert_eq!(second.replace("10.10.240.1", "10.10.0.1"), first);
     }
 }

@@ -1,141 +1,142 @@
-//! The one node: kubelet and kube-proxy.
+//! The nodes of the devhost, and what each has of its own. The first is the machine itself. The second lives in a network
+//! namespace and shares all the rest with the machine; a pair of interfaces joins the bridges of both to one network.
+//!
+//! ```text
+//!          machine                            namespace
+//!   pods   10.x.0.2 .. 10.x.239.255           10.x.240.2 .. 10.x.255.254
+//!   bridge hxb0, 10.x.0.1  ---- hxb2 == hxb2 ----  hxb0, 10.x.240.1
+//! ```
 
-use std::fs;
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::Result;
+use super::layout::{Kept, Layout, NETWORK, NODE, SECOND_NODE, State};
+use crate::cmd;
 
-use super::layout::{Layout, NETWORK, NODE, State};
-use super::process::{self, Spec};
-use super::{health, kube, network};
-use crate::tools::Tool;
+/// Where the second node keeps its files, below the devhost's folder.
+pub(crate) const SECOND_FOLDER: &str = "second";
+/// The second node and its pods have addresses that begin with the network's two octets and this one, or a higher one.
+const SECOND_FROM: u8 = 240;
 
-/// The kubelet as it is to run.
-pub(crate) fn kubelet(layout: &Layout, state: &State) -> Result<Spec> {
-    let config = kubelet_config(layout, state);
-    let args = vec![
-        format!("--config={}", layout.text("kubelet.yaml")),
-        format!("--kubeconfig={}", layout.text("pki/kubelet.kubeconfig")),
-        format!("--root-dir={}", layout.text("kubelet")),
-        format!("--cert-dir={}", layout.text("pki/kubelet")),
-        format!("--hostname-override={NODE}"),
-        format!("--node-ip={}", state.node_ip),
-    ];
-    let authority = fs::read_to_string(layout.path("pki/ca.crt")).unwrap_or_default();
-    let program = Tool::Kubernetes.program("kubelet")?;
-    Ok(Spec { name: "kubelet", program, args, env: vec![], config: config + &authority })
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// As the cluster calls it.
+    pub(crate) name: &'static str,
+    /// Its own address, on its bridge.
+    pub(crate) ip: Ipv4Addr,
+    /// The first and the last address that its pods are given.
+    pub(crate) pods: (Ipv4Addr, Ipv4Addr),
+    /// Where its health checks answer. Nobody outside a namespace reaches its loopback.
+    pub(crate) health: Ipv4Addr,
+    /// Its folder.
+    pub(crate) files: Layout,
+    /// The file that keeps its network namespace; none for the machine's own.
+    pub(crate) netns: Option<PathBuf>,
+    /// Its pods are below this one.
+    pub(crate) cgroup: String,
+    /// Names of its processes.
+    pub(crate) containerd: &'static str,
+    pub(crate) kubelet: &'static str,
+    pub(crate) kube_proxy: &'static str,
 }
 
-/// kube-proxy as it is to run.
-pub(crate) fn kube_proxy(layout: &Layout, state: &State) -> Result<Spec> {
-    let config = kube_proxy_config(layout, state);
-    let args = vec![format!("--config={}", layout.text("kube-proxy.yaml"))];
-    let authority = fs::read_to_string(layout.path("pki/ca.crt")).unwrap_or_default();
-    let program = Tool::Kubernetes.program("kube-proxy")?;
-    Ok(Spec { name: "kube-proxy", program, args, env: vec![], config: config + &authority })
+impl Node {
+    /// The machine.
+    pub(crate) fn first(layout: &Layout, state: &State) -> Self {
+        let [a, b, ..] = state.node_ip.octets();
+        Self {
+            name: NODE,
+            ip: state.node_ip,
+            pods: (Ipv4Addr::new(a, b, 0, 2), Ipv4Addr::new(a, b, SECOND_FROM - 1, 255)),
+            health: Ipv4Addr::LOCALHOST,
+            files: layout.clone(),
+            netns: None,
+            cgroup: NETWORK.to_owned(),
+            containerd: "containerd",
+            kubelet: "kubelet",
+            kube_proxy: "kube-proxy",
+        }
+    }
+
+    /// The one in a namespace, whether it was asked for or not.
+    pub(crate) fn second(layout: &Layout, state: &State) -> Self {
+        let [a, b, ..] = state.node_ip.octets();
+        let ip = Ipv4Addr::new(a, b, SECOND_FROM, 1);
+        let files = layout.below(SECOND_FOLDER);
+        Self {
+            name: SECOND_NODE,
+            ip,
+            pods: (Ipv4Addr::new(a, b, SECOND_FROM, 2), Ipv4Addr::new(a, b, 255, 254)),
+            health: ip,
+            netns: Some(files.path("netns")),
+            files,
+            cgroup: format!("{NETWORK}/{SECOND_FOLDER}"),
+            containerd: "second-containerd",
+            kubelet: "second-kubelet",
+            kube_proxy: "second-kube-proxy",
+        }
+    }
+
+    /// Those that this devhost has.
+    pub(crate) fn all(layout: &Layout, state: &State) -> Vec<Self> {
+        let second = state.second.is_some().then(|| Self::second(layout, state));
+        [Self::first(layout, state)].into_iter().chain(second).collect()
+    }
+
+    /// True for the machine.
+    pub(crate) fn is_first(&self) -> bool {
+        self.netns.is_none()
+    }
+
+    /// What is remembered of it, if there is something.
+    pub(crate) fn kept<'a>(&self, state: &'a State) -> Option<&'a Kept> {
+        if self.is_first() { Some(&state.first) } else { state.second.as_ref() }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn kept_mut<'a>(&self, state: &'a mut State) -> &'a mut Kept {
+        if self.is_first() { &mut state.first } else { state.second.get_or_insert_default() }
+    }
+
+    /// A program of the machine, run in the node's network.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let Some(netns) = &self.netns else { return cmd::system(program) };
+        let mut command = cmd::system("nsenter");
+        command.arg(format!("--net={}", netns.display())).arg("--");
+        command.arg(cmd::which(program).unwrap_or_else(|| PathBuf::from(program)));
+        command
+    }
 }
 
-/// Starts both; at the end service addresses answer. The node may still be on its way to ready.
-pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
-    layout.write("kubelet.yaml", &kubelet_config(layout, state))?;
-    layout.write("kube-proxy.yaml", &kube_proxy_config(layout, state))?;
-    // Where a pod with the node's own DNS asks: only our DNS, so that no question leaves the machine.
-    layout.write("resolv.conf", &format!("nameserver {}\n", state.dns_ip))?;
-    fs::create_dir_all(layout.path("storage"))?;
-    process::ensure(layout, &kubelet(layout, state)?)?;
-    process::wait(layout, "kubelet", Duration::from_secs(60), || kube::node_exists(layout))?;
-    process::ensure(layout, &kube_proxy(layout, state)?)?;
-    process::wait(layout, "kube-proxy", Duration::from_secs(60), || is_proxy_serving(state))?;
-    process::wait(layout, "kubelet", Duration::from_secs(60), || is_kubelet_serving(state))
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-/// Waits until pods can be placed, and the pods of before are known again.
-pub(crate) fn wait_ready(layout: &Layout, had_pods: bool) -> Result<()> {
-    let ready = || kube::node_is_ready(layout) && (!had_pods || kube::kubelet_knows_pods(layout));
-    process::wait(layout, "kubelet", Duration::from_secs(120), ready)
-}
+    use super::super::layout::Ports;
+    use super::*;
 
-/// True if both answer.
-pub(crate) fn is_serving(state: &State) -> bool {
-    is_kubelet_serving(state) && is_proxy_serving(state)
-}
+    #[test]
+    fn two_nodes_share_a_network_and_nothing_in_it() {
+        let layout = Layout::at(Path::new("/c/devhost"));
+        let alone = State::on(10, 11, Ports::from_base(16000));
+        assert_eq!(Node::all(&layout, &alone).len(), 1);
+        let state = State { second: Some(Kept::default()), ..alone };
+        let [first, second]: [Node; 2] = Node::all(&layout, &state).try_into().unwrap();
+        assert_eq!((first.ip, first.pods.1), (Ipv4Addr::new(10, 10, 0, 1), Ipv4Addr::new(10, 10, 239, 255)));
+        assert_eq!((second.ip, second.pods.0), (Ipv4Addr::new(10, 10, 240, 1), Ipv4Addr::new(10, 10, 240, 2)));
+        assert!(first.ip < first.pods.0 && first.pods.1 < second.ip && second.ip < second.pods.0);
+        assert_eq!(second.files.text("kubelet"), "/c/devhost/second/kubelet");
+        assert_eq!(second.cgroup, "hexabase/second");
+    }
 
-fn is_kubelet_serving(state: &State) -> bool {
-    health::listens(state.node_ip, state.ports.kubelet) && health::is_healthy(state.ports.kubelet_health)
-}
-
-fn is_proxy_serving(state: &State) -> bool {
-    network::has_table("ip", "kube-proxy") && health::is_healthy(state.ports.proxy_health)
-}
-
-fn kubelet_config(layout: &Layout, state: &State) -> String {
-    let socket = layout.containerd_socket();
-    format!(
-        r#"apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-address: "{node}"
-port: {port}
-readOnlyPort: 0
-healthzBindAddress: 127.0.0.1
-healthzPort: {health}
-tlsCertFile: "{pki}/kubelet.crt"
-tlsPrivateKeyFile: "{pki}/kubelet.key"
-authentication:
-  anonymous: {{enabled: false}}
-  webhook: {{enabled: true}}
-  x509: {{clientCAFile: "{pki}/ca.crt"}}
-authorization: {{mode: Webhook}}
-containerRuntimeEndpoint: "unix://{socket}"
-cgroupDriver: cgroupfs
-cgroupRoot: /{NETWORK}
-failCgroupV1: false
-failSwapOn: false
-clusterDomain: cluster.local
-clusterDNS: ["{dns}"]
-resolvConf: "{resolv}"
-podLogsDir: "{logs}"
-volumePluginDir: "{plugins}"
-makeIPTablesUtilChains: false
-maxPods: 250
-serializeImagePulls: false
-syncFrequency: 15s
-# Images cannot be pulled again.
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
-imageMaximumGCAge: 0s
-evictionHard: {{memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}
-"#,
-        node = state.node_ip,
-        port = state.ports.kubelet,
-        health = state.ports.kubelet_health,
-        pki = layout.text("pki"),
-        socket = socket.display(),
-        dns = state.dns_ip,
-        resolv = layout.text("resolv.conf"),
-        logs = layout.text("pod-logs"),
-        plugins = layout.text("kubelet-plugins"),
-    )
-}
-
-fn kube_proxy_config(layout: &Layout, state: &State) -> String {
-    format!(
-        r#"apiVersion: kubeproxy.config.k8s.io/v1alpha1
-kind: KubeProxyConfiguration
-mode: nftables
-hostnameOverride: {NODE}
-clusterCIDR: "{pods}"
-detectLocalMode: ClusterCIDR
-nodePortAddresses: [primary]
-healthzBindAddress: 127.0.0.1:{health}
-metricsBindAddress: 127.0.0.1:{metrics}
-clientConnection: {{kubeconfig: "{kubeconfig}"}}
-nftables: {{syncPeriod: 30s, minSyncPeriod: 100ms}}
-# Zero: the machine's connection tracking stays as it is.
-conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
-"#,
-        pods = state.pod_cidr,
-        health = state.ports.proxy_health,
-        metrics = state.ports.proxy_metrics,
-        kubeconfig = layout.text("pki/kube-proxy.kubeconfig"),
-    )
+    #[test]
+    fn what_runs_on_the_second_node_runs_in_its_namespace() {
+        let layout = Layout::at(Path::new("/c/devhost"));
+        let node = Node::second(&layout, &State::on(10, 11, Ports::from_base(16000)));
+        let command = node.command("hexabase-no-such-tool");
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        assert_eq!(arguments, ["--net=/c/devhost/second/netns", "--", "hexabase-no-such-tool"]);
+    }
 }

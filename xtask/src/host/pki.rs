@@ -1,6 +1,7 @@
 //! Certificates, keys and kubeconfigs of the devhost, made once and kept until `down`.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -11,9 +12,12 @@ use rcgen::{
 };
 
 use super::layout::{Layout, NODE, State};
+use super::node::Node;
 use crate::settings;
 
 const YEARS: i32 = 10;
+/// Name of the authority that certifies all but what speaks for the API server to others.
+const CLUSTER: &str = "hexabase-devhost";
 
 /// Makes everything below `pki/` and all kubeconfigs, unless that was done for these addresses.
 pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
@@ -31,8 +35,21 @@ pub(crate) fn ensure(layout: &Layout, state: &State) -> Result<()> {
     Ok(())
 }
 
+/// Makes what a node beside the first needs, unless that was done for this authority and address. It may come later, so it
+/// is certified with what was kept.
+pub(crate) fn ensure_node(layout: &Layout, node: &Node, state: &State) -> Result<()> {
+    let authority = fs::read_to_string(layout.path("pki/ca.crt")).context("the devhost has no authority")?;
+    let mark = format!("{} {} {}\n{authority}", state.api_url(), node.name, node.ip);
+    if !fs::read_to_string(node.files.path("pki/made-for")).is_ok_and(|made| made == mark) {
+        let cluster = Authority::kept(CLUSTER, authority, &fs::read_to_string(layout.path("pki/ca.key"))?)?;
+        cluster.write_node(&node.files, &state.api_url(), node.name, node.ip)?;
+        node.files.write("pki/made-for", &mark)?;
+    }
+    Ok(())
+}
+
 fn make(layout: &Layout, state: &State) -> Result<()> {
-    let cluster = Authority::new("hexabase-devhost")?;
+    let cluster = Authority::new(CLUSTER)?;
     let front = Authority::new("hexabase-devhost-front-proxy")?;
     layout.write("pki/ca.crt", &cluster.pem)?;
     layout.write("pki/ca.key", &cluster.issuer.key().serialize_pem())?;
@@ -52,12 +69,7 @@ fn make(layout: &Layout, state: &State) -> Result<()> {
         state.api_service_ip.to_string(),
     ];
     cluster.write_server(layout, "apiserver", "kube-apiserver", &api_names)?;
-    cluster.write_server(
-        layout,
-        "kubelet",
-        &format!("system:node:{NODE}"),
-        &[NODE.into(), state.node_ip.to_string()],
-    )?;
+    cluster.write_node(layout, &state.api_url(), NODE, state.node_ip)?;
     cluster.write_client(
         layout,
         "apiserver-kubelet-client",
@@ -71,10 +83,8 @@ fn make(layout: &Layout, state: &State) -> Result<()> {
         ("pki/controller-manager.kubeconfig", "system:kube-controller-manager", None),
         ("pki/scheduler.kubeconfig", "system:kube-scheduler", None),
         ("pki/kube-proxy.kubeconfig", "system:kube-proxy", None),
-        ("pki/kubelet.kubeconfig", &format!("system:node:{NODE}"), Some("system:nodes")),
     ] {
-        let (certificate, key) = cluster.leaf(user, group, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
-        layout.write(file, &kubeconfig(&state.api_url(), &cluster.pem, user, &certificate, &key))?;
+        cluster.write_kubeconfig(layout, &state.api_url(), file, user, group)?;
     }
     Ok(())
 }
@@ -86,13 +96,24 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Result<Self> {
+        let params = Self::params(name)?;
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key).context("cannot make the certificate authority")?;
+        Ok(Self { pem: certificate.pem(), issuer: Issuer::new(params, key) })
+    }
+
+    /// The one that was made by this name before.
+    fn kept(name: &str, pem: String, key: &str) -> Result<Self> {
+        let key = KeyPair::from_pem(key).context("the authority's key cannot be read")?;
+        Ok(Self { pem, issuer: Issuer::new(Self::params(name)?, key) })
+    }
+
+    fn params(name: &str) -> Result<CertificateParams> {
         let mut params = params(name, None, &[])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key).context("cannot make the certificate authority")?;
-        Ok(Self { pem: certificate.pem(), issuer: Issuer::new(params, key) })
+        Ok(params)
     }
 
     fn leaf(
@@ -109,6 +130,19 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer).with_context(|| format!("cannot certify {user}"))?;
         Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// What a kubelet is known by, as server and as client.
+    fn write_node(&self, files: &Layout, api: &str, name: &str, address: Ipv4Addr) -> Result<()> {
+        let user = format!("system:node:{name}");
+        self.write_server(files, "kubelet", &user, &[name.to_owned(), address.to_string()])?;
+        self.write_kubeconfig(files, api, "pki/kubelet.kubeconfig", &user, Some("system:nodes"))
+    }
+
+    fn write_kubeconfig(&self, files: &Layout, api: &str, file: &str, user: &str, group: Option<&str>) -> Result<()> {
+        let (certificate, key) = self.leaf(user, group, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        files.write(file, &kubeconfig(api, &self.pem, user, &certificate, &key))?;
+        Ok(())
     }
 
     fn write_server(&self, layout: &Layout, file: &str, user: &str, names: &[String]) -> Result<()> {
@@ -178,6 +212,22 @@ mod tests {
         fs::remove_file(layout.kubeconfig_for_people()).unwrap();
         ensure(&layout, &state).unwrap();
         assert_eq!(fs::read_to_string(layout.kubeconfig_for_people()).unwrap(), ours);
+    }
+
+    #[test]
+    fn a_node_that_comes_later_is_certified_by_the_authority_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::at(folder.path());
+        let state = State::on(10, 11, Ports::from_base(16000));
+        ensure(&layout, &state).unwrap();
+        let authority = fs::read_to_string(layout.path("pki/ca.crt")).unwrap();
+        let node = Node::second(&layout, &state);
+        ensure_node(&layout, &node, &state).unwrap();
+        let made = fs::read_to_string(node.files.path("pki/kubelet.kubeconfig")).unwrap();
+        assert!(made.contains("system:node:devhost-second") && made.contains(&STANDARD.encode(&authority)));
+        ensure_node(&layout, &node, &state).unwrap();
+        assert_eq!(fs::read_to_string(node.files.path("pki/kubelet.kubeconfig")).unwrap(), made);
+        assert_eq!(fs::read_to_string(layout.path("pki/ca.crt")).unwrap(), authority);
     }
 
     #[test]

@@ -4,15 +4,16 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Result, bail};
 
-use super::layout::{BRIDGE, Layout, Ports, State};
+use super::layout::{BRIDGE, Layout, State};
+use super::plan::Plan;
 use super::ports::Taken;
 use super::space::{self, Space};
 use super::{cgroups, network, owner, ports, traces};
 use crate::settings;
 use crate::tools::{self, Tool};
 
-/// Unix sockets have short paths; the longest of ours adds this much to the devhost's folder.
-const LONGEST_ROOT: usize = 70;
+/// Unix sockets have short paths; this much is left for the devhost's folder by the longest of ours, a second kubelet's.
+const LONGEST_ROOT: usize = 63;
 
 /// What matters about a machine.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl Facts {
     pub(crate) fn gather(
         layout: &Layout,
         state: Option<&State>,
-        ports: Ports,
+        plan: &Plan,
         missing: &[Tool],
         has_strays: bool,
     ) -> Result<Self> {
@@ -54,11 +55,11 @@ impl Facts {
             linux: cfg!(target_os = "linux"),
             root: settings::is_root(),
             cgroups: cgroups::version().is_some(),
-            spaces: space::wanted(state, missing)?,
+            spaces: space::wanted(state, plan.second_node, missing)?,
             root_length: layout.root().as_os_str().len(),
             go_needed: tools::go_needed(missing)?,
             go_installed: if missing.is_empty() { None } else { tools::go_installed() },
-            ports_taken: if skip_ports { Vec::new() } else { ports::taken(layout, ports) },
+            ports_taken: if skip_ports { Vec::new() } else { ports::taken(layout, plan.ports) },
             other_devhost,
             network_lost,
             other_kube_proxy: state.is_none() && network::has_table("ip", "kube-proxy"),

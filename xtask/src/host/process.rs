@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, boot_id};
-use super::{cgroups, proc};
+use super::{cgroups, netns, proc};
 use crate::{cmd, hash};
 
 const LOG_LIMIT: u64 = 32 << 20;
@@ -23,6 +23,8 @@ pub(crate) struct Spec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(&'static str, String)>,
+    /// The file of the network namespace it lives in; none for the machine's own.
+    pub(crate) netns: Option<PathBuf>,
     /// Text of its configuration files: it is restarted when one changes.
     pub(crate) config: String,
 }
@@ -51,7 +53,9 @@ impl Spec {
         let program = self.program.display().to_string();
         let env = self.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let args = self.args.iter().map(|arg| arg.as_bytes());
-        hash::of([program.as_bytes(), self.config.as_bytes()].into_iter().chain(args).chain(env))
+        let netns = self.netns.as_deref().map(netns::identity);
+        let netns = netns.iter().map(String::as_bytes);
+        hash::of([program.as_bytes(), self.config.as_bytes()].into_iter().chain(args).chain(env).chain(netns))
     }
 }
 
@@ -75,8 +79,11 @@ pub(crate) fn ensure(layout: &Layout, spec: &Spec) -> Result<bool> {
     // Written before it is started: if we are interrupted, it is found by its command line.
     let mut record = Record { pid: 0, start: 0, boot: boot_id(), key: spec.key(), command: spec.command() };
     record.write(layout, spec.name)?;
-    // setsid(1) replaces itself with the program, so the pid stays the child's.
+    // setsid(1) and nsenter(1) replace themselves with the program, so the pid stays the child's.
     let mut command = cmd::system("setsid");
+    if let Some(netns) = &spec.netns {
+        command.arg("nsenter").arg(format!("--net={}", netns.display())).arg("--");
+    }
     command
         .args(&record.command)
         .current_dir(layout.root())
@@ -172,7 +179,7 @@ impl Record {
         self.boot == boot_id() && proc::start_time(self.pid) == Some(self.start)
     }
 
-    /// For a record without a pid: the processes with its command line, as long as setsid(1) is in front of it too.
+    /// For a record without a pid: the processes with its command line, as long as what starts it is in front of it too.
     fn started(&self) -> Vec<u32> {
         if self.pid != 0 || self.command.is_empty() {
             return Vec::new();

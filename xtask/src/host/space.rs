@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::images;
-use super::layout::State;
+use super::layout::{Kept, State};
 use crate::settings;
 use crate::tools::{self, Tool};
 
@@ -14,6 +14,8 @@ use crate::tools::{self, Tool};
 const TO_RUN: u64 = 1;
 /// Archives of the images, and their files once more in containerd.
 const IMAGES: u64 = 2;
+/// Their files in the second node's containerd.
+const IMAGES_AGAIN: u64 = 1;
 /// What one build leaves in Go's caches, in MiB: measured over all of them, and rounded up.
 const BUILD_CACHE_MIB: u64 = 1400;
 const MODULE_CACHE_MIB: u64 = 700;
@@ -53,11 +55,18 @@ impl Space {
     }
 }
 
-/// What a devhost in this state needs when these tools must be built.
-pub(crate) fn wanted(state: Option<&State>, missing: &[Tool]) -> Result<Vec<Space>> {
+/// What a devhost in this state needs when these tools must be built, with or without a second node.
+pub(crate) fn wanted(state: Option<&State>, second: bool, missing: &[Tool]) -> Result<Vec<Space>> {
     let built = missing.iter().filter(|tool| tool.is_compiled()).count() as u64;
-    let has_images = state.is_some_and(|state| images::are_imported(state).unwrap_or(false));
-    let own = TO_RUN + if has_images { 0 } else { IMAGES } + u64::from(built > 0);
+    let lacks_images =
+        |kept: Option<&Kept>, is_first| !kept.is_some_and(|kept| images::are_imported(kept, is_first).unwrap_or(false));
+    let mut own = TO_RUN + u64::from(built > 0);
+    if lacks_images(state.map(|state| &state.first), true) {
+        own += IMAGES;
+    }
+    if second && lacks_images(state.and_then(|state| state.second.as_ref()), false) {
+        own += IMAGES_AGAIN;
+    }
     let mut needs = vec![need(settings::cache_root()?, "HEXABASE_CACHE", own)];
     if built > 0
         && let Some((builds, modules)) = tools::go_caches()
@@ -118,7 +127,8 @@ mod tests {
 
     #[test]
     fn what_is_built_needs_no_room_for_building() {
-        let images_to_come = wanted(None, &[]).unwrap();
-        assert_eq!(images_to_come.iter().map(|space| space.needed_gib).sum::<u64>(), TO_RUN + IMAGES);
+        let needed = |second| wanted(None, second, &[]).unwrap().iter().map(|space| space.needed_gib).sum::<u64>();
+        assert_eq!(needed(false), TO_RUN + IMAGES);
+        assert_eq!(needed(true), TO_RUN + IMAGES + IMAGES_AGAIN);
     }
 }

@@ -9,14 +9,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::layout::{BRIDGE, Layout, State, boot_id};
+use super::layout::{BRIDGE, LINK, Layout, State, boot_id};
+use super::node::SECOND_FOLDER;
 use super::traces::{self, AGENT_FOLDER, DEVICE_SOCKET};
 use super::{cgroups, firewall, kernel, network, owner, packages, process};
 use crate::cmd;
 use crate::progress::Progress;
 
 /// In this order nothing that ends is started again, or complains for long about what is already gone.
-const ORDER: [&str; 5] = ["kubelet", "kube-scheduler", "kube-controller-manager", "containerd", "kube-proxy"];
+const ORDER: [&str; 9] = [
+    "kubelet",
+    "second-kubelet",
+    "kwok",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "containerd",
+    "second-containerd",
+    "kube-proxy",
+    "second-kube-proxy",
+];
 const LAST: [&str; 2] = ["kube-apiserver", "kine"];
 
 /// Ends and removes everything that `up` made.
@@ -88,7 +99,7 @@ fn remove_interfaces(layout: &Layout) -> Result<()> {
     if !owner::has_bridge(layout) {
         return Ok(());
     }
-    let agents = traces::agent_interfaces().into_iter().map(str::to_owned);
+    let agents = traces::agent_interfaces().into_iter().chain([LINK]).map(str::to_owned);
     for name in traces::ports_of_bridge().into_iter().chain(agents) {
         // It may vanish by itself, with its network namespace.
         cmd::succeeds(cmd::system("ip").args(["link", "delete", &name]));
@@ -97,10 +108,11 @@ fn remove_interfaces(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Sockets of our containers' shims; containerd keeps their addresses in its state.
+/// Sockets of our containers' shims on all nodes; containerd keeps their addresses in its state.
 fn shim_sockets(layout: &Layout) -> Vec<PathBuf> {
-    let bundles = layout.path("containerd/state/io.containerd.runtime.v2.task/k8s.io");
-    let entries = fs::read_dir(bundles).into_iter().flatten().flatten();
+    let bundles = [layout.clone(), layout.below(SECOND_FOLDER)]
+        .map(|files| files.path("containerd/state/io.containerd.runtime.v2.task/k8s.io"));
+    let entries = bundles.into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let address = |folder: PathBuf| fs::read_to_string(folder.join("address")).ok();
     let addresses = entries.filter_map(|entry| address(entry.path()));
     addresses.filter_map(|text| Some(PathBuf::from(text.trim().strip_prefix("unix://")?))).collect()

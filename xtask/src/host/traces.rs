@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{AGENT_DEVICE, BRIDGE, Layout, NETWORK};
+use super::layout::{AGENT_DEVICE, BRIDGE, LINK, Layout, NETWORK};
 use super::{cgroups, firewall, kernel, network, proc};
 use crate::cmd;
 
@@ -99,7 +99,8 @@ pub(crate) fn left_behind(layout: &Layout) -> Vec<String> {
         processes(layout).into_iter().map(|(pid, name)| format!("process {pid} ({name})")).collect();
     found.extend(mounts().into_iter().filter(|path| path.starts_with(&root)).map(|path| format!("mount {path}")));
     found.extend(ports_of_bridge().into_iter().map(|name| format!("interface {name}")));
-    found.extend(network::bridge_exists().then(|| format!("interface {BRIDGE}")));
+    let own = [BRIDGE, LINK].into_iter().filter(|name| network::exists(name));
+    found.extend(own.map(|name| format!("interface {name}")));
     found.extend(agent_interfaces().into_iter().map(|name| format!("interface {name}")));
     found.extend(network::has_table("ip", NETWORK).then(|| format!("nft table ip {NETWORK}")));
     let saved = cmd::output(&mut cmd::system("iptables-save")).unwrap_or_default();
@@ -133,7 +134,7 @@ pub(crate) fn ports_of_bridge() -> Vec<String> {
     names_in(&format!("/sys/class/net/{BRIDGE}/brif"))
 }
 
-/// Interfaces that came with the enforcement of network policies. Not another Cilium's: there is no second kubelet.
+/// Interfaces that came with the enforcement of network policies. Not another Cilium's: the machine has no second kubelet.
 pub(crate) fn agent_interfaces() -> Vec<&'static str> {
     if !Path::new("/sys/class/net").join(AGENT_DEVICE).exists() {
         return Vec::new();
