@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
+
+use anyhow::Context as _;
 
 use super::calls::{Boundary, Side};
 
@@ -35,6 +38,15 @@ impl fmt::Display for Fault {
             Self::Cut => "cut short",
             Self::Silence => "silence",
         })
+    }
+}
+
+impl FromStr for Fault {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let mut known = [Self::Halt, Self::Cut].into_iter().chain(BEFORE);
+        known.find(|fault| fault.to_string() == text).with_context(|| format!("there is no fault {text}"))
     }
 }
 
@@ -143,6 +155,14 @@ mod tests {
                 assert!(parts.iter().all(|part| part.fault(&boundary, false).is_none()));
             }
         }
+    }
+
+    #[test]
+    fn a_fault_is_read_as_it_is_written() {
+        for fault in [Fault::Halt].into_iter().chain(BEFORE).chain(AFTER) {
+            assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault);
+        }
+        assert!("".parse::<Fault>().is_err());
     }
 
     #[test]
