@@ -98,7 +98,7 @@ impl FaultProxy {
         self.relay.book().aim = aim;
     }
 
-    /// Begins an operation of this name: no call passes until [`Self::open`], and then strikes begin. False, and nothing was
+    /// Begins an operation of this name: no call to the host passes until [`Self::open`], and then strikes begin. False, and nothing was
     /// done, when somebody is to be killed first.
     pub fn begin(&self, operation: &str) -> bool {
         self.relay.begin(operation)

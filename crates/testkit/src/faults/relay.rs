@@ -35,8 +35,23 @@ const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "kubernetes"];
 /// Whether calls pass. Those of an earlier generation were made by somebody who is dead.
 #[derive(Debug, Clone, Copy)]
 struct Gate {
-    is_open: bool,
+    state: State,
     generation: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Somebody is being asked for something: who asks may have to look into a workspace, but nobody begins with it yet.
+    Asking,
+    /// Somebody is to be killed.
+    Halted,
+}
+
+impl Gate {
+    fn lets(&self, place: Place) -> bool {
+        self.state == State::Open || (self.state == State::Asking && place == Place::Tenant)
+    }
 }
 
 /// What all connections of a proxy share.
@@ -59,6 +74,7 @@ pub(super) struct Opened {
 
 /// A call that was read to its end.
 struct Asked {
+    place: Place,
     name: String,
     changes: bool,
     method: Method,
@@ -94,7 +110,7 @@ impl Relay {
         let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
         Ok(Self {
             book: Mutex::new(Book::new()),
-            gate: watch::Sender::new(Gate { is_open: true, generation: 0 }),
+            gate: watch::Sender::new(Gate { state: State::Open, generation: 0 }),
             halt,
             opened,
             tenants: Mutex::default(),
@@ -119,10 +135,10 @@ impl Relay {
 
     pub(super) fn begin(&self, operation: &str) -> bool {
         let mut book = self.book();
-        if !self.gate.borrow().is_open {
+        if self.gate.borrow().state == State::Halted {
             return false;
         }
-        self.gate.send_modify(|gate| gate.is_open = false);
+        self.gate.send_modify(|gate| gate.state = State::Asking);
         operation.clone_into(&mut book.operation);
         book.strikes = true;
         true
@@ -130,37 +146,40 @@ impl Relay {
 
     pub(super) fn rest(&self) -> bool {
         let mut book = self.book();
-        let is_open = self.gate.borrow().is_open;
-        book.strikes &= !is_open;
-        is_open
+        let is_halted = self.gate.borrow().state == State::Halted;
+        book.strikes &= is_halted;
+        !is_halted
     }
 
     /// Lets calls pass; those that wait only if their caller lives.
     pub(super) fn open_gate(&self, callers_are_dead: bool) {
         let _book = self.book();
         self.gate.send_modify(|gate| {
-            gate.is_open = true;
+            gate.state = State::Open;
             gate.generation += u64::from(callers_are_dead);
         });
     }
 
     /// Waits until calls pass; an error for those whose callers are dead by then.
-    async fn pass_gate(&self, born: u64) -> io::Result<()> {
+    async fn pass_gate(&self, place: Place, born: u64) -> io::Result<()> {
         let mut gate = self.gate.subscribe();
-        let seen = gate.wait_for(|gate| gate.is_open || gate.generation != born).await.map(|gate| gate.generation);
+        let seen = gate.wait_for(|gate| gate.lets(place) || gate.generation != born).await.map(|gate| gate.generation);
         if seen.is_ok_and(|generation| generation == born) { Ok(()) } else { Err(ended()) }
     }
 
     /// Decides under the lock: once somebody is to be killed, no other call passes.
-    fn judge(&self, passing: &Passing<'_>) -> Verdict {
+    fn judge(&self, place: Place, passing: &Passing<'_>) -> Verdict {
         let mut book = self.book();
-        if !self.gate.borrow().is_open {
-            return Verdict::Wait;
+        let gate = *self.gate.borrow();
+        match gate.state {
+            State::Open => {}
+            State::Asking if place == Place::Tenant => return Verdict::Pass,
+            State::Asking | State::Halted => return Verdict::Wait,
         }
         match book.meet(passing) {
             None => Verdict::Pass,
             Some((boundary, Fault::Halt)) => {
-                self.gate.send_modify(|gate| gate.is_open = false);
+                self.gate.send_modify(|gate| gate.state = State::Halted);
                 let _ = self.halt.send(boundary);
                 Verdict::Halted
             }
@@ -172,12 +191,12 @@ impl Relay {
     async fn meet(&self, asked: &Asked, side: Side, status: Option<u16>) -> io::Result<Option<Fault>> {
         let passing = Passing { name: &asked.name, changes: asked.changes, side, status };
         loop {
-            self.pass_gate(asked.born).await?;
-            match self.judge(&passing) {
+            self.pass_gate(asked.place, asked.born).await?;
+            match self.judge(asked.place, &passing) {
                 Verdict::Pass => return Ok(None),
                 Verdict::Strike(fault) => return Ok(Some(fault)),
                 // Of a caller that was only stopped, the call goes on where it was held.
-                Verdict::Halted => return self.pass_gate(asked.born).await.map(|()| None),
+                Verdict::Halted => return self.pass_gate(asked.place, asked.born).await.map(|()| None),
                 Verdict::Wait => {}
             }
         }
@@ -235,7 +254,7 @@ impl Asked {
         let name = calls::name(&parts.method, &parts.uri, &parts.headers);
         let name = if place == Place::Tenant { format!("{name} (tenant)") } else { name };
         let changes = calls::changes(&parts.method, &parts.uri);
-        Ok(Self { name, changes, method: parts.method, uri: parts.uri, headers: parts.headers, body, born })
+        Ok(Self { place, name, changes, method: parts.method, uri: parts.uri, headers: parts.headers, body, born })
     }
 }
 
