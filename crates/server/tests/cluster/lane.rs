@@ -109,7 +109,9 @@ impl Lane {
     async fn change_plan(&mut self) -> Result<()> {
         let shop = shop().await?;
         let wanted = quota(&shop.at, &shop.id).await?;
-        let applied = async |lane: &Self| Ok(quota(&lane.at, &lane.id).await? == wanted && lane.is("ready").await?);
+        let applied = async |lane: &Self| -> Result<bool> {
+            Ok(quota(&lane.at, &lane.id).await? == wanted && lane.is("ready").await?)
+        };
         self.expect("workspace.plan_changed");
         self.operation("plan", &["workspace", "set-plan"], &["premium"], applied).await
     }
@@ -136,7 +138,7 @@ impl Lane {
             }
         }
         let store = Store::connect(&self.database().parse()?).await?;
-        let is_ended = async || Ok(jobs::list_unfinished(&store, JOB, 10).await?.is_empty());
+        let is_ended = async || -> Result<bool> { Ok(jobs::list_unfinished(&store, JOB, 10).await?.is_empty()) };
         let ended = until("the end of the job", is_ended).await;
         store.close().await?;
         ended?;

@@ -48,7 +48,7 @@ impl FromStr for Round {
             "wire" => Means::Wire,
             other => bail!("a round is of kills or of wire, not of {other}"),
         };
-        let (number, of) = (number.parse()?, of.parse()?);
+        let (number, of): (u64, u64) = (number.parse()?, of.parse()?);
         ensure!(number < of, "of {of} parts there is none with the number {number}");
         Ok(Self(Share { seed: SEED, of, number, means }))
     }

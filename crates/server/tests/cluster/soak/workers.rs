@@ -39,7 +39,7 @@ impl Stopped {
     /// Starts the other worker, which has a way of its own to the host. On SQLite it takes over at once what was leased.
     fn other(&self) -> Result<Beside> {
         let kubeconfig = self.at.kubeconfig.display().to_string();
-        self.platform.beside("work", &[(KUBECONFIG, &kubeconfig)])
+        self.platform.beside("work", &[(KUBECONFIG, kubeconfig.as_str())])
     }
 
     /// Has the stopped one go on where it was, and waits until it has noticed.
