@@ -16,6 +16,7 @@ mod platform;
 mod progress;
 mod prune;
 mod settings;
+mod soak;
 mod tools;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Check(check::Options),
     /// Measure.
     Bench(bench::Options),
+    /// Break things at every step of what the platform does, on the host cluster; half an hour.
+    Soak(soak::Options),
     /// Write the files that are made from the code.
     Gen,
     /// Take the host cluster down, without a trace outside the cache.
@@ -71,6 +74,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo(options) => demo::run(&options)?,
         Command::Check(options) => return check::run(&options),
         Command::Bench(options) => bench::run(&options)?,
+        Command::Soak(options) => return soak::run(&options),
         Command::Gen => generate::run()?,
         Command::Down => host::down()?,
         Command::Status { traces } => host::status(traces)?,

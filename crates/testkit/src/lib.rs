@@ -9,6 +9,8 @@
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod clock;
+#[cfg(feature = "faults")]
+pub mod faults;
 #[cfg(feature = "providers")]
 pub mod github;
 #[cfg(feature = "browser")]

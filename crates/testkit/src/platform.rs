@@ -80,6 +80,49 @@ struct Running {
     pid: u32,
 }
 
+impl Running {
+    /// Sends a signal. The process is a child that its keeper has not waited for, or else the keeper has ended: no other process
+    /// has this id.
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        Command::new("kill").arg(signal).arg(self.pid.to_string()).status().context("running kill").map(drop)
+    }
+
+    fn kill(mut self) -> anyhow::Result<()> {
+        if let Some(mut input) = self.keeper.stdin.take() {
+            // Fails when it has ended by itself, which is as good.
+            let _ = input.write_all(b"keep\n");
+        }
+        self.keeper.wait().context("waiting for the platform to be gone").map(drop)
+    }
+}
+
+/// A process beside a platform, such as a second worker. It is killed when this is dropped or the test process ends.
+#[derive(Debug)]
+pub struct Beside(Option<Running>);
+
+impl Beside {
+    /// Stops it in the middle of whatever it does (SIGSTOP), until [`Self::thaw`].
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        self.0.as_ref().context("the process has ended")?.signal(signal)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Whatever it answers, the process is gone.
+        let _ = self.0.take().map(Running::kill);
+    }
+}
+
 impl Platform {
     /// Starts one on free ports and waits until it answers.
     pub async fn start(spec: PlatformSpec) -> anyhow::Result<Self> {
@@ -129,16 +172,7 @@ impl Platform {
     /// Starts it again on the same data, after [`Self::kill`] or [`Self::stop`], and waits until it answers.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(self.running.is_none(), "the platform is running");
-        let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(self.folder.path()).arg(&self.spec.program);
-        keeper.arg("--config").arg(self.settings()).arg(&self.spec.role).process_group(0);
-        keeper.envs(self.spec.environment.iter().copied());
-        keeper.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut keeper = keeper.spawn().context("starting sh")?;
-        let mut line = String::new();
-        BufReader::new(keeper.stdout.take().context("sh has no standard output")?).read_line(&mut line)?;
-        let pid = line.trim().parse().context("sh did not say the process id")?;
-        self.running = Some(Running { keeper, pid });
+        self.running = Some(self.spawn(&self.spec.role, &[])?);
         let begun = Instant::now();
         while !self.answers().await {
             let ended = match &mut self.running {
@@ -154,6 +188,25 @@ impl Platform {
         Ok(())
     }
 
+    /// Starts a process of another role beside it, on the same data and settings, with further variables of its environment.
+    /// It does not wait for anything.
+    pub fn beside(&self, role: &str, environment: &[(&str, &str)]) -> anyhow::Result<Beside> {
+        self.spawn(role, environment).map(|running| Beside(Some(running)))
+    }
+
+    fn spawn(&self, role: &str, environment: &[(&str, &str)]) -> anyhow::Result<Running> {
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(self.folder.path()).arg(&self.spec.program);
+        keeper.arg("--config").arg(self.settings()).arg(role).process_group(0);
+        keeper.envs(self.spec.environment.iter().copied()).envs(environment.iter().copied());
+        keeper.current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut keeper = keeper.spawn().context("starting sh")?;
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().context("sh has no standard output")?).read_line(&mut line)?;
+        let pid = line.trim().parse().context("sh did not say the process id")?;
+        Ok(Running { keeper, pid })
+    }
+
     async fn answers(&self) -> bool {
         let Ok(nobody) = self.nobody() else { return false };
         nobody.get("/readyz").await.is_ok_and(|answer| answer.status == 200)
@@ -161,22 +214,16 @@ impl Platform {
 
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        if let Some(mut running) = self.running.take() {
-            if let Some(mut input) = running.keeper.stdin.take() {
-                // Fails when it has ended by itself, which is as good.
-                let _ = input.write_all(b"keep\n");
-            }
-            running.keeper.wait().context("waiting for the platform to be gone")?;
+        match self.running.take() {
+            Some(running) => running.kill(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(running) = &mut self.running {
-            // The process is a child that its keeper has not waited for, or else the keeper has ended: no other process
-            // has this id.
-            Command::new("kill").arg("-TERM").arg(running.pid.to_string()).status().context("running kill")?;
+            running.signal("-TERM")?;
             let begun = Instant::now();
             while running.keeper.try_wait()?.is_none() && begun.elapsed() < STOP_TIMEOUT {
                 tokio::time::sleep(POLL).await;

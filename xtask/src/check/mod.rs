@@ -23,6 +23,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The test of the whole devhost: ignored by its package's tests, run by a step.
 const WHOLE_DEVHOST: &str = "host::whole_tests::the_devhost_repairs_itself_and_leaves_no_trace";
 
+/// Where the tests are that only `cargo xtask soak` runs; the beginning of their names.
+pub(crate) const SOAK: &str = "soak::";
+
 /// What to check.
 #[derive(Clone, Debug, Default, Args)]
 #[group(id = "check")]
@@ -165,6 +168,22 @@ fn whole_devhost(options: &host::Options, count: &mut Count) -> Result<()> {
 
 /// The suites on the real cluster, against the programs that users run.
 fn cluster(host: &Host, count: &mut Count) -> Result<()> {
+    let mut arguments = vec!["--no-fail-fast", "--", "--skip", SOAK];
+    if host.enforced.is_some() {
+        // What only such a host can show.
+        arguments.push("--include-ignored");
+    }
+    on_cluster(host, &arguments, &[], |command| test(command, count))
+}
+
+/// Has `run` run the cluster tests, with these arguments of `cargo test` and further variables of their environment; cleans up
+/// after them.
+pub(crate) fn on_cluster(
+    host: &Host,
+    arguments: &[&str],
+    environment: &[(&str, String)],
+    run: impl FnOnce(Cargo) -> Result<()>,
+) -> Result<()> {
     let programs = build_tested_programs()?;
     let folder = settings::cache_root()?.join("made-by-check");
     let delete = |namespace: &str| {
@@ -175,15 +194,11 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
         left.clean(delete)?;
     }
     let made = Made::begin(&folder)?;
-    // The whole workspace again, so that nothing is compiled anew with other features.
     let features = "hexabase-reconcile/cluster-tests,hexabase-server/cluster-tests";
-    let mut arguments =
-        vec!["test", "--no-fail-fast", "--workspace", "--features", features, "--test", "cluster", "--locked"];
-    if host.enforced.is_some() {
-        // What only such a host can show.
-        arguments.extend(["--", "--include-ignored"]);
-    }
-    let mut command = cargo(&arguments)
+    // The whole workspace again, so that nothing is compiled anew with other features.
+    let first = ["test", "--workspace", "--features", features, "--test", "cluster", "--locked"];
+    let all = [&first[..], arguments].concat();
+    let mut command = cargo(&all)
         .env("HEXABASE_TEST_KUBECONFIG", &host.kubeconfig)
         .env("HEXABASE_TEST_KUBECTL", &host.tools.kubectl)
         .env("HEXABASE_TEST_HELM", &host.tools.helm)
@@ -204,7 +219,10 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     if let Some(enforced) = &host.enforced {
         command = command.env("HEXABASE_TEST_BRIDGE", enforced.bridge).env("HEXABASE_TEST_POD_NETWORK", &enforced.pods);
     }
-    let outcome = test(command, count);
+    for (name, value) in environment {
+        command = command.env(name, value);
+    }
+    let outcome = run(command);
     // A workspace that several tests share lives until the last of them, and none knows that it is the last.
     made.clean(delete)?;
     outcome

@@ -1,16 +1,22 @@
 //! Idempotency keys: a request that was carried out is answered again, not carried out again.
+//!
+//! The answer is kept after the change was committed. Between the two a server may die; then the audit log, which has a record of
+//! every change in the transaction of the change, says whether there was one.
 
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::column::Table;
 use super::db::{self, Connection};
 use super::{Digest, Store, StoreError, Tx};
+use crate::entities::audit::audit_entry;
 use crate::entities::operations::idempotency_key as key;
 
 const TABLE: Table = Table("idempotency_keys");
+/// For so long it is known what became of a request that was never finished.
+const LOST_SECONDS: i64 = 24 * 3600;
 
 words! {
     /// Where a request with a key stands.
@@ -35,6 +41,8 @@ pub struct Request {
     pub path: String,
     /// The digest of the body.
     pub body_hash: Digest,
+    /// The id by which the audit log knows it.
+    pub request_id: String,
 }
 
 /// What to do with a request.
@@ -51,11 +59,19 @@ pub enum Begin {
         /// The body.
         body: String,
     },
+    /// It was carried out, and its server died before the answer was kept.
+    CarriedOut {
+        /// What was done, such as `workspace.created`.
+        action: String,
+        /// The id of what it was done to.
+        subject: String,
+    },
     /// The key was used for a different request.
     Mismatch,
 }
 
-/// Begins a request. When it is neither finished nor abandoned by `in_flight_until`, its key is free again.
+/// Begins a request. When it is neither finished nor abandoned by `in_flight_until`, its key is free again, unless something was
+/// changed by it less than a day ago.
 pub async fn begin(
     store: &Store,
     request: &Request,
@@ -63,6 +79,10 @@ pub async fn begin(
     in_flight_until: Timestamp,
 ) -> Result<Begin, StoreError> {
     let tx = store.begin().await?;
+    if let Some(lost) = lost(&tx, request, now).await? {
+        tx.rollback().await?;
+        return Ok(lost);
+    }
     let over = key::Entity::delete_many()
         .filter(key::Column::Principal.eq(request.principal.as_str()))
         .filter(key::Column::Key.eq(request.key.as_str()))
@@ -76,7 +96,8 @@ pub async fn begin(
         body_hash: request.body_hash.to_string(),
         state: State::InFlight.to_string(),
         status: None,
-        response: None,
+        // Until there is an answer.
+        response: Some(request.request_id.clone()),
         created_at: now.as_micros(),
         expires_at: in_flight_until.as_micros(),
     };
@@ -86,14 +107,41 @@ pub async fn begin(
     Ok(begin)
 }
 
+/// What became of an earlier request with this key that was never finished, if anything did.
+async fn lost(tx: &Tx, request: &Request, now: Timestamp) -> Result<Option<Begin>, StoreError> {
+    let found = key::Entity::find_by_id((request.principal.clone(), request.key.clone()))
+        .filter(key::Column::State.eq(State::InFlight.as_str()))
+        .filter(key::Column::ExpiresAt.lte(now.as_micros()))
+        .filter(key::Column::CreatedAt.gt(now.plus_seconds(-LOST_SECONDS).as_micros()))
+        .one(tx.conn())
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    let Some(request_id) = row.response.as_deref() else { return Ok(None) };
+    // Rare, because servers rarely die, so that the log has no index for it.
+    let record = audit_entry::Entity::find()
+        .filter(audit_entry::Column::RequestId.eq(request_id))
+        .order_by_asc(audit_entry::Column::Seq)
+        .one(tx.conn())
+        .await?;
+    let Some(record) = record else { return Ok(None) };
+    if !is_same(&row, request)? {
+        return Ok(Some(Begin::Mismatch));
+    }
+    Ok(Some(Begin::CarriedOut { action: record.action, subject: record.subject }))
+}
+
+/// Whether a key was used for this very request.
+fn is_same(row: &key::Model, request: &Request) -> Result<bool, StoreError> {
+    Ok(row.method == request.method
+        && row.path == request.path
+        && TABLE.parse::<Digest>("body_hash", &row.body_hash)? == request.body_hash)
+}
+
 async fn existing(tx: &Tx, request: &Request) -> Result<Begin, StoreError> {
     let found = key::Entity::find_by_id((request.principal.clone(), request.key.clone())).one(tx.conn()).await?;
     // Abandoned between the two statements; the client will try again.
     let Some(row) = found else { return Ok(Begin::InFlight) };
-    let same = row.method == request.method
-        && row.path == request.path
-        && TABLE.parse::<Digest>("body_hash", &row.body_hash)? == request.body_hash;
-    if !same {
+    if !is_same(&row, request)? {
         return Ok(Begin::Mismatch);
     }
     match TABLE.parse("state", &row.state)? {
@@ -138,8 +186,11 @@ pub async fn abandon(tx: &Tx, principal: &str, key: &str) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Forgets keys that are over at `now`; says how many.
+/// Forgets keys that are over at `now`, of requests that were never finished a day after they began; says how many.
 pub async fn purge(tx: &Tx, now: Timestamp) -> Result<u64, StoreError> {
-    let over = key::Entity::delete_many().filter(key::Column::ExpiresAt.lte(now.as_micros()));
+    let is_finished = key::Column::State.eq(State::Done.as_str());
+    let is_old = key::Column::CreatedAt.lte(now.plus_seconds(-LOST_SECONDS).as_micros());
+    let over =
+        key::Entity::delete_many().filter(key::Column::ExpiresAt.lte(now.as_micros())).filter(is_finished.or(is_old));
     Ok(over.exec(tx.conn()).await?.rows_affected)
 }

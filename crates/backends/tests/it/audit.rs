@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::scenery::{add_organization, now};
 
-fn change(scope: &OrganizationScope, action: &str, subject: &str) -> NewAuditEntry {
+/// A change in the request `req-00000000000000000000`.
+pub(crate) fn change(scope: &OrganizationScope, action: &str, subject: &str) -> NewAuditEntry {
     NewAuditEntry {
         chain: AuditChain::Organization(scope.id().clone()),
         entry: AuditEntry {

@@ -1,9 +1,10 @@
 use hexabase_backends::store::idempotency::{self, Begin, Request};
-use hexabase_backends::store::{Digest, Store};
+use hexabase_backends::store::{Digest, Store, audit};
 use hexabase_core::time::Timestamp;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::now;
+use crate::audit::change;
+use crate::scenery::{add_organization, now};
 
 fn request(body: &str) -> Request {
     Request {
@@ -12,6 +13,7 @@ fn request(body: &str) -> Request {
         method: "POST".to_owned(),
         path: "/api/v1/workspaces".to_owned(),
         body_hash: Digest::of(body),
+        request_id: "req-00000000000000000000".to_owned(),
     }
 }
 
@@ -64,7 +66,25 @@ on_both_engines! {
         assert_eq!(begin(&store, &request("{}"), now().plus_seconds(59)).await?, Begin::InFlight);
         assert_eq!(begin(&store, &request("{}"), now().plus_seconds(60)).await?, Begin::New);
         let tx = store.begin().await?;
-        assert_eq!(idempotency::purge(&tx, now().plus_seconds(119)).await?, 0);
-        assert_eq!(idempotency::purge(&tx, now().plus_seconds(120)).await?, 1);
+        assert_eq!(idempotency::purge(&tx, now().plus_seconds(60 + 86_399)).await?, 0);
+        assert_eq!(idempotency::purge(&tx, now().plus_seconds(60 + 86_400)).await?, 1);
+    }
+
+    async fn a_request_whose_server_died_after_its_change_is_not_carried_out_again(store: TestStore) {
+        let scope = add_organization(&store, "acme").await?;
+        assert_eq!(begin(&store, &request("{}"), now()).await?, Begin::New);
+        let tx = store.begin().await?;
+        audit::append(&tx, change(&scope, "workspace.created", "ws-1"));
+        tx.commit().await?;
+        assert_eq!(begin(&store, &request("{}"), now().plus_seconds(59)).await?, Begin::InFlight);
+        let made = Begin::CarriedOut { action: "workspace.created".to_owned(), subject: "ws-1".to_owned() };
+        for later in [60, 600, 86_399] {
+            let tx = store.begin().await?;
+            assert_eq!(idempotency::purge(&tx, now().plus_seconds(later)).await?, 0);
+            tx.commit().await?;
+            assert_eq!(begin(&store, &request("{}"), now().plus_seconds(later)).await?, made);
+            assert_eq!(begin(&store, &request("[]"), now().plus_seconds(later)).await?, Begin::Mismatch);
+        }
+        assert_eq!(begin(&store, &request("{}"), now().plus_seconds(86_400)).await?, Begin::New);
     }
 }

@@ -70,6 +70,7 @@ async fn once(
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         body_hash: Digest::of(&bytes),
+        request_id: context.request_id.to_string(),
     };
     let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS))
         .await
@@ -83,6 +84,13 @@ async fn once(
         Begin::Mismatch => {
             let detail = "this Idempotency-Key was used for another request; take a new key";
             return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail));
+        }
+        Begin::CarriedOut { action, subject } => {
+            let detail = format!(
+                "the first request with this Idempotency-Key was carried out ({action}: {subject}), and its answer was lost \
+                 with its server; look at what it made"
+            );
+            return Err(ApiError::new(StatusCode::CONFLICT, "answer_lost", detail));
         }
         Begin::New => {}
     }

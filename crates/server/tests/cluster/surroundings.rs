@@ -26,6 +26,12 @@ pub(crate) struct Surroundings {
     pub made: PathBuf,
 }
 
+/// What `cargo xtask soak` was asked for by this name; nothing in a run of `cargo xtask check`.
+#[expect(clippy::disallowed_methods, reason = "like the surroundings, it comes from the environment")]
+pub(crate) fn wish(name: &str) -> Option<String> {
+    std::env::var(format!("HEXABASE_SOAK_{name}")).ok().filter(|value| !value.is_empty())
+}
+
 impl Surroundings {
     #[expect(clippy::disallowed_methods, reason = "the one place of these tests that reads the environment")]
     pub(crate) fn read() -> Result<Self> {
@@ -61,14 +67,29 @@ impl Surroundings {
         more: &str,
         environment: Vec<(&'static str, &'static str)>,
     ) -> Result<Platform> {
+        self.platform_at(&self.kubeconfig, "all", more, environment).await
+    }
+
+    /// A platform that calls its host cluster by another kubeconfig, in a role of its own.
+    pub(crate) async fn platform_through(&self, kubeconfig: &Path, role: &str) -> Result<Platform> {
+        self.platform_at(kubeconfig, role, "", Vec::new()).await
+    }
+
+    async fn platform_at(
+        &self,
+        kubeconfig: &Path,
+        role: &str,
+        more: &str,
+        environment: Vec<(&'static str, &'static str)>,
+    ) -> Result<Platform> {
         let text = |path: &Path| format!("{:?}", path.display().to_string());
         let platform = Platform::start(PlatformSpec {
             program: self.programs.join("hexabase"),
-            role: "all".to_owned(),
+            role: role.to_owned(),
             cluster_address: Some(self.node.clone()),
             more: format!(
                 "{more}[host]\nkubeconfig = {}\nhelm = {}\nvcluster_chart = {}\nplatform_networks = [\"{}/32\"]\n",
-                text(&self.kubeconfig),
+                text(kubeconfig),
                 text(&self.helm),
                 text(&self.chart),
                 self.node
@@ -79,6 +100,12 @@ impl Surroundings {
         let home = self.home.get_or_init(|| platform.home_of("nobody"));
         std::fs::create_dir_all(home)?;
         Ok(platform)
+    }
+
+    /// The kubeconfig of the host cluster with everything in it that it needs.
+    pub(crate) async fn whole_kubeconfig(&self) -> Result<Value> {
+        let view = ["config", "view", "--raw", "--flatten", "--minify", "--output", "json"];
+        Ok(serde_json::from_str(&self.host(&view).await?.good()?)?)
     }
 
     fn home(&self) -> &Path {

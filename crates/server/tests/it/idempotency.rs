@@ -3,6 +3,7 @@ use hexabase_backends::store::Digest;
 use hexabase_backends::store::idempotency::{self, Request};
 use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 
 use crate::support::{Platform, items, pass, problem, text};
@@ -101,12 +102,37 @@ async fn a_request_that_is_being_answered_is_not_begun_again() -> Result<()> {
         method: "POST".to_owned(),
         path: "/organizations".to_owned(),
         body_hash: Digest::of(&serde_json::to_vec(&body)?),
+        request_id: "req-00000000000000000000".to_owned(),
     };
     let now = platform.clock.now();
     idempotency::begin(&platform.store().await?, &begun, now, now.plus_seconds(60)).await?;
     problem(&post(&alice.api, PATH, "k", &body).await?, 409, "in_flight");
     pass(&platform, 61);
     post(&alice.api, PATH, "k", &body).await?.expect(201)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_whose_server_died_between_its_change_and_its_answer_makes_nothing_twice() -> Result<()> {
+    let platform = Platform::start_with_standing_clock().await?;
+    let alice = platform.person("alice").await?;
+    let body = json!({ "name": "Once" });
+    let first = post(&alice.api, PATH, "k", &body).await?.expect(201)?;
+    // As a server leaves it that dies before it has kept the answer.
+    let database = Database::connect(platform.database()).await?;
+    let request = first.header("x-request-id");
+    let until = platform.clock.now().plus_seconds(60).as_micros();
+    let sql = format!(
+        "UPDATE idempotency_keys SET state = 'in_flight', status = NULL, response = '{request}', expires_at = {until}"
+    );
+    database.execute_unprepared(&sql).await?;
+    problem(&post(&alice.api, PATH, "k", &body).await?, 409, "in_flight");
+    pass(&platform, 61);
+    let told = problem(&post(&alice.api, PATH, "k", &body).await?, 409, "answer_lost");
+    let made = first.json()?["id"].as_str().unwrap_or_default().to_owned();
+    assert!(!made.is_empty() && told["detail"].as_str().is_some_and(|detail| detail.contains(&made)), "{told}");
+    problem(&post(&alice.api, PATH, "k", &json!({ "name": "Other" })).await?, 422, "key_reused");
+    assert_eq!(items(&alice.api.get(PATH).await?).len(), 2);
     Ok(())
 }
 

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
-use hexabase_backends::store::{Store, signing_keys};
+use hexabase_backends::store::{Store, jobs, signing_keys};
 use hexabase_testkit::browser::{Browser, Hxb};
+use hexabase_testkit::faults::{Aim, Fault, FaultProxy};
+use hexabase_testkit::http::Http;
 use hexabase_testkit::platform::{Platform, PlatformSpec, build_program};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -48,6 +51,48 @@ async fn a_kill_and_a_start_sign_nobody_out_and_lose_nothing() -> Result<()> {
     let form = [("grant_type", "refresh_token"), ("client_id", "hxb"), ("refresh_token", &refresh)];
     platform.nobody()?.post_form("/oidc/platform/token", &form).await?.expect(200)?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_request_whose_server_was_killed_is_carried_out_once_when_it_is_sent_again() -> Result<()> {
+    let mut platform = start().await?;
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    let me = api.get("/api/v1/me").await?.expect(200)?.json()?;
+    let organization = me["organizations"][0]["organization"].as_str().context("no organization")?;
+    let path = format!("/api/v1/organizations/{organization}/workspaces");
+    let mut proxy = FaultProxy::before(platform.url(), &platform.authority_pem()?).await?;
+    let through = Http::new(proxy.url(), proxy.authority_pem())?.with_token(&tokens.access_token);
+    let ask = |api: &Http, name: &str| {
+        let body = json!({ "name": name, "plan": "standard" });
+        api.request(Method::POST, &path).header("idempotency-key", name).json(&body)
+    };
+    // Before it has begun, and when all is done and only the answer is missing.
+    for (side, replayed) in [("before", ""), ("after", "true")] {
+        let moment = format!("ask-{side} {side} POST /api/v1/organizations/org-ID/workspaces").parse()?;
+        proxy.aim(Aim::These([(moment, Fault::Halt)].into()));
+        assert!(proxy.begin(&format!("ask-{side}")));
+        proxy.open();
+        let lost = tokio::spawn(ask(&through, side).send());
+        proxy.halted().await?;
+        platform.kill()?;
+        proxy.forget();
+        assert!(lost.await?.is_err());
+        platform.start_again().await?;
+        let first = api.send(ask(&api, side)).await?.expect(201)?;
+        assert_eq!(first.header("idempotent-replayed"), replayed);
+        let again = api.send(ask(&api, side)).await?.expect(201)?;
+        assert_eq!((again.header("idempotent-replayed"), &again.text), ("true", &first.text));
+    }
+    let list = api.get(&path).await?.expect(200)?.json()?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
+    let log = api.get(&format!("/api/v1/organizations/{organization}/audit")).await?.expect(200)?;
+    assert_eq!(log.text.matches("\"workspace.created\"").count(), 2, "{}", log.text);
+    let url = format!("sqlite://{}", platform.data().join("hexabase.db").display());
+    let store = Store::connect(&url.parse()?).await?;
+    assert_eq!(jobs::list_unfinished(&store, "reconcile-workspace", 10).await?.len(), 2);
+    Ok(store.close().await?)
 }
 
 #[tokio::test]

@@ -1,0 +1,274 @@
+//! The life of one workspace, operation by operation, on a platform of its own behind a proxy that strikes. Whatever happens on
+//! the way, what comes out has to be what comes out for everybody else.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hexabase_backends::store::{Store, jobs};
+use hexabase_testkit::faults::FaultProxy;
+use hexabase_testkit::platform::Platform;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, Person, shop, text, until};
+use crate::surroundings::Surroundings;
+
+/// How often an operation is looked at.
+const POLL: Duration = Duration::from_millis(250);
+/// A worker that has made no call for so long has come to the end of its run.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// What Kubernetes itself makes from other objects is there by then.
+const SETTLED: Duration = Duration::from_secs(90);
+const NAME: &str = "lane";
+const JOB: &str = "reconcile-workspace";
+
+/// What went wrong in a life.
+#[derive(Debug, Default)]
+pub(crate) struct Toll {
+    /// What is missing, or did not come about.
+    pub lost: Vec<String>,
+    /// What is left although it is nobody's any more.
+    pub orphaned: Vec<String>,
+    /// What is there more than once.
+    pub doubled: Vec<String>,
+}
+
+impl Toll {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lost.is_empty() && self.orphaned.is_empty() && self.doubled.is_empty()
+    }
+}
+
+/// A platform behind a proxy, with one person on it.
+pub(crate) struct Lane {
+    pub at: Surroundings,
+    pub proxy: FaultProxy,
+    pub platform: Platform,
+    pub person: Person,
+    /// Of the workspace; empty before there is one.
+    pub id: String,
+    pub toll: Toll,
+    /// Records that the audit log is to have, by their action.
+    records: BTreeMap<&'static str, usize>,
+}
+
+impl Lane {
+    pub(crate) async fn start() -> Result<Self> {
+        let at = Surroundings::read()?;
+        let proxy = FaultProxy::start(&at.whole_kubeconfig().await?).await?;
+        let platform = at.platform_through(&proxy.kubeconfig(), "all").await?;
+        let person = Person::sign_in(&at, &platform, "pia").await?;
+        Ok(Self { at, proxy, platform, person, id: String::new(), toll: Toll::default(), records: BTreeMap::new() })
+    }
+
+    pub(crate) fn namespace(&self) -> String {
+        format!("hxb-{}", self.id)
+    }
+
+    /// The workspace as the API shows it.
+    pub(crate) async fn workspace(&self) -> Result<Value> {
+        self.person.json(&["workspace", "get", &self.id]).await
+    }
+
+    /// Everything that can be done to a workspace, and whether it is right after each; `thorough` also takes a deletion back.
+    pub(crate) async fn life(&mut self, thorough: bool) -> Result<()> {
+        self.create().await?;
+        self.weigh("creation").await?;
+        self.change_plan().await?;
+        self.weigh("change of plan").await?;
+        self.expect("workspace.falling_asleep");
+        self.expect("workspace.waking");
+        self.operation("sleep", &["workspace", "sleep"], &[], async |lane: &Self| lane.rests("asleep").await).await?;
+        self.operation("wake", &["workspace", "wake"], &[], async |lane: &Self| lane.is("ready").await).await?;
+        self.weigh("waking").await?;
+        if thorough {
+            let rests = async |lane: &Self| lane.rests("to-be-deleted").await;
+            self.expect("workspace.to_be_deleted");
+            self.expect("workspace.restored");
+            self.operation("regret", &["workspace", "delete"], &["--yes", "--grace", "1h"], rests).await?;
+            let ready = async |lane: &Self| lane.is("ready").await;
+            self.operation("restore", &["workspace", "restore"], &[], ready).await?;
+            self.weigh("restoring").await?;
+        }
+        self.delete().await
+    }
+
+    /// Makes the workspace.
+    pub(crate) async fn create(&mut self) -> Result<()> {
+        self.begin("create").await?;
+        self.expect("workspace.created");
+        self.id = self.person.ask_for(NAME).await?;
+        self.proxy.open();
+        self.drive("create", async |lane: &Self| lane.is("ready").await).await?;
+        self.person.hxb(&["kubeconfig", NAME, "--set-current"]).await?;
+        self.person.kubectl(&["auth", "whoami"]).await.context("ready, and a member's token is not believed").map(drop)
+    }
+
+    /// Puts it under the plan of the shared workspace, until the host holds it to the same.
+    async fn change_plan(&mut self) -> Result<()> {
+        let shop = shop().await?;
+        let wanted = quota(&shop.at, &shop.id).await?;
+        let applied = async |lane: &Self| -> Result<bool> {
+            Ok(quota(&lane.at, &lane.id).await? == wanted && lane.is("ready").await?)
+        };
+        self.expect("workspace.plan_changed");
+        self.operation("plan", &["workspace", "set-plan"], &["premium"], applied).await
+    }
+
+    /// Deletes it; there must be a receipt, one record of everything, and nothing left.
+    pub(crate) async fn delete(&mut self) -> Result<()> {
+        self.expect("workspace.deleting");
+        self.expect("workspace.deleted");
+        let deleted = async |lane: &Self| lane.is("deleted").await;
+        self.operation("delete", &["workspace", "delete"], &["--yes"], deleted).await?;
+        let gone = self.workspace().await?;
+        if gone["receipt"]["remaining"] != json!([]) {
+            self.toll.orphaned.push(format!("on the receipt: {}", gone["receipt"]["remaining"]));
+        }
+        self.toll.orphaned.extend(self.at.leftovers(&self.id).await?);
+        for (action, wanted) in &self.records {
+            let log = self.person.hxb(&["audit", "list", "--action", action, "--output", "json"]).await?;
+            let found = log.matches(&format!("\"{action}\"")).count();
+            let told = format!("{found} records of {action} instead of {wanted}");
+            match found.cmp(wanted) {
+                Ordering::Less => self.toll.lost.push(told),
+                Ordering::Equal => {}
+                Ordering::Greater => self.toll.doubled.push(told),
+            }
+        }
+        let store = Store::connect(&self.database().parse()?).await?;
+        let is_ended = async || -> Result<bool> { Ok(jobs::list_unfinished(&store, JOB, 10).await?.is_empty()) };
+        let ended = until("the end of the job", is_ended).await;
+        store.close().await?;
+        ended?;
+        ensure!(self.toll.is_empty(), "{:#?}", self.toll);
+        Ok(())
+    }
+
+    fn expect(&mut self, action: &'static str) {
+        *self.records.entry(action).or_default() += 1;
+    }
+
+    fn database(&self) -> String {
+        format!("sqlite://{}", self.platform.data().join("hexabase.db").display())
+    }
+
+    /// Asks for something to be done to the workspace, and sees it through.
+    async fn operation(
+        &mut self,
+        name: &str,
+        command: &[&str],
+        more: &[&str],
+        done: impl AsyncFn(&Self) -> Result<bool>,
+    ) -> Result<()> {
+        self.begin(name).await?;
+        let id = self.id.clone();
+        self.person.hxb(&[command, &[id.as_str()], more].concat()).await?;
+        self.proxy.open();
+        self.drive(name, done).await
+    }
+
+    /// No call of the worker passes until it was asked: what it strikes at belongs to the operation.
+    async fn begin(&mut self, operation: &str) -> Result<()> {
+        while !self.proxy.begin(operation) {
+            self.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Kills the platform wherever the proxy says, until it is done and has come to rest.
+    async fn drive(&mut self, operation: &str, done: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            if let Ok(halted) = tokio::time::timeout(POLL, self.proxy.halted()).await {
+                self.kill_at(&halted?.to_string()).await?;
+                continue;
+            }
+            let is_quiet = self.proxy.calls().last().is_none_or(|last| last.elapsed() > QUIET);
+            if is_quiet && done(&*self).await? && self.proxy.rest() {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                let found = self.workspace().await.unwrap_or_default();
+                self.toll.lost.push(format!("{operation} did not come to its end: {found}"));
+                bail!("{operation} did not come to its end: {found}\n{}", self.platform.log());
+            }
+        }
+    }
+
+    async fn kill(&mut self) -> Result<()> {
+        let moment = self.proxy.halted().await?;
+        self.kill_at(&moment.to_string()).await
+    }
+
+    async fn kill_at(&mut self, moment: &str) -> Result<()> {
+        self.platform.kill()?;
+        // Only now: what it had asked for and was not carried out never is.
+        self.proxy.forget();
+        self.platform.start_again().await.with_context(|| format!("after it was killed: {moment}"))
+    }
+
+    async fn is(&self, phase: &str) -> Result<bool> {
+        let workspace = self.workspace().await?;
+        // Trouble that is over leaves no message.
+        Ok(workspace["phase"] == phase && workspace["message"].is_null())
+    }
+
+    /// Whether it is in this phase and nothing of it runs.
+    async fn rests(&self, phase: &str) -> Result<bool> {
+        if text(&self.workspace().await?, "phase")? != phase {
+            return Ok(false);
+        }
+        let pods = self.at.host(&["-n", &self.namespace(), "get", "pods", "-o", "name"]).await?.good()?;
+        Ok(pods.is_empty())
+    }
+
+    /// Compares what there is with what there is of a workspace to which nothing happened.
+    async fn weigh(&mut self, moment: &str) -> Result<()> {
+        let shop = shop().await?;
+        let begun = Instant::now();
+        loop {
+            let (mut own, mut model) = (self.at.inventory(&self.id).await?, self.at.inventory(&shop.id).await?);
+            own.extend(rights(&self.person).await?);
+            model.extend(rights(&shop.alice).await?);
+            let (missing, surplus) = (without(&model, &own), without(&own, &model));
+            if missing.is_empty() && surplus.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > SETTLED {
+                let told = |object: &String| format!("after {moment}: {object}");
+                self.toll.lost.extend(missing.iter().map(told));
+                self.toll.doubled.extend(surplus.iter().map(told));
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// What the platform keeps inside a workspace for everybody.
+async fn rights(person: &Person) -> Result<BTreeSet<String>> {
+    let get = ["get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/managed-by=hexabase", "-o", "name"];
+    Ok(person.kubectl(&get).await?.lines().map(str::to_owned).collect())
+}
+
+/// What is allowed on the host, as Kubernetes writes it.
+async fn quota(at: &Surroundings, id: &str) -> Result<String> {
+    let namespace = format!("hxb-{id}");
+    let hard = ["-n", &namespace, "get", "resourcequota", "hexabase", "-o", "jsonpath={.spec.hard}"];
+    at.host(&hard).await?.good()
+}
+
+/// What is in one list and not, or not so often, in the other.
+fn without(all: &[String], others: &[String]) -> Vec<String> {
+    let mut left = others.to_vec();
+    let is_surplus = |object: &&String| match left.iter().position(|other| other == *object) {
+        Some(place) => {
+            left.swap_remove(place);
+            false
+        }
+        None => true,
+    };
+    all.iter().filter(is_surplus).cloned().collect()
+}
