@@ -54,8 +54,8 @@ impl Spec {
         let env = self.env.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
         let args = self.args.iter().map(|arg| arg.as_bytes());
         let netns = self.netns.as_deref().map(netns::identity);
-        let netns = netns.iter().map(String::as_bytes);
-        hash::of([program.as_bytes(), self.config.as_bytes()].into_iter().chain(args).chain(env).chain(netns))
+        let parts = [program.as_bytes(), self.config.as_bytes()].into_iter().chain(args).chain(env);
+        hash::of(parts.chain(netns.iter().map(String::as_bytes)))
     }
 }
 

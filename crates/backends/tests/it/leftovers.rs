@@ -35,7 +35,7 @@ async fn hang(store: &Store, scope: &WorkspaceScope) -> anyhow::Result<Digest> {
         revoked_at: None,
     };
     let refresh = RefreshToken {
-        token_hash: Digest::of(&format!("{secret} refresh")),
+        token_hash: Digest::of(format!("{secret} refresh")),
         session_id: session.id.clone(),
         user_id: session.user_id.clone(),
         realm: id.to_string(),
