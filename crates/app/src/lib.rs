@@ -26,6 +26,7 @@ pub mod issuer;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+pub mod nodes;
 pub mod oauth;
 mod operator;
 pub mod organization_members;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::{keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
+use super::{keep_nodes, keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What needs the host cluster, or what stands on it.
-const HOST_KINDS: [&str; 4] =
-    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, keep_spares::KIND];
+const HOST_KINDS: [&str; 5] =
+    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, keep_spares::KIND, keep_nodes::KIND];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -138,10 +138,12 @@ impl Worker {
 
     async fn begin_sweeps(&self) -> bool {
         let Some(host) = &self.host else { return true };
-        let begun = match sweep_host::begin(&self.app).await {
-            Ok(()) => keep_spares::begin(&self.app, host, self.settings.spares).await,
-            refused => refused,
+        let begun = async {
+            sweep_host::begin(&self.app).await?;
+            keep_nodes::begin(&self.app).await?;
+            keep_spares::begin(&self.app, host, self.settings.spares).await
         };
+        let begun = begun.await;
         if let Err(error) = &begun {
             tracing::warn!(%error, "the host is not looked through for what was left behind; tried again soon");
         }
@@ -197,6 +199,7 @@ impl Worker {
             (reconcile_workspace::KIND, Some(host)) => reconcile_workspace::run(&self.app, host, claim).await,
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
             (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim).await,
+            (keep_nodes::KIND, Some(host)) => keep_nodes::run(&self.app, host, claim).await,
             (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
             (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),

@@ -1,6 +1,7 @@
 //! Use cases on both kinds of database, and the worker on a host cluster in memory: what it stores, shows and removes.
 
 mod audit;
+mod nodes;
 mod people;
 mod removal;
 mod sleep;

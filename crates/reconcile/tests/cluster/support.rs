@@ -16,8 +16,8 @@ use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, Proje
 use hexabase_core::time::Timestamp;
 use hexabase_core::{groups, plans};
 use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant, Receipt,
-    ReconcileError, Removal, Removed,
+    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Placement, Progress, ProjectGrant,
+    Receipt, ReconcileError, Removal, Removed,
 };
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -114,6 +114,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
         ],
         custom_roles: Vec::new(),
         projects: Vec::new(),
+        placement: Placement::default(),
         id,
     }
 }
