@@ -13,8 +13,8 @@ pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
 pub(crate) use self::inside::Pod;
 pub(crate) use self::nouns::{
-    Goal, Identity, In, Invitation, Level, MailLanguage, Member, Org, OrgMember, Plan, Project, Quota, Role as OrgRole,
-    Workspace,
+    Goal, Identity, In, Invitation, Level, MailLanguage, Member, Nodes, Org, OrgMember, Plan, Project, Quota,
+    Role as OrgRole, Workspace,
 };
 
 use crate::error::EXIT_CODES;
