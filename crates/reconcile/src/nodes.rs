@@ -33,7 +33,7 @@ pub struct SeenNode {
     pub name: NodeName,
     /// Whether the operator offers it to workspaces.
     pub offered: bool,
-    /// Whether it is ready and takes pods.
+    /// Whether it is ready, takes pods, and has no taint that tenants' pods may not tolerate.
     pub usable: bool,
     /// Whose it is.
     pub holder: Holder,

@@ -34,6 +34,16 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/cluster/support.rs"))
 }
 
+/// What is not there on every host; without it a test says that it is skipped.
+#[expect(clippy::disallowed_methods, reason = "beside the one above")]
+pub(crate) fn optional(name: &str) -> Option<String> {
+    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if found.is_none() {
+        println!("skipped: {name} is not set");
+    }
+    found
+}
+
 /// The present moment, which the crate itself takes as an argument.
 #[expect(clippy::disallowed_methods, reason = "the one place where these tests read the clock")]
 pub(crate) fn now() -> Timestamp {

@@ -58,11 +58,14 @@ pub(crate) fn is_offered(node: &Node) -> bool {
     label(node, NODE_OFFER) == Some(OFFERED)
 }
 
-/// Whether pods may be put on the node and would run there.
+/// Whether tenants' pods may be put on the node and would run there, but for whose it is.
 pub(crate) fn is_usable(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    ready && !node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true))
+    let takes_pods = !node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+    // Tenants' pods may tolerate the pool's taint and no other.
+    let is_open = taints(node).all(|taint| taint.key == NODE_POOL || taint.effect == "PreferNoSchedule");
+    ready && takes_pods && is_open
 }
 
 /// Whose the node is. The taint counts, which keeps others away; somebody may have taken it off and left the label.
@@ -177,6 +180,12 @@ mod tests {
         };
         assert!(with("True", false));
         assert!(!with("True", true) && !with("False", false) && !with("Unknown", false));
+        let tainted = |taint: Value| {
+            let status = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
+            is_usable(&serde_json::from_value(json!({ "spec": { "taints": [taint] }, "status": status })).unwrap())
+        };
+        assert!(tainted(taint(ID, "NoSchedule")) && tainted(json!({ "key": "a", "effect": "PreferNoSchedule" })));
+        assert!(!tainted(json!({ "key": "a", "effect": "NoSchedule" })));
         assert!(is_offered(&node(json!({ NODE_OFFER: "workspaces" }), json!([]))));
         assert!(!is_offered(&node(json!({ NODE_OFFER: "others" }), json!([]))));
     }

@@ -95,7 +95,7 @@ async fn take(
     mark(host, node, Mark::Of(&wanted.id)).await?;
     match is_usable(node) {
         true => Ok(Progress::Done),
-        false => Ok(Progress::wait(LATER, "the node is not ready, or takes no pods")),
+        false => Ok(Progress::wait(LATER, "the node is not ready, or takes no pods of tenants")),
     }
 }
 
