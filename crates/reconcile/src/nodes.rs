@@ -75,7 +75,7 @@ impl Host {
         let nodes: Vec<Node> = self.cluster.list_as(Kind::Node, None, "").await?;
         let seen = nodes.into_iter().filter_map(|node| {
             let (offered, holder) = (is_offered(&node), holder(&node));
-            let name = node.metadata.name.as_deref()?.parse().ok()?;
+            let name = node.metadata.name.as_deref()?.parse::<NodeName>().ok()?;
             let concerns = offered || holder != Holder::Nobody;
             concerns.then(|| SeenNode { name, offered, usable: is_usable(&node), holder, read: node })
         });

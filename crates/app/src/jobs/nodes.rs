@@ -69,6 +69,9 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         moves: true,
         insists,
     };
+    if nodes.is_empty() && wanted.placed == wanted.goal && goal == NodeClass::Shared {
+        return Ok(Settled { placement: placement(row.placed, Vec::new()), ..Settled::default() });
+    }
     let found = match host.settle_nodes(&wanted).await {
         Ok(found) => found,
         Err(cause) => {
