@@ -65,6 +65,8 @@ pub struct FoundNodes {
     pub keeps: Vec<(NodeName, Progress)>,
     /// Of each node that it gives back: done once nothing of it is left there and the node says so.
     pub leaves: Vec<(NodeName, Progress)>,
+    /// Those of them to which no new pod comes any more: what is on them is to leave. On others it would only be made anew there.
+    pub closed: Vec<NodeName>,
     /// Done while new pods may be put where they are to be: there are nodes, and nothing that it has would be left behind.
     pub may_move: Progress,
 }

@@ -76,7 +76,7 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         Ok(found) => found,
         Err(cause) => {
             let message = Some(sentence(&cause));
-            return Ok(Settled { placement: placement(row.placed, wanted.leaves), message, after: Some(LATER) });
+            return Ok(Settled { placement: placement(row.placed, Vec::new()), message, after: Some(LATER) });
         }
     };
     let placed = store(app, claim, row, (nodes.as_slice(), &wanted, &found)).await?;
@@ -87,15 +87,13 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         Progress::Done => None,
     });
     let after = waits.chain(missing.then_some(LATER)).min();
-    let left = found.leaves.iter().filter(|(_, progress)| *progress != Progress::Done);
-    let leaving = left.map(|(name, _)| name.clone()).collect();
     let message = match placed == row.placed {
         true => told(row.nodes_wanted, &wanted, &found),
         false => Some(MOVING.to_owned()),
     };
     // What may move now has something to do at once.
     let after = if placed == row.placed { after } else { Some(Duration::ZERO) };
-    Ok(Settled { placement: placement(placed, leaving), message, after })
+    Ok(Settled { placement: placement(placed, found.closed), message, after })
 }
 
 /// What keeps the nodes from being as they are wanted: the first thing that somebody can do something about.

@@ -51,6 +51,7 @@ fn what_somebody_can_do_something_about_is_told_first() {
     let found = |keeps: Progress, may_move: Progress| FoundNodes {
         keeps: vec![(name.clone(), keeps)],
         leaves: vec![(name.clone(), wait("a pod is there"))],
+        closed: Vec::new(),
         may_move,
     };
     let said = |keeps: &[&NodeName], found: &FoundNodes| told(1, &wanted(keeps), found).unwrap_or_default();

@@ -37,16 +37,20 @@ pub(crate) async fn settle(host: &Cluster, wanted: &WantedNodes) -> Result<Found
         NodeClass::Shared => shared.as_slice(),
     };
     let may_move = told(may_move(host, wanted, of_class(wanted.goal), &names).await)?;
-    let mut leaves = Vec::with_capacity(wanted.leaves.len());
+    let (mut leaves, mut closed) = (Vec::with_capacity(wanted.leaves.len()), Vec::new());
     if !wanted.leaves.is_empty() {
         let others = of_class(wanted.placed);
         let bound = bound(host, &names, others).await?;
         for name in &wanted.leaves {
             let left = leave(host, find(&nodes, name), wanted, &names, (others, bound.as_slice())).await;
-            leaves.push((name.clone(), told(left)?));
+            let left = told(left)?;
+            if left != Progress::Done && find(&nodes, name).is_some_and(|node| is_closed(node, &wanted.id)) {
+                closed.push(name.clone());
+            }
+            leaves.push((name.clone(), left));
         }
     }
-    Ok(FoundNodes { keeps, leaves, may_move })
+    Ok(FoundNodes { keeps, leaves, closed, may_move })
 }
 
 fn told(result: Result<Progress, ReconcileError>) -> Result<Progress, ReconcileError> {
@@ -145,11 +149,16 @@ async fn leave(
         return Ok(Progress::wait(LATER, format!("the node stays the workspace's, with its data: {claims}")));
     }
     // A pod may have been on its way there when it was closed.
-    if patch(node, Mark::Leaving(&wanted.id)).is_some() {
+    if !is_closed(node, &wanted.id) {
         mark(host, node, Mark::Leaving(&wanted.id)).await?;
         return Ok(Progress::wait(SOON, "the node is being closed to new pods"));
     }
     hand_back(host, node, &wanted.id, names).await
+}
+
+/// Whether the node says that no more of the workspace's pods may come.
+fn is_closed(node: &Node, id: &WorkspaceId) -> bool {
+    patch(node, Mark::Leaving(id)).is_none()
 }
 
 /// Takes the workspace's mark off a node on which no pod of it is left.
