@@ -1,8 +1,8 @@
 //! Nodes of a workspace's own: how many it is to have, and how far they are. Which ones it gets is the job's to say.
 
 use hexabase_backends::store::host_nodes::{self, HostNode};
-use hexabase_backends::store::plans;
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::{Store, plans};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::NodeClass;
 use serde_json::json;
@@ -65,6 +65,11 @@ pub async fn set(app: &App, ctx: &OpContext, id: &WorkspaceId, count: u32) -> Re
     follow::commit(app, ctx, tx, &scope, "workspace.nodes_changed", id.as_str(), said).await?;
     tracing::info!(workspace.id = %id, nodes = count, "nodes of its own asked for a workspace");
     found(app, &scope).await
+}
+
+/// Every node that is offered or that a workspace has, for an operator of the platform.
+pub async fn all(store: &Store) -> Result<Vec<HostNode>> {
+    Ok(host_nodes::list_for_operator(store).await?)
 }
 
 async fn found(app: &App, scope: &WorkspaceScope) -> Result<WorkspaceNodes> {

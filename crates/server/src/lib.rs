@@ -12,6 +12,7 @@ mod k8s;
 pub mod keys;
 mod kubeconfig;
 mod listen;
+pub mod nodes;
 mod pages;
 pub mod plans;
 mod providers;

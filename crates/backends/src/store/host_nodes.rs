@@ -75,6 +75,11 @@ pub async fn list_for_job(db: &impl Db) -> Result<Vec<HostNode>, StoreError> {
     all(db, host_node::Entity::find()).await
 }
 
+/// The same for operators.
+pub async fn list_for_operator(db: &impl Db) -> Result<Vec<HostNode>, StoreError> {
+    all(db, host_node::Entity::find()).await
+}
+
 /// How many are free for whoever asks next.
 pub async fn count_free(db: &impl Db) -> Result<u64, StoreError> {
     Ok(free().count(db.conn()).await?)
