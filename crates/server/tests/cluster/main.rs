@@ -9,6 +9,7 @@ mod drift;
 mod faults;
 mod hold;
 mod isolation;
+mod nodes;
 mod offboarding;
 mod removal;
 mod roles;
