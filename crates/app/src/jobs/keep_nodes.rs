@@ -84,7 +84,8 @@ fn plan<'a>(seen: &'a [SeenNode], rows: &'a [HostNode]) -> Plan<'a> {
             (None, false) | (Some(_), true) => {}
         }
         match (&node.holder, node.offered) {
-            (Holder::Nobody, true) => plan.marks.push((node, true)),
+            // Also one that says it is free: somebody may have taken a half of that off.
+            (Holder::Nobody | Holder::Free, true) => plan.marks.push((node, true)),
             (Holder::Free, false) => plan.marks.push((node, false)),
             _ => {}
         }

@@ -86,11 +86,11 @@ async fn take(
             return Ok(Progress::wait(LATER, format!("the node says that it is kept for {value}")));
         }
         // First nobody must come any more, or somebody would come between the look and the mark.
-        Holder::Nobody => {
+        Holder::Nobody | Holder::Free if patch(node, Mark::Free).is_some() => {
             mark(host, node, Mark::Free).await?;
             return Ok(Progress::wait(SOON, "the node is being closed to others"));
         }
-        Holder::Workspace(_) | Holder::Free => {}
+        Holder::Workspace(_) | Holder::Free | Holder::Nobody => {}
     }
     let pods = pods_on(host, name_of(node)).await?;
     if let Some(pod) = pods.iter().find(|pod| is_foreign(pod, names)) {

@@ -122,9 +122,11 @@ async fn a_node_is_marked_once_nobody_elses_pod_is_on_it() {
 #[tokio::test]
 async fn a_node_is_closed_to_others_before_it_is_looked_who_is_on_it() {
     let stage = Stage::set(&["one"], &[]).await;
-    stage.put_node("one", None, None);
-    assert_eq!(said(&stage.look().await.keeps[0].1), "the node is being closed to others");
-    assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
+    for label in [None, Some("free")] {
+        stage.put_node("one", label, None);
+        assert_eq!(said(&stage.look().await.keeps[0].1), "the node is being closed to others");
+        assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
+    }
     assert_eq!(stage.look().await.keeps[0].1, Progress::Done);
 }
 
