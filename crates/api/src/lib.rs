@@ -11,6 +11,7 @@ pub mod identities;
 pub mod inside;
 pub mod invitations;
 pub mod members;
+pub mod nodes;
 mod nullable;
 pub mod organizations;
 pub mod page;

@@ -1,5 +1,6 @@
 //! Plans.
 
+use hexabase_core::nodes::NodeClass;
 use hexabase_core::plans::StoreKind;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,8 +23,15 @@ pub struct Plan {
     /// ISO 4217 code.
     #[schema(example = "USD")]
     pub currency: String,
-    /// Whether a workspace can have nodes of its own.
+    /// Whether a workspace can have nodes of its own: its node class is `dedicated`.
     pub dedicated_nodes: bool,
+    /// On which nodes of the host a workspace can run: `shared`, or `dedicated` as well.
+    #[serde(default = "shared")]
+    #[schema(value_type = String, example = "dedicated")]
+    pub node_class: NodeClass,
+    /// How many nodes of its own a workspace can have.
+    #[serde(default)]
+    pub max_nodes: u32,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "v1.35.4")]
@@ -40,6 +48,10 @@ pub struct Plan {
 /// The first version of every plan, before there were others.
 pub(crate) fn first() -> u32 {
     1
+}
+
+fn shared() -> NodeClass {
+    NodeClass::Shared
 }
 
 fn sqlite() -> StoreKind {
@@ -141,6 +153,7 @@ impl From<hexabase_core::plans::Limits> for Limits {
 
 impl From<hexabase_core::plans::Plan> for Plan {
     fn from(plan: hexabase_core::plans::Plan) -> Self {
+        let node_class = plan.node_class();
         Self {
             id: plan.id,
             version: plan.version,
@@ -148,7 +161,9 @@ impl From<hexabase_core::plans::Plan> for Plan {
             limits: plan.limits.into(),
             price_minor: plan.price.amount_minor,
             currency: plan.price.currency,
-            dedicated_nodes: plan.dedicated_nodes,
+            dedicated_nodes: node_class == NodeClass::Dedicated,
+            node_class,
+            max_nodes: plan.max_nodes,
             kubernetes: plan.kubernetes.map(|version| version.to_string()),
             sleep_after_minutes: plan.sleep_after_minutes,
             store: plan.store,

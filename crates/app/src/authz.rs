@@ -105,6 +105,8 @@ pub enum WorkspaceAction {
     ChangePlan,
     /// Put it to sleep, wake it without using it, and say when it sleeps by itself.
     Sleep,
+    /// Say how many nodes of its own it has.
+    ManageNodes,
     /// Give access: to people, to groups by roles, and to groups by putting them below others.
     GiveAccess,
     /// Take access away, end what is left of it, see everybody's address, and make and rename groups.
@@ -133,6 +135,7 @@ impl WorkspaceAction {
             Self::ChangePlan => Some(SPENDING),
             Self::View
             | Self::Sleep
+            | Self::ManageNodes
             | Self::ManageMembers
             | Self::SeeTokens
             | Self::Leave
@@ -299,6 +302,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::Delete
         | WorkspaceAction::ChangePlan
         | WorkspaceAction::Sleep
+        | WorkspaceAction::ManageNodes
         | WorkspaceAction::GiveAccess
         | WorkspaceAction::ManageMembers
         | WorkspaceAction::SeeTokens
@@ -321,6 +325,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::Delete => "delete this workspace",
         WorkspaceAction::ChangePlan => "choose another plan",
         WorkspaceAction::Sleep => "put this workspace to sleep or wake it, or say when it sleeps",
+        WorkspaceAction::ManageNodes => "say how many nodes of its own this workspace has",
         WorkspaceAction::GiveAccess | WorkspaceAction::ManageMembers => "change who has access to this workspace",
         WorkspaceAction::SeeTokens => "see what tokens others were given here",
         WorkspaceAction::ManageProjects => "make, change or delete projects here",
@@ -350,6 +355,7 @@ pub(crate) async fn locked_workspace(
         WorkspaceAction::View
         | WorkspaceAction::Delete
         | WorkspaceAction::Sleep
+        | WorkspaceAction::ManageNodes
         | WorkspaceAction::SeeTokens
         | WorkspaceAction::ManageProjects
         | WorkspaceAction::MakeRoles => false,

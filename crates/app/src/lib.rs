@@ -28,6 +28,7 @@ pub mod keys;
 pub mod leftovers;
 mod looks;
 pub mod members;
+pub mod nodes;
 pub mod oauth;
 mod operator;
 pub mod organization_members;

@@ -87,6 +87,14 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
         }
     }
     let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.nodes_wanted > to.max_nodes {
+        let (most, has) = (to.max_nodes, row.nodes_wanted);
+        let detail = format!(
+            "the plan {} gives {most} nodes of its own and the workspace has asked for {has}; give some back first",
+            to.id
+        );
+        return Err(Error::conflict("quota_in_use", detail));
+    }
     check_running(&row, from, to)?;
     let living = projects::living(tx, scope).await?;
     let mut ledger = quota::ledger(&from.limits.amounts, &living);

@@ -3,6 +3,7 @@
 use hexabase_backends::store::plans::{self, PlanKey, PlanRecord};
 use hexabase_backends::store::{MAX_PAGE, Store, workspaces};
 use hexabase_core::names::{DisplayName, InvalidName, PlanName};
+use hexabase_core::nodes::MOST_NODES;
 use hexabase_core::plans::{KubernetesVersion, Limits, Plan, PlanVersion, Price, StoreKind};
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
@@ -26,9 +27,9 @@ pub struct PlanTerms {
     pub currency: String,
     /// Place in lists, lowest first.
     pub display_order: i32,
-    /// Whether nodes of its own can be given to a workspace; refused as long as there is no way to do so.
+    /// How many nodes of its own a workspace can have; it runs on shared ones when absent.
     #[serde(default)]
-    pub dedicated_nodes: bool,
+    pub max_nodes: u32,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
     #[serde(default)]
     pub kubernetes: Option<KubernetesVersion>,
@@ -94,11 +95,8 @@ impl PlanTerms {
             let sentence = format!("must be from {least} to {most}; leave it out for never");
             return Err(Error::invalid("sleep_after_minutes", sentence));
         }
-        if self.dedicated_nodes {
-            return Err(Error::invalid(
-                "dedicated_nodes",
-                "must be false: no workspace can be given nodes of its own yet",
-            ));
+        if self.max_nodes > MOST_NODES {
+            return Err(Error::invalid("max_nodes", format!("must be {MOST_NODES} at most")));
         }
         Ok(Plan {
             id: self.id.clone(),
@@ -106,7 +104,7 @@ impl PlanTerms {
             display_name: self.display_name.clone(),
             limits: self.limits.limits()?,
             price: Price { amount_minor: self.price_minor, currency: self.currency.clone() },
-            dedicated_nodes: self.dedicated_nodes,
+            max_nodes: self.max_nodes,
             kubernetes: self.kubernetes,
             sleep_after_minutes: self.sleep_after_minutes,
             store: self.store.unwrap_or(StoreKind::Sqlite),
@@ -204,6 +202,7 @@ pub async fn list(store: &Store) -> Result<Vec<PlanInUse>> {
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::nodes::NodeClass;
     use serde_json::{Value, json};
 
     use super::*;
@@ -225,6 +224,9 @@ mod tests {
         let Amounts { services, load_balancers, persistent_volume_claims, objects, .. } = plan.limits.amounts;
         assert_eq!((services, load_balancers, persistent_volume_claims, objects), (80, 0, 80, 800));
         assert_eq!((plan.version, plan.store, plan.kubernetes, plan.active), (2, StoreKind::Sqlite, None, true));
+        assert_eq!((plan.max_nodes, plan.node_class()), (0, NodeClass::Shared));
+        let plan = terms(|terms| terms["max_nodes"] = json!(2)).unwrap();
+        assert_eq!((plan.max_nodes, plan.node_class()), (2, NodeClass::Dedicated));
         let plan = terms(|terms| terms["limits"]["load_balancers"] = json!(2)).unwrap();
         assert_eq!(plan.limits.amounts.load_balancers, 2);
     }
@@ -237,7 +239,7 @@ mod tests {
             ("price_minor", json!(-1)),
             ("currency", json!("eur")),
             ("sleep_after_minutes", json!(0)),
-            ("dedicated_nodes", json!(true)),
+            ("max_nodes", json!(MOST_NODES + 1)),
         ] {
             let refused = terms(|terms| terms[field] = value.clone());
             assert!(matches!(refused, Err(Error::Invalid { field: named, .. }) if named == field), "{field}");

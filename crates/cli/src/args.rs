@@ -13,7 +13,7 @@ pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
 pub(crate) use self::inside::Pod;
 pub(crate) use self::nouns::{
-    Goal, Identity, In, Invitation, Level, MailLanguage, Member, Network, Org, OrgMember, Plan, Project, Quota,
+    Goal, Identity, In, Invitation, Level, MailLanguage, Member, Network, Nodes, Org, OrgMember, Plan, Project, Quota,
     Role as OrgRole, Workspace,
 };
 

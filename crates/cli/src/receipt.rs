@@ -13,6 +13,8 @@ pub(crate) struct Receipt {
     remaining: Vec<Object>,
     #[serde(default)]
     forced: Vec<Object>,
+    #[serde(default)]
+    returned: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,6 +45,11 @@ impl Receipt {
     /// How many went although somebody else held them; nothing when none did.
     pub(crate) fn forced(&self) -> Option<String> {
         (!self.forced.is_empty()).then(|| count(self.forced.len()))
+    }
+
+    /// The nodes of its own that it gave back; nothing when it had none.
+    pub(crate) fn returned(&self) -> Option<String> {
+        (!self.returned.is_empty()).then(|| self.returned.join(", "))
     }
 
     /// Those that are still there, below a blank line; empty when there are none.

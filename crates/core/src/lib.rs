@@ -1,4 +1,4 @@
-//! What Hexabase means: ids, names, plans and limits, roles, groups, phases, sleep. Pure data and functions.
+//! What Hexabase means: ids, names, plans and limits, roles, groups, phases, nodes, sleep. Pure data and functions.
 //!
 //! Invariant: nothing here reads a clock, draws a random number, or does IO; time and randomness are arguments.
 //! A value of one of these types has been checked: code that receives a [`WorkspaceName`](names::WorkspaceName) or a
@@ -12,6 +12,7 @@ pub mod groups;
 pub mod ids;
 pub mod invitations;
 pub mod names;
+pub mod nodes;
 pub mod phases;
 pub mod plans;
 pub mod projects;

@@ -261,6 +261,28 @@ impl Cluster {
         self.delete_with(kind, namespace, name, &parameters.preconditions(only)).await
     }
 
+    /// Has the pod that was read end, as far as budgets of disruption let it; gives Kubernetes' sentence where they do not.
+    pub(crate) async fn evict(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+    ) -> Result<Option<String>, ReconcileError> {
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": { "name": name, "namespace": namespace },
+            "deleteOptions": { "preconditions": { "uid": uid } },
+        });
+        let pods = self.api(Kind::Pod, Some(namespace));
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match pods.create_subresource::<Value, Value>("eviction", name, &parameters, &eviction).await {
+            Ok(_) => Ok(None),
+            Err(Error::Api(status)) if status.code == 429 => Ok(Some(status.message)),
+            Err(error) => Err(self.error("evict", Kind::Pod, name, error)),
+        }
+    }
+
     async fn delete_with(
         &self,
         kind: Kind,

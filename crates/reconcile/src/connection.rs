@@ -109,15 +109,20 @@ mod tests {
 
     use super::*;
     use crate::desired::{DesiredWorkspace, Workloads};
+    use crate::nodes::WantedNodes;
 
     /// Workers are spawned: this compiles only as long as the calls may move between threads.
     #[expect(dead_code, reason = "only the compiler looks at it")]
-    fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal) {
+    fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal, nodes: WantedNodes) {
         tokio::spawn(async move {
             let _ = host.reconcile(&desired).await;
             let _ = host.rest(&desired, Workloads::Stop, removal.now).await;
             let _ = (host.inventory(&desired.id).await, host.remove(&removal).await);
             let _ = (host.workspaces().await, host.preflight().await);
+            let _ = host.settle_nodes(&nodes).await;
+            for node in host.nodes().await.into_iter().flatten() {
+                let _ = (host.keep_free(&node, true).await, host.hand_back(&nodes.id, &node.name).await);
+            }
         });
     }
 }

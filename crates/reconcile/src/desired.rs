@@ -2,6 +2,7 @@
 
 use hexabase_core::ids::{OrganizationId, ProjectId, WorkspaceId};
 use hexabase_core::names::{GroupName, ProjectName, RoleName};
+use hexabase_core::nodes::NodeName;
 use hexabase_core::plans::{KubernetesVersion, Limits};
 use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
@@ -35,6 +36,8 @@ pub struct DesiredWorkspace {
     pub custom_roles: Vec<CustomRole>,
     /// Its projects, those to be removed included.
     pub projects: Vec<DesiredProject>,
+    /// On which nodes of the host its pods run.
+    pub placement: Placement,
 }
 
 impl DesiredWorkspace {
@@ -42,6 +45,24 @@ impl DesiredWorkspace {
     pub(crate) fn kubernetes_tag(&self, settings: &HostSettings) -> String {
         self.kubernetes.map_or_else(|| settings.kubernetes_tag.clone(), |version| version.to_string())
     }
+
+    /// The value of the label and the taint of its own nodes, if its pods run there.
+    pub(crate) fn pool(&self) -> Option<&str> {
+        self.placement.dedicated.then_some(self.id.as_str())
+    }
+}
+
+/// On which nodes of the host the pods of a workspace run, but for its control plane, whose nodes are always shared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// On its own only; else on those that workspaces share.
+    pub dedicated: bool,
+    /// Own nodes that its pods are to leave.
+    pub leaving: Vec<NodeName>,
+    /// Whether it has or had nodes of its own: only then pods are looked for that are on the wrong ones.
+    pub moves: bool,
+    /// Whether its pods were asked to move so long ago that budgets of disruption hold them no more.
+    pub insists: bool,
 }
 
 /// What becomes of a workspace's pods while its control plane sleeps.

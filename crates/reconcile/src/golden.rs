@@ -12,7 +12,7 @@ use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
 use serde_json::{Value, json};
 
-use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
+use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, Placement, ProjectGrant};
 use crate::host::network;
 use crate::host::places::Places;
 use crate::host::{admission, authentication, limits, namespace, policies, values};
@@ -79,6 +79,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
             ],
             custom_roles: custom_roles(),
         }],
+        placement: Placement::default(),
     }
 }
 
@@ -108,6 +109,8 @@ fn files() -> Vec<(&'static str, String)> {
     let mut plain = desired.clone();
     plain.authentication.discovery_url = None;
     plain.authentication.ca_pem = None;
+    let mut dedicated = desired.clone();
+    dedicated.placement.dedicated = true;
 
     let mut closed = desired.projects.clone();
     closed[0].network = NetworkIsolation::Isolated;
@@ -125,6 +128,7 @@ fn files() -> Vec<(&'static str, String)> {
     described.json["data"][authentication::KEY] = Value::String("(see authentication.yaml)".to_owned());
     vec![
         ("namespace.yaml", objects(&[namespace::build(&open, &desired, &classes, &names)])),
+        ("namespace-dedicated.yaml", objects(&[namespace::build(&open, &dedicated, &classes, &names)])),
         ("limits.yaml", objects(&limits::build(&desired.limits, &settings.endpoint, &names, &own))),
         ("network.yaml", policies_of(&settings, &desired, &desired.projects)),
         ("network-isolated.yaml", policies_of(&settings, &desired, &closed)),
@@ -133,8 +137,12 @@ fn files() -> Vec<(&'static str, String)> {
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),
         ("authentication-old.yaml", yaml(&authentication::configuration(&plain, "v1.33.1"))),
-        ("values.yaml", yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own))),
-        ("values-node-port.yaml", yaml(&values::build(&open, &open.kubernetes_tag, &names, &own))),
+        ("values.yaml", yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, None))),
+        ("values-node-port.yaml", yaml(&values::build(&open, &open.kubernetes_tag, &names, &own, None))),
+        (
+            "values-dedicated.yaml",
+            yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, dedicated.pool())),
+        ),
         ("access.yaml", objects(&[roles, bindings].concat())),
         ("makers.yaml", objects(makers::build(makers::IN_BETA).as_flattened())),
         ("project.yaml", objects(&project)),

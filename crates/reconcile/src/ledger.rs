@@ -17,6 +17,7 @@ pub(crate) struct Ledger {
     pub(crate) projects: Vec<(ProjectId, ProjectPhase)>,
     pub(crate) project_rights: Option<Progress>,
     pub(crate) used: Option<Amounts>,
+    pub(crate) moved: Option<Progress>,
 }
 
 impl Ledger {
@@ -47,7 +48,8 @@ impl Ledger {
                 }
             });
         }
-        Observed { steps, tenant: self.tenant, projects: self.projects, project_rights, used: self.used }
+        let Self { tenant, projects, used, moved, .. } = self;
+        Observed { steps, tenant, projects, project_rights, used, moved }
     }
 }
 

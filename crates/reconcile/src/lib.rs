@@ -5,6 +5,7 @@
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! DesiredWorkspace ─► Host::rest      ─► host: the same, and nothing of it runs          ─► Rest
+//! WantedNodes      ─► Host::settle_nodes ─► host: nodes of the workspace's own are marked, or handed back ─► FoundNodes
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
 //! a person's token ─► TenantUser      ─► tenant: what that person may do, roles made with that person's rights, tokens of
 //!                                        ServiceAccounts listed and ended, pods, logs, events and usage looked at
@@ -29,6 +30,8 @@ mod host;
 mod labels;
 mod ledger;
 mod manifest;
+mod moving;
+mod nodes;
 mod preflight;
 mod receipt;
 mod settings;
@@ -38,8 +41,9 @@ mod tenant;
 mod tenant_user;
 
 pub use connection::Host;
-pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant, Workloads};
+pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, Placement, ProjectGrant, Workloads};
 pub use error::ReconcileError;
+pub use nodes::{FoundNodes, Holder, SeenNode, WantedNodes};
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};

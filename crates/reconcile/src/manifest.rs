@@ -43,6 +43,7 @@ macro_rules! kinds {
 
 kinds! {
     Namespace: "", "v1", "namespaces", cluster;
+    Node: "", "v1", "nodes", cluster;
     PersistentVolume: "", "v1", "persistentvolumes", cluster;
     ClusterRole: "rbac.authorization.k8s.io", "v1", "clusterroles", cluster;
     ClusterRoleBinding: "rbac.authorization.k8s.io", "v1", "clusterrolebindings", cluster;

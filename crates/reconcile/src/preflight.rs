@@ -73,6 +73,7 @@ async fn rights(host: &Cluster) -> Result<String, String> {
         ("", "pods", "delete"),
         ("", "persistentvolumes", "delete"),
         ("", "nodes", "list"),
+        ("", "nodes", "patch"),
         ("storage.k8s.io", "storageclasses", "list"),
         ("admissionregistration.k8s.io", "validatingadmissionpolicies", "patch"),
         ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "patch"),
@@ -120,7 +121,8 @@ async fn storage_class(host: &Cluster, settings: &HostSettings) -> Result<String
 async fn rendering(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<String, String> {
     let names =
         NOBODY.parse().map(|id| Names::of(&id)).map_err(|error: hexabase_core::ids::InvalidId| error.to_string())?;
-    let values = values::build(settings, &settings.kubernetes_tag, &names, &serde_json::Map::new()).to_string();
+    let labels = serde_json::Map::new();
+    let values = values::build(settings, &settings.kubernetes_tag, &names, &labels, None).to_string();
     let release = Release { name: names.name, namespace: names.namespace, kube_version, values };
     let manifests = chart.render(&release).await.map_err(|error| error.to_string())?;
     Ok(format!("renders {} objects", manifests.len()))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
+use hexabase_core::nodes::NodeName;
 use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct Receipt {
     /// elsewhere may be left there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<ObjectRef>,
+    /// Nodes of its own that are nobody's again, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<NodeName>,
 }
 
 /// An object on the host.

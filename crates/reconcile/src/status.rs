@@ -22,6 +22,8 @@ pub struct Observed {
     pub project_rights: Progress,
     /// What is used in it, as the host counts it while the control plane runs.
     pub used: Option<Amounts>,
+    /// Done once no pod of it is on a node that it is to leave; `None` while that cannot be known.
+    pub moved: Option<Progress>,
 }
 
 impl Observed {

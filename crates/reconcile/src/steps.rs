@@ -21,6 +21,7 @@ use crate::host::{
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
+use crate::moving;
 use crate::status::{Observed, Progress, Rest};
 use crate::tenant::{access, makers, projects};
 
@@ -53,6 +54,8 @@ impl Host {
         ledger.record(WorkspaceStep::ApiServer, Progress::Done);
         ledger.tenant = Some(tenant.endpoint);
         tenant_side(&tenant.cluster, desired, &desired.kubernetes_tag(&self.settings), &mut ledger).await;
+        let moved = moving::progress(&self.cluster, &tenant.cluster, desired, &names).await;
+        ledger.moved = Some(tolerate(moved).unwrap_or_else(|wait| wait));
         Ok(ledger.finish())
     }
 

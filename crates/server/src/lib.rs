@@ -13,6 +13,7 @@ pub mod keys;
 mod kubeconfig;
 pub mod leftovers;
 mod listen;
+pub mod nodes;
 mod pages;
 pub mod plans;
 mod providers;

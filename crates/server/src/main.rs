@@ -9,7 +9,7 @@ use hexabase_server::config::Config;
 use hexabase_server::keys::{self, KeysCommand};
 use hexabase_server::plans::{self, PlansCommand};
 use hexabase_server::run::{self, Role};
-use hexabase_server::{break_glass, http, leftovers, quota};
+use hexabase_server::{break_glass, http, leftovers, nodes, quota};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -46,6 +46,8 @@ enum Command {
     /// List, make, change or retire the plans of workspaces.
     #[command(subcommand)]
     Plans(PlansCommand),
+    /// List the nodes of the host that workspaces can have for themselves, and who has which.
+    Nodes,
     /// Set what all workspaces of an organisation may use together.
     Quota(quota::Arguments),
     /// Show what is left of workspaces that are gone, in the database and on the host, and what becomes of it.
@@ -108,6 +110,7 @@ async fn execute(config: Config, command: Command) -> Result<()> {
         Command::Migrate => run::migrate(&config).await.map(drop),
         Command::Keys(command) => keys::execute(&config, command).await.map(|said| print!("{said}")),
         Command::Plans(command) => plans::execute(&config, command).await.map(|said| print!("{said}")),
+        Command::Nodes => nodes::execute(&config).await.map(|said| print!("{said}")),
         Command::BreakGlass(arguments) => {
             println!("{}", break_glass::execute(&config, arguments).await?);
             Ok(())

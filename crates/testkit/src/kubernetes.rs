@@ -1,5 +1,5 @@
-//! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label, create, apply, merge, replace, delete
-//! with finalizers. What a real API server does beyond that is for the suites on a real cluster.
+//! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label and by the node of a pod, create, apply,
+//! merge, replace, evict, delete with finalizers. What a real API server does beyond that is for the suites on a real cluster.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +41,13 @@ struct Objects {
     lost: Vec<(String, String)>,
     /// Requests that would change something.
     writes: usize,
+}
+
+/// Which objects of a collection are asked for.
+#[derive(Debug, Default)]
+struct Selector {
+    labels: String,
+    fields: String,
 }
 
 /// A status and a body.
@@ -123,9 +130,11 @@ fn lock(state: &Shared) -> std::sync::MutexGuard<'_, Objects> {
 async fn handle(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let selector = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        .find_map(|(name, value)| (name == "labelSelector").then(|| value.into_owned()));
-    let selector = selector.unwrap_or_default();
+    let parameter = |wanted: &str| {
+        let mut all = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        all.find_map(|(name, value)| (name == wanted).then(|| value.into_owned())).unwrap_or_default()
+    };
+    let selector = Selector { labels: parameter("labelSelector"), fields: parameter("fieldSelector") };
     let (status, answer) = lock(&state).answer(method.as_str(), uri.path(), &selector, content_type, body);
     (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(answer)).into_response()
 }
@@ -179,6 +188,19 @@ fn is_selected(object: &Value, selector: &str) -> bool {
     })
 }
 
+/// Whether the fields of a pod are as a selector of the forms `a.b=c` and `a.b!=c` wants them. Other fields are not looked at.
+fn is_selected_by_field(object: &Value, selector: &str) -> bool {
+    selector.split(',').filter_map(|term| term.split_once('=')).all(|(name, value)| {
+        let (name, equal) = name.strip_suffix('!').map_or((name, true), |name| (name, false));
+        let pointer = match name {
+            "spec.nodeName" => "/spec/nodeName",
+            "status.phase" => "/status/phase",
+            _ => return true,
+        };
+        (text(object, pointer).unwrap_or_default() == value) == equal
+    })
+}
+
 /// Whether the object at `path` is in a collection: that of one namespace, or of all of them.
 fn is_inside(path: &str, collection: &str) -> bool {
     let Some((place, _)) = path.rsplit_once('/') else { return false };
@@ -209,7 +231,7 @@ fn merge(target: &mut Value, patch: Value) {
 }
 
 impl Objects {
-    fn answer(&mut self, method: &str, path: &str, selector: &str, content_type: &str, body: Value) -> Answer {
+    fn answer(&mut self, method: &str, path: &str, selector: &Selector, content_type: &str, body: Value) -> Answer {
         if self.broken {
             return failure(500, "InternalError", "the server is out of order".to_owned());
         }
@@ -224,11 +246,14 @@ impl Objects {
         answer
     }
 
-    fn carry_out(&mut self, method: &str, path: &str, selector: &str, content_type: &str, body: Value) -> Answer {
+    fn carry_out(&mut self, method: &str, path: &str, selector: &Selector, content_type: &str, body: Value) -> Answer {
         match (method, is_object(path)) {
             ("GET", _) if path == "/version" => (200, version()),
             ("GET", true) => self.all.get(path).map_or_else(|| absent(path), |found| (200, found.clone())),
             ("GET", false) => self.list(path, selector),
+            ("POST", _) if path.ends_with("/eviction") => {
+                self.delete(path.trim_end_matches("/eviction"), &body["deleteOptions"])
+            }
             ("POST", false) => self.create(path, body),
             ("PATCH", true) if content_type.starts_with("application/apply-patch") => self.apply(path, body),
             ("PATCH", true) => self.patch(path, body),
@@ -250,8 +275,11 @@ impl Objects {
         object
     }
 
-    fn list(&self, path: &str, selector: &str) -> Answer {
-        let found = self.all.iter().filter(|(other, object)| is_inside(other, path) && is_selected(object, selector));
+    fn list(&self, path: &str, selector: &Selector) -> Answer {
+        let found = self.all.iter().filter(|(other, object)| {
+            let selected = is_selected(object, &selector.labels) && is_selected_by_field(object, &selector.fields);
+            is_inside(other, path) && selected
+        });
         let items: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
         (200, json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items }))
     }
@@ -390,11 +418,34 @@ mod tests {
     fn lists_are_of_one_collection_and_choose_by_label() {
         let mut objects = objects();
         objects.create("/api/v1/namespaces/x/pods", json!({ "metadata": { "name": "p" } }));
-        let count =
-            |selector: &str| objects.list("/api/v1/namespaces", selector).1["items"].as_array().map_or(0, Vec::len);
+        let selector = |labels: &str, fields: &str| Selector { labels: labels.to_owned(), fields: fields.to_owned() };
+        let count = |labels: &str| {
+            objects.list("/api/v1/namespaces", &selector(labels, "")).1["items"].as_array().map_or(0, Vec::len)
+        };
         assert_eq!((count(""), count("a=b"), count("a"), count("a=b,c"), count("a=c")), (1, 1, 1, 0, 0));
         assert_eq!((count("a!=b"), count("a!=c"), count("c!=b")), (0, 1, 1));
-        let count = |path: &str| objects.list(path, "").1["items"].as_array().map_or(0, Vec::len);
+        let count = |path: &str| objects.list(path, &selector("", "")).1["items"].as_array().map_or(0, Vec::len);
         assert_eq!((count("/api/v1/pods"), count("/api/v1/namespaces/y/pods"), count("/apis/x/v1/pods")), (1, 0, 0));
+        let placed =
+            json!({ "metadata": { "name": "q" }, "spec": { "nodeName": "one" }, "status": { "phase": "Failed" } });
+        objects.create("/api/v1/namespaces/x/pods", placed);
+        let count = |fields: &str| {
+            objects.list("/api/v1/pods", &selector("", fields)).1["items"].as_array().map_or(0, Vec::len)
+        };
+        assert_eq!((count("spec.nodeName=one"), count("spec.nodeName=two"), count("type=Opaque")), (1, 0, 2));
+        assert_eq!((count("spec.nodeName=one,status.phase!=Failed"), count("status.phase!=Failed")), (0, 1));
+    }
+
+    #[test]
+    fn an_eviction_ends_the_pod_that_is_meant_and_no_other() {
+        let mut objects = objects();
+        objects.create("/api/v1/namespaces/x/pods", json!({ "metadata": { "name": "p", "uid": "u" } }));
+        let evict = |objects: &mut Objects, uid: &str| {
+            let body = json!({ "deleteOptions": { "preconditions": { "uid": uid } } });
+            let path = "/api/v1/namespaces/x/pods/p/eviction";
+            objects.carry_out("POST", path, &Selector::default(), "application/json", body).0
+        };
+        assert_eq!((evict(&mut objects, "other"), objects.all.len()), (409, 2));
+        assert_eq!((evict(&mut objects, "u"), objects.all.len()), (200, 1));
     }
 }

@@ -13,9 +13,10 @@ use hexabase_core::plans::Plan;
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, RolePhase};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, ProjectGrant};
+use hexabase_reconcile::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, Placement, ProjectGrant};
 
 use super::custom_roles::Pending;
+use super::nodes;
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{self, Realm};
@@ -61,6 +62,7 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
         cluster_roles: rights.cluster_roles(),
         custom_roles: rights.custom_roles(None),
         projects: projects.iter().map(|project| rights.project(project, ledger.left(Some(&project.id)))).collect(),
+        placement: nodes::as_it_is(row),
     };
     let next_expiry = given.iter().filter_map(|given| given.expires_at).min();
     let of = |id: &ProjectId| within(&projects, id).into_iter().cloned().collect();
@@ -95,6 +97,7 @@ pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<
         cluster_roles: DEFAULT_ROLES.iter().map(|(group, role)| given(group, *role)).collect::<Result<_>>()?,
         custom_roles: Vec::new(),
         projects: Vec::new(),
+        placement: Placement::default(),
     }))
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry, rest, spare};
+use super::{custom_roles, expiry, nodes, rest, spare};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
@@ -52,14 +52,17 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
     if rest::falls_asleep(app, claim, &row).await? {
         return Ok(Outcome::Again(Duration::ZERO));
     }
-    let wanted = wanted(app, claim, &row).await?;
+    let own = nodes::settle(app, host, claim, &row).await?;
+    let mut wanted = wanted(app, claim, &row).await?;
+    wanted.desired.placement = own.placement.clone();
     match host.reconcile(&wanted.desired).await {
         Ok(observed) => {
             let after = follow_up(app, claim, &row, &wanted, &observed).await?;
+            nodes::tell(app, claim, &row, &own, observed.moved.as_ref()).await?;
             if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
                 note_inventory(app, host, claim, &row).await?;
             }
-            Ok(Outcome::Again(after))
+            Ok(Outcome::Again(after.min(own.pause(observed.moved.as_ref()))))
         }
         Err(cause) => {
             let sentence = sentence(&cause);
@@ -73,7 +76,7 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
 /// become of it since.
 async fn note_inventory(app: &App, host: &Host, claim: &Claim, row: &Workspace) -> Result<()> {
     let remaining = host.inventory(&row.id).await.map_err(Error::internal)?;
-    let inventory = Receipt { removed: Vec::new(), remaining, forced: Vec::new() };
+    let inventory = Receipt { removed: Vec::new(), remaining, forced: Vec::new(), returned: Vec::new() };
     let inventory = serde_json::to_value(&inventory).map_err(Error::internal)?;
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
@@ -223,7 +226,7 @@ pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sen
 async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let seen: Receipt = match &row.receipt {
         Some(value) => serde_json::from_value(value.clone()).map_err(Error::internal)?,
-        None => Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() },
+        None => Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned: Vec::new() },
     };
     let now = app.clock.now();
     let begun = rest::removal_began(&row).unwrap_or(now);
@@ -237,11 +240,13 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             return Err(Error::internal(cause));
         }
     };
+    let removed = nodes::hand_all_back(app, host, &row, removed).await?;
     let now = app.clock.now();
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     let outcome = match removed {
         Removed::Gone(receipt) => {
+            nodes::note_returned(app, &tx, &row, &receipt, now).await?;
             let value = serde_json::to_value(&receipt).map_err(Error::internal)?;
             let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
             tell_deleted(app, &tx, &row, &departed)?;
@@ -250,7 +255,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
         }
         Removed::Waiting { reason, after, seen, forced } => {
             // Until all is gone the receipt names what was there; the next run goes on from it.
-            let inventory = Receipt { removed: Vec::new(), remaining: seen, forced };
+            let inventory = Receipt { removed: Vec::new(), remaining: seen, forced, returned: Vec::new() };
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;

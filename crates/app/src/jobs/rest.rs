@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hexabase_backends::store::Tx;
 use hexabase_backends::store::jobs::{self, Claim};
-use hexabase_backends::store::workspaces::{self, Workspace};
+use hexabase_backends::store::workspaces::{self, Desired, Workspace};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{Host, Progress, Rest, Workloads};
 use serde_json::{Value, json};
 
 use super::desired::wanted;
+use super::nodes;
 use super::reconcile_workspace::{DRIFT, append, pace, sentence, store_failure};
 use super::worker::Outcome;
 use crate::context::{App, Change};
@@ -104,7 +105,14 @@ pub(super) async fn await_removal(app: &App, host: &Host, claim: &Claim, row: Wo
 }
 
 async fn rest(app: &App, host: &Host, claim: &Claim, row: &Workspace, workloads: Workloads) -> Result<Rest> {
-    let wanted = wanted(app, claim, row).await?;
+    let mut wanted = wanted(app, claim, row).await?;
+    // As long as a deletion can be undone, its nodes stay as they are too.
+    if row.desired == Desired::Asleep {
+        let own = nodes::settle(app, host, claim, row).await?;
+        wanted.desired.placement = own.placement.clone();
+        // Nothing runs that could be in the wrong place.
+        nodes::tell(app, claim, row, &own, Some(&Progress::Done)).await?;
+    }
     match host.rest(&wanted.desired, workloads, wanted.at).await {
         Ok(rest) => Ok(rest),
         Err(cause) => {

@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lease::renewed;
-use super::{keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host, sweep_store};
+use super::{
+    keep_nodes, keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host, sweep_store,
+};
 use crate::context::App;
 use crate::error::{Error, Result};
 
@@ -19,8 +21,14 @@ use crate::error::{Error, Result};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What needs the host cluster, or what stands on it, or is done by those that do the rest of it.
-const HOST_KINDS: [&str; 5] =
-    [reconcile_workspace::KIND, refresh_tenant_keys::KIND, sweep_host::KIND, sweep_store::KIND, keep_spares::KIND];
+const HOST_KINDS: [&str; 6] = [
+    reconcile_workspace::KIND,
+    refresh_tenant_keys::KIND,
+    sweep_host::KIND,
+    sweep_store::KIND,
+    keep_spares::KIND,
+    keep_nodes::KIND,
+];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -141,6 +149,7 @@ impl Worker {
         let begun: Result<()> = async {
             sweep_host::begin(&self.app).await?;
             sweep_store::begin(&self.app).await?;
+            keep_nodes::begin(&self.app).await?;
             keep_spares::begin(&self.app, host, self.settings.spares).await
         }
         .await;
@@ -200,6 +209,7 @@ impl Worker {
             (sweep_host::KIND, Some(host)) => sweep_host::run(&self.app, host).await,
             (sweep_store::KIND, Some(_)) => sweep_store::run(&self.app, claim).await,
             (keep_spares::KIND, Some(host)) => keep_spares::run(&self.app, host, claim).await,
+            (keep_nodes::KIND, Some(host)) => keep_nodes::run(&self.app, host, claim).await,
             (refresh_tenant_keys::KIND, Some(_)) => refresh_tenant_keys::run(&self.app, claim).await,
             (send_invitation_mail::KIND, _) => send_invitation_mail::run(&self.app, claim).await,
             (unknown, _) => Err(Error::internal(format!("this worker does no job called {unknown}"))),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod deliveries;
+mod nodes;
 mod people;
 mod removal;
 mod sleep;

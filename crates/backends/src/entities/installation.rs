@@ -114,7 +114,7 @@ pub(crate) mod plan_version {
         pub workspaces: i64,
         pub price_minor: i64,
         pub currency: String,
-        pub dedicated_nodes: bool,
+        pub max_nodes: i64,
         pub kubernetes: Option<String>,
         pub sleep_after_minutes: Option<i64>,
         pub store: String,

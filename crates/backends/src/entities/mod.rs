@@ -9,6 +9,7 @@ pub(crate) mod break_glass;
 pub(crate) mod groups;
 pub(crate) mod installation;
 pub(crate) mod invitations;
+pub(crate) mod nodes;
 pub(crate) mod oauth;
 pub(crate) mod operations;
 pub(crate) mod organizations;

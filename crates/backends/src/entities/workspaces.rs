@@ -35,6 +35,10 @@ pub(crate) mod workspace {
         pub removal_at: Option<i64>,
         pub moved_at: Option<i64>,
         pub used: Option<String>,
+        pub nodes_wanted: i64,
+        pub nodes_since: Option<i64>,
+        pub placed: String,
+        pub nodes_message: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

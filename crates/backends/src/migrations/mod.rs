@@ -14,6 +14,7 @@ mod m0009_issuer;
 mod m0010_service_account_tokens;
 mod m0011_plan_versions;
 mod m0012_sleep;
+mod m0013_nodes;
 
 use sea_orm_migration::prelude::*;
 
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_service_account_tokens::Migration),
             Box::new(m0011_plan_versions::Migration),
             Box::new(m0012_sleep::Migration),
+            Box::new(m0013_nodes::Migration),
         ]
     }
 }

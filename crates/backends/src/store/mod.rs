@@ -16,6 +16,7 @@ mod digest;
 mod error;
 pub mod events;
 pub mod groups;
+pub mod host_nodes;
 pub mod idempotency;
 pub mod identities;
 pub mod invitations;

@@ -50,7 +50,7 @@ fn read(plan: &plan::Model, version: plan_version::Model) -> Result<Plan, StoreE
         id: version.plan_id,
         version: number("version", version.version)?,
         display_name: version.display_name,
-        dedicated_nodes: version.dedicated_nodes,
+        max_nodes: number("max_nodes", version.max_nodes)?,
         kubernetes: VERSIONS.parse_opt("kubernetes", version.kubernetes.as_deref())?,
         sleep_after_minutes: version
             .sleep_after_minutes
@@ -167,7 +167,7 @@ async fn insert_version(tx: &Tx, plan: &Plan, made: Option<(&str, Timestamp)>) -
         workspaces: workspaces.into(),
         price_minor: plan.price.amount_minor,
         currency: plan.price.currency.clone(),
-        dedicated_nodes: plan.dedicated_nodes,
+        max_nodes: plan.max_nodes.into(),
         kubernetes: plan.kubernetes.map(|version| version.to_string()),
         sleep_after_minutes: plan.sleep_after_minutes.map(Into::into),
         store: plan.store.to_string(),

@@ -8,6 +8,7 @@ mod connect;
 mod corrupt;
 mod events;
 mod groups;
+mod host_nodes;
 mod idempotency;
 mod invitations;
 mod jobs;

@@ -11,6 +11,7 @@ fn second() -> Plan {
     plan.version = 2;
     plan.price.amount_minor = 5_900;
     plan.limits.amounts.load_balancers = 2;
+    plan.max_nodes = 5;
     plan.kubernetes = "v1.35.4".parse().ok();
     plan.sleep_after_minutes = Some(90);
     plan

@@ -254,6 +254,9 @@ pub(crate) enum Workspace {
         /// NAME, ORG/NAME or id.
         workspace: String,
     },
+    /// Nodes that are kept for one workspace alone.
+    #[command(subcommand)]
+    Nodes(Nodes),
     /// Take the deletion of one back, while it can still be undone.
     Restore {
         /// NAME, ORG/NAME or id.
@@ -326,6 +329,27 @@ pub(crate) enum Workspace {
         /// The namespace; all of them when absent.
         #[arg(short, long)]
         namespace: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Nodes {
+    /// List them, and what keeps the workspace from being on them.
+    List {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+    },
+    /// Say how many it is to have; 0 gives all of them back. Its pods are moved, its control plane stays on shared nodes.
+    Set {
+        /// NAME, ORG/NAME or id.
+        workspace: String,
+        /// As many as its plan gives at most.
+        count: u32,
+        /// Wait until they are there and all pods are where they are to be.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        timeout: Timeout,
     },
 }
 

@@ -8,6 +8,7 @@ mod inside;
 mod invitations;
 mod kubectl;
 mod members;
+mod nodes;
 mod organization_members;
 mod organizations;
 mod plans;

@@ -79,26 +79,26 @@ async fn list(context: &Context, api: &Api) -> Result<()> {
     context.format.show(&all.raw, || {
         let rows = all.value.into_iter().map(|plan| {
             let price = price(plan.price_minor, &plan.currency);
-            let (limits, nodes) = (plan.limits, if plan.dedicated_nodes { "dedicated" } else { "shared" });
+            let nodes = nodes(&plan);
+            let limits = plan.limits;
             let (pods, projects) = (limits.pods.to_string(), limits.projects.to_string());
-            [
-                plan.id,
-                plan.display_name,
-                limits.cpu,
-                limits.memory,
-                limits.storage,
-                pods,
-                projects,
-                nodes.to_owned(),
-                price,
-            ]
+            [plan.id, plan.display_name, limits.cpu, limits.memory, limits.storage, pods, projects, nodes, price]
         });
         let header = ["ID", "NAME", "CPU", "MEMORY", "STORAGE", "PODS", "PROJECTS", "NODES", "PRICE/MONTH"];
         table(header, "There are no plans.", rows)
     })
 }
 
+/// On which nodes a workspace can run.
+fn nodes(plan: &Plan) -> String {
+    match plan.max_nodes {
+        0 => plan.node_class.to_string(),
+        most => format!("{} (up to {most})", plan.node_class),
+    }
+}
+
 fn details(plan: Plan) -> String {
+    let nodes = nodes(&plan);
     let limits = plan.limits;
     fields([
         ("Id", plan.id),
@@ -116,7 +116,7 @@ fn details(plan: Plan) -> String {
         ("Projects", limits.projects.to_string()),
         ("Members", limits.members.to_string()),
         ("Workspaces", limits.workspaces.to_string()),
-        ("Nodes", if plan.dedicated_nodes { "dedicated" } else { "shared" }.to_owned()),
+        ("Nodes", nodes),
         ("Kubernetes", plan.kubernetes.unwrap_or_default()),
         ("Sleeps after", plan.sleep_after_minutes.map(|minutes| format!("{minutes} minutes")).unwrap_or_default()),
         ("Store", plan.store.to_string()),

@@ -8,7 +8,7 @@ use hexabase_api::plans::Estimate;
 use hexabase_api::workspaces::{SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 use serde_json::json;
 
-use super::{confirm, confirm_deed, inside, plans, quota};
+use super::{confirm, confirm_deed, inside, nodes, plans, quota};
 use crate::args::{self, Goal};
 use crate::client::{Api, Fetched};
 use crate::clock;
@@ -74,6 +74,7 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             let id = resolve::workspace_id(&api, &workspace).await?;
             quota::of_workspace(context, &api, &id).await
         }
+        args::Workspace::Nodes(command) => nodes::run(context, &api, command).await,
         args::Workspace::Restore { workspace, wait: waits, timeout } => {
             let asked = ask(&api, &workspace, "restore").await?;
             show_waking(context, &api, asked, waits.then_some(timeout.timeout)).await
@@ -221,7 +222,9 @@ fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspa
                     let (removed, remaining) = (receipt.removed(), receipt.remaining());
                     let forced =
                         receipt.forced().map(|forced| format!(" Held by others: {forced}.")).unwrap_or_default();
-                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{}", receipt.list())
+                    let returned =
+                        receipt.returned().map(|nodes| format!(" Nodes given back: {nodes}.")).unwrap_or_default();
+                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{returned}{}", receipt.list())
                 }
                 None => deleted,
             }
@@ -278,6 +281,7 @@ fn details(workspace: Workspace) -> String {
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
         ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
+        ("Nodes given back", receipt.as_ref().and_then(Receipt::returned).unwrap_or_default()),
     ]);
     text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {

@@ -259,3 +259,40 @@ async fn what_an_organisation_may_use_is_shown_also_when_it_is_anything() {
     let ended = home.hxb(&["org", "quota", "acme"]).await;
     assert!(ended.out.contains("pods             any     50      any\n"), "{ended:?}");
 }
+
+fn nodes(wanted: u32, placed: &str, nodes: serde_json::Value) -> serde_json::Value {
+    json!({ "wanted": wanted, "limit": 3, "available": 1, "placed": placed, "message": null, "nodes": nodes })
+}
+
+#[tokio::test]
+async fn nodes_of_its_own_are_asked_for_shown_and_waited_for() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let path = format!("/workspaces/{WORKSPACE}/nodes");
+    let node = |state: &str, message: Option<&str>| json!([{ "name": "node-7", "state": state, "message": message, "claimed_at": null }]);
+    let mut waiting = nodes(1, "shared", node("claimed", Some("a guest is there")));
+    waiting["message"] = json!("node node-7: a guest is there");
+    stub.answer(&format!("PUT {path}"), 202, nodes(1, "shared", json!([])));
+    stub.world()
+        .in_turn
+        .insert(format!("GET {path}"), [(200, waiting), (200, nodes(1, "dedicated", node("ready", None)))].into());
+    let ended = home.hxb(&["workspace", "nodes", "set", "shop", "1", "--wait"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, "node node-7: a guest is there\n"), "{ended:?}");
+    assert!(ended.out.starts_with("Pods: on dedicated nodes. Wanted: 1 of 3; 1 more available.\n\nNODE"), "{ended:?}");
+    assert!(ended.out.contains("node-7   ready"), "{ended:?}");
+    let sent =
+        stub.world().requests.iter().find(|(request, ..)| request.starts_with("PUT")).map(|(_, body, _)| body.clone());
+    assert_eq!(sent, Some(json!({ "count": 1 })));
+
+    stub.answer(&format!("GET {path}"), 200, nodes(0, "shared", json!([])));
+    let ended = home.hxb(&["workspace", "nodes", "list", "shop"]).await;
+    assert_eq!(ended.out, "Pods: on shared nodes. Wanted: 0 of 3; 1 more available.\n");
+    stub.answer(
+        &format!("PUT {path}"),
+        409,
+        json!({ "type": "/problems/limit-reached", "title": "Conflict", "status": 409,
+        "code": "limit_reached", "detail": "the plan standard gives a workspace no nodes of its own" }),
+    );
+    let ended = home.hxb(&["workspace", "nodes", "set", "shop", "1"]).await;
+    assert_eq!((ended.code, ended.err.contains("no nodes of its own")), (5, true), "{ended:?}");
+}

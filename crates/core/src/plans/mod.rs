@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nodes::NodeClass;
 use crate::quantity::{Bytes, Cpu};
 use crate::quota::Amounts;
 use crate::words;
@@ -88,8 +89,8 @@ pub struct Plan {
     pub limits: Limits,
     /// What a workspace costs per month.
     pub price: Price,
-    /// Whether nodes of its own can be given to a workspace.
-    pub dedicated_nodes: bool,
+    /// How many nodes of its own a workspace can have; where none, it runs on shared ones.
+    pub max_nodes: u32,
     /// The release of Kubernetes in its workspaces; the installation's own when absent.
     pub kubernetes: Option<KubernetesVersion>,
     /// After how many minutes without use a new workspace falls asleep, until it is given another rule; never when absent.
@@ -100,6 +101,13 @@ pub struct Plan {
     pub active: bool,
     /// Place in lists, lowest first.
     pub display_order: i32,
+}
+
+impl Plan {
+    /// The best nodes that a workspace can have.
+    pub fn node_class(&self) -> NodeClass {
+        if self.max_nodes > 0 { NodeClass::Dedicated } else { NodeClass::Shared }
+    }
 }
 
 /// What the tenant's own control plane needs on the host, on top of the plan: measured at about 0.5 GiB idle.

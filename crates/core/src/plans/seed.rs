@@ -17,8 +17,7 @@ pub fn seed() -> Vec<Plan> {
         display_name: name.to_owned(),
         limits,
         price: Price { amount_minor, currency: "USD".to_owned() },
-        // Told once nodes can be given to a workspace.
-        dedicated_nodes: false,
+        max_nodes: 0,
         kubernetes: None,
         sleep_after_minutes: sleeps(amount_minor),
         store: StoreKind::Sqlite,
@@ -34,13 +33,16 @@ pub fn seed() -> Vec<Plan> {
             Limits { amounts: amounts(4000, 8, 50, 50), projects: 10, members: 50, workspaces: 10 },
             4900,
         ),
-        plan(
-            "premium",
-            "Premium",
-            3,
-            Limits { amounts: amounts(16_000, 64, 500, 250), projects: 50, members: 1_000, workspaces: 50 },
-            49_900,
-        ),
+        Plan {
+            max_nodes: 3,
+            ..plan(
+                "premium",
+                "Premium",
+                3,
+                Limits { amounts: amounts(16_000, 64, 500, 250), projects: 50, members: 1_000, workspaces: 50 },
+                49_900,
+            )
+        },
     ]
 }
 

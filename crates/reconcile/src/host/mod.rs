@@ -7,6 +7,7 @@ pub(crate) mod inventory;
 pub(crate) mod limits;
 pub(crate) mod namespace;
 pub(crate) mod network;
+pub(crate) mod nodes;
 pub(crate) mod places;
 pub(crate) mod policies;
 pub(crate) mod removal;

@@ -8,8 +8,8 @@ use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::labels::{
-    self, FENCE, MANAGED_BY, MANAGER, NOBODY, Names, ORGANIZATION, OWNER, RENDERING, RUNTIME_CLASSES, STORAGE_CLASSES,
-    WORKSPACE,
+    self, FENCE, MANAGED_BY, MANAGER, NOBODY, NODE_POOL, Names, ORGANIZATION, OWNER, RENDERING, RUNTIME_CLASSES,
+    STORAGE_CLASSES, WORKSPACE,
 };
 use crate::manifest::{Kind, Manifest, ending, label};
 use crate::settings::HostSettings;
@@ -34,6 +34,7 @@ pub(crate) fn build(
     for (name, values) in [(STORAGE_CLASSES, storage_classes), (RUNTIME_CLASSES, &settings.tenant_runtime_classes)] {
         manifest.json["metadata"]["annotations"][name] = json!(values.join(","));
     }
+    manifest.json["metadata"]["annotations"][NODE_POOL] = json!(desired.pool().unwrap_or_default());
     manifest
 }
 
@@ -228,8 +229,12 @@ mod tests {
         let settings = HostSettings::new(None, "helm".into(), "chart".into());
         let desired = crate::golden::desired();
         let built = build(&settings, &desired, &[], &Names::of(&desired.id));
-        let expected = json!({ STORAGE_CLASSES: "", RUNTIME_CLASSES: "" });
+        let expected = json!({ STORAGE_CLASSES: "", RUNTIME_CLASSES: "", NODE_POOL: "" });
         assert_eq!(built.json["metadata"]["annotations"], expected);
+        let mut dedicated = desired.clone();
+        dedicated.placement.dedicated = true;
+        let built = build(&settings, &dedicated, &[], &Names::of(&desired.id));
+        assert_eq!(built.json["metadata"]["annotations"][NODE_POOL], desired.id.as_str());
     }
 
     #[test]

@@ -3,9 +3,8 @@
 //! vCluster copies these fields from the tenant as they are, and whoever has got into a control plane asks for them directly.
 //! One set for all workspaces: it chooses namespaces by their name, which nobody can take off as a label, and is not removed with
 //! any of them. What differs between workspaces stands in annotations of their namespaces, over which vCluster has no right, and
-//! is read there: classes of storage and runtimes from `labels.rs`, and what an operator writes by hand
-//! (`hexabase.ai/node-pool`, which is also the label and the taint of these nodes, `hexabase.ai/ingress-domains`,
-//! `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`). Some rules repeat Pod Security: they hold also while the
+//! is read there: classes of storage and runtimes and the pool of nodes from `labels.rs`, and what an operator writes by hand
+//! (`hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`). Some rules repeat Pod Security: they hold also while the
 //! label of a namespace says otherwise.
 //!
 //! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
@@ -94,7 +93,7 @@ fn binding(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::{Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
+    use crate::labels::{NODE_POOL, Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
 
     fn text(policy: &Policy) -> String {
         let variables = policy.variables.iter().map(|(_, expression)| *expression);
@@ -107,6 +106,7 @@ mod tests {
         let named = |name: &str| format!("[?'{name}']");
         for (policy, name) in [
             (&pods::PODS, RUNTIME_CLASSES),
+            (&pods::PODS, NODE_POOL),
             (&pods::PODS, SYNCED_BY),
             (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
             (&objects::VOLUMES, SYNCED_BY),

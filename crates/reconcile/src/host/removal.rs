@@ -287,7 +287,8 @@ async fn release(host: &Cluster, names: &Names, now: Timestamp, mut found: Found
     }
     let removed = found.seen.difference(&remaining).cloned().collect();
     let (remaining, forced) = (remaining.into_iter().collect(), found.forced.into_iter().collect());
-    Ok(Removed::Gone(Receipt { removed, remaining, forced }))
+    // Nodes are handed back by whoever knows which there are.
+    Ok(Removed::Gone(Receipt { removed, remaining, forced, returned: Vec::new() }))
 }
 
 #[cfg(test)]

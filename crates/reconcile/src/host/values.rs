@@ -4,14 +4,14 @@ use hexabase_core::plans::CONTROL_PLANE_STORAGE;
 use serde_json::{Map, Value, json};
 
 use crate::host::{admission, authentication, limits};
-use crate::labels::Names;
+use crate::labels::{NODE_POOL, Names};
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
 
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
-/// The values of one workspace, with the Kubernetes of this tag.
+/// The values of one workspace, with the Kubernetes of this tag, whose pods run on the nodes of this pool, or on shared ones.
 ///
 /// Every change restarts the control plane (vCluster puts a hash of the values on its pod), and the backing store must
 /// never change: it would start empty.
@@ -20,8 +20,9 @@ pub(crate) fn build(
     kubernetes_tag: &str,
     names: &Names,
     labels: &Map<String, Value>,
+    pool: Option<&str>,
 ) -> Value {
-    json!({
+    let mut values = json!({
         "controlPlane": {
             "advanced": { "defaultImageRegistry": settings.image_registry.as_deref().unwrap_or_default() },
             "backingStore": { "database": { "embedded": { "enabled": true } } },
@@ -81,7 +82,14 @@ pub(crate) fn build(
             },
         },
         "telemetry": { "enabled": false },
-    })
+    });
+    // Pods are placed by vCluster, over whatever they wish; the host's admission policies see to it that they are. On shared
+    // nodes nothing is said, so that no control plane restarts for it.
+    if let Some(pool) = pool {
+        values["sync"]["fromHost"]["nodes"]["selector"] = json!({ "labels": { NODE_POOL: pool } });
+        values["sync"]["toHost"]["pods"]["enforceTolerations"] = json!([format!("{NODE_POOL}={pool}:NoSchedule")]);
+    }
+    values
 }
 
 /// An argument that vCluster gives as well has our value.

@@ -43,7 +43,7 @@ pub(crate) async fn render(
         name: names.name.clone(),
         namespace: names.namespace.clone(),
         kube_version: kube_version.to_owned(),
-        values: values::build(settings, &desired.kubernetes_tag(settings), names, &own).to_string(),
+        values: values::build(settings, &desired.kubernetes_tag(settings), names, &own, desired.pool()).to_string(),
     };
     Ok(label_all(&chart.render(&release).await?, own))
 }

@@ -5,6 +5,7 @@
 mod connections;
 mod inside;
 mod life;
+mod nodes;
 mod policies;
 mod removal;
 mod sleep;

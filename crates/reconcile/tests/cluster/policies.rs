@@ -28,7 +28,7 @@ async fn stage(client: &Client, host: &Host, wanted: &[DesiredWorkspace; 2]) -> 
     let namespaces = objects(client, "v1", "Namespace", None);
     let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": foreign } });
     namespaces.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-    // What an operator writes by hand. Dry runs of pods need the ServiceAccount that Kubernetes makes.
+    // What an operator writes by hand, and the platform for a workspace with nodes of its own. Dry runs of pods need the ServiceAccount that Kubernetes makes.
     let annotations = [
         (
             &shared,

@@ -16,8 +16,8 @@ use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, Proje
 use hexabase_core::time::Timestamp;
 use hexabase_core::{groups, plans};
 use hexabase_reconcile::{
-    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Progress, ProjectGrant, Receipt,
-    ReconcileError, Removal, Removed,
+    Authentication, DesiredProject, DesiredWorkspace, Host, HostSettings, Observed, Placement, Progress, ProjectGrant,
+    Receipt, ReconcileError, Removal, Removed,
 };
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -32,6 +32,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 fn variable(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/cluster/support.rs"))
+}
+
+/// What is not there on every host; without it a test says that it is skipped.
+#[expect(clippy::disallowed_methods, reason = "beside the one above")]
+pub(crate) fn optional(name: &str) -> Option<String> {
+    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
+    if found.is_none() {
+        println!("skipped: {name} is not set");
+    }
+    found
 }
 
 /// The present moment, which the crate itself takes as an argument.
@@ -114,6 +124,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
         ],
         custom_roles: Vec::new(),
         projects: Vec::new(),
+        placement: Placement::default(),
         id,
     }
 }

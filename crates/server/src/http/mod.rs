@@ -22,6 +22,7 @@ mod inside;
 mod invitation_pages;
 mod invitations;
 mod members;
+mod nodes;
 mod oidc;
 mod organization_members;
 mod organizations;
@@ -103,6 +104,7 @@ fn api() -> OpenApiRouter<ServerState> {
         .routes(routes!(sleep::sleep))
         .routes(routes!(sleep::wake))
         .routes(routes!(sleep::set_rule))
+        .routes(routes!(nodes::get, nodes::set))
         .routes(routes!(members::list, members::add))
         .routes(routes!(members::remove))
         .routes(routes!(service_account_tokens::list))

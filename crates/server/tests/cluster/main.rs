@@ -12,6 +12,7 @@ mod faults;
 mod hold;
 mod isolation;
 mod lane;
+mod nodes;
 mod offboarding;
 mod removal;
 mod roles;

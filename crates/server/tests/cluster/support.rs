@@ -72,7 +72,8 @@ impl Person {
         self.workspace_under("standard", name).await
     }
 
-    async fn workspace_under(&self, plan: &str, name: &str) -> Result<String> {
+    /// The same under this plan.
+    pub(crate) async fn workspace_under(&self, plan: &str, name: &str) -> Result<String> {
         let id = self.ask_for_under(plan, name).await?;
         self.hxb(&["workspace", "wait", name, "--for", "ready", "--timeout", "10m"]).await?;
         self.hxb(&["kubeconfig", name, "--set-current"]).await?;

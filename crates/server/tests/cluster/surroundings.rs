@@ -19,6 +19,8 @@ pub(crate) struct Surroundings {
     chart: PathBuf,
     pub programs: PathBuf,
     node: String,
+    /// A second real node, where there is one.
+    pub second_node: Option<String>,
     /// Home of kubectl where nobody is signed in: neither the caches nor the preferences of whoever runs the tests. In the
     /// platform's folder, and so gone with it.
     home: OnceLock<PathBuf>,
@@ -46,6 +48,7 @@ impl Surroundings {
             chart: path("HEXABASE_TEST_CHART")?,
             programs: path("HEXABASE_TEST_PROGRAMS")?,
             node: given("HEXABASE_TEST_NODE_ADDRESS")?,
+            second_node: std::env::var("HEXABASE_TEST_SECOND_NODE").ok().filter(|name| !name.is_empty()),
             home: OnceLock::new(),
             made: path("HEXABASE_TEST_MADE")?,
         })

@@ -19,6 +19,7 @@ mod invitation_pages;
 mod invitations;
 mod matrix;
 mod members;
+mod nodes;
 mod oidc;
 mod oidcc;
 mod one_record;

@@ -110,6 +110,8 @@ const ROWS: &[(&str, &str, Right, u16)] = &[
     ("GET", "/workspaces/{workspace}/members", Right::Workspace, 200),
     ("POST", "/workspaces/{workspace}/members", Right::WorkspaceAdmin, 201),
     ("DELETE", "/workspaces/{workspace}/members/{user}", Right::WorkspaceAdmin, 204),
+    ("GET", "/workspaces/{workspace}/nodes", Right::Workspace, 200),
+    ("PUT", "/workspaces/{workspace}/nodes", Right::WorkspaceAdmin, 202),
     ("GET", "/workspaces/{workspace}/pods", Right::Member, 503),
     ("GET", "/workspaces/{workspace}/pods/{namespace}/{pod}/log", Right::Member, 503),
     ("PUT", "/workspaces/{workspace}/plan", Right::Payer, 200),

@@ -116,6 +116,11 @@ impl Walk {
                 }
                 (ids, body)
             }
+            ("PUT", "/workspaces/{workspace}/nodes") => {
+                let request = person.api.request(Method::PUT, &format!("/api/v1/workspaces/{workspace}/plan"));
+                person.api.send(request.json(&json!({ "plan": "premium" }))).await?.expect(200)?;
+                (ids, body)
+            }
             ("POST", "/workspaces/{workspace}/restore") => {
                 person.api.delete(&format!("{base}?grace_minutes=5")).await?.expect(202)?;
                 (ids, body)

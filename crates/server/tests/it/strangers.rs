@@ -150,6 +150,7 @@ fn body_of(method: &str, path: &str) -> Result<Option<Value>> {
         }
         ("post", "/workspaces/{workspace}/projects") => Some(json!({ "name": "other" })),
         ("patch", "/workspaces/{workspace}/projects/{project}") => Some(json!({ "labels": { "team": "shop" } })),
+        ("put", "/workspaces/{workspace}/nodes") => Some(json!({ "count": 1 })),
         ("put", "/workspaces/{workspace}/plan") => Some(json!({ "plan": "premium" })),
         ("post", "/organizations/{organization}/service-accounts") => Some(json!({ "name": "other" })),
         ("post", "/me/tokens" | "/organizations/{organization}/service-accounts/{account}/tokens") => {

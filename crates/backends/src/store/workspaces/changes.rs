@@ -2,6 +2,7 @@
 
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
+use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::quota::Amounts;
@@ -67,6 +68,10 @@ pub async fn insert(
         removal_at: None,
         moved_at: None,
         used: None,
+        nodes_wanted: 0,
+        nodes_since: None,
+        placed: NodeClass::Shared.to_string(),
+        nodes_message: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))

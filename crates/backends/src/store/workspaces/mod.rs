@@ -1,11 +1,13 @@
 //! Workspaces, and the scope through which their rows are read.
 
 mod changes;
+mod nodes;
 mod scope;
 mod sleep;
 
 use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
+use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::plans::{PlanId, PlanVersion};
 use hexabase_core::quota::Amounts;
@@ -21,6 +23,7 @@ pub use self::changes::{
     Departed, NewWorkspace, insert, lock, note_inventory, note_move, note_receipt, note_used, request_deletion,
     set_deleted, set_plan, set_progress, set_ready,
 };
+pub use self::nodes::{note_nodes_message, set_placed, want_nodes};
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
     begin_removal, note_use, request_deletion_at, request_sleep, request_sleep_unless_used, request_wake,
@@ -103,6 +106,14 @@ pub struct Workspace {
     pub moved_at: Option<Timestamp>,
     /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that.
     pub used: Option<Amounts>,
+    /// How many nodes of its own it is to have.
+    pub nodes_wanted: u32,
+    /// Since when.
+    pub nodes_since: Option<Timestamp>,
+    /// On which nodes new pods of it are put.
+    pub placed: NodeClass,
+    /// What keeps it from being where it is to be.
+    pub nodes_message: Option<String>,
 }
 
 impl Workspace {
@@ -142,6 +153,10 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         removal_at: time_opt(model.removal_at),
         moved_at: time_opt(model.moved_at),
         used: model.used.as_deref().map(|text| TABLE.object("used", text)).transpose()?,
+        nodes_wanted: TABLE.number("nodes_wanted", model.nodes_wanted)?,
+        nodes_since: time_opt(model.nodes_since),
+        placed: TABLE.parse("placed", &model.placed)?,
+        nodes_message: model.nodes_message,
     })
 }
 

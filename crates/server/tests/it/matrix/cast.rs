@@ -299,6 +299,8 @@ impl Cast {
             ("POST", "workspaces") => json!({ "name": "shop", "plan": "standard" }),
             // The one that it has.
             ("PUT", "plan") => json!({ "plan": "standard" }),
+            // As many as its plan gives.
+            ("PUT", "nodes") => json!({ "count": 0 }),
             ("POST", "projects") => json!({ "name": "web" }),
             ("POST", "groups") => json!({ "name": "team" }),
             ("POST", "role-assignments") => {

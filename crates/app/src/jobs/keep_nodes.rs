@@ -1,0 +1,134 @@
+//! Knows which nodes of the host the operator offers to workspaces, keeps those empty that nobody has, and looks for marks of
+//! workspaces that do not have their nodes any more.
+//!
+//! `serve` has no right on the host: what it says of free nodes, it reads here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hexabase_backends::store::host_nodes::{self, HostNode};
+use hexabase_backends::store::jobs::{self, Claim};
+use hexabase_backends::store::workspaces;
+use hexabase_core::ids::WorkspaceId;
+use hexabase_core::nodes::NodeName;
+use hexabase_reconcile::{Holder, Host, Progress, SeenNode};
+
+use super::worker::Outcome;
+use crate::context::App;
+use crate::error::{Error, Result};
+
+/// The job's kind.
+pub(super) const KIND: &str = "keep-nodes";
+/// Its only subject.
+const SUBJECT: &str = "host";
+/// How often the host is looked at.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Asks for the first look; those after it follow by themselves.
+pub(super) async fn begin(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    jobs::enqueue(&tx, KIND, SUBJECT, now, now).await?;
+    Ok(tx.commit().await?)
+}
+
+pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
+    // The host first: a node is given to a workspace before it says so, and changed only while it is as it was read.
+    let seen = host.nodes().await.map_err(Error::internal)?;
+    let rows = host_nodes::list_for_job(&app.store).await?;
+    let plan = plan(&seen, &rows);
+    store(app, claim, &plan).await?;
+    for (node, kept) in plan.marks {
+        let Progress::Wait { reason, .. } = host.keep_free(node, kept).await.map_err(Error::internal)? else {
+            continue;
+        };
+        tracing::warn!(node = %node.name, reason = %reason, "a node could not be marked; tried again soon");
+    }
+    for (name, id) in plan.orphans {
+        clear(app, host, &name, &id).await?;
+    }
+    Ok(Outcome::Again(EVERY))
+}
+
+/// What is to be done about the nodes of the host.
+#[derive(Debug, Default)]
+struct Plan<'a> {
+    /// Nodes that workspaces can have from now on.
+    offers: Vec<&'a NodeName>,
+    /// Nodes that they can have no more.
+    withdrawals: Vec<&'a NodeName>,
+    /// Nodes that are nobody's and are to be kept empty, or not any more.
+    marks: Vec<(&'a SeenNode, bool)>,
+    /// Nodes that say they are a workspace's, which the database does not know.
+    orphans: Vec<(NodeName, WorkspaceId)>,
+}
+
+fn plan<'a>(seen: &'a [SeenNode], rows: &'a [HostNode]) -> Plan<'a> {
+    let known: BTreeMap<&NodeName, &HostNode> = rows.iter().map(|row| (&row.name, row)).collect();
+    let mut plan = Plan::default();
+    for node in seen {
+        let row = known.get(&node.name);
+        let owner = row.and_then(|row| row.workspace_id.as_ref());
+        if let Holder::Workspace(id) = &node.holder
+            && owner != Some(id)
+        {
+            plan.orphans.push((node.name.clone(), id.clone()));
+        }
+        if owner.is_some() {
+            continue;
+        }
+        let nobodys = matches!(node.holder, Holder::Nobody | Holder::Free);
+        match (row, node.offered && node.usable && nobodys) {
+            (None, true) => plan.offers.push(&node.name),
+            (Some(_), false) => plan.withdrawals.push(&node.name),
+            (None, false) | (Some(_), true) => {}
+        }
+        match (&node.holder, node.offered) {
+            // Also one that says it is free: somebody may have taken a half of that off.
+            (Holder::Nobody | Holder::Free, true) => plan.marks.push((node, true)),
+            (Holder::Free, false) => plan.marks.push((node, false)),
+            _ => {}
+        }
+    }
+    let gone = rows.iter().filter(|row| row.workspace_id.is_none() && !seen.iter().any(|node| node.name == row.name));
+    plan.withdrawals.extend(gone.map(|row| &row.name));
+    plan
+}
+
+async fn store(app: &App, claim: &Claim, plan: &Plan<'_>) -> Result<()> {
+    if plan.offers.is_empty() && plan.withdrawals.is_empty() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    for name in &plan.offers {
+        if host_nodes::offer(&tx, name, now).await? {
+            tracing::info!(node = %name, "a node is offered to workspaces");
+        }
+    }
+    for name in &plan.withdrawals {
+        if host_nodes::withdraw(&tx, name).await? {
+            tracing::info!(node = %name, "a node is not offered to workspaces any more");
+        }
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Takes a mark off a node that the database has given to nobody, or to somebody else, once nothing of its workspace runs there.
+/// A workspace that is not known may be another installation's.
+async fn clear(app: &App, host: &Host, name: &NodeName, id: &WorkspaceId) -> Result<()> {
+    if workspaces::load_for_job(&app.store, id).await?.is_none() {
+        tracing::warn!(node = %name, workspace.id = %id, "a node says it is a workspace's that this database does not know");
+        return Ok(());
+    }
+    match host.hand_back(id, name).await.map_err(Error::internal)? {
+        Progress::Done => {
+            tracing::warn!(node = %name, workspace.id = %id, "a mark of a workspace was taken off a node")
+        }
+        Progress::Wait { reason, .. } => {
+            tracing::warn!(node = %name, workspace.id = %id, reason = %reason, "a node bears the mark of a workspace without having it");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+use super::*;
+
+fn node(number: u32, state: NodeState) -> HostNode {
+    HostNode {
+        name: format!("node-{number}").parse().unwrap(),
+        workspace_id: None,
+        state,
+        message: None,
+        claimed_at: None,
+        changed_at: Timestamp::from_seconds(1_790_000_000),
+    }
+}
+
+/// How many are claimed, and which are kept and drained, by number.
+fn balanced_to(nodes: &[HostNode], wanted: usize) -> (usize, Vec<String>, Vec<String>) {
+    let Balance { kept, drained, claims } = balance(nodes, wanted);
+    let numbers = |names: Vec<NodeName>| names.iter().map(|name| name.as_str().replace("node-", "")).collect();
+    (claims, numbers(kept), numbers(drained))
+}
+
+#[test]
+fn a_workspace_claims_what_it_lacks_and_takes_back_what_it_was_to_give_back_first() {
+    let (ready, draining) = (node(1, NodeState::Ready), node(2, NodeState::Draining));
+    let none = Vec::<String>::new;
+    assert_eq!(balanced_to(&[], 2), (2, none(), none()));
+    assert_eq!(balanced_to(std::slice::from_ref(&ready), 1), (0, none(), none()));
+    assert_eq!(balanced_to(&[ready.clone(), draining.clone()], 3), (1, vec!["2".to_owned()], none()));
+    assert_eq!(balanced_to(&[ready, draining], 1), (0, none(), none()));
+}
+
+#[test]
+fn what_cannot_be_used_yet_is_given_back_first_and_then_the_last() {
+    let nodes = [node(1, NodeState::Claimed), node(2, NodeState::Ready), node(3, NodeState::Ready)];
+    assert_eq!(balanced_to(&nodes, 2).2, ["1"]);
+    assert_eq!(balanced_to(&nodes, 1).2, ["3", "1"]);
+    assert_eq!(balanced_to(&nodes, 0).2, ["2", "3", "1"]);
+}
+
+#[test]
+fn what_somebody_can_do_something_about_is_told_first() {
+    let name: NodeName = "one".parse().unwrap();
+    let wait = |reason: &str| Progress::Wait { reason: reason.to_owned(), after: LATER };
+    let wanted = |keeps: &[&NodeName]| WantedNodes {
+        id: "ws-0123456789abcdefghjk".parse().unwrap(),
+        keeps: keeps.iter().map(|name| (*name).clone()).collect(),
+        leaves: Vec::new(),
+        placed: NodeClass::Shared,
+        goal: NodeClass::Dedicated,
+        now: Timestamp::from_seconds(1_790_000_000),
+    };
+    let found = |keeps: Progress, may_move: Progress| FoundNodes {
+        keeps: vec![(name.clone(), keeps)],
+        leaves: vec![(name.clone(), wait("a pod is there"))],
+        closed: Vec::new(),
+        may_move,
+    };
+    let said = |keeps: &[&NodeName], found: &FoundNodes| told(1, &wanted(keeps), found).unwrap_or_default();
+    assert!(said(&[], &found(Progress::Done, Progress::Done)).starts_with("0 of 1 nodes"));
+    let closed = found(wait("a guest is there"), wait("no node is ready"));
+    assert_eq!(said(&[&name], &closed), "node one: a guest is there");
+    let bound = found(Progress::Done, wait("the claims stay"));
+    assert_eq!(said(&[&name], &bound), "the claims stay");
+    assert_eq!(said(&[&name], &found(Progress::Done, Progress::Done)), "node one: a pod is there");
+}

@@ -1,0 +1,146 @@
+//! Pods that are not where they are to be: ended one by one through the tenant, whose controllers make them anew in the right
+//! place.
+//!
+//! They are evicted inside, so that the tenant's own budgets of disruption hold. What nothing makes anew, and what would lose its
+//! volume, is left alone and told of.
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::Preconditions;
+use serde_json::Value;
+
+use crate::apply::{Cluster, Dependents};
+use crate::desired::DesiredWorkspace;
+use crate::error::ReconcileError;
+use crate::host::nodes::{Bound, bound};
+use crate::host::workload::is_ready;
+use crate::labels::{NODE_POOL, Names, OBJECT_NAME, OBJECT_NAMESPACE, OBJECT_UID, SYNCED_BY};
+use crate::manifest::Kind;
+use crate::status::Progress;
+
+/// When to look again, in milliseconds: what is on its way, and what somebody has to do something about.
+const SOON: u64 = 1_000;
+const LATER: u64 = 15_000;
+
+/// Has the next pod end that is on the wrong node; done once none is.
+pub(crate) async fn progress(
+    host: &Cluster,
+    tenant: &Cluster,
+    desired: &DesiredWorkspace,
+    names: &Names,
+) -> Result<Progress, ReconcileError> {
+    if !desired.placement.moves {
+        return Ok(Progress::Done);
+    }
+    let selector = format!("{SYNCED_BY}={}", names.name);
+    let mut pods: Vec<Pod> = host.list_as(Kind::Pod, Some(&names.namespace), &selector).await?;
+    pods.retain(|pod| !is_over(pod));
+    let (misplaced, well): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| is_misplaced(pod, desired));
+    if misplaced.is_empty() {
+        return Ok(Progress::Done);
+    }
+    if let Some(pod) = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_some()) {
+        return Ok(Progress::wait(SOON, format!("pod {}: Terminating", title(pod))));
+    }
+    // One that was moved is to serve before the next one goes.
+    if let Some(pod) = well.iter().find(|pod| !desired.placement.insists && !is_ready(pod)) {
+        return Ok(Progress::wait(SOON, format!("pod {}: is not ready yet in its new place", title(pod))));
+    }
+    if !is_current(host, names).await? {
+        return Ok(Progress::wait(SOON, "the control plane restarts, to put pods in the right place"));
+    }
+    let bound = left_behind(host, desired, names).await?;
+    let mut kept = None;
+    for pod in misplaced {
+        match end(tenant, pod, &bound, desired.placement.insists).await? {
+            Ended::Asked => return Ok(Progress::wait(SOON, format!("pod {}: is being moved", title(pod)))),
+            Ended::Kept(why) => kept = kept.or(Some(format!("pod {}: {why}", title(pod)))),
+        }
+    }
+    Ok(kept.map_or(Progress::Done, |why| Progress::wait(LATER, why)))
+}
+
+/// What became of the wish that a pod ends.
+enum Ended {
+    Asked,
+    Kept(String),
+}
+
+async fn end(tenant: &Cluster, pod: &Pod, bound: &[Bound], insists: bool) -> Result<Ended, ReconcileError> {
+    let annotation = |name: &str| pod.metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+    let (Some(namespace), Some(name)) = (annotation(OBJECT_NAMESPACE), annotation(OBJECT_NAME)) else {
+        return Ok(Ended::Kept("does not say which pod of the workspace it is".to_owned()));
+    };
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    let stays = |claim: &str| bound.iter().find(|bound| bound.claim == claim);
+    if let Some(bound) = claims.find_map(|claim| stays(&claim.claim_name)) {
+        return Ok(Ended::Kept(format!("the volume of {} cannot be reached from other nodes", bound.title)));
+    }
+    let inside: Option<Pod> = tenant.get_as(Kind::Pod, Some(&namespace), &name).await?;
+    // One that is gone inside, or another one by now, goes by itself.
+    let inside = inside.filter(|inside| annotation(OBJECT_UID).is_none_or(|uid| inside.metadata.uid == Some(uid)));
+    let Some(inside) = inside else { return Ok(Ended::Asked) };
+    if inside.metadata.owner_references.iter().flatten().next().is_none() {
+        return Ok(Ended::Kept("nothing makes it anew; delete it, and make it again".to_owned()));
+    }
+    let uid = inside.metadata.uid;
+    if insists {
+        let only = Preconditions { uid, resource_version: None };
+        let deleted = tenant.delete_this(Kind::Pod, Some(&namespace), &name, only, Dependents::Go).await;
+        return asked(deleted.map(|_| None));
+    }
+    asked(tenant.evict(&namespace, &name, uid.as_deref()).await)
+}
+
+fn asked(result: Result<Option<String>, ReconcileError>) -> Result<Ended, ReconcileError> {
+    match result {
+        Ok(None) => Ok(Ended::Asked),
+        Ok(Some(why)) => Ok(Ended::Kept(why)),
+        // Somebody else ended it a moment ago.
+        Err(error) if error.is(404) || error.is(409) => Ok(Ended::Asked),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the control plane that runs is the one that was asked for last: the one before puts pods where they were.
+async fn is_current(host: &Cluster, names: &Names) -> Result<bool, ReconcileError> {
+    let Some(set) = host.get(Kind::StatefulSet, Some(&names.namespace), &names.name).await? else { return Ok(false) };
+    let number = |pointer: &str| set.data.pointer(pointer).and_then(Value::as_i64);
+    let is_noticed = number("/status/observedGeneration") >= set.metadata.generation;
+    Ok(is_noticed && number("/status/updatedReplicas") >= Some(1) && number("/status/readyReplicas") >= Some(1))
+}
+
+/// The claims whose volumes can be reached from none of the nodes on which the workspace's pods are put now.
+async fn left_behind(host: &Cluster, desired: &DesiredWorkspace, names: &Names) -> Result<Vec<Bound>, ReconcileError> {
+    let nodes: Vec<Node> = host.list_as(Kind::Node, None, "").await?;
+    let pool = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(NODE_POOL)).cloned();
+    let ours: Vec<&Node> = nodes.iter().filter(|node| pool(node).as_deref() == desired.pool()).collect();
+    bound(host, names, &ours).await
+}
+
+/// Whether a pod is on a node, or wants one, that is not where its workspace's pods are to be.
+fn is_misplaced(pod: &Pod, desired: &DesiredWorkspace) -> bool {
+    let spec = pod.spec.as_ref();
+    let selector = spec.and_then(|spec| spec.node_selector.as_ref()).and_then(|selector| selector.get(NODE_POOL));
+    let node = spec.and_then(|spec| spec.node_name.as_deref());
+    let leaves = desired.placement.leaving.iter().any(|leaving| Some(leaving.as_str()) == node);
+    leaves || selector.map(String::as_str) != desired.pool()
+}
+
+/// Whether a pod has ended by itself and holds no node.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// As the tenant knows it.
+fn title(pod: &Pod) -> String {
+    let annotation = |name: &str| pod.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    match (annotation(OBJECT_NAMESPACE), annotation(OBJECT_NAME)) {
+        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+        _ => pod.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
