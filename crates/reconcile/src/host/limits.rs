@@ -125,6 +125,7 @@ fn control_planes(name: &str) -> u128 {
         "requests.cpu" | "limits.cpu" => CONTROL_PLANE_CPU.as_millis().into(),
         "requests.memory" | "limits.memory" => u128::from(CONTROL_PLANE_MEMORY.get()).saturating_mul(1000),
         "pods" => u128::from(CONTROL_PLANE_PODS).saturating_mul(1000),
+        "limits.ephemeral-storage" => u128::from(CONTROL_PLANE_SCRATCH.get()).saturating_mul(1000),
         _ => 0,
     }
 }
@@ -172,6 +173,20 @@ mod tests {
     fn hard(cpu: &str, pods: &str) -> Manifest {
         let body = json!({ "spec": { "hard": { "limits.cpu": cpu, "pods": pods, "secrets": "30" } } });
         Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body)
+    }
+
+    #[test]
+    fn what_the_control_plane_writes_to_the_disk_keeps_its_place_too() {
+        let quota = |amount: &str| json!({ "limits.ephemeral-storage": amount });
+        let found: DynamicObject = serde_json::from_value(json!({
+            "metadata": {}, "spec": { "hard": quota("200Gi") }, "status": { "used": quota("80Gi") },
+        }))
+        .unwrap();
+        let body = json!({ "spec": { "hard": quota("60Gi") } });
+        let mut wanted = Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body);
+        spare(&mut wanted, &found, false);
+        let kept = wanted.json["spec"]["hard"]["limits.ephemeral-storage"].as_str().map(number);
+        assert_eq!(kept, Some(number("90Gi")));
     }
 
     /// What is applied in place of a quota of 20 cores and 64 pods when 3 cores and 8 pods are wanted.
