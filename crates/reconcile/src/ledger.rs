@@ -7,7 +7,7 @@ use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
 use hexabase_core::quota::Amounts;
 
 use crate::error::ReconcileError;
-use crate::status::{Observed, Progress, StepStatus, TenantEndpoint};
+use crate::status::{Fit, Observed, Progress, StepStatus, TenantEndpoint};
 
 /// What has been found so far.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub(crate) struct Ledger {
     pub(crate) projects: Vec<(ProjectId, ProjectPhase)>,
     pub(crate) project_rights: Option<Progress>,
     pub(crate) used: Option<Amounts>,
+    pub(crate) fit: Option<Fit>,
 }
 
 impl Ledger {
@@ -47,7 +48,8 @@ impl Ledger {
                 }
             });
         }
-        Observed { steps, tenant: self.tenant, projects: self.projects, project_rights, used: self.used }
+        let (tenant, projects, used, fit) = (self.tenant, self.projects, self.used, self.fit);
+        Observed { steps, tenant, projects, project_rights, used, fit }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Observed {
     pub project_rights: Progress,
     /// What is used in it, as the host counts it while the control plane runs.
     pub used: Option<Amounts>,
+    /// Whether what is used fits into the smaller limits that were asked for, once that is known.
+    pub fit: Option<Fit>,
 }
 
 impl Observed {
@@ -52,6 +54,17 @@ pub struct Rest {
     pub stopped: Progress,
     /// Done while everything that it keeps on the host is as it should be.
     pub kept: Progress,
+    /// As [`Observed::fit`]; what is stopped is out of the way once it is no longer counted.
+    pub fit: Option<Fit>,
+}
+
+/// Whether a workspace can do with less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// No more is used, and the host lets in nothing beyond it.
+    Fits,
+    /// More is used: what, and how much.
+    Exceeds(String),
 }
 
 /// How far one step is.

@@ -9,6 +9,7 @@ mod expiry;
 pub(crate) mod follow;
 mod keep_spares;
 mod lease;
+mod plan_wish;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
 mod rest;

@@ -9,7 +9,7 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Departed, Desired, Workspace};
-use hexabase_backends::store::{MAX_PAGE, Tx};
+use hexabase_backends::store::{MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry, rest, spare};
+use super::{custom_roles, expiry, plan_wish, rest, spare};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
@@ -90,7 +90,8 @@ async fn follow_up(
     observed: &Observed,
 ) -> Result<Duration> {
     store_progress(app, claim, row, observed).await?;
-    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await?;
+    let replanned = plan_wish::settle(app, claim, row, observed.fit.as_ref()).await?;
+    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await? || replanned;
     // A role whose binding may still be there is not over yet.
     if wanted.expired && observed.has_done(WorkspaceStep::Access) && observed.has_done(WorkspaceStep::Projects) {
         expiry::forget(app, claim, row, wanted.at).await?;
@@ -142,6 +143,15 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
             let first = row.phase != WorkspacePhase::Ready;
+            // Of nothing that was started in it does anybody know yet, under a plan that is not the one it was limited by.
+            if row.ready_at.is_none()
+                && let Err(stale) = workspaces::lock_under_plan(&tx, row).await
+            {
+                return match stale {
+                    StoreError::Stale => Ok(tx.rollback().await?),
+                    other => Err(other.into()),
+                };
+            }
             // A message that is left tells of trouble that is over.
             if first || moved || row.message.is_some() {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;

@@ -85,5 +85,6 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         projects: Vec::new(),
         project_rights: Progress::Done,
         used: None,
+        fit: None,
     }
 }

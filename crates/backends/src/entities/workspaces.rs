@@ -35,6 +35,7 @@ pub(crate) mod workspace {
         pub removal_at: Option<i64>,
         pub moved_at: Option<i64>,
         pub used: Option<String>,
+        pub plan_wish: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -92,6 +92,16 @@ on_both_engines! {
         assert_eq!(stage.found(&observed(None)).await?.used, Some(used));
     }
 
+    async fn a_workspace_is_first_ready_under_the_plan_by_which_it_was_limited(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let seen = stage.row().await?;
+        crate::plan_change::change_plan(&stage.app, &stage.alice, &stage.id, "free").await?;
+        store_progress(&stage.app, &stage.claim, &seen, &observed(None)).await?;
+        let row = stage.row().await?;
+        assert_eq!((row.phase, row.plan_id.as_str()), (WorkspacePhase::Creating, "free"));
+        assert_eq!(stage.found(&observed(None)).await?.phase, WorkspacePhase::Ready);
+    }
+
     async fn a_deletion_that_fails_says_why(store: TestStore) {
         let stage = Stage::set(&store).await?;
         crate::workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;

@@ -7,7 +7,7 @@ mod sleep;
 use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
-use hexabase_core::plans::{PlanId, PlanVersion};
+use hexabase_core::plans::{PlanId, PlanVersion, PlanWish};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::sleep::SleepRule;
@@ -18,8 +18,8 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_inventory, note_move, note_receipt, note_used, request_deletion,
-    set_deleted, set_plan, set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, lock_under_plan, note_inventory, note_move, note_receipt, note_used,
+    refuse_plan_wish, request_deletion, set_deleted, set_plan, set_plan_wish, set_progress, set_ready,
 };
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
@@ -103,9 +103,16 @@ pub struct Workspace {
     pub moved_at: Option<Timestamp>,
     /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that.
     pub used: Option<Amounts>,
+    /// Another plan that it is to come under, or that it could not come under when that was last asked for.
+    pub plan_wish: Option<PlanWish>,
 }
 
 impl Workspace {
+    /// The plan that it is to come under, if another one was asked for and neither had nor refused yet.
+    pub fn wanted_plan(&self) -> Option<&PlanWish> {
+        self.plan_wish.as_ref().filter(|wish| wish.refused.is_none())
+    }
+
     /// Since when it has been wanted as it is wanted now, by the rule that holds now: what a rule says about time counts from
     /// here.
     pub fn settled_since(&self) -> Timestamp {
@@ -142,6 +149,7 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         removal_at: time_opt(model.removal_at),
         moved_at: time_opt(model.moved_at),
         used: model.used.as_deref().map(|text| TABLE.object("used", text)).transpose()?,
+        plan_wish: model.plan_wish.as_deref().map(|text| TABLE.object("plan_wish", text)).transpose()?,
     })
 }
 
