@@ -1,6 +1,6 @@
 //! Workspaces asleep: put to sleep and woken by hand, woken by whoever uses them, and when they sleep by themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hexabase_backends::bell::{Listener, Ring, Topic};
 use hexabase_backends::store::jobs;
@@ -104,7 +104,7 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
     if !is_asleep(&row) {
         return Ok(row);
     }
-    let Some(_waiter) = Waiter::enter(&row.id) else {
+    let Some(waiter) = Waiter::enter(&row.id) else {
         let sentence = "the workspace is waking up, and too many requests wait for it already; try again in a moment";
         return Err(Error::Unavailable(sentence.to_owned()));
     };
@@ -119,8 +119,8 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
                 (Desired::Present, WorkspacePhase::Waking) => {}
                 (Desired::Present, _) => return Ok(row),
             }
-            news(&mut bell, &id).await;
-            row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
+            let since = news(&mut bell, &id).await;
+            row = waiter.look(since, load(app, &id)).await?;
         }
     };
     match tokio::time::timeout(HOLD, waking).await {
@@ -170,8 +170,12 @@ async fn wake_for(app: &App, row: &Workspace, user: &UserId) -> Result<()> {
     Ok(())
 }
 
-/// Returns when the workspace may have changed.
-async fn news(bell: &mut Listener, id: &WorkspaceId) {
+async fn load(app: &App, id: &WorkspaceId) -> Result<Workspace> {
+    workspaces::load_for_issuer(&app.store, id).await?.ok_or(Error::NotFound("workspace"))
+}
+
+/// Returns when the workspace may have changed, with the moment since when that would matter.
+async fn news(bell: &mut Listener, id: &WorkspaceId) -> Instant {
     let rung = async {
         while let Some(ring) = bell.next().await {
             match ring {
@@ -180,8 +184,10 @@ async fn news(bell: &mut Listener, id: &WorkspaceId) {
             }
         }
     };
-    // Neither is an error: it is looked at in both cases.
-    let _ = tokio::time::timeout(LOOK_ANYWAY, rung).await;
+    let heard = tokio::time::timeout(LOOK_ANYWAY, rung).await;
+    let now = Instant::now();
+    // Without hearing anything, what another one saw in the meantime is new enough.
+    if heard.is_ok() { now } else { now.checked_sub(LOOK_ANYWAY).unwrap_or(now) }
 }
 
 /// Notes that somebody uses the workspace, where its rule hangs on that; at most once a minute. A use that cannot be noted
