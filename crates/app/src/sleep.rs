@@ -26,10 +26,10 @@ const LOOK_ANYWAY: Duration = Duration::from_millis(500);
 /// Milliseconds after which a use is worth noting again.
 const USE_MILLIS: i64 = 60_000;
 
-/// Puts a ready workspace to sleep. Open streams end at once. Asking twice changes nothing.
+/// Puts a workspace to sleep that is ready, or was before and does not wake. Open streams end at once. Asking twice changes nothing.
 ///
 /// # Errors
-/// [`Error::Conflict`] for a workspace that is not ready.
+/// [`Error::Conflict`] for a workspace that never was ready.
 pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
@@ -39,7 +39,7 @@ pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Works
         return details(app, &scope).await;
     }
     if !workspaces::request_sleep(&tx, id, ctx.now).await? {
-        let sentence = format!("the workspace is {}; only one that is ready can be put to sleep", row.phase);
+        let sentence = format!("the workspace is {}; only one that was ready before can be put to sleep", row.phase);
         return Err(Error::conflict("not_ready", sentence));
     }
     let said = (Some(json!({ "phase": row.phase })), Some(json!({ "phase": WorkspacePhase::FallingAsleep })));

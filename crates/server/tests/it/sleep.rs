@@ -81,6 +81,12 @@ async fn a_workspace_is_put_to_sleep_and_woken_by_hand() -> Result<()> {
         assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
     }
     assert_eq!(wakes(&alice).await?, 1, "asking again changes nothing");
+    // One that does not wake need not cost memory for ever.
+    for phase in [WorkspacePhase::Waking, WorkspacePhase::Failed] {
+        set_phase(&platform, &workspace, phase).await?;
+        assert_eq!(post(&alice, &workspace, "sleep").await?["phase"], "falling-asleep");
+        assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
+    }
     tenant.answers(&platform, &workspace).await?;
     assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready");
     Ok(())
