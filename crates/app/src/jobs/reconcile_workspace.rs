@@ -30,7 +30,7 @@ pub(super) const DRIFT: Duration = Duration::from_secs(30);
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
-/// How often what came back after a deletion is looked at until it is gone.
+/// How often what came back after a deletion is looked at until it is gone, and one that takes very long.
 const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
@@ -248,6 +248,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
         }
     };
     let now = app.clock.now();
+    let mut changed_at = row.updated_at;
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     let outcome = match removed {
@@ -264,9 +265,11 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;
+                changed_at = now;
             }
             if row.message.as_deref() != Some(&reason) {
                 workspaces::set_progress(&tx, &row.id, WorkspacePhase::Deleting, None, Some(&reason), now).await?;
+                changed_at = now;
                 append(
                     app,
                     &tx,
@@ -275,7 +278,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(pace(after, now.millis_since(begun)))
+            Outcome::Again(removal_pace(after, now.millis_since(begun), now.millis_since(changed_at)))
         }
     };
     tx.commit().await?;
@@ -301,6 +304,13 @@ fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_or
 pub(super) fn pace(after: Duration, age_millis: i64) -> Duration {
     let age = Duration::from_millis(u64::try_from(age_millis).unwrap_or(0));
     after.max((age / 40).min(SLOWEST))
+}
+
+/// When to look again at a removal that was asked for so long ago, and at which nothing has changed for so long. How long it has
+/// been looked at is not known: it may be that there was no worker in between, or no host.
+fn removal_pace(after: Duration, age_millis: i64, unchanged_millis: i64) -> Duration {
+    let least = if age_millis > PATIENCE_SECONDS * 1_000 { after.max(UNHURRIED) } else { after };
+    pace(least, unchanged_millis)
 }
 
 /// Removes what came back after the deletion was over, if anything did. The record stays as it is.
