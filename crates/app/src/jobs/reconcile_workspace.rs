@@ -31,7 +31,7 @@ const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
 /// How often what came back after a deletion is looked at until it is gone, and one that takes very long.
-const UNHURRIED: Duration = Duration::from_secs(2);
+pub(super) const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;

@@ -11,7 +11,7 @@ use hexabase_core::phases::WorkspaceStep;
 use hexabase_reconcile::{Host, Progress, ReconcileError, Removal, Removed, Workloads};
 
 use super::desired;
-use super::reconcile_workspace::{DRIFT, sentence};
+use super::reconcile_workspace::{DRIFT, UNHURRIED, pace, sentence};
 use super::worker::Outcome;
 use crate::context::App;
 use crate::error::{Error, Result};
@@ -82,7 +82,7 @@ async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<
     let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await {
         Err(cause) => refused(app, claim, spare, cause).await,
-        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after)),
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(unhurried(after, now.millis_since(begun)))),
         Ok(Removed::Gone(_)) => {
             if spare.state == SpareState::Discarded {
                 // Why it was thrown away is worth knowing.
@@ -91,6 +91,11 @@ async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<
             Ok(Outcome::Done)
         }
     }
+}
+
+/// When to look again at a removal for which nobody waits.
+fn unhurried(after: Duration, age_millis: i64) -> Duration {
+    pace(after.max(UNHURRIED), age_millis)
 }
 
 /// What the host says is somebody's, or not ours, is left as it stands: its row, which says that nobody has it, is older than
@@ -122,4 +127,15 @@ async fn go_on(app: &App, claim: &Claim, spare: &Spare, to: SpareState, message:
         other => other?,
     }
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_removal_of_a_spare_that_does_not_end_is_looked_at_less_and_less_often() {
+        let looks = [0, 60_000, 600_000, 86_400_000].map(|age| unhurried(Duration::from_millis(100), age).as_millis());
+        assert_eq!(looks, [2_000, 2_000, 15_000, 60_000]);
+    }
 }
