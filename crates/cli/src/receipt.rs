@@ -13,6 +13,9 @@ pub(crate) struct Receipt {
     remaining: Vec<Object>,
     #[serde(default)]
     forced: Vec<Object>,
+    /// What is to be known beside that.
+    #[serde(default)]
+    pub(crate) note: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use hexabase_backends::store::{MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Host, Observed, Progress, Receipt, Removal, Removed};
+use hexabase_reconcile::{Host, Observed, Progress, Receipt, ReconcileError, Removal, Removed};
 use serde_json::json;
 
 use super::desired::{Wanted, wanted};
@@ -242,6 +242,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
+        Err(cause @ ReconcileError::NotOurs { .. }) => return forsake(app, claim, &row, &cause).await,
         Err(cause) => {
             store_failure(app, claim, &row, &sentence(&cause)).await?;
             return Err(Error::internal(cause));
@@ -285,6 +286,26 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     Ok(outcome)
 }
 
+/// Ends the deletion of a workspace whose place on the host somebody else has: of its own there is nothing. Whoever was given what
+/// was another one's, by a database that had lost its last writes, gets rid of it so.
+async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileError) -> Result<Outcome> {
+    tracing::error!(
+        workspace.id = %row.id, error = %cause,
+        "of a workspace that is deleted nothing is on the host, and what bears its name there is left alone: did the database \
+         lose its last writes?"
+    );
+    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() };
+    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
+    value["note"] =
+        json!("what bears its name on the host is not this workspace's, or another organization's, and was left alone");
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    let departed = workspaces::set_deleted(&tx, &row.id, &value, app.clock.now()).await?;
+    tell_deleted(app, &tx, row, &departed)?;
+    tx.commit().await?;
+    Ok(Outcome::Done)
+}
+
 /// Writes down that the workspace is gone, and whose access went with it.
 fn tell_deleted(app: &App, tx: &Tx, row: &Workspace, Departed { members, left_organization }: &Departed) -> Result<()> {
     let before = json!({ "name": row.name.as_str(), "members": members, "left_organization": left_organization });
@@ -319,10 +340,15 @@ async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Re
     let begun = row.deleted_at.unwrap_or(now);
     let (id, organization, fence) = (row.id, Some(row.organization_id), claim.epoch);
     let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
-    match host.remove(&removal).await.map_err(Error::internal)? {
-        Removed::Gone(_) => Ok(Outcome::Done),
+    match host.remove(&removal).await {
+        Ok(Removed::Gone(_)) => Ok(Outcome::Done),
         // Nobody waits for it.
-        Removed::Waiting { after, .. } => Ok(Outcome::Again(after.max(UNHURRIED))),
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after.max(UNHURRIED))),
+        Err(cause @ ReconcileError::NotOurs { .. }) => {
+            tracing::error!(workspace.id = %removal.id, error = %cause, "what bears a deleted workspace's name is left alone");
+            Ok(Outcome::Done)
+        }
+        Err(cause) => Err(Error::internal(cause)),
     }
 }
 

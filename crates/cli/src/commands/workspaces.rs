@@ -288,6 +288,7 @@ fn details(workspace: Workspace) -> String {
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
         ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
+        ("Note", receipt.as_ref().map(|receipt| receipt.note.clone()).unwrap_or_default()),
     ]);
     text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {
