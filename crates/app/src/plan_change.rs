@@ -50,8 +50,8 @@ pub async fn change_plan(app: &App, ctx: &OpContext, id: &WorkspaceId, plan: &st
             workspaces::set_plan_wish(&tx, &scope, Some(&wish), ctx.now).await?;
             ("workspace.plan_asked_for", Some(told(&from)), told(&to))
         } else {
-            put_under(&tx, &scope, &to, ctx.now).await?;
-            ("workspace.plan_changed", Some(told(&from)), told(&to))
+            let (before, after) = put_under(&tx, &scope, (&from, &to), ctx.now).await?;
+            ("workspace.plan_changed", Some(before), after)
         }
     };
     follow::commit(app, ctx, tx, &scope, action, id.as_str(), (before, Some(after))).await?;
@@ -92,10 +92,9 @@ async fn come_under(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanWish) -> Re
     let to = plans::get_version(tx, &wish.plan, wish.version).await?;
     let to = to.ok_or_else(|| Error::internal("the row of the plan that was asked for is missing"))?;
     check(tx, &scope, &from, &to).await?;
-    put_under(tx, &scope, &to, app.clock.now()).await?;
-    let mut after = told(&to);
+    let (before, mut after) = put_under(tx, &scope, (&from, &to), app.clock.now()).await?;
     after["asked_for_by"] = json!(wish.by);
-    by_itself(app, tx, &row, "workspace.plan_changed", (told(&from), after))?;
+    by_itself(app, tx, &row, "workspace.plan_changed", (before, after))?;
     tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, "workspace put under another plan");
     Ok(true)
 }
@@ -118,20 +117,25 @@ async fn check(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> Resul
     check_use(tx, scope, from, to).await
 }
 
-async fn put_under(tx: &Tx, scope: &WorkspaceScope, to: &Plan, now: Timestamp) -> Result<()> {
+/// Writes the plan down, and has the workspace sleep no later than that lets it; what else its rule says stays. Gives how it was and
+/// how it is.
+async fn put_under(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    (from, to): (&Plan, &Plan),
+    now: Timestamp,
+) -> Result<(Value, Value)> {
     workspaces::set_plan(tx, scope, (&to.id, to.version), now).await?;
-    bound_sleep(tx, scope, to, now).await
-}
-
-/// Has the workspace sleep no later than its new plan lets it; what else its rule says stays.
-async fn bound_sleep(tx: &Tx, scope: &WorkspaceScope, to: &Plan, now: Timestamp) -> Result<()> {
+    let (mut was, mut is) = (told(from), told(to));
     let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let before = row.sleep_rule.unwrap_or_default();
     let rule = before.clone().within(to.sleep_after_minutes);
     if rule != before {
         workspaces::set_sleep_rule(tx, scope, &rule, now).await?;
+        was["sleep_rule"] = json!(before);
+        is["sleep_rule"] = json!(rule);
     }
-    Ok(())
+    Ok((was, is))
 }
 
 fn told(plan: &Plan) -> Value {

@@ -67,7 +67,8 @@ pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Worksp
     details(app, &scope).await
 }
 
-/// Says when the workspace sleeps by itself, and what of it; what the rule says of time counts from now on.
+/// Says when the workspace sleeps by itself, and what of it; what the rule says of time counts from now on. The rule that holds
+/// changes nothing.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a rule that cannot be meant, or that waits longer than the workspace's plan lets it.
@@ -84,6 +85,10 @@ pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepR
         return Err(Error::invalid("after_minutes", sentence));
     }
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.sleep_rule.clone().unwrap_or_default() == rule {
+        tx.rollback().await?;
+        return details(app, &scope).await;
+    }
     workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
     let said = (row.sleep_rule.map(|before| json!(before)), Some(json!(rule)));
     follow::commit(app, ctx, tx, &scope, "workspace.sleep_rule_changed", id.as_str(), said).await?;

@@ -68,6 +68,9 @@ async fn a_workspace_keeps_its_version_until_its_owner_chooses_the_plan_again() 
         let path = format!("/api/v1/workspaces/{shop}");
         let found = alice.api.get(&path).await?.expect(200)?.json()?;
         assert_eq!(found["sleep_rule"]["after_minutes"], json!(90));
+        let log = format!("/api/v1/organizations/{}/audit?action=workspace.plan_changed", alice.organization);
+        let told = items(&alice.api.get(&log).await?);
+        assert_eq!(told[0]["after"]["sleep_rule"]["after_minutes"], json!(90), "{told:?}");
         let rule = async |rule: Value| {
             let request = alice.api.request(reqwest::Method::PUT, &format!("{path}/sleep-rule")).json(&rule);
             alice.api.send(request).await

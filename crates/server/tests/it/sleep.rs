@@ -220,6 +220,11 @@ async fn a_rule_of_sleep_is_shown_and_a_use_is_noted_only_for_one_that_hangs_on_
     }
     let found = row(&platform, &workspace).await?;
     assert_eq!(found.last_used_at, Some(first.plus_seconds(61)));
+    // Saying it again is no change, and nothing that it counts begins anew.
+    put(rule).await?.expect(200)?;
+    assert_eq!((found.sleep_rule_at, row(&platform, &workspace).await?.sleep_rule_at), (Some(first), Some(first)));
+    let log = format!("/api/v1/organizations/{}/audit?action=workspace.sleep_rule_changed", alice.organization);
+    assert_eq!(items(&alice.api.get(&log).await?).len(), 1);
     assert_eq!(put(json!({})).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], Value::Null);
     for (bad, field) in [
         (json!({ "after_minutes": 4 }), "sleep_rule"),
