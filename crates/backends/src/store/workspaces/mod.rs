@@ -340,9 +340,13 @@ pub async fn list_ids_for_sweep(
     query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
 }
 
-/// Whether a workspace is coming to life or waking, which others may wait for.
-pub async fn any_starting_for_job(db: &impl Db) -> Result<bool, StoreError> {
+/// Whether a workspace has begun to come to life or to wake after `since`, which others may wait for.
+pub async fn any_starting_for_job(db: &impl Db, since: Timestamp) -> Result<bool, StoreError> {
     let starting = [WorkspacePhase::Creating.as_str(), WorkspacePhase::Waking.as_str()];
-    let query = living().filter(workspace::Column::Phase.is_in(starting));
+    let since = since.as_micros();
+    let first =
+        Condition::all().add(workspace::Column::DesiredSince.is_null()).add(workspace::Column::CreatedAt.gt(since));
+    let begun = Condition::any().add(workspace::Column::DesiredSince.gt(since)).add(first);
+    let query = living().filter(workspace::Column::Phase.is_in(starting)).filter(begun);
     Ok(query.one(db.conn()).await?.is_some())
 }
