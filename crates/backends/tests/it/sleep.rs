@@ -61,7 +61,16 @@ on_both_engines! {
         let tx = store.begin().await?;
         assert!(is_stale(&workspaces::set_progress(&tx, id, WorkspacePhase::Asleep, None, None, now()).await));
         let awake = later.plus_seconds(9);
-        for (at, counts) in [(awake, awake), (awake.plus_seconds(60), awake)] {
+        let late = awake.plus_seconds(900);
+        for (phase, at, counts) in [
+            (None, awake, awake),
+            (None, awake.plus_seconds(60), awake),
+            // It had been given up.
+            (Some(WorkspacePhase::Failed), late, late),
+        ] {
+            if let Some(phase) = phase {
+                workspaces::set_progress(&tx, id, phase, None, None, at).await?;
+            }
             workspaces::set_ready(&tx, id, "10.0.0.1:443", "PEM", at).await?;
             let row = workspaces::load_for_job(&tx, id).await?.context("a workspace")?;
             assert_eq!(row.settled_since(), counts, "nobody is put to sleep for the time it took to wake");

@@ -276,6 +276,7 @@ async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_wi
     alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
     let group = made(&alice, &workspace, "late", None).await?;
     put(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let below = made(&alice, &workspace, "below", Some(&group)).await?;
     let role = json!({ "group": group, "role": "hexabase:workspace-viewer" });
     let given = text(&give(&alice, &workspace, role.clone()).await?.expect(201)?.json()?["id"]);
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}?grace_minutes=5")).await?.expect(202)?;
@@ -284,6 +285,11 @@ async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_wi
     take_out(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
     let roles = format!("/api/v1/workspaces/{workspace}/role-assignments");
     alice.api.delete(&format!("{roles}/{given}")).await?.expect(204)?;
+    let groups = format!("/api/v1/workspaces/{workspace}/groups");
+    let to = async |parent: Value| alice.api.patch(&format!("{groups}/{below}"), &json!({ "parent": parent })).await;
+    to(Value::Null).await?.expect(200)?;
+    problem(&to(json!(group)).await?, 409, "workspace_deleted");
+    alice.api.delete(&format!("{groups}/{group}")).await?.expect(204)?;
     post(&alice, &workspace, "restore").await?;
     let left = items(&alice.api.get(&roles).await?);
     assert!(!left.iter().any(|one| one["id"] == given), "{left:?}");

@@ -134,7 +134,7 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; what counts from its waking counts from here. [`StoreError::Stale`] when
+/// Notes that the workspace is usable, and where; what counts from its coming to be so counts from here. [`StoreError::Stale`] when
 /// sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
@@ -143,8 +143,8 @@ pub async fn set_ready(
     ca_pem: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let woken = workspace::Column::Phase.eq(WorkspacePhase::Waking.as_str());
-    let since = Expr::case(woken, Expr::value(now.as_micros())).finally(Expr::col(workspace::Column::DesiredSince));
+    let newly = workspace::Column::Phase.ne(WorkspacePhase::Ready.as_str());
+    let since = Expr::case(newly, Expr::value(now.as_micros())).finally(Expr::col(workspace::Column::DesiredSince));
     let update = change(id, now)
         .col_expr(workspace::Column::DesiredSince, since.into())
         .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Ready.as_str()))
