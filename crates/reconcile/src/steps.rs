@@ -348,6 +348,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_quota_that_was_raised_on_the_host_is_put_right_and_only_one_that_is_being_lowered_spares_what_is_used() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let mut desired = crate::golden::desired();
+        let names = Names::of(&desired.id);
+        let namespace = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&namespace, json!({ "metadata": { "name": names.namespace } }));
+        let path = format!("{namespace}/resourcequotas/{}", limits::NAME);
+        for (smaller, expected) in [(None, "6500m"), (Some(hexabase_core::plans::seed().remove(0).limits), "50")] {
+            let (hard, used) = (json!({ "limits.cpu": "99" }), json!({ "limits.cpu": "50" }));
+            let metadata = json!({ "name": limits::NAME });
+            server.put(&path, json!({ "metadata": metadata, "spec": { "hard": hard }, "status": { "used": used } }));
+            desired.smaller = smaller;
+            host.limits(&desired, &names, true).await.unwrap();
+            assert_eq!(server.get(&path).unwrap()["spec"]["hard"]["limits.cpu"], expected);
+        }
+    }
+
+    #[tokio::test]
     async fn a_host_that_does_not_tell_its_storage_classes_holds_up_the_limits_only() {
         let server = FakeKubernetes::start().await.unwrap();
         let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
