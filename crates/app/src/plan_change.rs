@@ -19,7 +19,7 @@ use crate::workspaces::{WorkspaceDetails, details};
 use crate::{organization_quota, projects, quota};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
-/// is used than the plan allows, with what uses it.
+/// is used than the plan allows, with what uses it as far as the rows tell.
 ///
 /// A plan that gives less of something is only noted: what is used now is known to the host alone, and may be more in the next
 /// moment. The workspace comes under it once the host lets in no more than that, if no more is used then. Choosing the plan that it

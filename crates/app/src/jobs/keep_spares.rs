@@ -116,7 +116,8 @@ struct Plan {
 }
 
 fn plan(all: &[Spare], wish: &Wish, now: Timestamp, has_failed: bool) -> Plan {
-    let living = all.iter().filter(|spare| !matches!(spare.state, SpareState::Discarded | SpareState::Gone));
+    let over = |spare: &&Spare| matches!(spare.state, SpareState::Discarded | SpareState::Gone | SpareState::Foreign);
+    let living = all.iter().filter(|spare| !over(spare));
     let (good, old): (Vec<&Spare>, Vec<&Spare>) = living.partition(|spare| spare.version == wish.version);
     let surplus = good.iter().skip(wish.number).copied();
     let discard = old.iter().copied().chain(surplus).map(|spare| (spare.id.clone(), spare.state)).collect();

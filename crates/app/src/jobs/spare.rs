@@ -32,6 +32,7 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId)
         SpareState::Making => make(app, host, claim, &spare).await,
         SpareState::Settling | SpareState::Asleep => settle(app, host, claim, &spare).await,
         SpareState::Discarded | SpareState::Gone => remove(app, host, claim, &spare).await,
+        SpareState::Foreign => Ok(Outcome::Done),
     }
 }
 
@@ -117,10 +118,7 @@ async fn refused(app: &App, claim: &Claim, spare: &Spare, cause: ReconcileError)
         workspace.id = %spare.id, error = %cause,
         "a workspace that was made ahead is in use, or is not ours: did the database lose its last writes? It is left alone"
     );
-    if matches!(spare.state, SpareState::Discarded | SpareState::Gone) {
-        return Ok(Outcome::Done);
-    }
-    go_on(app, claim, spare, SpareState::Discarded, Some(&cause.to_string())).await?;
+    go_on(app, claim, spare, SpareState::Foreign, Some(&cause.to_string())).await?;
     Ok(Outcome::Again(Duration::ZERO))
 }
 
