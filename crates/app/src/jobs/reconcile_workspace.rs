@@ -143,7 +143,7 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
             let first = row.phase != WorkspacePhase::Ready;
-            // Of nothing that was started in it does anybody know yet, under a plan that is not the one it was limited by.
+            // Another plan was chosen since it was looked at, whose limits are not in force: nobody is let in before the next look.
             if row.ready_at.is_none()
                 && let Err(stale) = workspaces::lock_under_plan(&tx, row).await
             {
