@@ -34,6 +34,19 @@ pub struct WorkspacePlanUpdate {
     pub plan_version: Option<u32>,
 }
 
+/// A plan that a workspace was to come under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanChange {
+    /// Id of the plan.
+    #[schema(example = "free")]
+    pub plan: String,
+    /// Its version.
+    pub plan_version: u32,
+    /// Why nothing came of it, as a sentence. While it is absent, what the workspace uses is being looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refused: Option<String>,
+}
+
 /// Which workspaces are wanted, over all organisations.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +109,10 @@ pub struct Workspace {
     /// The version of the plan that it has.
     #[serde(default = "crate::plans::first")]
     pub plan_version: u32,
+    /// A smaller plan that was asked for: it comes under that once no more can be used in it, if no more is used then. Absent once
+    /// it has it, and when another plan is chosen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan_change: Option<PlanChange>,
     /// Where it stands.
     #[schema(value_type = String, example = "ready")]
     pub phase: WorkspacePhase,

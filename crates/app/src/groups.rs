@@ -156,13 +156,13 @@ pub async fn update(
     changes: &GroupChanges,
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
-    let action = match changes.parent {
-        // Whoever is in it is then in more groups; at the top, in fewer.
-        Some(Some(_)) => WorkspaceAction::GiveAccess,
-        Some(None) | None => WorkspaceAction::ManageMembers,
-    };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, action).await?;
+    let scope = match changes.parent {
+        // Whoever is in it is then in more groups; at the top, in fewer.
+        Some(Some(_)) => authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?,
+        Some(None) => authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?,
+        None => authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?,
+    };
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -216,7 +216,7 @@ fn is_default(group: &Group, done: &str) -> Error {
 /// Removes a group, and with it everybody's membership in it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &GroupId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
     let group = find(&tx, &scope, id).await?;
     if group.is_default {
         return Err(is_default(&group, "deleted"));

@@ -1,16 +1,17 @@
 //! Another plan for a workspace that runs: its quotas change in place, and nothing in it is made anew.
 
-use hexabase_backends::store::workspaces::{self, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, organizations, projects as project_rows, workspace_members};
+use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceScope};
+use hexabase_backends::store::{Tx, organizations, plans, projects as project_rows, workspace_members};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_core::plans::{Plan, check_change};
+use hexabase_core::plans::{Plan, PlanWish, check_change};
 use hexabase_core::quota::Resource;
 use hexabase_core::time::Timestamp;
+use hexabase_reconcile::Fit;
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
-use crate::context::{App, OpContext};
+use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
 use crate::plans::{PlanChoice, choose, plan_of};
@@ -18,7 +19,11 @@ use crate::workspaces::{WorkspaceDetails, details};
 use crate::{organization_quota, projects, quota};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
-/// is used than the plan allows, with what uses it.
+/// is used than the plan allows, with what uses it as far as the rows tell.
+///
+/// A plan that gives less of something is only noted: what is used now is known to the host alone, and may be more in the next
+/// moment. The workspace comes under it once the host lets in no more than that, if no more is used then. Choosing the plan that it
+/// has takes such a wish back.
 pub async fn change_plan(
     app: &App,
     ctx: &OpContext,
@@ -28,35 +33,122 @@ pub async fn change_plan(
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, id, WorkspaceAction::ChangePlan).await?;
     let from = plan_of(&tx, &scope).await?;
+    let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     let to = choose(&tx, plan).await?;
-    if (&to.id, to.version) == (&from.id, from.version) {
+    let key = (&to.id, to.version);
+    let keeps = key == (&from.id, from.version);
+    let is_asked_for = row.wanted_plan().is_some_and(|wish| key == (&wish.plan, wish.version));
+    if is_asked_for || (keeps && row.plan_wish.is_none()) {
         tx.rollback().await?;
         return details(app, &scope).await;
     }
-    check_change(&from, &to).map_err(|cause| Error::conflict("plan_immutable", cause.to_string()))?;
-    check_workspaces(&tx, &scope, &from, &to).await?;
-    check_use(&tx, &scope, &from, &to).await?;
-    workspaces::set_plan(&tx, &scope, (&to.id, to.version), ctx.now).await?;
-    bound_sleep(&tx, &scope, &to, ctx.now).await?;
-    let said = (Some(told(&from)), Some(told(&to)));
-    follow::commit(app, ctx, tx, &scope, "workspace.plan_changed", id.as_str(), said).await?;
-    tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, "workspace put under another plan");
+    let (action, before, after) = if keeps {
+        workspaces::set_plan_wish(&tx, &scope, None, ctx.now).await?;
+        ("workspace.plan_kept", row.plan_wish.map(|wish| wished(&wish)), told(&from))
+    } else {
+        check(&tx, &scope, &from, &to).await?;
+        // In what was never usable is nothing.
+        if row.ready_at.is_some() && to.limits.takes_from(&from.limits) {
+            check_running(&row, &from, &to)?;
+            let (plan, version, by) = (to.id.clone(), to.version, ctx.user.clone());
+            let wish = PlanWish { plan, version, by, at: ctx.now, refused: None };
+            workspaces::set_plan_wish(&tx, &scope, Some(&wish), ctx.now).await?;
+            ("workspace.plan_asked_for", Some(told(&from)), told(&to))
+        } else {
+            let (before, after) = put_under(&tx, &scope, (&from, &to), ctx.now).await?;
+            ("workspace.plan_changed", Some(before), after)
+        }
+    };
+    follow::commit(app, ctx, tx, &scope, action, id.as_str(), (before, Some(after))).await?;
+    tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, action, "another plan was chosen");
     details(app, &scope).await
 }
 
-/// Has the workspace sleep no later than its new plan lets it; what else its rule says stays.
-async fn bound_sleep(tx: &Tx, scope: &WorkspaceScope, to: &Plan, now: Timestamp) -> Result<()> {
+/// Ends a wish for a plan by which the host counts since: the workspace comes under it, or stays under its own and says why.
+/// `false`, and nothing happens, when something else is wanted by now.
+pub(crate) async fn carry_out(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanWish, fit: &Fit) -> Result<bool> {
+    let why = match fit {
+        Fit::Exceeds(what) => format!("{what}; end some of that, and ask for the plan again"),
+        Fit::Fits => match come_under(app, tx, id, wish).await {
+            Err(Error::NotFound(_)) => "whoever asked for it has no access to the workspace any more".to_owned(),
+            Err(Error::Conflict { detail, .. } | Error::LimitReached(detail)) => detail,
+            ended => return ended,
+        },
+    };
+    let Some(row) = workspaces::load_for_job(tx, id).await? else { return Ok(false) };
+    if !workspaces::refuse_plan_wish(tx, id, wish, &why, app.clock.now()).await? {
+        return Ok(false);
+    }
+    let stays = json!({ "plan": row.plan_id, "version": row.plan_version, "reason": why });
+    by_itself(app, tx, &row, "workspace.plan_kept", (wished(wish), stays))?;
+    tracing::info!(workspace.id = %id, plan = %wish.plan, plan.version = wish.version, "workspace stays under its plan");
+    Ok(true)
+}
+
+/// What was asked for is looked at as if it were asked for now: people and projects may have come since.
+async fn come_under(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanWish) -> Result<bool> {
+    let scope = workspaces::scope_for(tx, &wish.by, id).await?.ok_or(Error::NotFound("workspace"))?;
+    organizations::lock_of(tx, &scope).await?;
+    let row = workspaces::lock(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.desired == Desired::Absent || row.wanted_plan() != Some(wish) {
+        return Ok(false);
+    }
+    let from = plan_of(tx, &scope).await?;
+    let to = plans::get_version(tx, &wish.plan, wish.version).await?;
+    let to = to.ok_or_else(|| Error::internal("the row of the plan that was asked for is missing"))?;
+    check(tx, &scope, &from, &to).await?;
+    let (before, mut after) = put_under(tx, &scope, (&from, &to), app.clock.now()).await?;
+    after["asked_for_by"] = json!(wish.by);
+    by_itself(app, tx, &row, "workspace.plan_changed", (before, after))?;
+    tracing::info!(workspace.id = %id, plan = %to.id, plan.version = to.version, "workspace put under another plan");
+    Ok(true)
+}
+
+fn by_itself(app: &App, tx: &Tx, row: &Workspace, action: &str, (before, after): (Value, Value)) -> Result<()> {
+    let change = Change {
+        organization: Some(&row.organization_id),
+        workspace: Some(&row.id),
+        action,
+        subject: row.id.as_str(),
+        before: Some(before),
+        after: Some(after),
+    };
+    app.change_by_itself(tx, &row.organization_id, change)
+}
+
+async fn check(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> Result<()> {
+    check_change(from, to).map_err(|cause| Error::conflict("plan_immutable", cause.to_string()))?;
+    check_workspaces(tx, scope, from, to).await?;
+    check_use(tx, scope, from, to).await
+}
+
+/// Writes the plan down, and has the workspace sleep no later than that lets it; what else its rule says stays. Gives how it was and
+/// how it is.
+async fn put_under(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    (from, to): (&Plan, &Plan),
+    now: Timestamp,
+) -> Result<(Value, Value)> {
+    workspaces::set_plan(tx, scope, (&to.id, to.version), now).await?;
+    let (mut was, mut is) = (told(from), told(to));
     let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
     let before = row.sleep_rule.unwrap_or_default();
     let rule = before.clone().within(to.sleep_after_minutes);
     if rule != before {
         workspaces::set_sleep_rule(tx, scope, &rule, now).await?;
+        was["sleep_rule"] = json!(before);
+        is["sleep_rule"] = json!(rule);
     }
-    Ok(())
+    Ok((was, is))
 }
 
 fn told(plan: &Plan) -> Value {
     json!({ "plan": plan.id, "version": plan.version })
+}
+
+fn wished(wish: &PlanWish) -> Value {
+    json!({ "plan": wish.plan, "version": wish.version })
 }
 
 /// Whether the organisation may have one more workspace under the plan, and has as much left as it gives. The organisation is
@@ -95,31 +187,21 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
         );
         return Err(Error::conflict("quota_in_use", detail));
     }
-    check_running(&row, from, to)?;
     let living = projects::living(tx, scope).await?;
     let mut ledger = quota::ledger(&from.limits.amounts, &living);
     let replaced = ledger.replace_whole(to.limits.amounts.clone());
     replaced.map_err(|refusal| quota::refused(refusal, to, &living))
 }
 
-/// Whether what there is in the workspace fits into the plan, in projects and outside of them, as the host counted it last. What is
-/// not known is taken not to fit.
+/// Refuses at once what would be refused in a moment: a plan that allows less than there was in the workspace, in projects and
+/// outside of them, when the host last counted it.
 fn check_running(row: &Workspace, from: &Plan, to: &Plan) -> Result<()> {
     let (before, after) = (&from.limits.amounts, &to.limits.amounts);
-    // In what was never usable is nothing.
-    if row.ready_at.is_none() || before.exceeds(after).is_none() {
-        return Ok(());
-    }
-    let Some(used) = &row.used else {
-        let detail = "what the workspace uses is not known yet; wake it if it sleeps, and ask again in a minute";
-        return Err(Error::conflict("not_ready", detail));
-    };
-    let keeps = row.sleep_rule.as_ref().is_some_and(|rule| rule.keep_workloads);
-    let stopped = row.phase == WorkspacePhase::Asleep && !keeps;
-    let rests = |resource: Resource| stopped && matches!(resource, Resource::Cpu | Resource::Memory | Resource::Pods);
+    // Of one that sleeps it is no longer counted.
+    let Some(used) = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready) else { return Ok(()) };
     let too_much = |resource: &Resource| {
         let left = after.get(*resource);
-        left < before.get(*resource) && left < used.get(*resource) && !rests(*resource)
+        left < before.get(*resource) && left < used.get(*resource)
     };
     let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
     let (left, used) = (resource.write(after.get(resource)), resource.write(used.get(resource)));

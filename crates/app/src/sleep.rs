@@ -1,6 +1,6 @@
 //! Workspaces asleep: put to sleep and woken by hand, woken by whoever uses them, and when they sleep by themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hexabase_backends::bell::{Listener, Ring, Topic};
 use hexabase_backends::store::jobs;
@@ -26,10 +26,10 @@ const LOOK_ANYWAY: Duration = Duration::from_millis(500);
 /// Milliseconds after which a use is worth noting again.
 const USE_MILLIS: i64 = 60_000;
 
-/// Puts a ready workspace to sleep. Open streams end at once. Asking twice changes nothing.
+/// Puts a workspace to sleep that is ready, or was before and does not wake. Open streams end at once. Asking twice changes nothing.
 ///
 /// # Errors
-/// [`Error::Conflict`] for a workspace that is not ready.
+/// [`Error::Conflict`] for a workspace that never was ready.
 pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
@@ -39,7 +39,7 @@ pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Works
         return details(app, &scope).await;
     }
     if !workspaces::request_sleep(&tx, id, ctx.now).await? {
-        let sentence = format!("the workspace is {}; only one that is ready can be put to sleep", row.phase);
+        let sentence = format!("the workspace is {}; only one that was ready before can be put to sleep", row.phase);
         return Err(Error::conflict("not_ready", sentence));
     }
     let said = (Some(json!({ "phase": row.phase })), Some(json!({ "phase": WorkspacePhase::FallingAsleep })));
@@ -67,7 +67,8 @@ pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Worksp
     details(app, &scope).await
 }
 
-/// Says when the workspace sleeps by itself, and what of it; what the rule says of time counts from now on.
+/// Says when the workspace sleeps by itself, and what of it; what the rule says of time counts from now on. The rule that holds
+/// changes nothing.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a rule that cannot be meant, or that waits longer than the workspace's plan lets it.
@@ -84,6 +85,10 @@ pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepR
         return Err(Error::invalid("after_minutes", sentence));
     }
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.sleep_rule.clone().unwrap_or_default() == rule {
+        tx.rollback().await?;
+        return details(app, &scope).await;
+    }
     workspaces::set_sleep_rule(&tx, &scope, &rule, ctx.now).await?;
     let said = (row.sleep_rule.map(|before| json!(before)), Some(json!(rule)));
     follow::commit(app, ctx, tx, &scope, "workspace.sleep_rule_changed", id.as_str(), said).await?;
@@ -104,7 +109,7 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
     if !is_asleep(&row) {
         return Ok(row);
     }
-    let Some(_waiter) = Waiter::enter(&row.id) else {
+    let Some(waiter) = Waiter::enter(&row.id) else {
         let sentence = "the workspace is waking up, and too many requests wait for it already; try again in a moment";
         return Err(Error::Unavailable(sentence.to_owned()));
     };
@@ -119,8 +124,8 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
                 (Desired::Present, WorkspacePhase::Waking) => {}
                 (Desired::Present, _) => return Ok(row),
             }
-            news(&mut bell, &id).await;
-            row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
+            let since = news(&mut bell, &id).await;
+            row = waiter.look(since, load(app, &id)).await?;
         }
     };
     match tokio::time::timeout(HOLD, waking).await {
@@ -170,8 +175,12 @@ async fn wake_for(app: &App, row: &Workspace, user: &UserId) -> Result<()> {
     Ok(())
 }
 
-/// Returns when the workspace may have changed.
-async fn news(bell: &mut Listener, id: &WorkspaceId) {
+async fn load(app: &App, id: &WorkspaceId) -> Result<Workspace> {
+    workspaces::load_for_issuer(&app.store, id).await?.ok_or(Error::NotFound("workspace"))
+}
+
+/// Returns when the workspace may have changed, with the moment since when that would matter.
+async fn news(bell: &mut Listener, id: &WorkspaceId) -> Instant {
     let rung = async {
         while let Some(ring) = bell.next().await {
             match ring {
@@ -180,8 +189,10 @@ async fn news(bell: &mut Listener, id: &WorkspaceId) {
             }
         }
     };
-    // Neither is an error: it is looked at in both cases.
-    let _ = tokio::time::timeout(LOOK_ANYWAY, rung).await;
+    let heard = tokio::time::timeout(LOOK_ANYWAY, rung).await;
+    let now = Instant::now();
+    // Without hearing anything, what another one saw in the meantime is new enough.
+    if heard.is_ok() { now } else { now.checked_sub(LOOK_ANYWAY).unwrap_or(now) }
 }
 
 /// Notes that somebody uses the workspace, where its rule hangs on that; at most once a minute. A use that cannot be noted

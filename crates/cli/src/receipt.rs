@@ -15,6 +15,9 @@ pub(crate) struct Receipt {
     forced: Vec<Object>,
     #[serde(default)]
     returned: Vec<String>,
+    /// What is to be known beside that.
+    #[serde(default)]
+    pub(crate) note: String,
 }
 
 #[derive(Debug, Deserialize)]

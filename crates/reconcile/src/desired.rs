@@ -22,6 +22,9 @@ pub struct DesiredWorkspace {
     pub fence: i64,
     /// What its projects may use together.
     pub limits: Limits,
+    /// What these are to become, if less was asked for: until it is known to be enough for what there is, the host lets in no more
+    /// than both give.
+    pub smaller: Option<Limits>,
     /// The release of Kubernetes in it; that of the settings when absent.
     pub kubernetes: Option<KubernetesVersion>,
     /// Which tokens its API server trusts.

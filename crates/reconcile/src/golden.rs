@@ -37,6 +37,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
         organization: Some("org-0123456789abcdefghjk".parse().unwrap()),
         fence: 7,
         limits: plans::seed().remove(1).limits,
+        smaller: None,
         kubernetes: None,
         authentication: Authentication {
             issuer_url: format!("https://hexabase.example/oidc/{id}"),

@@ -7,7 +7,7 @@ use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
 use hexabase_core::quota::Amounts;
 
 use crate::error::ReconcileError;
-use crate::status::{Observed, Progress, StepStatus, TenantEndpoint};
+use crate::status::{Fit, Observed, Progress, StepStatus, TenantEndpoint};
 
 /// What has been found so far.
 #[derive(Default)]
@@ -18,6 +18,7 @@ pub(crate) struct Ledger {
     pub(crate) project_rights: Option<Progress>,
     pub(crate) used: Option<Amounts>,
     pub(crate) moved: Option<Progress>,
+    pub(crate) fit: Option<Fit>,
 }
 
 impl Ledger {
@@ -48,8 +49,8 @@ impl Ledger {
                 }
             });
         }
-        let Self { tenant, projects, used, moved, .. } = self;
-        Observed { steps, tenant, projects, project_rights, used, moved }
+        let Self { tenant, projects, used, moved, fit, .. } = self;
+        Observed { steps, tenant, projects, project_rights, used, moved, fit }
     }
 }
 

@@ -47,7 +47,7 @@ pub use nodes::{FoundNodes, Holder, SeenNode, WantedNodes};
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
-pub use status::{Observed, Progress, Rest, StepStatus, TenantEndpoint};
+pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
     Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question, Renewed, RolePlace,

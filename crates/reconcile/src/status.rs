@@ -24,6 +24,8 @@ pub struct Observed {
     pub used: Option<Amounts>,
     /// Done once no pod of it is on a node that it is to leave; `None` while that cannot be known.
     pub moved: Option<Progress>,
+    /// Whether what is used fits into the smaller limits that were asked for, once that is known.
+    pub fit: Option<Fit>,
 }
 
 impl Observed {
@@ -54,6 +56,17 @@ pub struct Rest {
     pub stopped: Progress,
     /// Done while everything that it keeps on the host is as it should be.
     pub kept: Progress,
+    /// As [`Observed::fit`]; what is stopped is out of the way once it is no longer counted.
+    pub fit: Option<Fit>,
+}
+
+/// Whether a workspace can do with less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// No more is used, and the host lets in nothing beyond it.
+    Fits,
+    /// More is used: what, and how much.
+    Exceeds(String),
 }
 
 /// How far one step is.

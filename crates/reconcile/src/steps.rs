@@ -22,7 +22,7 @@ use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
 use crate::moving;
-use crate::status::{Observed, Progress, Rest};
+use crate::status::{Fit, Observed, Progress, Rest};
 use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied, and the host as it was found.
@@ -31,6 +31,13 @@ const HOLD: Duration = Duration::from_secs(20);
 const START_HOLD: Duration = Duration::from_secs(5);
 /// When to look again at what says no time itself.
 const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// What the host counts of a workspace.
+#[derive(Default)]
+struct Counted {
+    used: Option<Amounts>,
+    fit: Option<Fit>,
+}
 
 impl Host {
     /// Brings the workspace one call nearer to what is desired, and says how far it is.
@@ -77,14 +84,15 @@ impl Host {
             let observed = ledger.finish();
             let (_, reason, after) = observed.waiting().unwrap_or((WorkspaceStep::Namespace, "", A_MOMENT));
             let waits = Progress::Wait { reason: reason.to_owned(), after };
-            return Ok(Rest { stopped: waits.clone(), kept: waits });
+            return Ok(Rest { stopped: waits.clone(), kept: waits, fit: None });
         };
-        let (limits, _) = settle(self.limits(desired, &names, false).await)?.unwrap_or_else(|wait| (wait, None));
+        let (limits, counted) = settled_limits(self.limits(desired, &names, false).await)?;
         let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
         let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
         let chart = settle(chart)?.err().unwrap_or(Progress::Done);
         let stopped = settle(rest::progress(&self.cluster, &names, workloads, now).await)?.unwrap_or_else(|wait| wait);
-        Ok(Rest { stopped, kept: limits.and(trusted).and(chart) })
+        let fit = counted.fit.filter(|_| stopped == Progress::Done);
+        Ok(Rest { stopped, kept: limits.and(trusted).and(chart), fit })
     }
 
     /// The namespace; gives the rendering that was applied last, or nothing if the namespace is not to be written to.
@@ -138,9 +146,12 @@ impl Host {
             let runs = ledger.record(WorkspaceStep::VirtualCluster, running);
             return Ok(runs.then_some(pod));
         }
-        let (limits, used) = settle(self.limits(desired, names, runs).await)?.unwrap_or_else(|wait| (wait, None));
+        let (limits, counted) = settled_limits(self.limits(desired, names, runs).await)?;
         // While it does not run, what is counted is not all.
-        ledger.used = used.filter(|_| runs);
+        if runs {
+            ledger.used = counted.used;
+            ledger.fit = counted.fit;
+        }
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
             let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
@@ -189,7 +200,7 @@ impl Host {
         desired: &DesiredWorkspace,
         names: &Names,
         control_plane_runs: bool,
-    ) -> Result<(Progress, Option<Amounts>), ReconcileError> {
+    ) -> Result<(Progress, Counted), ReconcileError> {
         let host = &self.cluster;
         self.policies().await?;
         let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
@@ -197,23 +208,28 @@ impl Host {
         let policies = network::build(&self.settings, trusted, &places, names, &own, &desired.projects);
         host.apply_all_exactly(&policies).await?;
         network::prune(host, names, &policies).await?;
-        let amounts = limits::build(&desired.limits, &self.settings.endpoint, names, &own);
+        let both = desired.smaller.as_ref().map(|smaller| desired.limits.both(smaller));
+        let amounts = limits::build(both.as_ref().unwrap_or(&desired.limits), &self.settings.endpoint, names, &own);
         let (quotas, ranges): (Vec<Manifest>, Vec<Manifest>) =
             amounts.into_iter().partition(|manifest| manifest.kind == Kind::ResourceQuota);
         host.apply_all(&ranges).await?;
-        let mut used = None;
-        for mut quota in quotas {
-            if let Some(found) = host.get(quota.kind, quota.namespace.as_deref(), &quota.name).await? {
-                limits::spare(&mut quota, &found, control_plane_runs);
+        let mut counted = Counted::default();
+        for quota in quotas {
+            let mut bearable = quota.clone();
+            if desired.smaller.is_some()
+                && let Some(found) = host.get(quota.kind, quota.namespace.as_deref(), &quota.name).await?
+            {
+                limits::spare(&mut bearable, &found, control_plane_runs);
             }
-            let applied = host.apply(&quota).await?;
+            let applied = host.apply(&bearable).await?;
+            counted.fit = desired.smaller.as_ref().and_then(|_| limits::fit(&quota, &applied, control_plane_runs));
             if !limits::is_counted(&applied) {
-                return Ok((Progress::wait(150, format!("{}: is not counted yet", quota.title())), None));
+                return Ok((Progress::wait(150, format!("{}: is not counted yet", quota.title())), counted));
             }
-            used = limits::used(&applied, desired.limits.projects);
+            counted.used = limits::used(&applied, desired.limits.projects);
         }
         self.storage_classes().await?;
-        Ok((Progress::Done, used))
+        Ok((Progress::Done, counted))
     }
 
     /// Applies what holds for all workspaces, now and then.
@@ -276,6 +292,10 @@ impl Host {
     }
 }
 
+fn settled_limits(found: Result<(Progress, Counted), ReconcileError>) -> Result<(Progress, Counted), ReconcileError> {
+    Ok(settle(found)?.unwrap_or_else(|wait| (wait, Counted::default())))
+}
+
 /// The steps inside the tenant.
 async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_tag: &str, ledger: &mut Ledger) {
     let bindings = access::progress(tenant, &desired.cluster_roles, &desired.custom_roles).await;
@@ -330,6 +350,26 @@ mod tests {
         host.note_applied(&desired, None);
         host.note_stopped(&desired);
         assert!(!host.was_applied(&desired), "what was stopped is started by applying it");
+    }
+
+    #[tokio::test]
+    async fn a_quota_that_was_raised_on_the_host_is_put_right_and_only_one_that_is_being_lowered_spares_what_is_used() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let mut desired = crate::golden::desired();
+        let names = Names::of(&desired.id);
+        let namespace = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&namespace, json!({ "metadata": { "name": names.namespace } }));
+        let path = format!("{namespace}/resourcequotas/{}", limits::NAME);
+        for (smaller, expected) in [(None, "6500m"), (Some(hexabase_core::plans::seed().remove(0).limits), "50")] {
+            let (hard, used) = (json!({ "limits.cpu": "99" }), json!({ "limits.cpu": "50" }));
+            let metadata = json!({ "name": limits::NAME });
+            server.put(&path, json!({ "metadata": metadata, "spec": { "hard": hard }, "status": { "used": used } }));
+            desired.smaller = smaller;
+            host.limits(&desired, &names, true).await.unwrap();
+            assert_eq!(server.get(&path).unwrap()["spec"]["hard"]["limits.cpu"], expected);
+        }
     }
 
     #[tokio::test]

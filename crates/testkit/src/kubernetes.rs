@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// When everything that is being deleted was deleted.
+/// When everything that is being deleted was deleted, until it is told another time.
 const DELETED_AT: &str = "2026-01-01T00:00:00Z";
 
 /// A running API server with no objects at first; ends when dropped.
@@ -41,6 +41,8 @@ struct Objects {
     lost: Vec<(String, String)>,
     /// Requests that would change something.
     writes: usize,
+    /// What time it is.
+    time: Option<String>,
 }
 
 /// Which objects of a collection are asked for.
@@ -109,6 +111,11 @@ impl FakeKubernetes {
     /// How many requests there were that would change something.
     pub fn writes(&self) -> usize {
         lock(&self.state).writes
+    }
+
+    /// From now on what is deleted is deleted at this moment.
+    pub fn set_time(&self, moment: &str) {
+        lock(&self.state).time = Some(moment.to_owned());
     }
 
     /// From now on every request is answered with 500, or no longer.
@@ -263,6 +270,10 @@ impl Objects {
         }
     }
 
+    fn now(&self) -> Value {
+        json!(self.time.as_deref().unwrap_or(DELETED_AT))
+    }
+
     /// Stores an object with what the server gives it.
     fn write(&mut self, path: &str, mut object: Value) -> Value {
         self.version += 1;
@@ -340,7 +351,7 @@ impl Objects {
             return failure(409, "Conflict", format!("{path} is not the one that was read"));
         }
         if !is_ending(&found) {
-            found["metadata"]["deletionTimestamp"] = json!(DELETED_AT);
+            found["metadata"]["deletionTimestamp"] = self.now();
             self.write(path, found.clone());
         }
         self.end(path);
@@ -354,9 +365,11 @@ impl Objects {
         }
         let inside: Vec<String> =
             self.all.keys().filter(|other| namespace_of(other).as_deref() == Some(path)).cloned().collect();
+        let now = self.now();
         for child in &inside {
             match self.all.get_mut(child) {
-                Some(object) if has_finalizers(object) => object["metadata"]["deletionTimestamp"] = json!(DELETED_AT),
+                Some(object) if is_ending(object) && has_finalizers(object) => {}
+                Some(object) if has_finalizers(object) => object["metadata"]["deletionTimestamp"] = now.clone(),
                 _ => drop(self.all.remove(child)),
             }
         }

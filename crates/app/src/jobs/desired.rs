@@ -51,11 +51,19 @@ pub(super) async fn wanted(app: &App, claim: &Claim, row: &Workspace) -> Result<
     let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
     let rights = Rights { nodes: &nodes, given: &given, roles: &roles, projects: &projects };
     let ledger = quota::ledger(&plan.limits.amounts, &projects);
+    let smaller = match row.wanted_plan() {
+        Some(wish) => {
+            let wished = plans::get_version(&app.store, &wish.plan, wish.version).await?;
+            Some(wished.ok_or_else(|| Error::internal("the row of the plan that was asked for is missing"))?.limits)
+        }
+        None => None,
+    };
     let desired = DesiredWorkspace {
         id: row.id.clone(),
         organization: Some(row.organization_id.clone()),
         fence: claim.epoch,
         limits: plan.limits,
+        smaller,
         kubernetes: plan.kubernetes,
         authentication: authentication(app, &row.id),
         proof: Some(issuer::proof(app, &row.id)?),
@@ -90,6 +98,7 @@ pub(super) async fn spare(app: &App, claim: &Claim, id: &WorkspaceId) -> Result<
         organization: None,
         fence: claim.epoch,
         limits: plan.limits,
+        smaller: None,
         // The installation's own, by which it is known: a plan with another one is given none that was made ahead.
         kubernetes: None,
         authentication: authentication(app, id),

@@ -1,9 +1,9 @@
 //! Keeps a number of workspaces made ahead, asleep, for whoever asks for one next (docs/adr/0021-workspaces-made-ahead.md).
 //!
-//! They are made one at a time, and not while a workspace is starting that somebody waits for, nor for a while after one could
-//! not be made. What was made by other versions is thrown away, and so is what is too many, and all while every plan is retired.
-//! How many there are to be and by which versions, the worker says that began last: of several whose settings differ none undoes
-//! what another has made.
+//! They are made one at a time, and not while a workspace is starting that somebody waits for (unless that never ends), nor for a
+//! while after one could not be made. What was made by other versions is thrown away, and so is what is too many, and all while
+//! every plan is retired. How many there are to be and by which versions, the worker says that began last: of several whose
+//! settings differ none undoes what another has made.
 
 use std::time::Duration;
 
@@ -32,6 +32,12 @@ const SUBJECT: &str = "host";
 const EVERY: Duration = Duration::from_secs(15);
 /// After one could not be made, none is begun for so long: what was wrong with it most likely still is.
 const BACKOFF_MILLIS: i64 = 3_600_000;
+/// Name of the setting that holds the moment since when none was made because others were starting; empty without one.
+const HELD_UP: &str = "spare-workspaces-held-up";
+/// A workspace that began to start so long ago is not waited for any more: whoever asked for it has it, or something else is wrong.
+const STARTING_SECONDS: i64 = 30;
+/// After being held up for so long one is made all the same: where somebody is always starting, none ever would be.
+const HELD_UP_MILLIS: i64 = 300_000;
 /// What is being removed claims its storage for so long, and counts as kept.
 const REMOVAL_MILLIS: i64 = 600_000;
 
@@ -76,15 +82,35 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     let now = app.clock.now();
     let failed = spare_workspaces::last_failure_for_job(&app.store).await?;
     let has_failed = failed.is_some_and(|at| now.millis_since(at) < BACKOFF_MILLIS);
-    let is_starting = workspaces::any_starting_for_job(&app.store).await?;
-    let Plan { discard, make } = plan(&all, &wish, now, has_failed || is_starting);
+    let Plan { discard, make } = plan(&all, &wish, now, has_failed);
     for (id, state) in discard {
         throw_away(app, claim, &id, state).await?;
     }
-    if make {
+    if make && may_begin(app, claim).await? {
         begin_one(app, claim, &version).await?;
     }
     Ok(Outcome::Again(EVERY))
+}
+
+/// Whether nobody waits for a workspace at this moment, or always somebody has for a while.
+async fn may_begin(app: &App, claim: &Claim) -> Result<bool> {
+    let now = app.clock.now();
+    let is_starting = workspaces::any_starting_for_job(&app.store, now.plus_seconds(-STARTING_SECONDS)).await?;
+    let noted = settings::get(&app.store, HELD_UP).await?.unwrap_or_default();
+    let since = noted.parse().ok().map(Timestamp::from_micros);
+    let may = !is_starting || since.is_some_and(|since| now.millis_since(since) > HELD_UP_MILLIS);
+    let note = match (may, since) {
+        (true, _) => String::new(),
+        (false, Some(_)) => noted.clone(),
+        (false, None) => now.as_micros().to_string(),
+    };
+    if note != noted {
+        let tx = app.store.begin().await?;
+        jobs::hold(&tx, claim).await?;
+        settings::set(&tx, HELD_UP, &note).await?;
+        tx.commit().await?;
+    }
+    Ok(may)
 }
 
 /// What is to be done about the spare workspaces that there are.
@@ -94,8 +120,9 @@ struct Plan {
     make: bool,
 }
 
-fn plan(all: &[Spare], wish: &Wish, now: Timestamp, has_to_wait: bool) -> Plan {
-    let living = all.iter().filter(|spare| !matches!(spare.state, SpareState::Discarded | SpareState::Gone));
+fn plan(all: &[Spare], wish: &Wish, now: Timestamp, has_failed: bool) -> Plan {
+    let over = |spare: &&Spare| matches!(spare.state, SpareState::Discarded | SpareState::Gone | SpareState::Foreign);
+    let living = all.iter().filter(|spare| !over(spare));
     let (good, old): (Vec<&Spare>, Vec<&Spare>) = living.partition(|spare| spare.version == wish.version);
     let surplus = good.iter().skip(wish.number).copied();
     let discard = old.iter().copied().chain(surplus).map(|spare| (spare.id.clone(), spare.state)).collect();
@@ -103,7 +130,7 @@ fn plan(all: &[Spare], wish: &Wish, now: Timestamp, has_to_wait: bool) -> Plan {
     let claims =
         |spare: &&Spare| spare.state != SpareState::Discarded || now.millis_since(spare.changed_at) < REMOVAL_MILLIS;
     let claimed = all.iter().filter(claims).count();
-    Plan { discard, make: claimed < wish.number && !busy && !has_to_wait }
+    Plan { discard, make: claimed < wish.number && !busy && !has_failed }
 }
 
 async fn begin_one(app: &App, claim: &Claim, version: &str) -> Result<()> {
@@ -136,8 +163,11 @@ async fn throw_away(app: &App, claim: &Claim, id: &WorkspaceId, state: SpareStat
 #[cfg(test)]
 mod tests {
     use hexabase_core::ids::Id as _;
+    use hexabase_testkit::on_both_engines;
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::jobs::stage::Stage;
 
     fn begun() -> Timestamp {
         Timestamp::from_seconds(1_790_000_000)
@@ -150,8 +180,8 @@ mod tests {
     }
 
     /// What is planned a minute later by a worker that wants so many of v2.
-    fn plan_for(all: &[Spare], number: usize, has_to_wait: bool) -> Plan {
-        plan(all, &Wish { number, version: "v2".to_owned() }, begun().plus_seconds(60), has_to_wait)
+    fn plan_for(all: &[Spare], number: usize, has_failed: bool) -> Plan {
+        plan(all, &Wish { number, version: "v2".to_owned() }, begun().plus_seconds(60), has_failed)
     }
 
     fn thrown_away(plan: &Plan, all: &[Spare]) -> Vec<usize> {
@@ -160,16 +190,41 @@ mod tests {
     }
 
     #[test]
-    fn they_are_made_one_at_a_time_and_not_while_somebody_waits_for_a_workspace() {
+    fn they_are_made_one_at_a_time_and_not_for_a_while_after_one_could_not_be_made() {
         let asleep = spare(1, "v2", SpareState::Asleep);
         assert!(plan_for(&[], 2, false).make && plan_for(std::slice::from_ref(&asleep), 2, false).make);
         assert!(!plan_for(&[], 0, false).make);
-        assert!(!plan_for(std::slice::from_ref(&asleep), 2, true).make, "somebody waits");
+        assert!(!plan_for(std::slice::from_ref(&asleep), 2, true).make, "one could not be made");
         for busy in [SpareState::Making, SpareState::Settling] {
             assert!(!plan_for(&[asleep.clone(), spare(2, "v2", busy)], 3, false).make, "{busy}");
         }
         let full = [asleep, spare(2, "v2", SpareState::Asleep)];
         assert_eq!(plan_for(&full, 2, false), Plan::default());
+    }
+
+    /// A workspace of hers begins to wake now.
+    async fn starts(stage: &Stage) -> anyhow::Result<()> {
+        let now = stage.app.clock.now();
+        let tx = stage.app.store.begin().await?;
+        workspaces::set_ready(&tx, &stage.id, "10.0.0.1:443", "PEM", now).await?;
+        assert!(workspaces::request_sleep(&tx, &stage.id, now).await?);
+        assert!(workspaces::request_wake(&tx, &stage.id, now).await?);
+        Ok(tx.commit().await?)
+    }
+
+    on_both_engines! {
+        async fn none_is_made_while_somebody_waits_for_a_workspace_unless_always_somebody_does(store: TestStore) {
+            let mut stage = Stage::set(&store).await?;
+            let clock = Clock::standing_at(stage.app.clock.now());
+            stage.app.clock = clock.clone();
+            for (seconds, may) in [(0, false), (200, false), (101, true), (1, false)] {
+                clock.advance_seconds(seconds);
+                starts(&stage).await?;
+                assert_eq!(may_begin(&stage.app, &stage.claim).await?, may, "{seconds} s later");
+            }
+            clock.advance_seconds(31);
+            assert!(may_begin(&stage.app, &stage.claim).await?, "nobody waits that long");
+        }
     }
 
     #[test]

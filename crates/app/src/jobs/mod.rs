@@ -11,6 +11,7 @@ mod keep_nodes;
 mod keep_spares;
 mod lease;
 mod nodes;
+mod plan_wish;
 mod reconcile_workspace;
 mod refresh_tenant_keys;
 mod rest;

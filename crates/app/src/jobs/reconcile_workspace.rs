@@ -9,16 +9,16 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::projects;
 use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Departed, Desired, Workspace};
-use hexabase_backends::store::{MAX_PAGE, Tx};
+use hexabase_backends::store::{MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Host, Observed, Progress, Receipt, Removal, Removed};
+use hexabase_reconcile::{Host, Observed, Progress, Receipt, ReconcileError, Removal, Removed};
 use serde_json::json;
 
 use super::desired::{Wanted, wanted};
 use super::worker::Outcome;
-use super::{custom_roles, expiry, nodes, rest, spare};
+use super::{custom_roles, expiry, nodes, plan_wish, rest, spare};
 use crate::context::{App, Change, Happening};
 use crate::error::{Error, Result};
 
@@ -30,8 +30,8 @@ pub(super) const DRIFT: Duration = Duration::from_secs(30);
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
-/// How often what came back after a deletion is looked at until it is gone.
-const UNHURRIED: Duration = Duration::from_secs(2);
+/// How often what came back after a deletion is looked at until it is gone, and one that takes very long.
+pub(super) const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
     let id: WorkspaceId = claim.subject.parse().map_err(Error::internal)?;
@@ -93,7 +93,8 @@ async fn follow_up(
     observed: &Observed,
 ) -> Result<Duration> {
     store_progress(app, claim, row, observed).await?;
-    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await?;
+    let replanned = plan_wish::settle(app, claim, row, observed.fit.as_ref()).await?;
+    let settled = custom_roles::settle(app, claim, row, observed, &wanted.pending).await? || replanned;
     // A role whose binding may still be there is not over yet.
     if wanted.expired && observed.has_done(WorkspaceStep::Access) && observed.has_done(WorkspaceStep::Projects) {
         expiry::forget(app, claim, row, wanted.at).await?;
@@ -145,6 +146,15 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
             let first = row.phase != WorkspacePhase::Ready;
+            // Another plan was chosen since it was looked at, whose limits are not in force: nobody is let in before the next look.
+            if row.ready_at.is_none()
+                && let Err(stale) = workspaces::lock_under_plan(&tx, row).await
+            {
+                return match stale {
+                    StoreError::Stale => Ok(tx.rollback().await?),
+                    other => Err(other.into()),
+                };
+            }
             // A message that is left tells of trouble that is over.
             if first || moved || row.message.is_some() {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
@@ -235,6 +245,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
+        Err(cause @ ReconcileError::NotOurs { .. }) => return forsake(app, claim, &row, &cause).await,
         Err(cause) => {
             store_failure(app, claim, &row, &sentence(&cause)).await?;
             return Err(Error::internal(cause));
@@ -242,6 +253,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     };
     let removed = nodes::hand_all_back(app, host, &row, removed).await?;
     let now = app.clock.now();
+    let mut changed_at = row.updated_at;
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     let outcome = match removed {
@@ -259,9 +271,11 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;
+                changed_at = now;
             }
             if row.message.as_deref() != Some(&reason) {
                 workspaces::set_progress(&tx, &row.id, WorkspacePhase::Deleting, None, Some(&reason), now).await?;
+                changed_at = now;
                 append(
                     app,
                     &tx,
@@ -270,11 +284,31 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
                     json!({ "step": null, "state": "running", "message": reason }),
                 )?;
             }
-            Outcome::Again(pace(after, now.millis_since(begun)))
+            Outcome::Again(removal_pace(after, now.millis_since(begun), now.millis_since(changed_at)))
         }
     };
     tx.commit().await?;
     Ok(outcome)
+}
+
+/// Ends the deletion of a workspace whose place on the host somebody else has: of its own there is nothing. Whoever was given what
+/// was another one's, by a database that had lost its last writes, gets rid of it so.
+async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileError) -> Result<Outcome> {
+    tracing::error!(
+        workspace.id = %row.id, error = %cause,
+        "of a workspace that is deleted nothing is on the host, and what bears its name there is left alone: did the database \
+         lose its last writes?"
+    );
+    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() };
+    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
+    value["note"] =
+        json!("what bears its name on the host is not this workspace's, or another organization's, and was left alone");
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    let departed = workspaces::set_deleted(&tx, &row.id, &value, app.clock.now()).await?;
+    tell_deleted(app, &tx, row, &departed)?;
+    tx.commit().await?;
+    Ok(Outcome::Done)
 }
 
 /// Writes down that the workspace is gone, and whose access went with it.
@@ -298,16 +332,28 @@ pub(super) fn pace(after: Duration, age_millis: i64) -> Duration {
     after.max((age / 40).min(SLOWEST))
 }
 
+/// When to look again at a removal that was asked for so long ago, and at which nothing has changed for so long. How long it has
+/// been looked at is not known: it may be that there was no worker in between, or no host.
+fn removal_pace(after: Duration, age_millis: i64, unchanged_millis: i64) -> Duration {
+    let least = if age_millis > PATIENCE_SECONDS * 1_000 { after.max(UNHURRIED) } else { after };
+    pace(least, unchanged_millis)
+}
+
 /// Removes what came back after the deletion was over, if anything did. The record stays as it is.
 async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let now = app.clock.now();
     let begun = row.deleted_at.unwrap_or(now);
     let (id, organization, fence) = (row.id, Some(row.organization_id), claim.epoch);
     let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
-    match host.remove(&removal).await.map_err(Error::internal)? {
-        Removed::Gone(_) => Ok(Outcome::Done),
+    match host.remove(&removal).await {
+        Ok(Removed::Gone(_)) => Ok(Outcome::Done),
         // Nobody waits for it.
-        Removed::Waiting { after, .. } => Ok(Outcome::Again(after.max(UNHURRIED))),
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after.max(UNHURRIED))),
+        Err(cause @ ReconcileError::NotOurs { .. }) => {
+            tracing::error!(workspace.id = %removal.id, error = %cause, "what bears a deleted workspace's name is left alone");
+            Ok(Outcome::Done)
+        }
+        Err(cause) => Err(Error::internal(cause)),
     }
 }
 

@@ -12,9 +12,9 @@ use hexabase_reconcile::{Host, Progress, Rest, Workloads};
 use serde_json::{Value, json};
 
 use super::desired::wanted;
-use super::nodes;
 use super::reconcile_workspace::{DRIFT, append, pace, sentence, store_failure};
 use super::worker::Outcome;
+use super::{nodes, plan_wish};
 use crate::context::{App, Change};
 use crate::error::{Error, Result};
 use crate::members;
@@ -80,6 +80,10 @@ pub(super) async fn put_to_sleep(app: &App, host: &Host, claim: &Claim, row: Wor
     let workloads = if keeps { Workloads::Stay } else { Workloads::Stop };
     let rest = rest(app, host, claim, &row, workloads).await?;
     store(app, claim, &row, &rest).await?;
+    // What it had stopped in that moment may still be counted.
+    if row.phase == WorkspacePhase::Asleep && plan_wish::settle(app, claim, &row, rest.fit.as_ref()).await? {
+        return Ok(Outcome::Again(Duration::ZERO));
+    }
     Ok(Outcome::Again(pause(&rest, age(app, &row))))
 }
 

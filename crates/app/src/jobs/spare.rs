@@ -11,21 +11,28 @@ use hexabase_core::phases::WorkspaceStep;
 use hexabase_reconcile::{Host, Progress, ReconcileError, Removal, Removed, Workloads};
 
 use super::desired;
-use super::reconcile_workspace::{DRIFT, sentence};
+use super::reconcile_workspace::{DRIFT, UNHURRIED, pace, sentence};
 use super::worker::Outcome;
 use crate::context::App;
 use crate::error::{Error, Result};
 
 /// After this long without being up, or without having come to rest, a spare workspace is given up.
 const PATIENCE_SECONDS: i64 = 900;
+/// When a worker of other versions looks again at one that is not its to make.
+const ELSEWHERE: Duration = Duration::from_secs(2);
 
 /// One look at a workspace that has no row of its own: it is made ahead, or it was never one of ours.
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim, id: &WorkspaceId) -> Result<Outcome> {
     let Some(spare) = spare_workspaces::load_for_job(&app.store, id).await? else { return Ok(Outcome::Done) };
+    if matches!(spare.state, SpareState::Making | SpareState::Settling) && spare.version != host.version() {
+        // Whoever takes it is told that it was made by the versions it is noted with, and nothing goes back to older ones.
+        return Ok(Outcome::Again(ELSEWHERE));
+    }
     match spare.state {
         SpareState::Making => make(app, host, claim, &spare).await,
         SpareState::Settling | SpareState::Asleep => settle(app, host, claim, &spare).await,
         SpareState::Discarded | SpareState::Gone => remove(app, host, claim, &spare).await,
+        SpareState::Foreign => Ok(Outcome::Done),
     }
 }
 
@@ -93,7 +100,7 @@ async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<
     let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await {
         Err(cause) => refused(app, claim, spare, cause).await,
-        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after)),
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(unhurried(after, now.millis_since(begun)))),
         Ok(Removed::Gone(_)) => {
             if spare.state == SpareState::Discarded {
                 // Why it was thrown away is worth knowing.
@@ -102,6 +109,11 @@ async fn remove(app: &App, host: &Host, claim: &Claim, spare: &Spare) -> Result<
             Ok(Outcome::Done)
         }
     }
+}
+
+/// When to look again at a removal for which nobody waits.
+fn unhurried(after: Duration, age_millis: i64) -> Duration {
+    pace(after.max(UNHURRIED), age_millis)
 }
 
 /// What the host says is somebody's, or not ours, is left as it stands: its row, which says that nobody has it, is older than
@@ -117,10 +129,7 @@ async fn refused(app: &App, claim: &Claim, spare: &Spare, cause: ReconcileError)
         workspace.id = %spare.id, error = %cause,
         "a workspace that was made ahead is in use, or is not ours: did the database lose its last writes? It is left alone"
     );
-    if matches!(spare.state, SpareState::Discarded | SpareState::Gone) {
-        return Ok(Outcome::Done);
-    }
-    go_on(app, claim, spare, SpareState::Discarded, Some(&cause.to_string())).await?;
+    go_on(app, claim, spare, SpareState::Foreign, Some(&cause.to_string())).await?;
     Ok(Outcome::Again(Duration::ZERO))
 }
 
@@ -133,4 +142,36 @@ async fn go_on(app: &App, claim: &Claim, spare: &Spare, to: SpareState, message:
         other => other?,
     }
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use hexabase_reconcile::HostSettings;
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use hexabase_testkit::on_both_engines;
+
+    use super::*;
+    use crate::jobs::stage::Stage;
+
+    #[test]
+    fn the_removal_of_a_spare_that_does_not_end_is_looked_at_less_and_less_often() {
+        let looks = [0, 60_000, 600_000, 86_400_000].map(|age| unhurried(Duration::from_millis(100), age).as_millis());
+        assert_eq!(looks, [2_000, 2_000, 15_000, 60_000]);
+    }
+
+    on_both_engines! {
+        async fn a_worker_of_other_versions_leaves_one_to_those_that_it_is_noted_with(store: TestStore) {
+            let stage = Stage::set(&store).await?;
+            let server = FakeKubernetes::start().await?;
+            let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+            let host = Host::connect(settings).await?;
+            let id = stage.app.new_id::<WorkspaceId>()?;
+            let tx = stage.app.store.begin().await?;
+            spare_workspaces::insert(&tx, &id, "other", stage.app.clock.now()).await?;
+            tx.commit().await?;
+            let outcome = run(&stage.app, &host, &stage.claim, &id).await?;
+            assert!(matches!(outcome, Outcome::Again(after) if after == ELSEWHERE));
+            assert_eq!(server.writes(), 0, "nothing of it is made here");
+        }
+    }
 }

@@ -86,5 +86,6 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         project_rights: Progress::Done,
         used: None,
         moved: Some(Progress::Done),
+        fit: None,
     }
 }

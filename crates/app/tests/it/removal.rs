@@ -34,6 +34,22 @@ on_both_engines! {
         worker.stop().await?;
     }
 
+    async fn whoever_was_given_what_is_somebody_elses_gets_rid_of_it_and_it_stays_as_it_is(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+            "hexabase.ai/organization": "org-0123456789abcdefghjk" });
+        stage.kubernetes.put(&stage.namespace(), json!({ "metadata": { "name": "x", "labels": labels } }));
+        let used = stage.kubernetes.get(&stage.namespace());
+        workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
+        let worker = stage.work().await?;
+        let gone = stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
+        worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&stage.namespace()), used);
+        let receipt = gone.receipt.unwrap_or_default();
+        assert!(receipt["note"].as_str().is_some_and(|note| note.ends_with("was left alone")), "{receipt}");
+        assert_eq!(receipt["removed"], json!([]));
+    }
+
     async fn the_log_tells_whose_access_ended_with_a_workspace(store: TestStore) {
         let stage = Stage::set(store).await?;
         let app = &stage.app;

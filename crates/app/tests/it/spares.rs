@@ -184,13 +184,16 @@ on_both_engines! {
         eventually("its end as a spare", async || {
             let found = spare_workspaces::load_for_job(&app.store, &id).await?;
             let left = jobs::list_unfinished(&app.store, RECONCILE_WORKSPACE, 10).await?;
-            let is_over = found.is_some_and(|spare| spare.state == SpareState::Discarded)
+            let is_over = found.is_some_and(|spare| spare.state == SpareState::Foreign)
                 && !left.iter().any(|job| job.subject == id.as_str());
             Ok(is_over.then_some(()))
         })
         .await?;
         worker.stop().await?;
         assert_eq!(stage.kubernetes.get(&path), used);
+        // It is over for good: nobody looks at it again every few minutes.
+        assert_eq!(jobs::list_neglected(&app.store, RECONCILE_WORKSPACE, 10).await?, Vec::<String>::new());
+        assert!(!spare_workspaces::list_for_job(&app.store, None, 10).await?.iter().any(|spare| spare.id == id));
         let organization = organizations::list(app, &stage.alice).await?.remove(0).0.id;
         let made = workspaces::create(app, &stage.alice, &organization, "quick", "standard").await?.workspace.id;
         assert_ne!(made, id);

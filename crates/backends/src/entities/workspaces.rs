@@ -39,6 +39,7 @@ pub(crate) mod workspace {
         pub nodes_since: Option<i64>,
         pub placed: String,
         pub nodes_message: Option<String>,
+        pub plan_wish: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,4 +1,4 @@
-//! Sleep and waking, deletions that can be undone, and workspaces that are made ahead.
+//! Sleep and waking, deletions that can be undone, smaller plans that were asked for, and workspaces that are made ahead.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::*;
@@ -27,6 +27,7 @@ impl MigrationTrait for Migration {
         manager.alter_table(add(text_null("sleep_rule").to_owned())).await?;
         manager.alter_table(add(big_integer_null("sleep_rule_at").to_owned())).await?;
         manager.alter_table(add(big_integer_null("removal_at").to_owned())).await?;
+        manager.alter_table(add(text_null("plan_wish").to_owned())).await?;
         manager
             .create_table(
                 create("spare_workspaces")

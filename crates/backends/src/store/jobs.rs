@@ -268,7 +268,7 @@ pub async fn list_neglected(db: &impl Db, kind: &str, limit: u64) -> Result<Vec<
     let query = Statement::from_sql_and_values(
         backend,
         "SELECT id FROM (SELECT id FROM workspaces WHERE living_name IS NOT NULL \
-         UNION ALL SELECT id FROM spare_workspaces WHERE state <> 'gone') AS living \
+         UNION ALL SELECT id FROM spare_workspaces WHERE state NOT IN ('gone', 'foreign')) AS living \
          WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE kind = $1 AND subject = living.id AND run_at IS NOT NULL) \
          ORDER BY id LIMIT $2",
         [kind.into(), signed(capped(limit)).into()],

@@ -26,6 +26,8 @@ words! {
         Discarded = "discarded",
         /// Nothing of it is left; kept, so that what comes back of it is known to be ours.
         Gone = "gone",
+        /// What bears its name on the host is somebody's, or not ours: its row is older than that, and it is left alone for good.
+        Foreign = "foreign",
     }
 }
 
@@ -113,7 +115,7 @@ pub async fn load_for_job(db: &impl Db, id: &WorkspaceId) -> Result<Option<Spare
 
 /// When one was last thrown away for a reason: it could not be made, or is in use.
 pub async fn last_failure_for_job(db: &impl Db) -> Result<Option<Timestamp>, StoreError> {
-    let thrown_away = [SpareState::Discarded.as_str(), SpareState::Gone.as_str()];
+    let thrown_away = [SpareState::Discarded, SpareState::Gone, SpareState::Foreign].map(SpareState::as_str);
     let query = spare_workspace::Entity::find()
         .filter(spare_workspace::Column::State.is_in(thrown_away))
         .filter(spare_workspace::Column::Message.is_not_null())
@@ -121,10 +123,10 @@ pub async fn last_failure_for_job(db: &impl Db) -> Result<Option<Timestamp>, Sto
     Ok(query.one(db.conn()).await?.map(|model| time(model.changed_at)))
 }
 
-/// Those of which something may be on the host, by id; up to `limit` after `after`.
+/// Those of which something of ours may be on the host, by id; up to `limit` after `after`.
 pub async fn list_for_job(db: &impl Db, after: Option<&WorkspaceId>, limit: u64) -> Result<Vec<Spare>, StoreError> {
-    let mut query =
-        spare_workspace::Entity::find().filter(spare_workspace::Column::State.ne(SpareState::Gone.as_str()));
+    let over = [SpareState::Gone, SpareState::Foreign].map(SpareState::as_str);
+    let mut query = spare_workspace::Entity::find().filter(spare_workspace::Column::State.is_not_in(over));
     if let Some(after) = after {
         query = query.filter(spare_workspace::Column::Id.gt(after.as_str()));
     }

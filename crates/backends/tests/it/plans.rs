@@ -1,6 +1,6 @@
 use anyhow::Context;
 use hexabase_backends::store::{Store, StoreError, plans, workspaces};
-use hexabase_core::plans::{Plan, seed};
+use hexabase_core::plans::{Plan, PlanWish, seed};
 use hexabase_testkit::on_both_engines;
 
 use crate::scenery::{add_organization, add_workspace, is_stale, load, now};
@@ -87,5 +87,48 @@ on_both_engines! {
         let tx = store.begin().await?;
         workspaces::request_deletion(&tx, &shop, now()).await?;
         assert!(is_stale(&workspaces::set_plan(&tx, &shop, ("free", 1), now()).await));
+    }
+
+    async fn a_plan_that_was_asked_for_stands_until_another_one_is_or_it_is_refused(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let wish = |seconds| PlanWish {
+            plan: "free".to_owned(),
+            version: 1,
+            by: organization.user().clone(),
+            at: now().plus_seconds(seconds),
+            refused: None,
+        };
+        let tx = store.begin().await?;
+        workspaces::set_plan_wish(&tx, &shop, Some(&wish(1)), now()).await?;
+        tx.commit().await?;
+        let row = load(&store, &shop).await?;
+        assert_eq!((row.wanted_plan(), row.plan_id.as_str(), row.version), (Some(&wish(1)), "standard", 2));
+        let tx = store.begin().await?;
+        assert!(!workspaces::refuse_plan_wish(&tx, &row.id, &wish(2), "too much", now()).await?, "another one");
+        assert!(workspaces::refuse_plan_wish(&tx, &row.id, &wish(1), "too much", now()).await?);
+        assert!(!workspaces::refuse_plan_wish(&tx, &row.id, &wish(1), "too much", now()).await?, "it is refused");
+        tx.commit().await?;
+        let row = load(&store, &shop).await?;
+        assert_eq!(row.wanted_plan(), None);
+        assert_eq!(row.plan_wish.and_then(|wish| wish.refused).as_deref(), Some("too much"));
+        let tx = store.begin().await?;
+        workspaces::set_plan(&tx, &shop, ("premium", 1), now()).await?;
+        tx.commit().await?;
+        let row = load(&store, &shop).await?;
+        assert_eq!(row.plan_wish, None);
+        let tx = store.begin().await?;
+        workspaces::request_deletion(&tx, &shop, now()).await?;
+        assert!(is_stale(&workspaces::set_plan_wish(&tx, &shop, None, now()).await));
+    }
+
+    async fn a_job_that_saw_another_plan_does_not_speak_of_this_one(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let shop = add_workspace(&store, &organization, "shop").await?;
+        let seen = load(&store, &shop).await?;
+        let tx = store.begin().await?;
+        workspaces::lock_under_plan(&tx, &seen).await?;
+        workspaces::set_plan(&tx, &shop, ("free", 1), now()).await?;
+        assert!(is_stale(&workspaces::lock_under_plan(&tx, &seen).await));
     }
 }

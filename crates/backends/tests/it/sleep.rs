@@ -59,15 +59,42 @@ on_both_engines! {
         assert_eq!(row.endpoint, None, "nobody is let in before it is ready");
         assert_eq!(workspace_steps::list(&*store, &scope).await?, [], "they begin anew");
         let tx = store.begin().await?;
-        assert!(!workspaces::request_sleep(&tx, id, now()).await?, "not before it is ready");
         assert!(is_stale(&workspaces::set_progress(&tx, id, WorkspacePhase::Asleep, None, None, now()).await));
         let awake = later.plus_seconds(9);
-        for (at, counts) in [(awake, awake), (awake.plus_seconds(60), awake)] {
+        let late = awake.plus_seconds(900);
+        for (phase, at, counts) in [
+            (None, awake, awake),
+            (None, awake.plus_seconds(60), awake),
+            // It had been given up.
+            (Some(WorkspacePhase::Failed), late, late),
+        ] {
+            if let Some(phase) = phase {
+                workspaces::set_progress(&tx, id, phase, None, None, at).await?;
+            }
             workspaces::set_ready(&tx, id, "10.0.0.1:443", "PEM", at).await?;
             let row = workspaces::load_for_job(&tx, id).await?.context("a workspace")?;
             assert_eq!(row.settled_since(), counts, "nobody is put to sleep for the time it took to wake");
         }
         tx.commit().await?;
+    }
+
+    async fn what_does_not_wake_can_be_put_to_sleep_again_and_what_never_was_ready_cannot(store: TestStore) {
+        let scope = ready(&store).await?;
+        let id = scope.workspace();
+        let used = load(&store, &scope).await?.last_used_at;
+        let tx = store.begin().await?;
+        for phase in [WorkspacePhase::Waking, WorkspacePhase::Failed] {
+            assert!(workspaces::request_sleep(&tx, id, now()).await?);
+            assert!(workspaces::request_wake(&tx, id, now()).await?);
+            workspaces::set_progress(&tx, id, phase, None, None, now()).await?;
+            assert!(!workspaces::request_sleep_unless_used(&tx, id, used, now()).await?, "not by its rule");
+        }
+        assert!(workspaces::request_sleep(&tx, id, now()).await?);
+        tx.commit().await?;
+        let bank = add_workspace(&store, &add_organization(&store, "Bob").await?, "bank").await?;
+        let tx = store.begin().await?;
+        workspaces::set_progress(&tx, bank.workspace(), WorkspacePhase::Failed, None, None, now()).await?;
+        assert!(!workspaces::request_sleep(&tx, bank.workspace(), now()).await?);
     }
 
     async fn of_many_who_wake_a_workspace_at_once_one_does(store: TestStore) {

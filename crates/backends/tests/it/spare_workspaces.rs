@@ -116,12 +116,21 @@ on_both_engines! {
     }
 
     async fn whether_a_workspace_is_starting_is_known(store: TestStore) {
-        assert!(!workspaces::any_starting_for_job(&*store).await?);
+        let just_now = now().plus_seconds(-30);
+        assert!(!workspaces::any_starting_for_job(&*store, just_now).await?);
         let scope = crate::scenery::add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
-        assert!(workspaces::any_starting_for_job(&*store).await?);
+        assert!(workspaces::any_starting_for_job(&*store, just_now).await?);
+        assert!(!workspaces::any_starting_for_job(&*store, now()).await?, "it began before that");
         let tx = store.begin().await?;
         workspaces::set_ready(&tx, scope.workspace(), "10.0.0.1:443", "PEM", now()).await?;
         tx.commit().await?;
-        assert!(!workspaces::any_starting_for_job(&*store).await?);
+        assert!(!workspaces::any_starting_for_job(&*store, just_now).await?);
+        let later = now().plus_seconds(600);
+        let tx = store.begin().await?;
+        assert!(workspaces::request_sleep(&tx, scope.workspace(), later).await?);
+        assert!(workspaces::request_wake(&tx, scope.workspace(), later).await?);
+        tx.commit().await?;
+        assert!(workspaces::any_starting_for_job(&*store, later.plus_seconds(-30)).await?);
+        assert!(!workspaces::any_starting_for_job(&*store, later).await?);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hexabase_api::organizations::Organization;
 use hexabase_api::plans::Estimate;
-use hexabase_api::workspaces::{SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
+use hexabase_api::workspaces::{PlanChange, SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
 use serde_json::json;
 
 use super::{confirm, confirm_deed, inside, nodes, plans, quota};
@@ -66,8 +66,16 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
             let body = WorkspacePlanUpdate { plan, plan_version };
             let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &body).await?;
             context.format.show(&changed.raw, || {
-                let Workspace { name, plan, plan_version, .. } = &changed.value;
-                format!("Workspace {name} is under the plan {plan} (version {plan_version}).")
+                let Workspace { name, plan, plan_version, plan_change, .. } = &changed.value;
+                let is = format!("Workspace {name} is under the plan {plan} (version {plan_version}).");
+                match plan_change {
+                    Some(next) => format!(
+                        "{is} It comes under {} if it uses no more than that gives, which is being looked at; what became of it: \
+                         hxb workspace get {name}",
+                        next.plan
+                    ),
+                    None => is,
+                }
             })
         }
         args::Workspace::Quota { workspace } => {
@@ -261,6 +269,13 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
     })
 }
 
+fn next_plan(change: PlanChange) -> String {
+    let PlanChange { plan, plan_version, refused } = change;
+    let what =
+        refused.map_or_else(|| "what is used is being looked at".to_owned(), |why| format!("not possible: {why}"));
+    format!("{plan} (version {plan_version}), {what}")
+}
+
 fn details(workspace: Workspace) -> String {
     let moment = |at: Option<hexabase_core::time::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     let receipt = Receipt::of(&workspace);
@@ -269,6 +284,7 @@ fn details(workspace: Workspace) -> String {
         ("Id", workspace.id.to_string()),
         ("Organisation", workspace.organization.to_string()),
         ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
+        ("Next plan", workspace.plan_change.map(next_plan).unwrap_or_default()),
         ("Phase", workspace.phase.to_string()),
         ("Message", workspace.message.unwrap_or_default()),
         ("Server", workspace.server),
@@ -282,6 +298,7 @@ fn details(workspace: Workspace) -> String {
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
         ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
         ("Nodes given back", receipt.as_ref().and_then(Receipt::returned).unwrap_or_default()),
+        ("Note", receipt.as_ref().map(|receipt| receipt.note.clone()).unwrap_or_default()),
     ]);
     text.push_str(&receipt.map(Receipt::list).unwrap_or_default());
     if !workspace.steps.is_empty() {

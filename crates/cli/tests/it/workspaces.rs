@@ -221,6 +221,22 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
 }
 
 #[tokio::test]
+async fn a_smaller_plan_is_on_its_way_until_it_is_known_what_is_used() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut asked = workspace("ready", &[]);
+    asked["plan_change"] = json!({ "plan": "free", "plan_version": 2 });
+    stub.answer(&format!("GET /organizations/{ORGANIZATION}/estimate"), 200, estimate("free"));
+    stub.answer(&format!("PUT /workspaces/{WORKSPACE}/plan"), 200, asked.clone());
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "free"]).await;
+    assert!(ended.out.contains("It comes under free if it uses no more than that gives"), "{ended:?}");
+    asked["plan_change"]["refused"] = json!("the workspace uses 3 of cpu");
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}"), 200, asked);
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.contains("free (version 2), not possible: the workspace uses 3 of cpu\n"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn what_a_plan_allows_and_what_is_left_of_it_is_shown() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);

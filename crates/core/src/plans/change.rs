@@ -1,6 +1,26 @@
-//! What a plan decides once and for all for a workspace.
+//! What a plan decides once and for all for a workspace, and the way to another one that gives less.
 
-use super::{KubernetesVersion, Plan, StoreKind};
+use serde::{Deserialize, Serialize};
+
+use super::{KubernetesVersion, Limits, Plan, PlanId, PlanVersion, StoreKind};
+use crate::ids::UserId;
+use crate::time::Timestamp;
+
+/// A plan that somebody has asked for, and under which the workspace comes once the host lets in no more than it allows and no
+/// more is used. Until then the workspace has what both plans give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanWish {
+    /// The plan.
+    pub plan: PlanId,
+    /// Its version.
+    pub version: PlanVersion,
+    /// Who asked for it.
+    pub by: UserId,
+    /// When.
+    pub at: Timestamp,
+    /// Why nothing came of it, as a sentence; open when absent.
+    pub refused: Option<String>,
+}
 
 /// Why a workspace cannot come under another plan, however little it uses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +52,21 @@ fn release(version: &Option<KubernetesVersion>) -> String {
     version.map_or_else(|| "the installation's own release".to_owned(), |version| version.to_string())
 }
 
+impl Limits {
+    /// Whether of something that Kubernetes counts on the host less is given than `before`: what is used of it is known only once
+    /// nobody is let use more.
+    pub fn takes_from(&self, before: &Self) -> bool {
+        before.amounts.exceeds(&self.amounts).is_some() || self.projects < before.projects
+    }
+
+    /// Of everything that Kubernetes counts the smaller amount.
+    #[must_use]
+    pub fn both(&self, other: &Self) -> Self {
+        let (amounts, projects) = (self.amounts.at_most(&other.amounts), self.projects.min(other.projects));
+        Self { amounts, projects, ..self.clone() }
+    }
+}
+
 /// Whether a workspace under `from` can come under `to`, as far as that is not a matter of how much it uses.
 ///
 /// # Errors
@@ -58,6 +93,17 @@ mod tests {
 
     fn with(kubernetes: Option<&str>) -> Plan {
         Plan { kubernetes: kubernetes.map(|version| version.parse().unwrap()), ..seed().remove(1) }
+    }
+
+    #[test]
+    fn on_the_way_to_a_plan_that_gives_less_of_something_a_workspace_has_what_both_give() {
+        let (small, mut other) = (seed().remove(0).limits, seed().remove(1).limits);
+        assert!(small.takes_from(&other) && !other.takes_from(&small) && !small.takes_from(&small));
+        other.amounts.cpu = crate::quantity::Cpu::from_millis(1);
+        assert!(other.takes_from(&small), "more of everything else");
+        let both = small.both(&other);
+        assert_eq!((both.amounts.cpu, both.amounts.memory), (other.amounts.cpu, small.amounts.memory));
+        assert!(!small.takes_from(&both) && !other.takes_from(&both));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::quantity::{Bytes, Cpu};
 use crate::quota::Amounts;
 use crate::words;
 
-pub use self::change::{Immutable, check_change};
+pub use self::change::{Immutable, PlanWish, check_change};
 pub use self::kubernetes::{InvalidKubernetesVersion, KubernetesVersion};
 pub use self::seed::seed;
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 use crate::settings::EndpointMode;
+use crate::status::Fit;
 use crate::tenant_user::{Quantities, amounts, thousandths};
 
 pub(crate) const NAME: &str = "hexabase";
@@ -99,9 +100,9 @@ pub(crate) fn defaults(amounts: &Amounts) -> Value {
     }] } })
 }
 
-/// Lets nothing of the quota fall below what is used: beside pods that were let in under a larger plan, the control plane's would be
-/// refused when it has to be made anew, and without it nobody could end those. It is never more than was allowed so far, and comes
-/// down as they go.
+/// Lets nothing of the quota fall below what is used, while it is still to be seen whether that fits into less: beside pods that
+/// were let in before, the control plane's would be refused when it has to be made anew, and without it nobody could end those. It
+/// is never more than was allowed so far, and comes down as they go.
 pub(crate) fn spare(quota: &mut Manifest, found: &DynamicObject, control_plane_runs: bool) {
     let Some(hard) = quota.json.pointer_mut("/spec/hard").and_then(Value::as_object_mut) else { return };
     for (name, wanted) in hard.iter_mut() {
@@ -125,8 +126,31 @@ fn control_planes(name: &str) -> u128 {
         "requests.cpu" | "limits.cpu" => CONTROL_PLANE_CPU.as_millis().into(),
         "requests.memory" | "limits.memory" => u128::from(CONTROL_PLANE_MEMORY.get()).saturating_mul(1000),
         "pods" => u128::from(CONTROL_PLANE_PODS).saturating_mul(1000),
+        "limits.ephemeral-storage" => u128::from(CONTROL_PLANE_SCRATCH.get()).saturating_mul(1000),
         _ => 0,
     }
+}
+
+/// Whether no more is used than this quota lets in, and nothing beyond it is let in any more; unknown until Kubernetes judges by
+/// it. What was let in before it judged by it is counted in the same reading: both are of one version of the object, and Kubernetes
+/// writes the count before it lets anything in.
+pub(crate) fn fit(quota: &Manifest, applied: &DynamicObject, control_plane_runs: bool) -> Option<Fit> {
+    let hard = quota.json.pointer("/spec/hard")?.as_object()?;
+    let at = |place: &str, name: &str| applied.data.pointer(place)?.get(name)?.as_str();
+    let mut judged = true;
+    for (name, most) in hard {
+        let most = most.as_str()?;
+        let used = at("/status/used", name)?;
+        let own = if control_plane_runs { 0 } else { control_planes(name) };
+        if number(used).saturating_add(own) > number(most) {
+            let runs = if control_plane_runs { "with its control plane" } else { "while its control plane sleeps" };
+            return Some(Fit::Exceeds(format!(
+                "the workspace uses {used} of {name} {runs}, and would have {most} for both"
+            )));
+        }
+        judged &= at("/status/hard", name).is_some_and(|counted| number(counted) <= number(most));
+    }
+    judged.then_some(Fit::Fits)
 }
 
 /// What the tenant uses, while the control plane runs: all that is counted, without as much as is added for the control plane.
@@ -146,10 +170,13 @@ pub(crate) fn used(quota: &DynamicObject, projects: u32) -> Option<Amounts> {
     Some(all.less(&own))
 }
 
-/// Whether Kubernetes counts by this quota yet: until then it refuses every pod. A later change of the amounts follows
-/// within a moment and holds nobody up.
+/// Whether Kubernetes counts by this quota yet: until then it refuses every pod, or lets in more than it may. That it may let in
+/// more than it does yet follows within a moment and holds nobody up.
 pub(crate) fn is_counted(quota: &DynamicObject) -> bool {
-    quota.data.pointer("/status/hard").and_then(Value::as_object).is_some_and(|hard| !hard.is_empty())
+    let hard = |place: &str| quota.data.pointer(place).and_then(Value::as_object);
+    let (Some(wanted), Some(counted)) = (hard("/spec/hard"), hard("/status/hard")) else { return false };
+    let most = |most: &Value| most.as_str().map(number);
+    wanted.iter().all(|(name, wanted)| counted.get(name).and_then(most).is_some_and(|now| Some(now) <= most(wanted)))
 }
 
 #[cfg(test)]
@@ -172,6 +199,38 @@ mod tests {
     fn hard(cpu: &str, pods: &str) -> Manifest {
         let body = json!({ "spec": { "hard": { "limits.cpu": cpu, "pods": pods, "secrets": "30" } } });
         Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body)
+    }
+
+    #[test]
+    fn a_smaller_quota_is_known_to_fit_only_once_kubernetes_lets_in_no_more() {
+        let fit = |allowed: &str, used: &str, runs| {
+            let counted = json!({ "limits.cpu": used, "pods": "8", "secrets": "30" });
+            let status = json!({ "hard": { "limits.cpu": allowed, "pods": "8", "secrets": "30" }, "used": counted });
+            let applied: DynamicObject = serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap();
+            super::fit(&hard("3", "12"), &applied, runs)
+        };
+        assert_eq!(fit("20", "2500m", true), None, "more may be let in at this moment");
+        assert_eq!(fit("3", "2500m", true), Some(Fit::Fits));
+        let Some(Fit::Exceeds(sentence)) = fit("20", "3500m", true) else { panic!() };
+        assert!(sentence.starts_with("the workspace uses 3500m of limits.cpu with its control plane"), "{sentence}");
+        assert_eq!(fit("3", "500m", false), Some(Fit::Fits), "beside the control plane, which is to come");
+        assert!(matches!(fit("3", "600m", false), Some(Fit::Exceeds(_))));
+        let uncounted: DynamicObject = serde_json::from_value(json!({ "metadata": {} })).unwrap();
+        assert_eq!(super::fit(&hard("3", "12"), &uncounted, true), None);
+    }
+
+    #[test]
+    fn what_the_control_plane_writes_to_the_disk_keeps_its_place_too() {
+        let quota = |amount: &str| json!({ "limits.ephemeral-storage": amount });
+        let found: DynamicObject = serde_json::from_value(json!({
+            "metadata": {}, "spec": { "hard": quota("200Gi") }, "status": { "used": quota("80Gi") },
+        }))
+        .unwrap();
+        let body = json!({ "spec": { "hard": quota("60Gi") } });
+        let mut wanted = Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body);
+        spare(&mut wanted, &found, false);
+        let kept = wanted.json["spec"]["hard"]["limits.ephemeral-storage"].as_str().map(number);
+        assert_eq!(kept, Some(number("90Gi")));
     }
 
     /// What is applied in place of a quota of 20 cores and 64 pods when 3 cores and 8 pods are wanted.
@@ -229,6 +288,7 @@ mod tests {
             is_counted(&serde_json::from_value::<DynamicObject>(quota).unwrap())
         };
         assert!(!quota(json!({})) && !quota(json!({ "hard": {} })));
-        assert!(quota(json!({ "hard": { "pods": "1" } })));
+        assert!(quota(json!({ "hard": { "pods": "1" } })), "it may let in more in a moment");
+        assert!(!quota(json!({ "hard": { "pods": "3" } })), "it still lets in more than it may");
     }
 }

@@ -32,8 +32,19 @@ const HELD_MILLIS: i64 = 45_000;
 /// vCluster's own finalizers: nobody is left to take them off.
 const FINALIZERS: &str = "vcluster.loft.sh/";
 /// Kinds after which others may have to clean up elsewhere, such as a load balancer of the cloud: these are deleted first, so
-/// that whoever holds them has as long as possible.
-const CLEANED_UP_AFTER: [Kind; 4] = [Kind::Service, Kind::Ingress, Kind::ConfigMap, Kind::Secret];
+/// that whoever holds them has as long as possible. Network policies are not: they bind pods that still end.
+const CLEANED_UP_AFTER: [Kind; 10] = [
+    Kind::Service,
+    Kind::Ingress,
+    Kind::ConfigMap,
+    Kind::Secret,
+    Kind::ServiceAccount,
+    Kind::Role,
+    Kind::RoleBinding,
+    Kind::PodDisruptionBudget,
+    Kind::LimitRange,
+    Kind::ResourceQuota,
+];
 /// Kinds that carry them.
 const FINALIZED: [Kind; 4] = [Kind::ConfigMap, Kind::Secret, Kind::Service, Kind::PersistentVolumeClaim];
 
@@ -136,6 +147,24 @@ async fn begin_clean_up(host: &Cluster, names: &Names) -> Result<(), ReconcileEr
     Ok(())
 }
 
+/// Deletes claims, and workloads that somebody holds, once Kubernetes makes nothing for them any more. Pods that still end keep
+/// their claims; whoever else holds something is asked before these have ended.
+async fn begin_release(host: &Cluster, names: &Names, now: Timestamp) -> Result<(), ReconcileError> {
+    volumes::delete_claims(host, names, now).await?;
+    let namespace = Some(names.namespace.as_str());
+    for kind in [Kind::StatefulSet, Kind::Deployment] {
+        for metadata in host.list_metadata(kind, namespace, "").await? {
+            if is_held(&metadata)
+                && metadata.deletion_timestamp.is_none()
+                && let Some(name) = metadata.name
+            {
+                host.delete(kind, namespace, &name, None).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Empties the namespace and deletes it; says what is still in the way.
 async fn empty(
     host: &Cluster,
@@ -154,6 +183,9 @@ async fn empty(
     host.delete(Kind::RoleBinding, namespace, &format!("vc-{}", names.name), None).await?;
     begin_clean_up(host, names).await?;
     let stopping = stop(host, names).await?;
+    if stopping.is_none() {
+        begin_release(host, names, now).await?;
+    }
     let pods: Vec<Pod> = host.list_as(Kind::Pod, namespace, "").await?;
     if let Some(pod) = end_pods(host, names, &pods, now).await? {
         return Ok((format!("pod {pod}: Terminating"), 250));
@@ -198,7 +230,8 @@ pub(super) async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>
 fn is_stopped(workload: &DynamicObject) -> bool {
     let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
     let replicas = workload.data.pointer("/spec/replicas").and_then(Value::as_i64);
-    replicas == Some(0) && observed >= workload.metadata.generation
+    // For what is being deleted nothing is made, and not every change is noticed.
+    replicas == Some(0) && (observed >= workload.metadata.generation || workload.metadata.deletion_timestamp.is_some())
 }
 
 /// Ends all pods; gives the name of one that is still there.
@@ -383,6 +416,45 @@ mod tests {
         assert_eq!(server.get(&service), None);
     }
 
+    #[tokio::test]
+    async fn a_claim_that_is_held_and_a_volume_that_stays_together_take_no_longer_than_two_minutes() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap().cluster;
+        let id = "ws-0123456789abcdefghjk".parse().unwrap();
+        let names = Names::of(&id);
+        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
+        let path = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let held = |name: &str, spec: Value| {
+            let metadata = json!({ "name": name, "finalizers": ["example.com/hold"] });
+            json!({ "metadata": metadata, "spec": spec })
+        };
+        server.put(&format!("{path}/pods/held"), held("held", json!({ "containers": [] })));
+        server.put(&format!("{path}/persistentvolumeclaims/data"), held("data", json!({ "volumeName": "disk" })));
+        let of = json!({ "namespace": names.namespace, "name": "data" });
+        let disk = json!({ "claimRef": of, "persistentVolumeReclaimPolicy": "Retain" });
+        server.put("/api/v1/persistentvolumes/disk", held("disk", disk));
+
+        let begun = now();
+        let mut removal =
+            Removal { id, organization: None, fence: 1, now: begun, begun, seen: Vec::new(), forced: Vec::new() };
+        let receipt = loop {
+            server.set_time(&removal.now.to_string());
+            match remove(&host, &removal).await.unwrap() {
+                Removed::Gone(receipt) => break receipt,
+                Removed::Waiting { reason, seen, forced, .. } => {
+                    assert!(removal.now.millis_since(begun) < 115_000, "{reason}");
+                    (removal.seen, removal.forced) = (seen, forced);
+                }
+            }
+            removal.now = removal.now.plus_seconds(5);
+        };
+        let forced: Vec<&str> = receipt.forced.iter().map(|object| object.kind.as_str()).collect();
+        assert_eq!(forced, ["PersistentVolumeClaim", "Pod"]);
+        assert_eq!(receipt.remaining.iter().map(|object| object.name.as_str()).collect::<Vec<_>>(), ["disk"]);
+    }
+
     fn now() -> Timestamp {
         "2026-01-01T00:01:00Z".to_owned().try_into().unwrap()
     }
@@ -410,6 +482,9 @@ mod tests {
         };
         assert!(stopped(0, json!(2)));
         assert!(!stopped(0, json!(1)) && !stopped(0, Value::Null) && !stopped(1, json!(2)));
+        let deleted = json!({ "metadata": { "generation": 3, "deletionTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "replicas": 0 }, "status": { "observedGeneration": 2 } });
+        assert!(is_stopped(&serde_json::from_value(deleted).unwrap()));
     }
 
     #[test]

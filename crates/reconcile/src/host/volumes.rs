@@ -58,6 +58,19 @@ pub(crate) async fn being_made(
     Ok(claims.into_iter().find(|claim| is_being_made(claim, now)).and_then(|claim| claim.metadata.name))
 }
 
+/// Deletes the claims whose volume is there or was never begun: with those that are being made one waits.
+pub(crate) async fn delete_claims(host: &Cluster, names: &Names, now: Timestamp) -> Result<(), ReconcileError> {
+    let namespace = Some(names.namespace.as_str());
+    let claims: Vec<PersistentVolumeClaim> = host.list_as(Kind::PersistentVolumeClaim, namespace, "").await?;
+    for claim in claims {
+        let is_over = claim.metadata.deletion_timestamp.is_some() || is_being_made(&claim, now);
+        if let Some(name) = claim.metadata.name.filter(|_| !is_over) {
+            host.delete(Kind::PersistentVolumeClaim, namespace, &name, None).await?;
+        }
+    }
+    Ok(())
+}
+
 fn is_being_made(claim: &PersistentVolumeClaim, now: Timestamp) -> bool {
     let annotations = claim.metadata.annotations.as_ref();
     let asked_for = annotations.is_some_and(|all| ASKED_FOR.iter().any(|name| all.contains_key(*name)));

@@ -7,7 +7,7 @@ use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::phases::{ProjectPhase, WorkspaceStep};
 use hexabase_core::plans;
 use hexabase_core::projects::{PodSecurity, ProjectLabels};
-use hexabase_reconcile::{DesiredWorkspace, Host, ReconcileError};
+use hexabase_reconcile::{DesiredWorkspace, Fit, Host, ReconcileError};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -204,6 +204,14 @@ async fn a_larger_plan_changes_quotas_in_place(
     ready(runner, wanted).await;
     let labels = objects(inside, "v1", "Namespace", None).get("shop").await.unwrap().metadata.labels.unwrap();
     assert!(!labels.contains_key("team"), "{labels:?}");
+    // Less again: that it is enough is known once the host lets in no more.
+    wanted.smaller = Some(plans::seed().remove(1).limits);
+    let observed = until(runner, wanted, "known to fit", |observed| observed.fit.is_some()).await;
+    assert_eq!(observed.fit, Some(Fit::Fits));
+    let quota = objects(host, "v1", "ResourceQuota", Some(&place)).get("hexabase").await.unwrap();
+    assert_eq!(quota.data["status"]["hard"]["pods"], "54");
+    wanted.smaller = None;
+    ready(runner, wanted).await;
 }
 
 /// This workspace's issuer cannot be reached, so that no token is believed.

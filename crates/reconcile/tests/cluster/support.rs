@@ -117,6 +117,7 @@ pub(crate) fn desired() -> DesiredWorkspace {
         organization: Some(organization(&id)),
         fence: 1,
         limits: plans::seed().remove(1).limits,
+        smaller: None,
         kubernetes: None,
         cluster_roles: vec![
             (groups::WS_ADMINS.parse().unwrap(), ClusterRoleRef::Preset(PresetClusterRole::WorkspaceAdmin)),

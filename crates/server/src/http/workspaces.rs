@@ -5,7 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hexabase_api::page::{Page, PageQuery};
-use hexabase_api::workspaces::{SleepRule, Step, Workspace, WorkspaceCreate, WorkspaceDeletion, WorkspaceQuery};
+use hexabase_api::workspaces::{
+    PlanChange, SleepRule, Step, Workspace, WorkspaceCreate, WorkspaceDeletion, WorkspaceQuery,
+};
 use hexabase_app::plans::PlanChoice;
 use hexabase_app::workspaces::{self, WorkspaceDetails};
 use hexabase_app::{App, Settings};
@@ -33,7 +35,10 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         sleep_at: rule.sleep_at.map(|time| time.to_string()),
         wake_at: rule.wake_at.map(|time| time.to_string()),
     });
+    let plan_change =
+        row.plan_wish.map(|wish| PlanChange { plan: wish.plan, plan_version: wish.version, refused: wish.refused });
     Workspace {
+        plan_change,
         removal_at: row.removal_at.filter(|_| row.phase == WorkspacePhase::ToBeDeleted),
         sleep_rule,
         server: settings.gateway_url(&row.id),

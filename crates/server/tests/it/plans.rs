@@ -68,6 +68,9 @@ async fn a_workspace_keeps_its_version_until_its_owner_chooses_the_plan_again() 
         let path = format!("/api/v1/workspaces/{shop}");
         let found = alice.api.get(&path).await?.expect(200)?.json()?;
         assert_eq!(found["sleep_rule"]["after_minutes"], json!(90));
+        let log = format!("/api/v1/organizations/{}/audit?action=workspace.plan_changed", alice.organization);
+        let told = items(&alice.api.get(&log).await?);
+        assert_eq!(told[0]["after"]["sleep_rule"]["after_minutes"], json!(90), "{told:?}");
         let rule = async |rule: Value| {
             let request = alice.api.request(reqwest::Method::PUT, &format!("{path}/sleep-rule")).json(&rule);
             alice.api.send(request).await
@@ -229,8 +232,6 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_although_no_project_h
     let alice = platform.person("alice").await?;
     let shop = alice.workspace("shop").await?;
     set_ready(&platform, &shop, "127.0.0.1:1", "PEM").await?;
-    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "not_ready");
-    assert!(text(&refused["detail"]).starts_with("what the workspace uses is not known"), "{refused}");
     note_used(&platform, &shop, 3_000).await?;
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
     assert!(
@@ -240,7 +241,17 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_although_no_project_h
     // A larger one has room for it, whatever is known.
     set_plan(&alice, &shop, "premium").await?.expect(200)?;
     note_used(&platform, &shop, 100).await?;
-    set_plan(&alice, &shop, "free").await?.expect(200)?;
+    // How much that was has no word: it is had once the host lets in no more.
+    let asked = set_plan(&alice, &shop, "free").await?.expect(200)?.json()?;
+    assert_eq!((&asked["plan"], &asked["plan_change"]["plan"]), (&json!("premium"), &json!("free")), "{asked}");
+    let seen = alice.api.get(&format!("/api/v1/workspaces/{shop}")).await?.expect(200)?.json()?;
+    assert_eq!(
+        (&seen["plan"], &seen["plan_change"]),
+        (&json!("premium"), &json!({ "plan": "free", "plan_version": 1 }))
+    );
+    // Choosing what it has takes that back.
+    let kept = set_plan(&alice, &shop, "premium").await?.expect(200)?.json()?;
+    assert_eq!((&kept["plan"], &kept["plan_change"]), (&json!("premium"), &Value::Null));
     Ok(())
 }
 

@@ -81,6 +81,12 @@ async fn a_workspace_is_put_to_sleep_and_woken_by_hand() -> Result<()> {
         assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
     }
     assert_eq!(wakes(&alice).await?, 1, "asking again changes nothing");
+    // One that does not wake need not cost memory for ever.
+    for phase in [WorkspacePhase::Waking, WorkspacePhase::Failed] {
+        set_phase(&platform, &workspace, phase).await?;
+        assert_eq!(post(&alice, &workspace, "sleep").await?["phase"], "falling-asleep");
+        assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "waking");
+    }
     tenant.answers(&platform, &workspace).await?;
     assert_eq!(post(&alice, &workspace, "wake").await?["phase"], "ready");
     Ok(())
@@ -214,6 +220,11 @@ async fn a_rule_of_sleep_is_shown_and_a_use_is_noted_only_for_one_that_hangs_on_
     }
     let found = row(&platform, &workspace).await?;
     assert_eq!(found.last_used_at, Some(first.plus_seconds(61)));
+    // Saying it again is no change, and nothing that it counts begins anew.
+    put(rule).await?.expect(200)?;
+    assert_eq!((found.sleep_rule_at, row(&platform, &workspace).await?.sleep_rule_at), (Some(first), Some(first)));
+    let log = format!("/api/v1/organizations/{}/audit?action=workspace.sleep_rule_changed", alice.organization);
+    assert_eq!(items(&alice.api.get(&log).await?).len(), 1);
     assert_eq!(put(json!({})).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], Value::Null);
     for (bad, field) in [
         (json!({ "after_minutes": 4 }), "sleep_rule"),
@@ -265,6 +276,7 @@ async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_wi
     alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
     let group = made(&alice, &workspace, "late", None).await?;
     put(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
+    let below = made(&alice, &workspace, "below", Some(&group)).await?;
     let role = json!({ "group": group, "role": "hexabase:workspace-viewer" });
     let given = text(&give(&alice, &workspace, role.clone()).await?.expect(201)?.json()?["id"]);
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}?grace_minutes=5")).await?.expect(202)?;
@@ -273,6 +285,11 @@ async fn what_is_taken_away_while_a_deletion_can_be_undone_does_not_come_back_wi
     take_out(&alice, &workspace, &group, &bob.id).await?.expect(204)?;
     let roles = format!("/api/v1/workspaces/{workspace}/role-assignments");
     alice.api.delete(&format!("{roles}/{given}")).await?.expect(204)?;
+    let groups = format!("/api/v1/workspaces/{workspace}/groups");
+    let to = async |parent: Value| alice.api.patch(&format!("{groups}/{below}"), &json!({ "parent": parent })).await;
+    to(Value::Null).await?.expect(200)?;
+    problem(&to(json!(group)).await?, 409, "workspace_deleted");
+    alice.api.delete(&format!("{groups}/{group}")).await?.expect(204)?;
     post(&alice, &workspace, "restore").await?;
     let left = items(&alice.api.get(&roles).await?);
     assert!(!left.iter().any(|one| one["id"] == given), "{left:?}");

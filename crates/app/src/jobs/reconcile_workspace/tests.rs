@@ -37,6 +37,13 @@ fn a_removal_that_does_not_end_is_looked_at_less_and_less_often() {
     assert_eq!(paces, [500, 500, 500, 1_500, 15_000, 60_000]);
 }
 
+#[test]
+fn a_removal_that_goes_on_after_a_while_without_a_worker_is_not_looked_at_as_if_it_stood_still() {
+    let pace = |age, unchanged| removal_pace(Duration::from_millis(500), age, unchanged).as_millis();
+    assert_eq!([pace(60_000, 0), pace(60_000, 60_000)], [500, 1_500]);
+    assert_eq!([pace(2_400_000, 0), pace(2_400_000, 2_400_000)], [2_000, 60_000]);
+}
+
 on_both_engines! {
     async fn a_ready_workspace_shows_what_is_wrong_until_it_is_mended(store: TestStore) {
         let stage = Stage::set(&store).await?;
@@ -90,6 +97,16 @@ on_both_engines! {
         assert_eq!((&again.used, again.version), (&Some(used.clone()), row.version));
         // What could not be counted this time is taken to be as it was.
         assert_eq!(stage.found(&observed(None)).await?.used, Some(used));
+    }
+
+    async fn a_workspace_is_first_ready_under_the_plan_by_which_it_was_limited(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let seen = stage.row().await?;
+        crate::plan_change::change_plan(&stage.app, &stage.alice, &stage.id, "free").await?;
+        store_progress(&stage.app, &stage.claim, &seen, &observed(None)).await?;
+        let row = stage.row().await?;
+        assert_eq!((row.phase, row.plan_id.as_str()), (WorkspacePhase::Creating, "free"));
+        assert_eq!(stage.found(&observed(None)).await?.phase, WorkspacePhase::Ready);
     }
 
     async fn a_deletion_that_fails_says_why(store: TestStore) {

@@ -34,7 +34,7 @@ impl Stage {
     }
 
     async fn rests(&self, stopped: Progress, kept: Progress) -> anyhow::Result<(WorkspacePhase, Option<String>)> {
-        store(&self.app, &self.claim, &self.row().await?, &Rest { stopped, kept }).await?;
+        store(&self.app, &self.claim, &self.row().await?, &Rest { stopped, kept, fit: None }).await?;
         let row = self.row().await?;
         Ok((row.phase, row.message))
     }
@@ -117,9 +117,9 @@ on_both_engines! {
 
 #[test]
 fn a_sleeping_workspace_is_looked_at_as_often_as_any_other() {
-    let rest = |stopped, kept| pause(&Rest { stopped, kept }, 0);
+    let rest = |stopped, kept| pause(&Rest { stopped, kept, fit: None }, 0);
     for age in [0, 86_400_000] {
-        assert_eq!(pause(&Rest { stopped: Progress::Done, kept: Progress::Done }, age), DRIFT);
+        assert_eq!(pause(&Rest { stopped: Progress::Done, kept: Progress::Done, fit: None }, age), DRIFT);
     }
     assert_eq!(rest(waits("x"), Progress::Done), Duration::from_millis(100));
     assert_eq!(rest(Progress::Done, waits("x")), Duration::from_millis(100));
@@ -127,7 +127,7 @@ fn a_sleeping_workspace_is_looked_at_as_often_as_any_other() {
 
 #[test]
 fn a_workspace_that_does_not_fall_asleep_is_looked_at_less_and_less_often() {
-    let rest = Rest { stopped: waits("pod x: Terminating"), kept: Progress::Done };
+    let rest = Rest { stopped: waits("pod x: Terminating"), kept: Progress::Done, fit: None };
     let pauses = [0, 2_000, 60_000, 600_000, 86_400_000].map(|age| pause(&rest, age).as_millis());
     assert_eq!(pauses, [100, 100, 1_500, 15_000, 30_000]);
 }

@@ -4,7 +4,7 @@ use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
-use hexabase_core::plans::{PlanId, PlanVersion};
+use hexabase_core::plans::{PlanId, PlanVersion, PlanWish};
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockType};
@@ -72,6 +72,7 @@ pub async fn insert(
         nodes_since: None,
         placed: NodeClass::Shared.to_string(),
         nodes_message: None,
+        plan_wish: None,
     };
     db::insert(tx.conn(), model).await?;
     Ok(WorkspaceScope::of_maker(scope, new.id.clone()))
@@ -82,6 +83,15 @@ pub async fn insert(
 pub async fn lock(tx: &Tx, scope: &WorkspaceScope) -> Result<Option<Workspace>, StoreError> {
     let query = workspace::Entity::find_by_id(scope.workspace().as_str()).lock(LockType::NoKeyUpdate);
     query.one(tx.conn()).await?.map(read).transpose()
+}
+
+/// The same for the job that saw it as `seen`; [`StoreError::Stale`] when it is under another plan by now, whose limits are not
+/// those that the job made true.
+pub async fn lock_under_plan(tx: &Tx, seen: &Workspace) -> Result<(), StoreError> {
+    let query = workspace::Entity::find_by_id(seen.id.as_str()).lock(LockType::NoKeyUpdate);
+    let row = query.one(tx.conn()).await?.map(read).transpose()?;
+    let plan = |row: &Workspace| (row.plan_id.clone(), row.plan_version);
+    if row.is_some_and(|row| plan(&row) == plan(seen)) { Ok(()) } else { Err(StoreError::Stale) }
 }
 
 pub(super) fn change(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
@@ -129,7 +139,7 @@ pub async fn set_progress(
     changed(tx, update).await
 }
 
-/// Notes that the workspace is usable, and where; what counts from its waking counts from here. [`StoreError::Stale`] when
+/// Notes that the workspace is usable, and where; what counts from its coming to be so counts from here. [`StoreError::Stale`] when
 /// sleep or its deletion was asked for.
 pub async fn set_ready(
     tx: &Tx,
@@ -138,8 +148,8 @@ pub async fn set_ready(
     ca_pem: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let woken = workspace::Column::Phase.eq(WorkspacePhase::Waking.as_str());
-    let since = Expr::case(woken, Expr::value(now.as_micros())).finally(Expr::col(workspace::Column::DesiredSince));
+    let newly = workspace::Column::Phase.ne(WorkspacePhase::Ready.as_str());
+    let since = Expr::case(newly, Expr::value(now.as_micros())).finally(Expr::col(workspace::Column::DesiredSince));
     let update = change(id, now)
         .col_expr(workspace::Column::DesiredSince, since.into())
         .col_expr(workspace::Column::Phase, Expr::value(WorkspacePhase::Ready.as_str()))
@@ -152,8 +162,8 @@ pub async fn set_ready(
     changed(tx, update).await
 }
 
-/// Puts the workspace under another plan, or another version of its own; [`StoreError::Stale`] when its deletion was asked
-/// for. The version is one that there is.
+/// Puts the workspace under another plan, or another version of its own, whatever else was asked for; [`StoreError::Stale`] when
+/// its deletion was. The version is one that there is.
 pub async fn set_plan(
     tx: &Tx,
     scope: &WorkspaceScope,
@@ -163,8 +173,40 @@ pub async fn set_plan(
     let update = change(scope.workspace(), now)
         .col_expr(workspace::Column::PlanId, Expr::value(plan))
         .col_expr(workspace::Column::PlanVersion, Expr::value(i64::from(version)))
+        .col_expr(workspace::Column::PlanWish, Expr::value(None::<String>))
         .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
     changed(tx, update).await
+}
+
+/// Notes which plan the workspace is to come under, or that it keeps its own; [`StoreError::Stale`] when its deletion was asked
+/// for.
+pub async fn set_plan_wish(
+    tx: &Tx,
+    scope: &WorkspaceScope,
+    wish: Option<&PlanWish>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let update = change(scope.workspace(), now)
+        .col_expr(workspace::Column::PlanWish, Expr::value(wish.map(json_of).transpose()?))
+        .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
+    changed(tx, update).await
+}
+
+/// Notes that the workspace stays under its plan, and why; `false`, and nothing changes, when something else than this wish
+/// stands by now.
+pub async fn refuse_plan_wish(
+    tx: &Tx,
+    id: &WorkspaceId,
+    wish: &PlanWish,
+    why: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let refused = PlanWish { refused: Some(why.to_owned()), ..wish.clone() };
+    let update = change(id, now)
+        .col_expr(workspace::Column::PlanWish, Expr::value(json_of(&refused)?))
+        .filter(workspace::Column::PlanWish.eq(json_of(wish)?))
+        .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
+    Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
 /// Notes that a project of the workspace was moved. That is no change of the workspace that anybody sees: its version stays.

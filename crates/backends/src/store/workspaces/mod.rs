@@ -9,7 +9,7 @@ use hexabase_core::ids::{OrganizationId, UserId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
-use hexabase_core::plans::{PlanId, PlanVersion};
+use hexabase_core::plans::{PlanId, PlanVersion, PlanWish};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
 use hexabase_core::sleep::SleepRule;
@@ -20,8 +20,8 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, 
 use serde_json::Value;
 
 pub use self::changes::{
-    Departed, NewWorkspace, insert, lock, note_inventory, note_move, note_receipt, note_used, request_deletion,
-    set_deleted, set_plan, set_progress, set_ready,
+    Departed, NewWorkspace, insert, lock, lock_under_plan, note_inventory, note_move, note_receipt, note_used,
+    refuse_plan_wish, request_deletion, set_deleted, set_plan, set_plan_wish, set_progress, set_ready,
 };
 pub use self::nodes::{note_nodes_message, set_placed, want_nodes};
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
@@ -114,9 +114,16 @@ pub struct Workspace {
     pub placed: NodeClass,
     /// What keeps it from being where it is to be.
     pub nodes_message: Option<String>,
+    /// Another plan that it is to come under, or that it could not come under when that was last asked for.
+    pub plan_wish: Option<PlanWish>,
 }
 
 impl Workspace {
+    /// The plan that it is to come under, if another one was asked for and neither had nor refused yet.
+    pub fn wanted_plan(&self) -> Option<&PlanWish> {
+        self.plan_wish.as_ref().filter(|wish| wish.refused.is_none())
+    }
+
     /// Since when it has been wanted as it is wanted now, by the rule that holds now: what a rule says about time counts from
     /// here.
     pub fn settled_since(&self) -> Timestamp {
@@ -157,6 +164,7 @@ fn read(model: workspace::Model) -> Result<Workspace, StoreError> {
         nodes_since: time_opt(model.nodes_since),
         placed: TABLE.parse("placed", &model.placed)?,
         nodes_message: model.nodes_message,
+        plan_wish: model.plan_wish.as_deref().map(|text| TABLE.object("plan_wish", text)).transpose()?,
     })
 }
 
@@ -347,9 +355,13 @@ pub async fn list_ids_for_sweep(
     query.all(db.conn()).await?.iter().map(|id| TABLE.parse("id", id)).collect()
 }
 
-/// Whether a workspace is coming to life or waking, which others may wait for.
-pub async fn any_starting_for_job(db: &impl Db) -> Result<bool, StoreError> {
+/// Whether a workspace has begun to come to life or to wake after `since`, which others may wait for.
+pub async fn any_starting_for_job(db: &impl Db, since: Timestamp) -> Result<bool, StoreError> {
     let starting = [WorkspacePhase::Creating.as_str(), WorkspacePhase::Waking.as_str()];
-    let query = living().filter(workspace::Column::Phase.is_in(starting));
+    let since = since.as_micros();
+    let first =
+        Condition::all().add(workspace::Column::DesiredSince.is_null()).add(workspace::Column::CreatedAt.gt(since));
+    let begun = Condition::any().add(workspace::Column::DesiredSince.gt(since)).add(first);
+    let query = living().filter(workspace::Column::Phase.is_in(starting)).filter(begun);
     Ok(query.one(db.conn()).await?.is_some())
 }

@@ -34,12 +34,17 @@ async fn any(tx: &Tx, update: UpdateMany<workspace::Entity>) -> Result<bool, Sto
     Ok(update.exec(tx.conn()).await?.rows_affected > 0)
 }
 
-/// Asks for a ready workspace to be put to sleep; `false`, and nothing changes, when it is not ready.
+/// Asks for a workspace to be put to sleep that is ready, or was before and does not come back; `false`, and nothing changes, when
+/// it never was or does not run.
 pub async fn request_sleep(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<bool, StoreError> {
-    any(tx, want_asleep(id, now)).await
+    let runs = [WorkspacePhase::Ready, WorkspacePhase::Waking, WorkspacePhase::Failed].map(WorkspacePhase::as_str);
+    let update = want_asleep(id, now)
+        .filter(workspace::Column::Phase.is_in(runs))
+        .filter(workspace::Column::ReadyAt.is_not_null());
+    any(tx, update).await
 }
 
-/// The same, of one that was last used then; `false` also when it was used since.
+/// The same of one that is ready and was last used then; `false` also when it was used since.
 pub async fn request_sleep_unless_used(
     tx: &Tx,
     id: &WorkspaceId,
@@ -50,13 +55,13 @@ pub async fn request_sleep_unless_used(
         Some(at) => workspace::Column::LastUsedAt.eq(at.as_micros()),
         None => workspace::Column::LastUsedAt.is_null(),
     };
-    any(tx, want_asleep(id, now).filter(unused)).await
+    let ready = workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str());
+    any(tx, want_asleep(id, now).filter(ready).filter(unused)).await
 }
 
 fn want_asleep(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity> {
     want(id, Desired::Asleep, phase(WorkspacePhase::FallingAsleep), now)
         .filter(workspace::Column::Desired.eq(Desired::Present.as_str()))
-        .filter(workspace::Column::Phase.eq(WorkspacePhase::Ready.as_str()))
 }
 
 /// As [`want`], of a workspace that is to come back. Nobody is let in where it was before its sleep: where it is, is said anew
