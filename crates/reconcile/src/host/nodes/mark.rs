@@ -62,7 +62,7 @@ pub(crate) fn is_offered(node: &Node) -> bool {
 pub(crate) fn is_usable(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let takes_pods = !node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true));
+    let takes_pods = node.spec.as_ref().is_none_or(|spec| spec.unschedulable != Some(true));
     // Tenants' pods may tolerate the pool's taint and no other.
     let is_open = taints(node).all(|taint| taint.key == NODE_POOL || taint.effect == "PreferNoSchedule");
     ready && takes_pods && is_open
