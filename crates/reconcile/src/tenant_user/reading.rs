@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::TenantUser;
 use crate::error::ReconcileError;
+use crate::tenant::bounds::is_too_long;
 
 /// Most bytes of one answer that are read, and of one that says no.
 const MOST_BYTES: usize = 4 << 20;
@@ -208,7 +209,10 @@ impl TenantUser {
     ) -> Result<Vec<u8>, ReconcileError> {
         let late = || kube::Error::ReadEvents(std::io::ErrorKind::TimedOut.into());
         let answer = tokio::time::timeout(PATIENCE, self.answer(request)).await.unwrap_or_else(|_| Err(late()));
-        let (bytes, whole) = answer.map_err(|error| self.unread(what, name, error))?;
+        let (bytes, whole) = match answer {
+            Err(error) if is_too_long(&error) => (Vec::new(), false),
+            answer => answer.map_err(|error| self.unread(what, name, error))?,
+        };
         match whole {
             true => Ok(bytes),
             false => Err(ReconcileError::Refused {
