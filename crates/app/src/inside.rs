@@ -12,7 +12,9 @@ use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::tenant;
 
-pub use hexabase_reconcile::{Listed, NamespaceUsage, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, Usage};
+pub use hexabase_reconcile::{
+    Listed, NamespaceUsage, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, Told, Usage,
+};
 
 /// Longest name of Kubernetes.
 const MAX_NAME: usize = 253;
@@ -60,7 +62,7 @@ pub async fn pods(
     namespace: Option<&str>,
     limit: u32,
     cursor: Option<&str>,
-) -> Result<Listed<SeenPod>> {
+) -> Result<Told<Listed<SeenPod>>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     check_name("namespace", namespace)?;
     if cursor.is_some_and(|cursor| cursor.len() > MAX_CURSOR || !cursor.bytes().all(|byte| byte.is_ascii_graphic())) {
@@ -77,7 +79,7 @@ pub async fn log(
     workspace: &WorkspaceId,
     (namespace, pod): (&str, &str),
     wanted: &LogWanted,
-) -> Result<SeenLog> {
+) -> Result<Told<SeenLog>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     if !is_name(namespace) || !is_name(pod) {
         return Err(Error::NotFound("pod"));
@@ -100,7 +102,7 @@ pub async fn events(
     ctx: &OpContext,
     workspace: &WorkspaceId,
     wanted: &EventsWanted,
-) -> Result<Listed<SeenEvent>> {
+) -> Result<Told<Listed<SeenEvent>>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     let EventsWanted { namespace, kind, name } = wanted;
     check_name("namespace", namespace.as_deref())?;
@@ -117,14 +119,15 @@ pub async fn usage(
     ctx: &OpContext,
     workspace: &WorkspaceId,
     namespace: Option<&str>,
-) -> Result<WorkspaceUsage> {
+) -> Result<Told<WorkspaceUsage>> {
     let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::View).await?;
     check_name("namespace", namespace)?;
     let row = workspaces::get(&app.store, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
     let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
     let found = tenant::as_caller(app, &scope).await?.usage(namespace).await;
-    Ok(WorkspaceUsage { usage: found.map_err(|error| refusal("pod", error))?, limits: plan.limits.amounts })
+    let Told { what: usage, turn } = found.map_err(|error| refusal("pod", error))?;
+    Ok(Told { what: WorkspaceUsage { usage, limits: plan.limits.amounts }, turn })
 }
 
 /// What may become part of an address or a selector, and is a name in Kubernetes.

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::client::Body;
 use kube::core::{Request, Status};
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,12 +27,15 @@ const MOST_REFUSED: usize = 64 << 10;
 const MOST_LETTERS: usize = 500;
 /// Longest time that one answer may take, however it drips.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Most questions about one workspace that are answered at the same time, from the first byte until all is added up; and how
+/// Most questions about one workspace that are answered at the same time, from the first byte until all is told; and how
 /// long a question waits for its turn.
 const TURNS: usize = 4;
 const QUEUE: Duration = Duration::from_secs(2);
 /// Most items of one page. What measures pods takes no notice of how many are asked for.
 const MOST_ITEMS: usize = 5_000;
+/// Most bytes of a name, and of what Kubernetes wants to be given for the next page; it has no longer ones.
+const MOST_NAME: usize = 253;
+const MOST_NEXT: usize = 4_096;
 /// Objects that are asked for at once, pages that are read at most, and objects after which no other page is read.
 const PAGE: u32 = 100;
 const MOST_PAGES: usize = 100;
@@ -47,6 +50,22 @@ pub struct Listed<T> {
     pub next: Option<String>,
 }
 
+/// What was seen, and its asker's turn.
+#[derive(Debug)]
+pub struct Told<T> {
+    /// What was seen.
+    pub what: T,
+    /// To be kept until it is sent.
+    pub turn: Turn,
+}
+
+/// Leave to look inside a workspace. Of these there are few at a time: whoever does not take their answers holds up those who
+/// look inside the same workspace, and fills nobody's memory.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// A list as Kubernetes answers with it.
 #[derive(Deserialize)]
 struct List<T> {
@@ -57,7 +76,7 @@ struct List<T> {
 
 #[derive(Default, Deserialize)]
 struct ListMetadata {
-    #[serde(rename = "continue")]
+    #[serde(rename = "continue", default, deserialize_with = "token")]
     next: Option<String>,
 }
 
@@ -65,10 +84,80 @@ struct ListMetadata {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Metadata {
+    #[serde(deserialize_with = "name")]
     pub(super) namespace: Option<String>,
+    #[serde(deserialize_with = "name")]
     pub(super) name: Option<String>,
     pub(super) creation_timestamp: Option<Time>,
     pub(super) deletion_timestamp: Option<Time>,
+}
+
+/// A name, unless it is longer than any.
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    at_most(deserializer, MOST_NAME)
+}
+
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    at_most(deserializer, MOST_NEXT)
+}
+
+fn at_most<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text.as_ref().is_some_and(|text| text.len() > most) {
+        true => Err(serde::de::Error::custom(format_args!("a text of more than {most} bytes"))),
+        false => Ok(text),
+    }
+}
+
+/// The beginning of a text of which whoever writes it makes more than is of use.
+pub(super) fn shortened(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate((0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The first `MOST` items of what may have more.
+#[derive(Debug)]
+pub(super) struct First<T, const MOST: usize>(pub(super) Vec<T>);
+
+impl<T, const MOST: usize> First<T, MOST> {
+    /// The items, where there are any.
+    pub(super) fn of(first: &Option<Self>) -> &[T] {
+        match first {
+            Some(Self(items)) => items,
+            None => &[],
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for First<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Beginning(PhantomData))
+    }
+}
+
+struct Beginning<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Beginning<T, MOST> {
+    type Value = First<T, MOST>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MOST {
+            match sequence.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(First(items)),
+            }
+        }
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(First(items))
+    }
 }
 
 /// No more than `MOST` items: three bytes of an answer can become hundreds of memory.
@@ -127,13 +216,13 @@ pub(super) fn turns(address: &str) -> Arc<Semaphore> {
 }
 
 impl TenantUser {
-    /// Leave to ask one question, to be held until its answer is made.
+    /// Leave to ask one question, to be held until its answer is sent.
     ///
     /// # Errors
     /// [`ReconcileError::Refused`] with 429 when too many are asked already.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, ReconcileError> {
+    pub(super) async fn turn(&self) -> Result<Turn, ReconcileError> {
         match tokio::time::timeout(QUEUE, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
+            Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
             // Nobody closes it.
             _ => Err(ReconcileError::Refused {
                 action: "read",
@@ -296,6 +385,26 @@ mod tests {
             let list = serde_json::from_str::<List<Metadata>>(empty).unwrap();
             assert!(list.items.is_none_or(|Few(items)| items.is_empty()), "{empty}");
         }
+    }
+
+    #[test]
+    fn no_name_is_longer_than_kubernetes_makes_them_and_of_long_texts_the_beginning_is_kept() {
+        let read = |length: usize| {
+            serde_json::from_value::<Metadata>(serde_json::json!({ "namespace": "x".repeat(length), "name": null }))
+        };
+        assert_eq!(read(MOST_NAME).unwrap().namespace, Some("x".repeat(MOST_NAME)));
+        assert!(read(MOST_NAME + 1).is_err());
+        let next = format!("{{\"metadata\":{{\"continue\":\"{}\"}}}}", "x".repeat(MOST_NEXT + 1));
+        assert!(serde_json::from_str::<List<Metadata>>(&next).is_err());
+        let cut = |text: &str, most: usize| shortened(text.to_owned(), most);
+        assert_eq!([cut("ab", 2), cut("abc", 2), cut("a\u{e9}", 2)], ["ab", "ab", "a"]);
+    }
+
+    #[test]
+    fn of_too_many_items_the_first_are_kept() {
+        let read = |text: &str| serde_json::from_str::<First<u8, 3>>(text).map(|First(items)| items).unwrap();
+        assert_eq!((read("[]"), read("[1,2,3]")), (vec![], vec![1, 2, 3]));
+        assert_eq!(read("[1,2,3,4,\"x\",{}]"), vec![1, 2, 3]);
     }
 
     #[tokio::test]
