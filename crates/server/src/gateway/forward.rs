@@ -13,7 +13,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::headers::{self, Upgrade};
-use super::limits::{Limits, Permit};
+use super::limits::{Limits, Permit, Taken};
 use super::pace::Step;
 use super::path::{self, Target};
 use super::status::Failure;
@@ -83,11 +83,15 @@ impl<A: Authority> Gateway<A> {
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
         let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await;
-        let admission = Arc::new(admitted.map_err(|refusal| {
-            let failure = Failure::from(refusal);
-            self.limits.refused(&target.workspace, &bearer, &failure, Instant::now());
-            failure
-        })?);
+        let admission = match admitted {
+            Ok(admission) => Arc::new(admission),
+            Err(refusal) => {
+                let failure = Failure::from(refusal);
+                self.limits.refused(&target.workspace, &bearer, &failure, Instant::now());
+                taken.into_iter().for_each(Taken::give_back);
+                return Err(failure);
+            }
+        };
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
         self.limits.let_in(&target.workspace, &bearer, &admission.workspace);
