@@ -1,5 +1,7 @@
 //! What somebody sees of what runs inside: pods, their logs, and Kubernetes' events.
 
+use std::collections::HashMap;
+
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSeries, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -202,10 +204,10 @@ impl TenantUser {
     ) -> Result<Told<Listed<SeenPod>>, ReconcileError> {
         let path = Pod::url_path(&(), namespace);
         let turn = self.turn().await?;
-        let found = self.page::<ToldPod>("pods", &path, ListParams::default(), limit, next).await?;
+        let mut found = self.page("pods", &path, ListParams::default(), (limit, next), seen_pod).await?;
         // Kubernetes gives no more than it is asked for.
-        let items = found.items.into_iter().take(limit as usize).map(seen_pod).collect();
-        Ok(Told { what: Listed { items, next: found.next }, turn })
+        found.items.truncate(limit as usize);
+        Ok(Told { what: found, turn })
     }
 
     /// The end of a container's log. Both names have to be names of Kubernetes: they become part of an address.
@@ -256,8 +258,8 @@ impl TenantUser {
         // Kubernetes tells them by name; the newest may be in any page.
         for _ in 0..EVENT_PAGES {
             let parameters = parameters.clone();
-            let found = self.page::<ToldEvent>("events", &path, parameters, MOST_EVENTS, next.as_deref()).await?;
-            items.extend(found.items.into_iter().map(seen_event));
+            let found = self.page("events", &path, parameters, (MOST_EVENTS, next.as_deref()), seen_event).await?;
+            items.extend(found.items);
             items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
             more |= items.len() > MOST_EVENTS as usize;
             items.truncate(MOST_EVENTS as usize);
@@ -274,12 +276,13 @@ fn seen_pod(pod: ToldPod) -> SeenPod {
     let status = word(&pod);
     let created_at = pod.metadata.creation_timestamp.map(|created| created.0.into());
     let known = pod.status.and_then(|status| status.container_statuses);
-    let mut known = known.map(|First(items)| items).unwrap_or_default();
+    let known = known.map(|First(items)| items).unwrap_or_default();
+    let mut known: HashMap<_, _> = known.into_iter().map(|status| (status.name.clone(), status)).collect();
     let containers = pod.spec.containers.map(|First(items)| items).unwrap_or_default();
     let containers = containers.into_iter().map(|container| {
-        let at = known.iter().position(|status| status.name == container.name);
+        let status = known.remove(&container.name);
         let name = container.name.unwrap_or_default();
-        match at.map(|at| known.swap_remove(at)) {
+        match status {
             Some(status) => SeenContainer {
                 name,
                 ready: status.ready,
@@ -401,6 +404,19 @@ mod tests {
         let main = SeenContainer { name: "main".to_owned(), ready: true, restarts: 3, state: "Running".to_owned() };
         assert_eq!(seen.containers[0], main);
         assert_eq!(seen.containers[1].state, "Waiting", "nothing is known of it yet");
+    }
+
+    #[test]
+    fn a_pod_with_more_containers_than_are_told_is_told_with_the_first_of_them() {
+        let (containers, states): (Vec<Value>, Vec<Value>) = (0..2 * MOST_CONTAINERS)
+            .map(|number| {
+                (json!({ "name": format!("c{number}") }), container(&format!("c{number}"), json!({ "running": {} })))
+            })
+            .unzip();
+        let pod = json!({ "spec": { "containers": containers }, "status": { "containerStatuses": states } });
+        let seen = seen_pod(serde_json::from_value(pod).unwrap());
+        assert_eq!(seen.containers.len(), MOST_CONTAINERS);
+        assert!(seen.containers.iter().all(|container| container.state == "Running"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! share this process: no answer, and no question of several, may fill its memory or hold up what others ask.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -242,7 +243,8 @@ impl TenantUser {
     ) -> Result<bool, ReconcileError> {
         let (mut limit, mut read, mut next) = (PAGE, 0, None::<String>);
         for _ in 0..MOST_PAGES {
-            let page = match self.page::<T>(what, path, ListParams::default(), limit, next.as_deref()).await {
+            let page = match self.page(what, path, ListParams::default(), (limit, next.as_deref()), identity::<T>).await
+            {
                 // Fewer may be short enough.
                 Err(error) if error.is(413) && limit > 1 => {
                     limit /= 2;
@@ -263,15 +265,15 @@ impl TenantUser {
         Ok(true)
     }
 
-    /// One page of the list at `path`.
-    pub(super) async fn page<T: DeserializeOwned + Send + 'static>(
+    /// One page of the list at `path`, of so many objects from there on, as `see` sees them.
+    pub(super) async fn page<T: DeserializeOwned + 'static, U: Send + 'static>(
         &self,
         what: &'static str,
         path: &str,
         parameters: ListParams,
-        limit: u32,
-        next: Option<&str>,
-    ) -> Result<Listed<T>, ReconcileError> {
+        (limit, next): (u32, Option<&str>),
+        see: fn(T) -> U,
+    ) -> Result<Listed<U>, ReconcileError> {
         let mut parameters = parameters.limit(limit);
         if let Some(next) = next {
             parameters = parameters.continue_token(next);
@@ -279,14 +281,17 @@ impl TenantUser {
         let request = Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest);
         let bytes = self.read("the list of", what, request).await?;
         // Not on a thread on which others are answered.
-        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice::<List<T>>(&bytes)).await;
-        let parsed = match parsed {
-            Ok(parsed) => parsed.map_err(kube::Error::SerdeError),
+        let seen = tokio::task::spawn_blocking(move || {
+            let list = serde_json::from_slice::<List<T>>(&bytes)?;
+            let items = list.items.map(|Few(items)| items).unwrap_or_default();
+            let next = list.metadata.next.filter(|next| !next.is_empty());
+            Ok::<_, serde_json::Error>(Listed { items: items.into_iter().map(see).collect(), next })
+        });
+        let seen = match seen.await {
+            Ok(seen) => seen.map_err(kube::Error::SerdeError),
             Err(error) => Err(kube::Error::ReadEvents(std::io::Error::other(error))),
         };
-        let list = parsed.map_err(|error| self.unread("the list of", what, error))?;
-        let next = list.metadata.next.filter(|next| !next.is_empty());
-        Ok(Listed { items: list.items.map(|Few(items)| items).unwrap_or_default(), next })
+        seen.map_err(|error| self.unread("the list of", what, error))
     }
 
     /// An answer of no more than [`MOST_BYTES`].
