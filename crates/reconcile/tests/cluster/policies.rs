@@ -140,9 +140,8 @@ async fn untried(client: &Client, all: &[Case]) -> Vec<String> {
     assert!(found.len() >= 6, "{}", found.len());
     let rules = found.iter().flat_map(|policy| policy.data["spec"]["validations"].as_array().unwrap());
     let messages = rules.map(|rule| rule["message"].as_str().unwrap().to_owned());
-    let is_tried = |message: &str| {
-        all.iter().map(|case| case.says).chain([changes::OF_A_STATUS]).any(|says| message.contains(says))
-    };
+    let is_tried =
+        |message: &str| all.iter().map(|case| case.says).chain(changes::OF_A_STATUS).any(|says| message.contains(says));
     messages.filter(|message| !is_tried(message)).collect()
 }
 

@@ -2,6 +2,10 @@
 
 use super::{Policy, Target, UPDATE, WRITE};
 
+/// How the names of annotations begin that network plugins go by.
+const PLUGINS: &str =
+    "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', 'v1.multus-cni.io/']";
+
 /// Pods, also those that wait for a node, whose tolerations and selectors may still change.
 pub(super) const PODS: Policy = Policy {
     name: "hexabase-workspace-pods",
@@ -29,11 +33,7 @@ pub(super) const PODS: Policy = Policy {
             "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
         ),
         ("counted", "['cpu', 'memory', 'ephemeral-storage']"),
-        (
-            "plugins",
-            "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', \
-             'v1.multus-cni.io/']",
-        ),
+        ("plugins", PLUGINS),
         // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
         (
             "isPlacedAsBefore",
@@ -135,17 +135,36 @@ pub(super) const PODS: Policy = Policy {
 };
 
 /// What is said of a pod that runs. vCluster's account may write it, and some network plugins tell by it whose traffic is whose.
+/// With it Kubernetes takes labels and annotations as well.
 pub(super) const STATUS: Policy = Policy {
     name: "hexabase-workspace-pod-status",
     targets: &[Target { group: "", resource: "pods/status", operations: UPDATE }],
     only: None,
-    variables: &[("before", "oldObject.?status.orValue({})"), ("after", "object.?status.orValue({})")],
-    rules: &[(
-        "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
-         (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
-         variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
-         variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
-         variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
-        "the address of a pod is its node's to tell",
-    )],
+    variables: &[
+        ("before", "oldObject.?status.orValue({})"),
+        ("after", "object.?status.orValue({})"),
+        ("plugins", PLUGINS),
+    ],
+    rules: &[
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
+             variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
+             variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
+             variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
+            "the address of a pod is its node's to tell",
+        ),
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})",
+            "the labels of a pod are not changed with its status",
+        ),
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             object.metadata.?annotations.orValue({}).all(key, \
+             !variables.plugins.exists(part, key.startsWith(part)) || \
+             oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])",
+            "a pod must not ask the host's network for anything by annotation",
+        ),
+    ],
 };

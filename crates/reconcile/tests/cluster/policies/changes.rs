@@ -18,8 +18,8 @@ const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
-/// What a refusal of a status says: nobody makes a pod with one.
-pub(super) const OF_A_STATUS: &str = "its node's to tell";
+/// What refusals of a status say: nobody makes a pod with one.
+pub(super) const OF_A_STATUS: [&str; 2] = ["its node's to tell", "not changed with its status"];
 
 /// Tries a change; says why not.
 async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
@@ -44,9 +44,8 @@ async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<
     }
 }
 
-/// The same for what is said of a running pod.
-async fn said(client: &Client, namespace: &str, status: Value) -> Result<(), String> {
-    let patch = json!({ "status": status });
+/// The same for what is said of a running pod, and what comes with it.
+async fn said(client: &Client, namespace: &str, patch: Value) -> Result<(), String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     match pods.patch_status(POD.2, &PatchParams::default().dry_run(), &Patch::Strategic(&patch)).await {
         Ok(_) => Ok(()),
@@ -121,12 +120,21 @@ async fn by_an_account(client: &Client, workspace: &str) {
         assert_eq!(changed(client, workspace, object, patch).await, Ok(()));
     }
 
-    let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
-    let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
-    assert!(message.contains(OF_A_STATUS), "{message}");
-    assert_eq!(said(client, workspace, addresses).await, Ok(()));
+    for (patch, says) in [
+        (json!({ "status": { "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] } }), OF_A_STATUS[0]),
+        (json!({ "metadata": { "labels": { "release": "another" } } }), OF_A_STATUS[1]),
+        (
+            json!({ "metadata": { "annotations": { "cni.projectcalico.org/podIP": "10.244.9.9/32" } } }),
+            "ask the host's network for anything",
+        ),
+    ] {
+        let message = said(&account, workspace, patch.clone()).await.unwrap_err();
+        assert!(message.contains(says), "{message}");
+        assert_eq!(said(client, workspace, patch).await, Ok(()));
+    }
     let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
-    assert_eq!(said(&account, workspace, gate).await, Ok(()));
+    let noted = json!({ "metadata": { "annotations": { "example.com/note": "x" } }, "status": gate });
+    assert_eq!(said(&account, workspace, noted).await, Ok(()));
 
     let folder = volume(json!({}), json!({ "hostPath": { "path": "/" } }));
     let message = tried(&account, None, &folder).await.unwrap_err();
