@@ -110,6 +110,7 @@ mod tests {
             (&pods::PODS, SYNCED_BY),
             (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
             (&objects::VOLUMES, SYNCED_BY),
+            (&objects::SERVICES, SYNCED_BY),
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }
@@ -117,7 +118,7 @@ mod tests {
         let namespace = &names.namespace;
         assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));
         assert!(text(&pods::PODS).contains("'hxb-' + ") && *namespace == format!("hxb-{}", names.name));
-        for policy in [&objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
+        for policy in [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
             let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
             assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
         }

@@ -8,21 +8,29 @@ pub(super) const SERVICES: Policy = Policy {
     name: "hexabase-workspace-services",
     targets: &[Target { group: "", resource: "services", operations: WRITE }],
     only: None,
-    variables: &[(
-        "kept",
-        "['cloud.google.com/', 'external-dns.alpha.kubernetes.io/', 'external-dns.kubernetes.io/', 'io.cilium/', \
-         'kube-vip.io/', 'lbipam.cilium.io/', 'load-balancer.hetzner.cloud/', 'loadbalancer.openstack.org/', \
-         'metallb.io/', 'metallb.universe.tf/', 'networking.gke.io/', 'service.beta.kubernetes.io/', \
-         'service.cilium.io/']",
-    )],
+    variables: &[
+        ("byAccount", "request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-')"),
+        ("isTheirs", "variables.byAccount || object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
+        (
+            "kept",
+            "['cloud.google.com/', 'external-dns.alpha.kubernetes.io/', 'external-dns.kubernetes.io/', 'io.cilium/', \
+             'kube-vip.io/', 'lbipam.cilium.io/', 'load-balancer.hetzner.cloud/', 'loadbalancer.openstack.org/', \
+             'metallb.io/', 'metallb.universe.tf/', 'networking.gke.io/', 'service.beta.kubernetes.io/', \
+             'service.cilium.io/']",
+        ),
+    ],
     rules: &[
         ("object.spec.?externalIPs.orValue([]).size() == 0", "a service must not have externalIPs"),
         ("object.spec.?loadBalancerIP.orValue('') == ''", "a service must not have a loadBalancerIP"),
-        // Those who answer to them write some themselves, later.
+        // Those who answer to them write some themselves, later. What a host puts on Services as they are made cannot be told
+        // from what its maker asked for: of GKE it is this one, good for Ingresses only. The control plane's own is the
+        // platform's.
         (
-            "object.metadata.?annotations.orValue({}).all(key, !variables.kept.exists(part, key.startsWith(part)) || \
-             (request.operation == 'UPDATE' && (!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') \
-             || oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])))",
+            "!variables.isTheirs || object.metadata.?annotations.orValue({}).all(key, \
+             !variables.kept.exists(part, key.startsWith(part)) || \
+             (key == 'cloud.google.com/neg' && object.metadata.annotations[key] == '{\"ingress\":true}') || \
+             (request.operation == 'UPDATE' && (!variables.byAccount || \
+             oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])))",
             "a service must not ask the host's load balancers and DNS for anything by annotation",
         ),
     ],

@@ -356,19 +356,7 @@ fn others() -> Vec<Case> {
             vec![service(json!({ "clusterIP": "None" }))],
             vec![service(json!({ "type": "LoadBalancer", "loadBalancerIP": "192.0.2.1" }))],
         ),
-        case(
-            "load balancers and DNS for anything by annotation",
-            Place::Shared,
-            vec![annotated(service(json!({})), "prometheus.io/scrape", "true")],
-            [
-                "metallb.io/loadBalancerIPs",
-                "lbipam.cilium.io/ips",
-                "external-dns.alpha.kubernetes.io/hostname",
-                "service.beta.kubernetes.io/aws-load-balancer-type",
-            ]
-            .map(|name| annotated(service(json!({})), name, "x"))
-            .to_vec(),
-        ),
+        announced(),
         case("volume by name", Place::Shared, vec![claim(json!({}))], vec![claim(json!({ "volumeName": "x" }))]),
         case(
             "volume by label",
@@ -411,6 +399,34 @@ fn others() -> Vec<Case> {
             skipped: Some(vec![volume(json!({}), host_path())]),
         },
     ]
+}
+
+/// What services ask of what makes load balancers and names.
+fn announced() -> Case {
+    let synced = |name: &str, value: &str| {
+        let mut service = annotated(service(json!({})), name, value);
+        service["metadata"]["labels"] = json!({ "vcluster.loft.sh/managed-by": "x" });
+        service
+    };
+    let [group, metallb] = ["cloud.google.com/neg", "metallb.io/loadBalancerIPs"];
+    case(
+        "load balancers and DNS for anything by annotation",
+        Place::Shared,
+        vec![
+            synced("prometheus.io/scrape", "true"),
+            // As GKE puts it on each.
+            synced(group, "{\"ingress\":true}"),
+            // The control plane's own.
+            annotated(service(json!({})), metallb, "x"),
+        ],
+        vec![
+            synced(metallb, "x"),
+            synced("lbipam.cilium.io/ips", "x"),
+            synced("external-dns.alpha.kubernetes.io/hostname", "x"),
+            synced("service.beta.kubernetes.io/aws-load-balancer-type", "x"),
+            synced(group, "{\"exposed_ports\":{\"80\":{}}}"),
+        ],
+    )
 }
 
 fn ingresses() -> Vec<Case> {

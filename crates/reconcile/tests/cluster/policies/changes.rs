@@ -120,6 +120,11 @@ async fn by_an_account(client: &Client, workspace: &str) {
         assert_eq!(changed(client, workspace, object, patch).await, Ok(()));
     }
 
+    let mut asking = service(json!({}));
+    asking["metadata"]["annotations"] = json!({ "metallb.io/loadBalancerIPs": "192.0.2.1" });
+    let message = tried(&account, Some(workspace), &asking).await.unwrap_err();
+    assert!(message.contains("load balancers and DNS for anything"), "{message}");
+
     for (patch, says) in [
         (json!({ "status": { "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] } }), OF_A_STATUS[0]),
         (json!({ "metadata": { "labels": { "release": "another" } } }), OF_A_STATUS[1]),
