@@ -64,6 +64,12 @@ pub(super) const VOLUME_CLAIMS: Policy = Policy {
             "!variables.isNew || (variables.class != '' && variables.class in variables.classes)",
             "a claim must have a storage class that the host gives to tenants",
         ),
+        // It is somebody's, and says how much a volume may do; unlike the rest it may change later.
+        (
+            "object.spec.?volumeAttributesClassName.orValue('') == '' || (!variables.isNew && \
+             object.spec.volumeAttributesClassName == oldObject.spec.?volumeAttributesClassName.orValue(''))",
+            "a claim must not name a class of volume attributes",
+        ),
         // It would count before the field.
         (
             "!variables.isNew || \

@@ -386,6 +386,12 @@ fn others() -> Vec<Case> {
             vec![claim(json!({ "storageClassName": "foreign" })), claim(json!({ "storageClassName": "" }))],
         ),
         case(
+            "name a class of volume attributes",
+            Place::Shared,
+            vec![claim(json!({}))],
+            vec![claim(json!({ "volumeAttributesClassName": "gold" }))],
+        ),
+        case(
             "name its storage class by annotation",
             Place::Shared,
             vec![claim(json!({}))],
