@@ -160,7 +160,7 @@ fn refusal(what: &'static str, error: ReconcileError) -> Error {
         ReconcileError::Refused { code: 410, .. } => {
             Error::invalid("cursor", "the list has gone on since this cursor was given; begin again without one")
         }
-        ReconcileError::Refused { code: 429, message, .. } => Error::Unavailable(message),
+        ReconcileError::Refused { code: 429 | 502, message, .. } => Error::Unavailable(message),
         ReconcileError::Refused { code: 413, message, .. } => Error::conflict("too_much", message),
         ReconcileError::Refused { code: 400, message, .. } => Error::conflict("not_to_be_read", message),
         error => tenant::refusal(error),
@@ -195,7 +195,10 @@ mod tests {
         assert!(matches!(refusal("pod", refused(403)), Error::Forbidden(message) if message == "as Kubernetes says"));
         assert!(matches!(refusal("pod", refused(404)), Error::NotFound("pod")));
         assert!(matches!(refusal("pod", refused(410)), Error::Invalid { field: "cursor", .. }));
-        assert!(matches!(refusal("pod", refused(429)), Error::Unavailable(message) if message == "as Kubernetes says"));
+        for code in [429, 502] {
+            let told = refusal("pod", refused(code));
+            assert!(matches!(told, Error::Unavailable(message) if message == "as Kubernetes says"), "{code}");
+        }
         for (code, word) in [(400, "not_to_be_read"), (413, "too_much")] {
             assert!(matches!(refusal("pod", refused(code)), Error::Conflict { code, .. } if code == word));
         }

@@ -276,9 +276,9 @@ fn seen_pod(pod: ToldPod) -> SeenPod {
     let status = word(&pod);
     let created_at = pod.metadata.creation_timestamp.map(|created| created.0.into());
     let known = pod.status.and_then(|status| status.container_statuses);
-    let known = known.map(|First(items)| items).unwrap_or_default();
+    let known = known.map(|first| first.items).unwrap_or_default();
     let mut known: HashMap<_, _> = known.into_iter().map(|status| (status.name.clone(), status)).collect();
-    let containers = pod.spec.containers.map(|First(items)| items).unwrap_or_default();
+    let containers = pod.spec.containers.map(|first| first.items).unwrap_or_default();
     let containers = containers.into_iter().map(|container| {
         let status = known.remove(&container.name);
         let name = container.name.unwrap_or_default();

@@ -121,13 +121,17 @@ pub(super) fn shortened(mut text: String, most: usize) -> String {
 
 /// The first `MOST` items of what may have more.
 #[derive(Debug)]
-pub(super) struct First<T, const MOST: usize>(pub(super) Vec<T>);
+pub(super) struct First<T, const MOST: usize> {
+    pub(super) items: Vec<T>,
+    /// Whether there are more.
+    pub(super) cut: bool,
+}
 
 impl<T, const MOST: usize> First<T, MOST> {
     /// The items, where there are any.
     pub(super) fn of(first: &Option<Self>) -> &[T] {
         match first {
-            Some(Self(items)) => items,
+            Some(first) => &first.items,
             None => &[],
         }
     }
@@ -153,27 +157,20 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Beginning<T, 
         while items.len() < MOST {
             match sequence.next_element()? {
                 Some(item) => items.push(item),
-                None => return Ok(First(items)),
+                None => return Ok(First { items, cut: false }),
             }
         }
-        while sequence.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(First(items))
+        let mut cut = false;
+        while sequence.next_element::<IgnoredAny>()?.is_some() {
+            cut = true;
+        }
+        Ok(First { items, cut })
     }
 }
 
 /// No more than `MOST` items: three bytes of an answer can become hundreds of memory.
 #[derive(Debug)]
-pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
-
-impl<T, const MOST: usize> Few<T, MOST> {
-    /// The items, where there are any.
-    pub(super) fn of(few: &Option<Self>) -> &[T] {
-        match few {
-            Some(Self(items)) => items,
-            None => &[],
-        }
-    }
-}
+struct Few<T, const MOST: usize>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -348,6 +345,13 @@ impl TenantUser {
                     message: status.message,
                 }
             }
+            // It did answer, and will answer the same next time.
+            kube::Error::SerdeError(_) => ReconcileError::Refused {
+                action: "read",
+                object: format!("{what} {name}"),
+                code: 502,
+                message: format!("the workspace's API server answered with something else than {what} {name}"),
+            },
             error => ReconcileError::Unreachable { api: self.cluster.title, source: Box::new(error) },
         }
     }
@@ -407,9 +411,10 @@ mod tests {
 
     #[test]
     fn of_too_many_items_the_first_are_kept() {
-        let read = |text: &str| serde_json::from_str::<First<u8, 3>>(text).map(|First(items)| items).unwrap();
-        assert_eq!((read("[]"), read("[1,2,3]")), (vec![], vec![1, 2, 3]));
-        assert_eq!(read("[1,2,3,4,\"x\",{}]"), vec![1, 2, 3]);
+        let read =
+            |text: &str| serde_json::from_str::<First<u8, 3>>(text).map(|first| (first.items, first.cut)).unwrap();
+        assert_eq!((read("[]"), read("[1,2,3]")), ((vec![], false), (vec![1, 2, 3], false)));
+        assert_eq!(read("[1,2,3,4,\"x\",{}]"), (vec![1, 2, 3], true));
     }
 
     #[tokio::test]

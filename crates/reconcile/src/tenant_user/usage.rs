@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::TenantUser;
 use super::quantities::{Asked, AskingPod, Container, MOST_CONTAINERS, PodSpec, Resources};
-use super::reading::{Few, Metadata, Told};
+use super::reading::{First, Metadata, Told};
 use crate::error::ReconcileError;
 
 /// How long is waited for what measures: nothing does in most workspaces.
@@ -82,7 +82,7 @@ impl NamespaceUsage {
 struct PodMetrics {
     #[serde(default)]
     metadata: Metadata,
-    containers: Option<Few<ContainerMetrics, MOST_CONTAINERS>>,
+    containers: Option<First<ContainerMetrics, MOST_CONTAINERS>>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +126,7 @@ impl TenantUser {
         };
         let (pods, claims) = (Pod::url_path(&(), namespace), PersistentVolumeClaim::url_path(&(), namespace));
         let (mut namespaces, mut claimed, mut used) = (Sums::new(), Sums::new(), Sums::new());
+        let mut containers_cut = false;
         let measuring = self.each("metrics of pods", &metrics, |pod: PodMetrics| {
             let usage = used_by(&pod);
             add(&mut used, pod.metadata.namespace, usage);
@@ -133,6 +134,7 @@ impl TenantUser {
         let (pods, claims, measured) = futures::future::join3(
             self.each("pods", &pods, |pod: AskingPod| {
                 let usage = requested_by(&pod);
+                containers_cut |= usage.pods > 0 && pod.spec.is_cut();
                 add(&mut namespaces, pod.metadata.namespace, usage);
             }),
             self.each("volume claims", &claims, |claim: Claim| {
@@ -143,7 +145,7 @@ impl TenantUser {
             tokio::time::timeout(PATIENCE, measuring),
         )
         .await;
-        let mut cut = pods?;
+        let mut cut = pods? || containers_cut;
         let claims_unread = match claims {
             Ok(more) => {
                 cut |= more;
@@ -184,7 +186,7 @@ fn requested_by(pod: &AskingPod) -> NamespaceUsage {
 
 fn used_by(pod: &PodMetrics) -> NamespaceUsage {
     let sum =
-        |of: fn(&Asked) -> f64| Few::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
+        |of: fn(&Asked) -> f64| First::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
     NamespaceUsage { cpu_used: cpu(sum(Asked::cpu)), memory_used: bytes(sum(Asked::memory)), ..Default::default() }
 }
 
@@ -277,6 +279,19 @@ mod tests {
         assert_eq!((names, usage.measured), (vec!["web"], true));
         server.answer("GET", metrics, 200, list(json!([measured(&"x".repeat(254))])));
         assert!(!tenant.usage(None).await.unwrap().what.measured);
+    }
+
+    #[tokio::test]
+    async fn a_pod_with_very_many_containers_counts_with_the_first_of_them() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let tenant = tenant(&server, "many").await;
+        let containers = vec![wants("10m", "1Mi"); MOST_CONTAINERS + 1];
+        server.put("/api/v1/namespaces/web/pods/a", pod("web", "Pending", json!(containers), json!([])));
+        let usage = tenant.usage(None).await.unwrap().what;
+        let asked = Cpu::from_millis(10 * MOST_CONTAINERS as u64);
+        assert_eq!((usage.namespaces["web"].cpu_requested, usage.cut), (asked, true));
+        let project = tenant.project_usage(&"web".parse().unwrap()).await.unwrap();
+        assert_eq!(project.pods.len(), 1);
     }
 
     #[tokio::test]
