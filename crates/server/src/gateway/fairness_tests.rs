@@ -182,3 +182,15 @@ async fn what_is_sent_waits_for_its_turn_and_arrives_whole() {
     // Half a second for the body, and as much for the tunnel's both ways; the last pieces may be ahead of their time.
     assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn what_waits_for_its_turn_is_not_taken_for_an_api_server_that_does_not_answer() {
+    let rate: u32 = 256 << 10;
+    let response_timeout = Duration::from_millis(700);
+    let settings = GatewaySettings { bytes_per_second: rate.into(), response_timeout, ..GatewaySettings::default() };
+    let world = World::start(settings).await;
+    // Two seconds' worth pass at once, the rest takes two more.
+    let sent = vec![b'x'; 4 * rate as usize];
+    let response = world.send(admitted("POST", "/api").body(Body::from(sent)).unwrap()).await;
+    assert_eq!(response.status(), 200);
+}

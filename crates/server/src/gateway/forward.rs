@@ -141,7 +141,9 @@ impl Passage {
         let (parts, body) = request.into_parts();
         let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
         let overflow = CancellationToken::new();
-        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone(), self.step()));
+        let step = self.step();
+        let waited = step.waited();
+        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone(), step));
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = self.uri(admission)?;
         *outgoing.headers_mut() = parts.headers;
@@ -149,7 +151,14 @@ impl Passage {
         let patience = async {
             match self.target.long {
                 true => std::future::pending().await,
-                false => tokio::time::sleep(settings.response_timeout).await,
+                // What waits for the workspace's pace is not the API server's fault.
+                false => {
+                    let begun = tokio::time::Instant::now();
+                    let until = || begun + settings.response_timeout + waited.so_far();
+                    while tokio::time::Instant::now() < until() {
+                        tokio::time::sleep_until(until()).await;
+                    }
+                }
             }
         };
         let answer = tokio::select! {
