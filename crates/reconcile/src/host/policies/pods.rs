@@ -101,6 +101,8 @@ pub(super) const PODS: Policy = Policy {
              c.?resources.?limits.orValue({}).all(key, key in variables.counted))",
             "a pod may ask for no other resources than cpu, memory and ephemeral-storage",
         ),
+        // Devices that are claimed, in Kubernetes' newer way.
+        ("!variables.isNew || !has(object.spec.resourceClaims)", "a pod must not claim devices"),
         (
             "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",
             "a pod must not take a port of its node",

@@ -262,6 +262,15 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
         mounts(),
         counted(),
         case(
+            "claim devices",
+            Place::Shared,
+            vec![pod(json!({}))],
+            vec![
+                pod(json!({ "resourceClaims": [{ "name": "gpu", "resourceClaimName": "somebodys" }] })),
+                pod(json!({ "resourceClaims": [{ "name": "gpu", "resourceClaimTemplateName": "gpus" }] })),
+            ],
+        ),
+        case(
             "privileged container",
             Place::Shared,
             vec![container(privileged(false))],
