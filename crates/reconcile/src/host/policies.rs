@@ -5,8 +5,8 @@
 //! any of them. What differs between workspaces stands in annotations of their namespaces, over which vCluster has no right, and
 //! is read there: classes of storage and runtimes from `labels.rs`, and what an operator writes by hand
 //! (`hexabase.ai/node-pool`, which is also the label and the taint of these nodes, `hexabase.ai/ingress-domains`,
-//! `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`). Some rules repeat Pod Security: they hold also while the
-//! label of a namespace says otherwise.
+//! `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`, `hexabase.ai/kept-annotations`). Some rules repeat Pod
+//! Security: they hold also while the label of a namespace says otherwise.
 //!
 //! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
 

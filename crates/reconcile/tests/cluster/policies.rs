@@ -33,7 +33,8 @@ async fn stage(client: &Client, host: &Host, wanted: &[DesiredWorkspace; 2]) -> 
         (
             &shared,
             json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web",
-                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target" }),
+                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target",
+                "hexabase.ai/kept-annotations": "lb.example/,net.example/pool" }),
         ),
         (&dedicated, json!({ "hexabase.ai/node-pool": "pool-a" })),
         (&foreign, json!({})),

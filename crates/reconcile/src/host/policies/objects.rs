@@ -13,10 +13,15 @@ pub(super) const SERVICES: Policy = Policy {
         ("isTheirs", "variables.byAccount || object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
         (
             "kept",
-            "['cloud.google.com/', 'external-dns.alpha.kubernetes.io/', 'external-dns.kubernetes.io/', 'io.cilium/', \
-             'kube-vip.io/', 'lbipam.cilium.io/', 'load-balancer.hetzner.cloud/', 'loadbalancer.openstack.org/', \
-             'metallb.io/', 'metallb.universe.tf/', 'networking.gke.io/', 'service.beta.kubernetes.io/', \
-             'service.cilium.io/']",
+            "['cloud.google.com/', 'external-dns.alpha.kubernetes.io/', 'external-dns.kubernetes.io/', \
+             'getambassador.io/', 'io.cilium/', 'kube-router.io/', 'kube-vip.io/', 'kubernetes.digitalocean.com/', \
+             'lbipam.cilium.io/', 'load-balancer.hetzner.cloud/', 'loadbalancer.openstack.org/', 'loxilb.io/', \
+             'metallb.io/', 'metallb.universe.tf/', 'networking.gke.io/', 'oci.oraclecloud.com/', 'purelb.io/', \
+             'service.beta.kubernetes.io/', 'service.cilium.io/', 'service.kubernetes.io/ibm-load-balancer', \
+             'service.kubernetes.io/loadbalance', 'service.kubernetes.io/qcloud', 'service.kubernetes.io/tke', \
+             'tailscale.com/'] + \
+             namespaceObject.metadata.?annotations[?'hexabase.ai/kept-annotations'].orValue('').split(',')\
+             .filter(part, part != '')",
         ),
     ],
     rules: &[

@@ -2,9 +2,11 @@
 
 use super::{Policy, Target, UPDATE, WRITE};
 
-/// How the names of annotations begin that network plugins go by.
-const PLUGINS: &str =
-    "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', 'v1.multus-cni.io/']";
+/// How the names of annotations begin that network plugins go by, and those that an operator keeps.
+const PLUGINS: &str = "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', \
+    'networking.gke.io/default-interface', 'networking.gke.io/interfaces', 'ovn.kubernetes.io/', 'v1.multus-cni.io/'] + \
+    namespaceObject.metadata.?annotations[?'hexabase.ai/kept-annotations'].orValue('').split(',')\
+    .filter(part, part != '')";
 
 /// Pods, also those that wait for a node, whose tolerations and selectors may still change.
 pub(super) const PODS: Policy = Policy {

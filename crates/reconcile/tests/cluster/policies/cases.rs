@@ -280,9 +280,16 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             "ask the host's network for anything",
             Place::Shared,
             vec![annotated(pod(json!({})), "example.com/note", "x")],
-            ["k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address"]
-                .map(|name| annotated(pod(json!({})), name, "x"))
-                .to_vec(),
+            [
+                "k8s.v1.cni.cncf.io/networks",
+                "cni.projectcalico.org/ipAddrs",
+                "ovn.kubernetes.io/ip_address",
+                "networking.gke.io/interfaces",
+                // As the operator says.
+                "net.example/pool",
+            ]
+            .map(|name| annotated(pod(json!({})), name, "x"))
+            .to_vec(),
         ),
         case(
             "pass for the control plane",
@@ -429,6 +436,7 @@ fn announced() -> Case {
         Place::Shared,
         vec![
             synced("prometheus.io/scrape", "true"),
+            synced("service.kubernetes.io/topology-mode", "Auto"),
             // As GKE puts it on each.
             synced(group, "{\"ingress\":true}"),
             // The control plane's own.
@@ -439,6 +447,9 @@ fn announced() -> Case {
             synced("lbipam.cilium.io/ips", "x"),
             synced("external-dns.alpha.kubernetes.io/hostname", "x"),
             synced("service.beta.kubernetes.io/aws-load-balancer-type", "x"),
+            synced("tailscale.com/expose", "true"),
+            // As the operator says.
+            synced("lb.example/pool", "x"),
             synced(group, "{\"exposed_ports\":{\"80\":{}}}"),
         ],
     )
