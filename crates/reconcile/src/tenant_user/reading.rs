@@ -16,6 +16,7 @@ use kube::core::{Request, Status};
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::TenantUser;
 use crate::error::ReconcileError;
@@ -28,6 +29,8 @@ const MOST_REFUSED: usize = 64 << 10;
 const MOST_LETTERS: usize = 500;
 /// Longest time that one answer may take, however it drips.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one question goes on asking for further pages; what is not read by then is told as more than that.
+const PERSISTENCE: Duration = Duration::from_secs(40);
 /// Most questions about one workspace that are answered at the same time, from the first byte until all is told; and how
 /// long a question waits for its turn.
 const TURNS: usize = 4;
@@ -239,6 +242,7 @@ impl TenantUser {
         mut note: impl FnMut(T),
     ) -> Result<bool, ReconcileError> {
         let (mut limit, mut read, mut next) = (PAGE, 0, None::<String>);
+        let begun = Instant::now();
         for _ in 0..MOST_PAGES {
             let page = match self.page(what, path, ListParams::default(), (limit, next.as_deref()), identity::<T>).await
             {
@@ -255,7 +259,7 @@ impl TenantUser {
             if next.is_none() {
                 return Ok(false);
             }
-            if read >= MOST_OBJECTS {
+            if read >= MOST_OBJECTS || begun.elapsed() >= PERSISTENCE {
                 break;
             }
         }
