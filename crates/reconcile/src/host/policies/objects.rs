@@ -2,6 +2,13 @@
 
 use super::{Policy, Target, WRITE};
 
+/// What has been there since before a rule, or before its workspace was given less, can still be labelled and let go of.
+const AS_BEFORE: (&str, &str) = (
+    "isAsBefore",
+    "request.operation == 'UPDATE' && object.spec == oldObject.spec && \
+     object.metadata.?annotations.orValue({}) == oldObject.metadata.?annotations.orValue({})",
+);
+
 /// Services. CVE-2020-8554: whoever chooses addresses takes other people's traffic, also by annotations of what makes load
 /// balancers and names on the host.
 pub(super) const SERVICES: Policy = Policy {
@@ -9,6 +16,7 @@ pub(super) const SERVICES: Policy = Policy {
     targets: &[Target { group: "", resource: "services", operations: WRITE }],
     only: None,
     variables: &[
+        AS_BEFORE,
         ("byAccount", "request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-')"),
         ("isTheirs", "variables.byAccount || object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
         (
@@ -25,8 +33,14 @@ pub(super) const SERVICES: Policy = Policy {
         ),
     ],
     rules: &[
-        ("object.spec.?externalIPs.orValue([]).size() == 0", "a service must not have externalIPs"),
-        ("object.spec.?loadBalancerIP.orValue('') == ''", "a service must not have a loadBalancerIP"),
+        (
+            "variables.isAsBefore || object.spec.?externalIPs.orValue([]).size() == 0",
+            "a service must not have externalIPs",
+        ),
+        (
+            "variables.isAsBefore || object.spec.?loadBalancerIP.orValue('') == ''",
+            "a service must not have a loadBalancerIP",
+        ),
         // Those who answer to them write some themselves, later. What a host puts on Services as they are made cannot be told
         // from what its maker asked for: of GKE it is this one, good for Ingresses only. The control plane's own is the
         // platform's.
@@ -103,6 +117,7 @@ pub(super) const INGRESSES: Policy = Policy {
     targets: &[Target { group: "networking.k8s.io", resource: "ingresses", operations: WRITE }],
     only: None,
     variables: &[
+        AS_BEFORE,
         ("domains", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-domains'].orValue('').split(',')"),
         ("classes", "namespaceObject.metadata.?annotations[?'hexabase.ai/ingress-classes'].orValue('').split(',')"),
         ("class", "object.spec.?ingressClassName.orValue('')"),
@@ -113,27 +128,30 @@ pub(super) const INGRESSES: Policy = Policy {
     ],
     rules: &[
         (
-            "object.spec.?rules.orValue([]).all(r, variables.domains.exists(d, d != '' && \
+            "variables.isAsBefore || object.spec.?rules.orValue([]).all(r, variables.domains.exists(d, d != '' && \
              (r.?host.orValue('') == d || r.?host.orValue('').endsWith('.' + d))))",
             "every rule of an ingress must name a host in a domain of the workspace",
         ),
         (
-            "object.spec.?tls.orValue([]).all(t, t.?hosts.orValue([]).all(h, variables.domains.exists(d, d != '' && \
-             (h == d || h.endsWith('.' + d)))))",
+            "variables.isAsBefore || object.spec.?tls.orValue([]).all(t, t.?hosts.orValue([]).all(h, \
+             variables.domains.exists(d, d != '' && (h == d || h.endsWith('.' + d)))))",
             "an ingress must not have a certificate for a host outside of the workspace's domains",
         ),
-        ("!has(object.spec.defaultBackend)", "an ingress must not take the requests for all hosts"),
         (
-            "!object.metadata.?annotations[?'kubernetes.io/ingress.class'].hasValue()",
+            "variables.isAsBefore || !has(object.spec.defaultBackend)",
+            "an ingress must not take the requests for all hosts",
+        ),
+        (
+            "variables.isAsBefore || !object.metadata.?annotations[?'kubernetes.io/ingress.class'].hasValue()",
             "an ingress must not name its class by annotation",
         ),
         (
-            "variables.class != '' && variables.class in variables.classes",
+            "variables.isAsBefore || (variables.class != '' && variables.class in variables.classes)",
             "an ingress must have an ingress class that the host gives to tenants",
         ),
         (
-            "object.metadata.?annotations.orValue({}).all(key, key.startsWith('vcluster.loft.sh/') || \
-             key in variables.annotations)",
+            "variables.isAsBefore || object.metadata.?annotations.orValue({}).all(key, \
+             key.startsWith('vcluster.loft.sh/') || key in variables.annotations)",
             "an ingress must not carry configuration for the host's ingress controller",
         ),
     ],

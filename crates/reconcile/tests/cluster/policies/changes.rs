@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::cases::{claim, ingress, pod, service, volume};
 use super::{account_of, tried};
-use crate::support::objects;
+use crate::support::{eventually, objects};
 
 /// An object: API version, kind, name.
 type Object = (&'static str, &'static str, &'static str);
@@ -98,6 +98,21 @@ pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) 
     assert_eq!(debugged(client, foreign, true).await, Ok(()));
 
     by_an_account(client, workspace).await;
+    from_before(client, workspace).await;
+}
+
+/// An operator gives a workspace less than it has brought to the host already.
+async fn from_before(client: &Client, workspace: &str) {
+    let less =
+        Patch::Merge(json!({ "metadata": { "annotations": { "hexabase.ai/ingress-domains": "other.example" } } }));
+    let namespaces = objects(client, "v1", "Namespace", None);
+    namespaces.patch(workspace, &PatchParams::default(), &less).await.unwrap();
+    let host = json!({ "spec": { "rules": [{ "host": "shop.example" }] } });
+    let refused = || changed(client, workspace, INGRESS, host.clone());
+    let message = eventually("less is given", || async { refused().await.err() }).await;
+    assert!(message.contains("a host in a domain of the workspace"), "{message}");
+    let held = json!({ "metadata": { "finalizers": ["example.com/held"], "labels": { "c": "d" } } });
+    assert_eq!(changed(client, workspace, INGRESS, held).await, Ok(()));
 }
 
 /// Whoever has got into a control plane, were it allowed to do everything else.
