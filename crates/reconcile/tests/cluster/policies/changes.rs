@@ -14,6 +14,7 @@ use crate::support::{eventually, objects};
 type Object = (&'static str, &'static str, &'static str);
 
 const POD: Object = ("v1", "Pod", "waiting");
+const TOLERANT: Object = ("v1", "Pod", "tolerant");
 const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
@@ -112,7 +113,22 @@ async fn from_before(client: &Client, workspace: &str) {
     let message = eventually("less is given", || async { refused().await.err() }).await;
     assert!(message.contains("a host in a domain of the workspace"), "{message}");
     let held = json!({ "metadata": { "finalizers": ["example.com/held"], "labels": { "c": "d" } } });
-    assert_eq!(changed(client, workspace, INGRESS, held).await, Ok(()));
+    assert_eq!(changed(client, workspace, INGRESS, held.clone()).await, Ok(()));
+
+    let pool = |name: Value| Patch::Merge(json!({ "metadata": { "annotations": { "hexabase.ai/node-pool": name } } }));
+    let taint = json!({ "key": "hexabase.ai/node-pool", "value": "pool-a", "effect": "NoSchedule" });
+    let tolerant = pod(json!({ "schedulingGates": [{ "name": "hexabase.ai/never" }], "tolerations": [taint] }));
+    namespaces.patch(workspace, &PatchParams::default(), &pool(json!("pool-a"))).await.unwrap();
+    eventually("nodes are given", || async { tried(client, Some(workspace), &tolerant).await.ok() }).await;
+    make(client, workspace, TOLERANT, tolerant.clone()).await;
+    namespaces.patch(workspace, &PatchParams::default(), &pool(Value::Null)).await.unwrap();
+    let taken = || async { tried(client, Some(workspace), &tolerant).await.err() };
+    let message = eventually("nodes are taken away", taken).await;
+    assert!(message.contains("tolerate only taints"), "{message}");
+    assert_eq!(changed(client, workspace, TOLERANT, held).await, Ok(()));
+    let moved = json!({ "spec": { "nodeSelector": { "kubernetes.io/arch": "amd64" } } });
+    let message = changed(client, workspace, TOLERANT, moved).await.unwrap_err();
+    assert!(message.contains("tolerate only taints"), "it is placed anew: {message}");
 }
 
 /// Whoever has got into a control plane, were it allowed to do everything else.
