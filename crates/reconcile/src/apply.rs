@@ -157,7 +157,8 @@ impl Cluster {
     /// Of the objects in all namespaces that match a label selector as many as are kept of what a tenant answers.
     pub(crate) async fn list_some(&self, kind: Kind, selector: &str) -> Result<Vec<DynamicObject>, ReconcileError> {
         let (mut limit, mut next, mut found) = (PAGE, None::<String>, Vec::new());
-        for _ in 0..MOST_PAGES {
+        let mut pages = 0;
+        while pages < MOST_PAGES {
             let page = match self.api(kind, None).list(&page(selector, limit, next.as_deref())).await {
                 Err(error) if limit > 1 && is_too_long(&error) => {
                     limit /= 2;
@@ -165,6 +166,7 @@ impl Cluster {
                 }
                 page => page.map_err(|error| self.error("list", kind, selector, error))?,
             };
+            pages += 1;
             found.extend(page.items);
             next = page.metadata.continue_.filter(|next| !next.is_empty());
             if next.is_none() {
