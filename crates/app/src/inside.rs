@@ -12,7 +12,9 @@ use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::{looks, tenant};
 
-pub use hexabase_reconcile::{Listed, NamespaceUsage, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, Usage};
+pub use hexabase_reconcile::{
+    Listed, NamespaceUsage, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, Told, Usage,
+};
 
 /// Longest name of Kubernetes.
 const MAX_NAME: usize = 253;
@@ -68,7 +70,7 @@ pub async fn pods(
     namespace: Option<&str>,
     limit: u32,
     cursor: Option<&str>,
-) -> Result<Listed<SeenPod>> {
+) -> Result<Told<Listed<SeenPod>>> {
     let scope = look(app, ctx, workspace).await?;
     check_name("namespace", namespace)?;
     if cursor.is_some_and(|cursor| cursor.len() > MAX_CURSOR || !cursor.bytes().all(|byte| byte.is_ascii_graphic())) {
@@ -85,7 +87,7 @@ pub async fn log(
     workspace: &WorkspaceId,
     (namespace, pod): (&str, &str),
     wanted: &LogWanted,
-) -> Result<SeenLog> {
+) -> Result<Told<SeenLog>> {
     let scope = look(app, ctx, workspace).await?;
     if !is_name(namespace) || !is_name(pod) {
         return Err(Error::NotFound("pod"));
@@ -108,7 +110,7 @@ pub async fn events(
     ctx: &OpContext,
     workspace: &WorkspaceId,
     wanted: &EventsWanted,
-) -> Result<Listed<SeenEvent>> {
+) -> Result<Told<Listed<SeenEvent>>> {
     let scope = look(app, ctx, workspace).await?;
     let EventsWanted { namespace, kind, name } = wanted;
     check_name("namespace", namespace.as_deref())?;
@@ -125,14 +127,15 @@ pub async fn usage(
     ctx: &OpContext,
     workspace: &WorkspaceId,
     namespace: Option<&str>,
-) -> Result<WorkspaceUsage> {
+) -> Result<Told<WorkspaceUsage>> {
     let scope = look(app, ctx, workspace).await?;
     check_name("namespace", namespace)?;
     let row = workspaces::get(&app.store, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     let plan = plans::get_version(&app.store, &row.plan_id, row.plan_version).await?;
     let plan = plan.ok_or_else(|| Error::internal("the plan's row is missing"))?;
     let found = tenant::as_caller(app, &scope).await?.usage(namespace).await;
-    Ok(WorkspaceUsage { usage: found.map_err(|error| refusal("pod", error))?, limits: plan.limits.amounts })
+    let Told { what: usage, turn } = found.map_err(|error| refusal("pod", error))?;
+    Ok(Told { what: WorkspaceUsage { usage, limits: plan.limits.amounts }, turn })
 }
 
 /// What may become part of an address or a selector, and is a name in Kubernetes.
@@ -165,7 +168,7 @@ fn refusal(what: &'static str, error: ReconcileError) -> Error {
         ReconcileError::Refused { code: 410, .. } => {
             Error::invalid("cursor", "the list has gone on since this cursor was given; begin again without one")
         }
-        ReconcileError::Refused { code: 429, message, .. } => Error::Unavailable(message),
+        ReconcileError::Refused { code: 429 | 502, message, .. } => Error::Unavailable(message),
         ReconcileError::Refused { code: 413, message, .. } => Error::conflict("too_much", message),
         ReconcileError::Refused { code: 400, message, .. } => Error::conflict("not_to_be_read", message),
         error => tenant::refusal(error),
@@ -200,7 +203,10 @@ mod tests {
         assert!(matches!(refusal("pod", refused(403)), Error::Forbidden(message) if message == "as Kubernetes says"));
         assert!(matches!(refusal("pod", refused(404)), Error::NotFound("pod")));
         assert!(matches!(refusal("pod", refused(410)), Error::Invalid { field: "cursor", .. }));
-        assert!(matches!(refusal("pod", refused(429)), Error::Unavailable(message) if message == "as Kubernetes says"));
+        for code in [429, 502] {
+            let told = refusal("pod", refused(code));
+            assert!(matches!(told, Error::Unavailable(message) if message == "as Kubernetes says"), "{code}");
+        }
         for (code, word) in [(400, "not_to_be_read"), (413, "too_much")] {
             assert!(matches!(refusal("pod", refused(code)), Error::Conflict { code, .. } if code == word));
         }

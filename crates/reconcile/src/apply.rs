@@ -14,9 +14,15 @@ use crate::labels::MANAGER;
 use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
+use crate::tenant::bounds::is_too_long;
 
 /// How many calls are made at the same time.
 const PARALLEL: usize = 6;
+/// Objects of a list that are asked for at once where a tenant answers, and pages that are kept of it.
+const PAGE: u32 = 1_000;
+const MOST_PAGES: usize = 4;
+/// Most letters that are kept of a refusal.
+const MOST_LETTERS: usize = 2_000;
 
 /// What becomes of the objects that an object owns, when it is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +57,7 @@ impl Cluster {
                     action,
                     object: format!("{} {name}", kind.as_str()),
                     code: status.code,
-                    message: status.message,
+                    message: status.message.chars().take(MOST_LETTERS).collect(),
                 }
             }
             error => ReconcileError::Unreachable { api: self.title, source: Box::new(error) },
@@ -145,6 +151,55 @@ impl Cluster {
             Ok(list) => Ok(list.items.into_iter().map(|object| object.metadata).collect()),
             Err(Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
             Err(error) => Err(self.error("list", kind, selector, error)),
+        }
+    }
+
+    /// Of the objects in all namespaces that match a label selector as many as are kept of what a tenant answers.
+    pub(crate) async fn list_some(&self, kind: Kind, selector: &str) -> Result<Vec<DynamicObject>, ReconcileError> {
+        let (mut limit, mut next, mut found) = (PAGE, None::<String>, Vec::new());
+        let mut pages = 0;
+        while pages < MOST_PAGES {
+            let page = match self.api(kind, None).list(&page(selector, limit, next.as_deref())).await {
+                Err(error) if limit > 1 && is_too_long(&error) => {
+                    limit /= 2;
+                    continue;
+                }
+                page => page.map_err(|error| self.error("list", kind, selector, error))?,
+            };
+            pages += 1;
+            found.extend(page.items);
+            next = page.metadata.continue_.filter(|next| !next.is_empty());
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives the metadata of all objects, in all namespaces, that match a label selector to `note`, which keeps what it needs
+    /// of what a tenant answers.
+    pub(crate) async fn each_metadata(
+        &self,
+        kind: Kind,
+        selector: &str,
+        mut note: impl FnMut(ObjectMeta) + Send,
+    ) -> Result<(), ReconcileError> {
+        let (mut limit, mut next) = (PAGE, None::<String>);
+        loop {
+            let page = match self.api(kind, None).list_metadata(&page(selector, limit, next.as_deref())).await {
+                Err(error) if limit > 1 && is_too_long(&error) => {
+                    limit /= 2;
+                    continue;
+                }
+                // A kind that the server does not know.
+                Err(Error::Api(status)) if status.code == 404 => return Ok(()),
+                page => page.map_err(|error| self.error("list", kind, selector, error))?,
+            };
+            page.items.into_iter().for_each(|object| note(object.metadata));
+            next = page.metadata.continue_.filter(|next| !next.is_empty());
+            if next.is_none() {
+                return Ok(());
+            }
         }
     }
 
@@ -295,6 +350,14 @@ impl Cluster {
             Err(Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(self.error("delete", kind, name, error)),
         }
+    }
+}
+
+fn page(selector: &str, limit: u32, next: Option<&str>) -> ListParams {
+    let parameters = ListParams::default().labels(selector).limit(limit);
+    match next {
+        Some(next) => parameters.continue_token(next),
+        None => parameters,
     }
 }
 

@@ -51,5 +51,5 @@ pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
     Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question, Renewed, RolePlace,
-    SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Usage, Verdict,
+    SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Told, Turn, Usage, Verdict,
 };

@@ -37,7 +37,7 @@ use crate::tenant::{self, access, projects};
 pub use self::looks::{LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
 pub use self::project_usage::{PodUsage, ProjectUsage};
 pub(crate) use self::project_usage::{Quantities, amounts, thousandths};
-pub use self::reading::Listed;
+pub use self::reading::{Listed, Told, Turn};
 pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
 pub use self::usage::{NamespaceUsage, Usage};

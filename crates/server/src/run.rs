@@ -17,7 +17,7 @@ use hexabase_app::{App, Settings, housekeeping, members, sessions};
 use hexabase_backends::bell::{Bell, Ring, Topic};
 use hexabase_backends::seal::Sealer;
 use hexabase_backends::store::{Store, StoreUrl};
-use hexabase_reconcile::{EndpointMode, Host, HostSettings};
+use hexabase_reconcile::{EndpointMode, Host, HostSettings, Peer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,8 @@ use crate::{http, listen, tls};
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 /// How long requests that go on without their client get when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Where Kubernetes tells a pod its namespace.
+const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Which parts run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -377,7 +379,10 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
             None => bail!("setting host.node_address: is required with host.endpoint = \"node-port\""),
         },
     };
-    settings.platform = config.host.platform_networks.iter().cloned().map(hexabase_reconcile::Peer::Cidr).collect();
+    // With a kubeconfig the host cluster may be another than the one in which this runs.
+    let own = config.host.kubeconfig.is_none().then(|| fs::read_to_string(OWN_NAMESPACE).ok()).flatten();
+    let namespaces = config.host.callers(own.as_deref()).into_iter().map(Peer::Namespace);
+    settings.platform = namespaces.chain(config.host.platform_networks.iter().cloned().map(Peer::Cidr)).collect();
     settings.issuer_port = Some(config.server.cluster_listen.unwrap_or(config.server.listen).port());
     settings.tenant_storage_classes.clone_from(&config.host.tenant_storage_classes);
     settings.tenant_runtime_classes.clone_from(&config.host.tenant_runtime_classes);

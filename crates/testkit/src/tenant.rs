@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderName};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -57,6 +57,8 @@ pub struct Asked {
     pub query: String,
     /// The token with which it was asked; empty for none.
     pub token: String,
+    /// How the answer may be compressed; empty for not at all.
+    pub encoding: String,
     /// Its body.
     pub body: Value,
 }
@@ -145,14 +147,16 @@ impl axum::serve::Listener for Tls {
 }
 
 async fn handle(State(state): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let token = shown.strip_prefix("Bearer ").unwrap_or_default().to_owned();
+    let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = header(AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default().to_owned();
+    let encoding = header(ACCEPT_ENCODING).to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (method, path) = (method.to_string(), uri.path().to_owned());
     let (status, answer) = {
         let mut talk = lock(&state);
         let query = uri.query().unwrap_or_default().to_owned();
-        talk.asked.push(Asked { method: method.clone(), path: path.clone(), query, token, body: body.clone() });
+        let (asked_method, asked_path) = (method.clone(), path.clone());
+        talk.asked.push(Asked { method: asked_method, path: asked_path, query, token, encoding, body: body.clone() });
         let made = body["metadata"]["name"].as_str().filter(|_| method == "POST").map(|name| format!("{path}/{name}"));
         // What was told last counts.
         let is_asked = |told: &str| told == path || Some(told) == made.as_deref();

@@ -30,8 +30,10 @@ const CPU_RANGE: (u64, u64) = (100, 1000);
 const MEMORY_RANGE: (u64, u64) = (128, 1024);
 /// How many silent containers fit into the quota.
 const SILENT: u64 = 10;
-/// What a container that says nothing may write to its node's disk, and a pod on the average.
+/// What a pod may write to its node's disk on the average, and a container that says nothing: several of these fit into a pod, or
+/// pods with helpers beside them would use up what is for others of the plan.
 const SCRATCH: Bytes = Bytes::from_gibibytes(4);
+const SILENT_SCRATCH: Bytes = Bytes::from_gibibytes(1);
 /// What the control plane may write there.
 pub(crate) const CONTROL_PLANE_SCRATCH: Bytes = Bytes::from_gibibytes(10);
 /// What a silent container reserves, whatever its share is.
@@ -90,7 +92,7 @@ pub(crate) fn defaults(amounts: &Amounts) -> Value {
         "default": {
             "cpu": Cpu::from_millis(cpu_share).to_string(),
             "memory": Bytes::from_mebibytes(memory_share).to_string(),
-            "ephemeral-storage": SCRATCH.to_string(),
+            "ephemeral-storage": SILENT_SCRATCH.to_string(),
         },
         "defaultRequest": {
             "cpu": Cpu::from_millis(REQUEST_CPU).to_string(),
@@ -279,6 +281,18 @@ mod tests {
             let built = build(&limits, &EndpointMode::ClusterIp, &names, &Map::new());
             assert_eq!(built[0].json["spec"]["hard"]["limits.ephemeral-storage"], expected);
         }
+    }
+
+    #[test]
+    fn as_many_pods_as_the_plan_has_fit_when_each_has_helpers_that_say_nothing() {
+        let names = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap());
+        let limits = hexabase_core::plans::seed().remove(0).limits;
+        let built = build(&limits, &EndpointMode::ClusterIp, &names, &Map::new());
+        let amount = |manifest: &Manifest, place: &str| number(manifest.json.pointer(place).unwrap().as_str().unwrap());
+        let all = amount(&built[0], "/spec/hard/limits.ephemeral-storage");
+        let silent = amount(&built[1], "/spec/limits/0/default/ephemeral-storage");
+        let own = u128::from(CONTROL_PLANE_SCRATCH.get()) * 1000;
+        assert!(silent * 4 * u128::from(limits.amounts.pods) + own <= all, "{silent} of {all}");
     }
 
     #[test]

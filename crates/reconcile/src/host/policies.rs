@@ -4,8 +4,8 @@
 //! One set for all workspaces: it chooses namespaces by their name, which nobody can take off as a label, and is not removed with
 //! any of them. What differs between workspaces stands in annotations of their namespaces, over which vCluster has no right, and
 //! is read there: classes of storage and runtimes and the pool of nodes from `labels.rs`, and what an operator writes by hand
-//! (`hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`). Some rules repeat Pod Security: they hold also while the
-//! label of a namespace says otherwise.
+//! (`hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`, `hexabase.ai/kept-annotations`).
+//! Some rules repeat Pod Security: they hold also while the label of a namespace says otherwise.
 //!
 //! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
 
@@ -110,6 +110,7 @@ mod tests {
             (&pods::PODS, SYNCED_BY),
             (&objects::VOLUME_CLAIMS, STORAGE_CLASSES),
             (&objects::VOLUMES, SYNCED_BY),
+            (&objects::SERVICES, SYNCED_BY),
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }
@@ -117,7 +118,7 @@ mod tests {
         let namespace = &names.namespace;
         assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));
         assert!(text(&pods::PODS).contains("'hxb-' + ") && *namespace == format!("hxb-{}", names.name));
-        for policy in [&objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
+        for policy in [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
             let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
             assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
         }

@@ -2,6 +2,7 @@
 //! policies and bindings.
 
 pub(crate) mod access;
+pub(crate) mod bounds;
 pub(crate) mod makers;
 mod present;
 pub(crate) mod projects;
@@ -12,8 +13,8 @@ pub use present::believes_token;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::{Map, Value, json};
 
 use crate::apply::Cluster;
@@ -34,7 +35,8 @@ pub(crate) async fn connect(endpoint: &TenantEndpoint, credentials: &Credentials
     client(&format!("{}:{}", endpoint.host, endpoint.port), &endpoint.server_name, &credentials.ca, &user).await
 }
 
-/// A client of the tenant's API server at `address` (host and port) as `user`, as a kubeconfig describes one.
+/// A client of the tenant's API server at `address` (host and port) as `user`, as a kubeconfig describes one. Of no answer is
+/// more read than `bounds.rs` says.
 pub(crate) async fn client(address: &str, server_name: &str, ca_pem: &str, user: &Value) -> Result<Cluster, String> {
     let (host, port) = address.rsplit_once(':').ok_or("an address without a port")?;
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
@@ -52,7 +54,7 @@ pub(crate) async fn client(address: &str, server_name: &str, ca_pem: &str, user:
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| error.to_string())?;
     limit(&mut config, CONNECT, ANSWER);
-    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    let client = bounds::client(config).map_err(|error| error.to_string())?;
     Ok(Cluster { client, title: "the tenant's API server" })
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
-use kube::api::{DynamicObject, Preconditions};
+use kube::api::{DynamicObject, ObjectMeta, Preconditions};
 use serde_json::{Value, json};
 
 use crate::apply::{Cluster, Dependents, each};
@@ -19,6 +19,8 @@ use crate::tenant::owned;
 
 /// How the names of everything that the platform makes here begin.
 const NAMES: [&str; 2] = ["hexabase:", "hexabase-custom-"];
+/// Most objects of the platform's without its label that are looked after at once.
+const MOST_OTHERS: usize = 10_000;
 
 /// Roles (or policies) and bindings of one kind each, in all namespaces, as they were found.
 pub(crate) struct Rights {
@@ -57,21 +59,35 @@ fn key(namespace: Option<&str>, name: &str) -> (String, String) {
     (namespace.unwrap_or_default().to_owned(), name.to_owned())
 }
 
+/// The key of an object that the platform made, by its name and by who wrote it.
+fn ours(metadata: &ObjectMeta) -> Option<(String, String)> {
+    let name = metadata.name.as_deref().filter(|name| NAMES.iter().any(|start| name.starts_with(start)))?;
+    let namespace = metadata.namespace.as_deref();
+    let mut writers = metadata.managed_fields.iter().flatten();
+    let written = writers.any(|entry| entry.manager.as_deref() == Some(MANAGER));
+    // Kubernetes has no longer ones.
+    let short = [name, namespace.unwrap_or_default()].iter().all(|name| name.len() <= 253);
+    (written && short).then(|| key(namespace, name))
+}
+
 impl Found {
     async fn list(tenant: &Cluster, kind: Kind) -> Result<Self, ReconcileError> {
-        let labelled = tenant.list(kind, None, &owned()).await?.into_iter().map(|object| {
+        // Of more than are kept nothing is known: what nobody wants is found once those before it are gone, what is wanted is
+        // written once more.
+        let labelled = tenant.list_some(kind, &owned()).await?.into_iter().map(|object| {
             let metadata = &object.metadata;
             (key(metadata.namespace.as_deref(), metadata.name.as_deref().unwrap_or_default()), Some(object))
         });
         // Whoever takes the label off an object does not keep it so.
-        let others = tenant.list_metadata(kind, None, &format!("{MANAGED_BY}!={MANAGER}")).await?;
-        let ours = others.into_iter().filter_map(|metadata| {
-            let name = metadata.name.as_deref().filter(|name| NAMES.iter().any(|start| name.starts_with(start)))?;
-            let mut writers = metadata.managed_fields.iter().flatten();
-            let written = writers.any(|entry| entry.manager.as_deref() == Some(MANAGER));
-            written.then(|| (key(metadata.namespace.as_deref(), name), None))
-        });
-        Ok(Self { kind, objects: ours.chain(labelled).collect() })
+        let mut objects = HashMap::new();
+        let note = |metadata: ObjectMeta| {
+            if let Some(key) = ours(&metadata).filter(|_| objects.len() < MOST_OTHERS) {
+                objects.insert(key, None);
+            }
+        };
+        tenant.each_metadata(kind, &format!("{MANAGED_BY}!={MANAGER}"), note).await?;
+        objects.extend(labelled);
+        Ok(Self { kind, objects })
     }
 
     /// Deletes what is not wanted.

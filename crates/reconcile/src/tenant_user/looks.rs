@@ -1,15 +1,19 @@
 //! What somebody sees of what runs inside: pods, their logs, and Kubernetes' events.
 
+use std::collections::HashMap;
+
 use hexabase_core::time::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, Event, EventSeries, Pod};
+use k8s_openapi::api::core::v1::{Event, EventSeries, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::Resource as _;
 use kube::api::{ListParams, LogParams};
 use kube::core::Request;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::TenantUser;
-use super::reading::{Listed, Metadata};
+use super::quantities::MOST_CONTAINERS;
+use super::reading::{First, Listed, Metadata, Told, name, shortened};
 use crate::error::ReconcileError;
 
 /// Most bytes of a log that are asked for.
@@ -17,6 +21,9 @@ pub const MOST_LOG_BYTES: usize = 1 << 20;
 /// Most events that are told, which is as many as a page has; and pages among which the newest are looked for.
 const MOST_EVENTS: u32 = 500;
 const EVENT_PAGES: usize = 10;
+/// Most bytes of an event's sentence, and of each word that is told.
+const MOST_MESSAGE: usize = 4_096;
+const MOST_WORD: usize = 253;
 
 /// A pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,13 +119,13 @@ struct ToldPod {
 
 #[derive(Default, Deserialize)]
 struct ToldSpec {
-    containers: Option<Vec<ToldContainer>>,
+    containers: Option<First<ToldContainer, MOST_CONTAINERS>>,
 }
 
 #[derive(Deserialize)]
 struct ToldContainer {
-    #[serde(default)]
-    name: String,
+    #[serde(default, deserialize_with = "name")]
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -126,20 +133,40 @@ struct ToldContainer {
 struct ToldStatus {
     phase: Option<String>,
     reason: Option<String>,
-    init_container_statuses: Option<Vec<ContainerStatus>>,
-    container_statuses: Option<Vec<ContainerStatus>>,
+    init_container_statuses: Option<First<ContainerStatus, MOST_CONTAINERS>>,
+    container_statuses: Option<First<ContainerStatus, MOST_CONTAINERS>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContainerStatus {
-    #[serde(default)]
-    name: String,
+    #[serde(default, deserialize_with = "name")]
+    name: Option<String>,
     #[serde(default)]
     ready: bool,
     #[serde(default)]
     restart_count: i32,
     state: Option<ContainerState>,
+}
+
+#[derive(Deserialize)]
+struct ContainerState {
+    running: Option<IgnoredAny>,
+    waiting: Option<Waiting>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    reason: Option<String>,
+    #[serde(default)]
+    exit_code: i32,
 }
 
 /// Of an event what is told of it.
@@ -174,15 +201,22 @@ impl TenantUser {
         namespace: Option<&str>,
         limit: u32,
         next: Option<&str>,
-    ) -> Result<Listed<SeenPod>, ReconcileError> {
+    ) -> Result<Told<Listed<SeenPod>>, ReconcileError> {
         let path = Pod::url_path(&(), namespace);
-        let _turn = self.turn().await?;
-        let found = self.page::<ToldPod>("pods", &path, ListParams::default(), limit, next).await?;
-        Ok(Listed { items: found.items.into_iter().map(seen_pod).collect(), next: found.next })
+        let turn = self.turn().await?;
+        let mut found = self.page("pods", &path, ListParams::default(), (limit, next), seen_pod).await?;
+        // Kubernetes gives no more than it is asked for.
+        found.items.truncate(limit as usize);
+        Ok(Told { what: found, turn })
     }
 
     /// The end of a container's log. Both names have to be names of Kubernetes: they become part of an address.
-    pub async fn log(&self, namespace: &str, pod: &str, question: &LogQuestion<'_>) -> Result<SeenLog, ReconcileError> {
+    pub async fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        question: &LogQuestion<'_>,
+    ) -> Result<Told<SeenLog>, ReconcileError> {
         let parameters = LogParams {
             container: question.container.map(str::to_owned),
             previous: question.previous,
@@ -193,10 +227,14 @@ impl TenantUser {
             ..LogParams::default()
         };
         let request = Request::new(Pod::url_path(&(), Some(namespace))).logs(pod, &parameters);
-        let _turn = self.turn().await?;
-        let bytes = self.read("the log of pod", pod, request.map_err(kube::Error::BuildRequest)).await?;
+        let turn = self.turn().await?;
+        let mut bytes = self.read("the log of pod", pod, request.map_err(kube::Error::BuildRequest)).await?;
+        let cut = bytes.len() >= MOST_LOG_BYTES;
+        bytes.truncate(MOST_LOG_BYTES);
         let text = String::from_utf8_lossy(&bytes);
-        Ok(SeenLog { lines: text.lines().map(seen_line).collect(), cut: bytes.len() >= MOST_LOG_BYTES })
+        // Kubernetes gives no more than it is asked for.
+        let lines = text.lines().take(question.tail_lines as usize).map(seen_line).collect();
+        Ok(Told { what: SeenLog { lines, cut }, turn })
     }
 
     /// What Kubernetes noticed lately, the newest first; of one object if `about` names its kind and name. When there is
@@ -205,7 +243,7 @@ impl TenantUser {
         &self,
         namespace: Option<&str>,
         about: (Option<&str>, Option<&str>),
-    ) -> Result<Listed<SeenEvent>, ReconcileError> {
+    ) -> Result<Told<Listed<SeenEvent>>, ReconcileError> {
         let path = Event::url_path(&(), namespace);
         let fields: Vec<String> = [("involvedObject.kind", about.0), ("involvedObject.name", about.1)]
             .into_iter()
@@ -215,13 +253,13 @@ impl TenantUser {
             true => ListParams::default(),
             false => ListParams::default().fields(&fields.join(",")),
         };
-        let _turn = self.turn().await?;
+        let turn = self.turn().await?;
         let (mut items, mut next, mut more) = (Vec::<SeenEvent>::new(), None::<String>, false);
         // Kubernetes tells them by name; the newest may be in any page.
         for _ in 0..EVENT_PAGES {
             let parameters = parameters.clone();
-            let found = self.page::<ToldEvent>("events", &path, parameters, MOST_EVENTS, next.as_deref()).await?;
-            items.extend(found.items.into_iter().map(seen_event));
+            let found = self.page("events", &path, parameters, (MOST_EVENTS, next.as_deref()), seen_event).await?;
+            items.extend(found.items);
             items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
             more |= items.len() > MOST_EVENTS as usize;
             items.truncate(MOST_EVENTS as usize);
@@ -230,30 +268,34 @@ impl TenantUser {
                 break;
             }
         }
-        Ok(Listed { items, next: next.or_else(|| more.then(String::new)) })
+        Ok(Told { what: Listed { items, next: next.or_else(|| more.then(String::new)) }, turn })
     }
 }
 
 fn seen_pod(pod: ToldPod) -> SeenPod {
     let status = word(&pod);
     let created_at = pod.metadata.creation_timestamp.map(|created| created.0.into());
-    let mut known: Vec<ContainerStatus> = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-    let containers = pod.spec.containers.unwrap_or_default().into_iter().map(|container| {
-        let at = known.iter().position(|status| status.name == container.name);
-        match at.map(|at| known.swap_remove(at)) {
+    let known = pod.status.and_then(|status| status.container_statuses);
+    let known = known.map(|first| first.items).unwrap_or_default();
+    let mut known: HashMap<_, _> = known.into_iter().map(|status| (status.name.clone(), status)).collect();
+    let containers = pod.spec.containers.map(|first| first.items).unwrap_or_default();
+    let containers = containers.into_iter().map(|container| {
+        let status = known.remove(&container.name);
+        let name = container.name.unwrap_or_default();
+        match status {
             Some(status) => SeenContainer {
-                name: container.name,
+                name,
                 ready: status.ready,
                 restarts: u32::try_from(status.restart_count).unwrap_or(0),
-                state: status.state.as_ref().and_then(state).unwrap_or("Waiting").to_owned(),
+                state: shortened(status.state.as_ref().and_then(state).unwrap_or("Waiting").to_owned(), MOST_WORD),
             },
-            None => SeenContainer { name: container.name, ready: false, restarts: 0, state: "Waiting".to_owned() },
+            None => SeenContainer { name, ready: false, restarts: 0, state: "Waiting".to_owned() },
         }
     });
     SeenPod {
         namespace: pod.metadata.namespace.unwrap_or_default(),
         name: pod.metadata.name.unwrap_or_default(),
-        status,
+        status: shortened(status, MOST_WORD),
         containers: containers.collect(),
         created_at,
     }
@@ -278,8 +320,8 @@ fn word(pod: &ToldPod) -> String {
     }
     let Some(status) = &pod.status else { return "Unknown".to_owned() };
     let own = status.reason.as_deref().or(status.phase.as_deref()).unwrap_or("Unknown");
-    let hindered = |statuses: &Option<Vec<ContainerStatus>>, over: bool| {
-        let states = statuses.iter().flatten().filter_map(|status| status.state.as_ref());
+    let hindered = |statuses: &Option<First<ContainerStatus, MOST_CONTAINERS>>, over: bool| {
+        let states = First::of(statuses).iter().filter_map(|status| status.state.as_ref());
         let held = |held: &&ContainerState| {
             held.waiting.is_some() || (over && held.terminated.as_ref().is_some_and(|ended| ended.exit_code != 0))
         };
@@ -307,13 +349,14 @@ fn seen_event(event: ToldEvent) -> SeenEvent {
     let once = event.event_time.map(|once| once.0.into()).or(made);
     let (repeated, again) = event.series.map_or((None, None), |series| (series.count, series.last_observed_time));
     let count = repeated.or(event.count).and_then(|count| u32::try_from(count).ok());
+    let word = |text: Option<String>| shortened(text.unwrap_or_default(), MOST_WORD);
     SeenEvent {
         namespace: event.metadata.namespace.unwrap_or_default(),
-        kind: event.involved_object.kind.unwrap_or_default(),
-        name: event.involved_object.name.unwrap_or_default(),
+        kind: word(event.involved_object.kind),
+        name: word(event.involved_object.name),
         warning: event.type_.as_deref() == Some("Warning"),
-        reason: event.reason.unwrap_or_default(),
-        message: event.message.unwrap_or_default(),
+        reason: word(event.reason),
+        message: shortened(event.message.unwrap_or_default(), MOST_MESSAGE),
         count: count.unwrap_or(1),
         first_at: event.first_timestamp.map(|first| first.0.into()).or(once),
         last_at: again.map(|again| again.0.into()).or(event.last_timestamp.map(|last| last.0.into())).or(once),
@@ -361,6 +404,19 @@ mod tests {
         let main = SeenContainer { name: "main".to_owned(), ready: true, restarts: 3, state: "Running".to_owned() };
         assert_eq!(seen.containers[0], main);
         assert_eq!(seen.containers[1].state, "Waiting", "nothing is known of it yet");
+    }
+
+    #[test]
+    fn a_pod_with_more_containers_than_are_told_is_told_with_the_first_of_them() {
+        let (containers, states): (Vec<Value>, Vec<Value>) = (0..2 * MOST_CONTAINERS)
+            .map(|number| {
+                (json!({ "name": format!("c{number}") }), container(&format!("c{number}"), json!({ "running": {} })))
+            })
+            .unzip();
+        let pod = json!({ "spec": { "containers": containers }, "status": { "containerStatuses": states } });
+        let seen = seen_pod(serde_json::from_value(pod).unwrap());
+        assert_eq!(seen.containers.len(), MOST_CONTAINERS);
+        assert!(seen.containers.iter().all(|container| container.state == "Running"));
     }
 
     #[test]

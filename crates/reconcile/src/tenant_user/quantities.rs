@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::reading::{Few, Metadata};
+use super::reading::{First, Metadata};
 
-/// Most containers of one kind in one pod.
+/// Most containers of one kind that are read of one pod. Kubernetes has no limit.
 pub(super) const MOST_CONTAINERS: usize = 256;
 
 /// A pod.
@@ -34,19 +34,24 @@ struct PodStatus {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodSpec {
-    containers: Option<Few<Container, MOST_CONTAINERS>>,
-    init_containers: Option<Few<Container, MOST_CONTAINERS>>,
+    containers: Option<First<Container, MOST_CONTAINERS>>,
+    init_containers: Option<First<Container, MOST_CONTAINERS>>,
 }
 
 impl PodSpec {
     /// Those that run together.
     pub(super) fn containers(&self) -> &[Container] {
-        Few::of(&self.containers)
+        First::of(&self.containers)
     }
 
     /// Those that are started before, in their order.
     pub(super) fn before(&self) -> &[Container] {
-        Few::of(&self.init_containers)
+        First::of(&self.init_containers)
+    }
+
+    /// Whether it has more than are read.
+    pub(super) fn is_cut(&self) -> bool {
+        [&self.containers, &self.init_containers].into_iter().flatten().any(|first| first.cut)
     }
 }
 

@@ -2,6 +2,7 @@
 //! share this process: no answer, and no question of several, may fill its memory or hold up what others ask.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,12 +13,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::client::Body;
 use kube::core::{Request, Status};
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::TenantUser;
 use crate::error::ReconcileError;
+use crate::tenant::bounds::is_too_long;
 
 /// Most bytes of one answer that are read, and of one that says no.
 const MOST_BYTES: usize = 4 << 20;
@@ -26,12 +29,17 @@ const MOST_REFUSED: usize = 64 << 10;
 const MOST_LETTERS: usize = 500;
 /// Longest time that one answer may take, however it drips.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Most questions about one workspace that are answered at the same time, from the first byte until all is added up; and how
+/// How long one question goes on asking for further pages; what is not read by then is told as more than that.
+const PERSISTENCE: Duration = Duration::from_secs(40);
+/// Most questions about one workspace that are answered at the same time, from the first byte until all is told; and how
 /// long a question waits for its turn.
 const TURNS: usize = 4;
 const QUEUE: Duration = Duration::from_secs(2);
 /// Most items of one page. What measures pods takes no notice of how many are asked for.
 const MOST_ITEMS: usize = 5_000;
+/// Most bytes of a name, and of what Kubernetes wants to be given for the next page; it has no longer ones.
+const MOST_NAME: usize = 253;
+const MOST_NEXT: usize = 4_096;
 /// Objects that are asked for at once, pages that are read at most, and objects after which no other page is read.
 const PAGE: u32 = 100;
 const MOST_PAGES: usize = 100;
@@ -46,6 +54,22 @@ pub struct Listed<T> {
     pub next: Option<String>,
 }
 
+/// What was seen, and its asker's turn.
+#[derive(Debug)]
+pub struct Told<T> {
+    /// What was seen.
+    pub what: T,
+    /// To be kept until it is sent.
+    pub turn: Turn,
+}
+
+/// Leave to look inside a workspace. Of these there are few at a time: whoever does not take their answers holds up those who
+/// look inside the same workspace, and fills nobody's memory.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// A list as Kubernetes answers with it.
 #[derive(Deserialize)]
 struct List<T> {
@@ -56,7 +80,7 @@ struct List<T> {
 
 #[derive(Default, Deserialize)]
 struct ListMetadata {
-    #[serde(rename = "continue")]
+    #[serde(rename = "continue", default, deserialize_with = "token")]
     next: Option<String>,
 }
 
@@ -64,25 +88,92 @@ struct ListMetadata {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Metadata {
+    #[serde(deserialize_with = "name")]
     pub(super) namespace: Option<String>,
+    #[serde(deserialize_with = "name")]
     pub(super) name: Option<String>,
     pub(super) creation_timestamp: Option<Time>,
     pub(super) deletion_timestamp: Option<Time>,
 }
 
-/// No more than `MOST` items: three bytes of an answer can become hundreds of memory.
-#[derive(Debug)]
-pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
+/// A name, unless it is longer than any.
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    at_most(deserializer, MOST_NAME)
+}
 
-impl<T, const MOST: usize> Few<T, MOST> {
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    at_most(deserializer, MOST_NEXT)
+}
+
+fn at_most<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text.as_ref().is_some_and(|text| text.len() > most) {
+        true => Err(serde::de::Error::custom(format_args!("a text of more than {most} bytes"))),
+        false => Ok(text),
+    }
+}
+
+/// The beginning of a text of which whoever writes it makes more than is of use.
+pub(super) fn shortened(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate((0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The first `MOST` items of what may have more.
+#[derive(Debug)]
+pub(super) struct First<T, const MOST: usize> {
+    pub(super) items: Vec<T>,
+    /// Whether there are more.
+    pub(super) cut: bool,
+}
+
+impl<T, const MOST: usize> First<T, MOST> {
     /// The items, where there are any.
-    pub(super) fn of(few: &Option<Self>) -> &[T] {
-        match few {
-            Some(Self(items)) => items,
+    pub(super) fn of(first: &Option<Self>) -> &[T] {
+        match first {
+            Some(first) => &first.items,
             None => &[],
         }
     }
 }
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for First<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Beginning(PhantomData))
+    }
+}
+
+struct Beginning<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Beginning<T, MOST> {
+    type Value = First<T, MOST>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MOST {
+            match sequence.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(First { items, cut: false }),
+            }
+        }
+        let mut cut = false;
+        while sequence.next_element::<IgnoredAny>()?.is_some() {
+            cut = true;
+        }
+        Ok(First { items, cut })
+    }
+}
+
+/// No more than `MOST` items: three bytes of an answer can become hundreds of memory.
+#[derive(Debug)]
+struct Few<T, const MOST: usize>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Few<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -126,13 +217,13 @@ pub(super) fn turns(address: &str) -> Arc<Semaphore> {
 }
 
 impl TenantUser {
-    /// Leave to ask one question, to be held until its answer is made.
+    /// Leave to ask one question, to be held until its answer is sent.
     ///
     /// # Errors
     /// [`ReconcileError::Refused`] with 429 when too many are asked already.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, ReconcileError> {
+    pub(super) async fn turn(&self) -> Result<Turn, ReconcileError> {
         match tokio::time::timeout(QUEUE, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
+            Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
             // Nobody closes it.
             _ => Err(ReconcileError::Refused {
                 action: "read",
@@ -151,8 +242,10 @@ impl TenantUser {
         mut note: impl FnMut(T),
     ) -> Result<bool, ReconcileError> {
         let (mut limit, mut read, mut next) = (PAGE, 0, None::<String>);
+        let begun = Instant::now();
         for _ in 0..MOST_PAGES {
-            let page = match self.page::<T>(what, path, ListParams::default(), limit, next.as_deref()).await {
+            let page = match self.page(what, path, ListParams::default(), (limit, next.as_deref()), identity::<T>).await
+            {
                 // Fewer may be short enough.
                 Err(error) if error.is(413) && limit > 1 => {
                     limit /= 2;
@@ -166,22 +259,22 @@ impl TenantUser {
             if next.is_none() {
                 return Ok(false);
             }
-            if read >= MOST_OBJECTS {
+            if read >= MOST_OBJECTS || begun.elapsed() >= PERSISTENCE {
                 break;
             }
         }
         Ok(true)
     }
 
-    /// One page of the list at `path`.
-    pub(super) async fn page<T: DeserializeOwned + Send + 'static>(
+    /// One page of the list at `path`, of so many objects from there on, as `see` sees them.
+    pub(super) async fn page<T: DeserializeOwned + 'static, U: Send + 'static>(
         &self,
         what: &'static str,
         path: &str,
         parameters: ListParams,
-        limit: u32,
-        next: Option<&str>,
-    ) -> Result<Listed<T>, ReconcileError> {
+        (limit, next): (u32, Option<&str>),
+        see: fn(T) -> U,
+    ) -> Result<Listed<U>, ReconcileError> {
         let mut parameters = parameters.limit(limit);
         if let Some(next) = next {
             parameters = parameters.continue_token(next);
@@ -189,14 +282,17 @@ impl TenantUser {
         let request = Request::new(path).list(&parameters).map_err(kube::Error::BuildRequest);
         let bytes = self.read("the list of", what, request).await?;
         // Not on a thread on which others are answered.
-        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice::<List<T>>(&bytes)).await;
-        let parsed = match parsed {
-            Ok(parsed) => parsed.map_err(kube::Error::SerdeError),
+        let seen = tokio::task::spawn_blocking(move || {
+            let list = serde_json::from_slice::<List<T>>(&bytes)?;
+            let items = list.items.map(|Few(items)| items).unwrap_or_default();
+            let next = list.metadata.next.filter(|next| !next.is_empty());
+            Ok::<_, serde_json::Error>(Listed { items: items.into_iter().map(see).collect(), next })
+        });
+        let seen = match seen.await {
+            Ok(seen) => seen.map_err(kube::Error::SerdeError),
             Err(error) => Err(kube::Error::ReadEvents(std::io::Error::other(error))),
         };
-        let list = parsed.map_err(|error| self.unread("the list of", what, error))?;
-        let next = list.metadata.next.filter(|next| !next.is_empty());
-        Ok(Listed { items: list.items.map(|Few(items)| items).unwrap_or_default(), next })
+        seen.map_err(|error| self.unread("the list of", what, error))
     }
 
     /// An answer of no more than [`MOST_BYTES`].
@@ -208,7 +304,10 @@ impl TenantUser {
     ) -> Result<Vec<u8>, ReconcileError> {
         let late = || kube::Error::ReadEvents(std::io::ErrorKind::TimedOut.into());
         let answer = tokio::time::timeout(PATIENCE, self.answer(request)).await.unwrap_or_else(|_| Err(late()));
-        let (bytes, whole) = answer.map_err(|error| self.unread(what, name, error))?;
+        let (bytes, whole) = match answer {
+            Err(error) if is_too_long(&error) => (Vec::new(), false),
+            answer => answer.map_err(|error| self.unread(what, name, error))?,
+        };
         match whole {
             true => Ok(bytes),
             false => Err(ReconcileError::Refused {
@@ -250,6 +349,13 @@ impl TenantUser {
                     message: status.message,
                 }
             }
+            // It did answer, and will answer the same next time.
+            kube::Error::SerdeError(_) => ReconcileError::Refused {
+                action: "read",
+                object: format!("{what} {name}"),
+                code: 502,
+                message: format!("the workspace's API server answered with something else than {what} {name}"),
+            },
             error => ReconcileError::Unreachable { api: self.cluster.title, source: Box::new(error) },
         }
     }
@@ -292,6 +398,27 @@ mod tests {
             let list = serde_json::from_str::<List<Metadata>>(empty).unwrap();
             assert!(list.items.is_none_or(|Few(items)| items.is_empty()), "{empty}");
         }
+    }
+
+    #[test]
+    fn no_name_is_longer_than_kubernetes_makes_them_and_of_long_texts_the_beginning_is_kept() {
+        let read = |length: usize| {
+            serde_json::from_value::<Metadata>(serde_json::json!({ "namespace": "x".repeat(length), "name": null }))
+        };
+        assert_eq!(read(MOST_NAME).unwrap().namespace, Some("x".repeat(MOST_NAME)));
+        assert!(read(MOST_NAME + 1).is_err());
+        let next = format!("{{\"metadata\":{{\"continue\":\"{}\"}}}}", "x".repeat(MOST_NEXT + 1));
+        assert!(serde_json::from_str::<List<Metadata>>(&next).is_err());
+        let cut = |text: &str, most: usize| shortened(text.to_owned(), most);
+        assert_eq!([cut("ab", 2), cut("abc", 2), cut("a\u{e9}", 2)], ["ab", "ab", "a"]);
+    }
+
+    #[test]
+    fn of_too_many_items_the_first_are_kept() {
+        let read =
+            |text: &str| serde_json::from_str::<First<u8, 3>>(text).map(|first| (first.items, first.cut)).unwrap();
+        assert_eq!((read("[]"), read("[1,2,3]")), ((vec![], false), (vec![1, 2, 3], false)));
+        assert_eq!(read("[1,2,3,4,\"x\",{}]"), (vec![1, 2, 3], true));
     }
 
     #[tokio::test]

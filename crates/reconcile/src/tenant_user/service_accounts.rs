@@ -8,10 +8,14 @@ use std::collections::HashSet;
 use futures::FutureExt;
 use hexabase_core::ids::UserId;
 use hexabase_core::time::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::TenantUser;
+use super::reading::Metadata;
 use super::renewal::{Missing, PATIENCE, Renewal};
 use crate::apply::all_of;
 use crate::error::ReconcileError;
@@ -48,6 +52,45 @@ pub struct Renewed {
     pub forced: bool,
     /// The pods that still hold such tokens, and have to be restarted; or why they cannot be told.
     pub pods: Result<Vec<String>, ReconcileError>,
+}
+
+/// Of a pod what tells whether it holds a token.
+#[derive(Deserialize)]
+struct HoldingPod {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: HoldingSpec,
+    #[serde(default)]
+    status: HoldingStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HoldingSpec {
+    service_account_name: Option<String>,
+    volumes: Option<Vec<HoldingVolume>>,
+}
+
+#[derive(Deserialize)]
+struct HoldingVolume {
+    projected: Option<Projected>,
+}
+
+#[derive(Deserialize)]
+struct Projected {
+    sources: Option<Vec<Source>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    service_account_token: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+struct HoldingStatus {
+    phase: Option<String>,
 }
 
 impl TenantUser {
@@ -99,9 +142,14 @@ impl TenantUser {
     }
 
     async fn pods_with_tokens(&self, namespace: &str, account: &str) -> Result<Vec<String>, ReconcileError> {
-        let pods: Vec<Pod> = self.cluster.list_as(Kind::Pod, Some(namespace), "").await?;
-        let holding = pods.into_iter().filter(|pod| holds_token(pod, account));
-        Ok(holding.filter_map(|pod| pod.metadata.name).collect())
+        let mut holding = Vec::new();
+        self.each("pods", &Pod::url_path(&(), Some(namespace)), |pod: HoldingPod| {
+            if holds_token(&pod, account) {
+                holding.extend(pod.metadata.name);
+            }
+        })
+        .await?;
+        Ok(holding)
     }
 }
 
@@ -134,18 +182,14 @@ fn token_secret(metadata: ObjectMeta) -> Option<TokenSecret> {
     })
 }
 
-fn holds_token(pod: &Pod, account: &str) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let over = matches!(phase, Some("Succeeded" | "Failed"));
-    let has_token = |volume: &Volume| {
+fn holds_token(pod: &HoldingPod, account: &str) -> bool {
+    let over = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let has_token = |volume: &HoldingVolume| {
         let mut sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
         sources.any(|source| source.service_account_token.is_some())
     };
-    let spec = pod.spec.as_ref();
-    !over
-        && spec.is_some_and(|spec| {
-            spec.service_account_name.as_deref() == Some(account) && spec.volumes.iter().flatten().any(has_token)
-        })
+    let HoldingSpec { service_account_name, volumes } = &pod.spec;
+    !over && service_account_name.as_deref() == Some(account) && volumes.iter().flatten().any(has_token)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::TenantUser;
 use super::quantities::{Asked, AskingPod, Container, MOST_CONTAINERS, PodSpec, Resources};
-use super::reading::{Few, Metadata};
+use super::reading::{First, Metadata, Told};
 use crate::error::ReconcileError;
 
 /// How long is waited for what measures: nothing does in most workspaces.
@@ -82,7 +82,7 @@ impl NamespaceUsage {
 struct PodMetrics {
     #[serde(default)]
     metadata: Metadata,
-    containers: Option<Few<ContainerMetrics, MOST_CONTAINERS>>,
+    containers: Option<First<ContainerMetrics, MOST_CONTAINERS>>,
 }
 
 #[derive(Deserialize)]
@@ -118,14 +118,15 @@ impl TenantUser {
     ///
     /// # Errors
     /// [`ReconcileError::Refused`] with 403 when the person may not list pods there, with 429 when too many ask at once.
-    pub async fn usage(&self, namespace: Option<&str>) -> Result<Usage, ReconcileError> {
-        let _turn = self.turn().await?;
+    pub async fn usage(&self, namespace: Option<&str>) -> Result<Told<Usage>, ReconcileError> {
+        let turn = self.turn().await?;
         let metrics = match namespace {
             Some(namespace) => format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"),
             None => "/apis/metrics.k8s.io/v1beta1/pods".to_owned(),
         };
         let (pods, claims) = (Pod::url_path(&(), namespace), PersistentVolumeClaim::url_path(&(), namespace));
         let (mut namespaces, mut claimed, mut used) = (Sums::new(), Sums::new(), Sums::new());
+        let mut containers_cut = false;
         let measuring = self.each("metrics of pods", &metrics, |pod: PodMetrics| {
             let usage = used_by(&pod);
             add(&mut used, pod.metadata.namespace, usage);
@@ -133,6 +134,7 @@ impl TenantUser {
         let (pods, claims, measured) = futures::future::join3(
             self.each("pods", &pods, |pod: AskingPod| {
                 let usage = requested_by(&pod);
+                containers_cut |= usage.pods > 0 && pod.spec.is_cut();
                 add(&mut namespaces, pod.metadata.namespace, usage);
             }),
             self.each("volume claims", &claims, |claim: Claim| {
@@ -143,7 +145,7 @@ impl TenantUser {
             tokio::time::timeout(PATIENCE, measuring),
         )
         .await;
-        let mut cut = pods?;
+        let mut cut = pods? || containers_cut;
         let claims_unread = match claims {
             Ok(more) => {
                 cut |= more;
@@ -160,10 +162,16 @@ impl TenantUser {
         if !measured {
             used.clear();
         }
-        for (namespace, usage) in claimed.into_iter().chain(used) {
+        for (namespace, usage) in claimed {
             add(&mut namespaces, Some(namespace), usage);
         }
-        Ok(Usage { namespaces, measured, claims_unread, cut })
+        for (namespace, usage) in used {
+            // What measures may be anybody's; it tells of pods, and makes up no namespaces.
+            if let Some(entry) = namespaces.get_mut(&namespace) {
+                *entry = entry.and(usage);
+            }
+        }
+        Ok(Told { what: Usage { namespaces, measured, claims_unread, cut }, turn })
     }
 }
 
@@ -178,7 +186,7 @@ fn requested_by(pod: &AskingPod) -> NamespaceUsage {
 
 fn used_by(pod: &PodMetrics) -> NamespaceUsage {
     let sum =
-        |of: fn(&Asked) -> f64| Few::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
+        |of: fn(&Asked) -> f64| First::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
     NamespaceUsage { cpu_used: cpu(sum(Asked::cpu)), memory_used: bytes(sum(Asked::memory)), ..Default::default() }
 }
 
@@ -208,6 +216,7 @@ fn bytes(bytes: f64) -> Bytes {
 #[cfg(test)]
 mod tests {
     use hexabase_testkit::kubernetes::FakeKubernetes;
+    use hexabase_testkit::tenant::FakeTenant;
     use serde_json::{Value, json};
 
     use super::*;
@@ -257,6 +266,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_measures_makes_up_no_namespaces_and_no_long_names() {
+        let server = FakeTenant::start().await.unwrap();
+        let tenant = TenantUser::connect(&server.address(), &server.ca_pem, "token").await.unwrap();
+        let list = |items: Value| json!({ "metadata": {}, "items": items });
+        server.answer("GET", "/api/v1/pods", 200, list(json!([pod("web", "Running", json!([]), json!([]))])));
+        let measured = |namespace: &str| json!({ "metadata": { "namespace": namespace }, "containers": [{ "usage": { "cpu": "1" } }] });
+        let metrics = "/apis/metrics.k8s.io/v1beta1/pods";
+        server.answer("GET", metrics, 200, list(json!([measured("web"), measured("made-up")])));
+        let usage = tenant.usage(None).await.unwrap().what;
+        let names: Vec<&str> = usage.namespaces.keys().map(String::as_str).collect();
+        assert_eq!((names, usage.measured), (vec!["web"], true));
+        server.answer("GET", metrics, 200, list(json!([measured(&"x".repeat(254))])));
+        assert!(!tenant.usage(None).await.unwrap().what.measured);
+    }
+
+    #[tokio::test]
+    async fn a_pod_with_very_many_containers_counts_with_the_first_of_them() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let tenant = tenant(&server, "many").await;
+        let containers = vec![wants("10m", "1Mi"); MOST_CONTAINERS + 1];
+        server.put("/api/v1/namespaces/web/pods/a", pod("web", "Pending", json!(containers), json!([])));
+        let usage = tenant.usage(None).await.unwrap().what;
+        let asked = Cpu::from_millis(10 * MOST_CONTAINERS as u64);
+        assert_eq!((usage.namespaces["web"].cpu_requested, usage.cut), (asked, true));
+        let project = tenant.project_usage(&"web".parse().unwrap()).await.unwrap();
+        assert_eq!(project.pods.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_lasts_until_what_was_seen_is_told() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let tenant = tenant(&server, "slow").await;
+        let all = tenant.turns.available_permits();
+        let told = tenant.usage(None).await.unwrap();
+        assert_eq!(tenant.turns.available_permits(), all - 1);
+        drop(told);
+        assert_eq!(tenant.turns.available_permits(), all);
+    }
+
+    #[tokio::test]
     async fn what_pods_and_claims_ask_for_is_counted_by_namespace() {
         let server = FakeKubernetes::start().await.unwrap();
         let tenant = tenant(&server, "usage").await;
@@ -269,7 +318,7 @@ mod tests {
             "metadata": { "name": "data", "namespace": "shop" },
             "spec": { "resources": { "requests": { "storage": "5Gi" } } } });
         server.put("/api/v1/namespaces/shop/persistentvolumeclaims/data", claim);
-        let usage = tenant.usage(None).await.unwrap();
+        let usage = tenant.usage(None).await.unwrap().what;
         let web = NamespaceUsage {
             pods: 2,
             cpu_requested: Cpu::from_millis(3_000),
@@ -281,6 +330,6 @@ mod tests {
         assert_eq!((&usage.namespaces, usage.claims_unread.as_deref(), usage.cut), (&expected, None, false));
         let together = usage.namespaces.values().copied().fold(NamespaceUsage::default(), NamespaceUsage::and);
         assert_eq!((together.pods, together.cpu_requested), (3, Cpu::from_millis(3_000)));
-        assert_eq!(tenant.usage(Some("shop")).await.unwrap().namespaces.len(), 1);
+        assert_eq!(tenant.usage(Some("shop")).await.unwrap().what.namespaces.len(), 1);
     }
 }

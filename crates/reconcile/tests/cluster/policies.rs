@@ -33,7 +33,8 @@ async fn stage(client: &Client, host: &Host, wanted: &[DesiredWorkspace; 2]) -> 
         (
             &shared,
             json!({ "hexabase.ai/ingress-domains": "shop.example,blog.example", "hexabase.ai/ingress-classes": "web",
-                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target" }),
+                "hexabase.ai/ingress-annotations": "nginx.ingress.kubernetes.io/rewrite-target",
+                "hexabase.ai/kept-annotations": "lb.example/,net.example/pool" }),
         ),
         (&dedicated, json!({ "hexabase.ai/node-pool": "pool-a" })),
         (&foreign, json!({})),
@@ -140,9 +141,8 @@ async fn untried(client: &Client, all: &[Case]) -> Vec<String> {
     assert!(found.len() >= 6, "{}", found.len());
     let rules = found.iter().flat_map(|policy| policy.data["spec"]["validations"].as_array().unwrap());
     let messages = rules.map(|rule| rule["message"].as_str().unwrap().to_owned());
-    let is_tried = |message: &str| {
-        all.iter().map(|case| case.says).chain([changes::OF_A_STATUS]).any(|says| message.contains(says))
-    };
+    let is_tried =
+        |message: &str| all.iter().map(|case| case.says).chain(changes::OF_A_STATUS).any(|says| message.contains(says));
     messages.filter(|message| !is_tried(message)).collect()
 }
 

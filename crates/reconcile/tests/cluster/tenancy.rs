@@ -3,7 +3,7 @@
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Client;
-use kube::api::{Api, AttachParams, DeleteParams, ListParams, LogParams, PostParams};
+use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, LogParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
@@ -35,6 +35,7 @@ async fn two_workspaces_live_and_die_apart() {
         refused_by_the_host(&client, &namespace(&one.id)).await;
         refused_through_the_tenant(&client, &first, &namespace(&one.id)).await;
         sends_traffic_nowhere(&client, one.id.as_str(), &namespace(&one.id)).await;
+        demands_of_pods(&first).await;
         usable(&first).await;
 
         let both = runner.workspaces().await.unwrap();
@@ -150,6 +151,42 @@ async fn refused_through_the_tenant(host: &Client, tenant: &Client, place: &str)
     let refused = services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await;
     assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("externalIPs")), "{refused:?}");
     assert!(services.get_opt("greedy").await.unwrap().is_none());
+}
+
+/// The tenant's own API server goes by the level of a namespace, and by `baseline` where that says nothing.
+async fn demands_of_pods(tenant: &Client) {
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let namespaces = objects(tenant, "v1", "Namespace", None);
+    let container = json!({ "name": "main", "image": "docker.io/library/busybox:1.36" });
+    let pod = |on_the_host: bool| {
+        let spec = json!({ "hostNetwork": on_the_host, "containers": [container] });
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "x" }, "spec": spec });
+        serde_json::from_value::<DynamicObject>(pod).unwrap()
+    };
+    // What is refused of a pod that says nothing, and of one that wants its node's network.
+    for (level, plain, on_the_host) in [
+        (None, None, Some("violates PodSecurity \"baseline")),
+        (Some("privileged"), None, None),
+        (Some("restricted"), Some("violates PodSecurity \"restricted"), Some("violates PodSecurity \"restricted")),
+    ] {
+        let name = format!("level-{}", level.unwrap_or("none"));
+        let labels = level.map(|level| json!({ "pod-security.kubernetes.io/enforce": level }));
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+        namespaces.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+        let accounts = objects(tenant, "v1", "ServiceAccount", Some(&name));
+        eventually("the ServiceAccount is there", || async { accounts.get_opt("default").await.unwrap() }).await;
+        let pods = objects(tenant, "v1", "Pod", Some(&name));
+        for (wanted, expected) in [(pod(false), plain), (pod(true), on_the_host)] {
+            let message = pods.create(&dry, &wanted).await.err().map(|error| error.to_string());
+            let as_expected = match (&message, expected) {
+                (Some(message), Some(expected)) => message.contains(expected),
+                (message, expected) => message.is_none() && expected.is_none(),
+            };
+            assert!(as_expected, "{name}: {message:?}");
+        }
+        namespaces.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
 }
 
 /// Where a Service leads is the host's to say, by its selector.

@@ -31,6 +31,9 @@ pub struct HostConfig {
     pub node_address: Option<String>,
     /// Networks (CIDR) from which this server calls workspaces' API servers, where it is not a pod of the host cluster.
     pub platform_networks: Vec<String>,
+    /// Namespaces of the host cluster from whose pods this server, and others that share its database, call them; absent means
+    /// the one in which this server is a pod.
+    pub platform_namespaces: Vec<String>,
     /// Storage classes that workspaces' volume claims may name beside the host's default one.
     pub tenant_storage_classes: Vec<String>,
     /// Runtime classes that workspaces' pods may name.
@@ -62,6 +65,17 @@ impl HostConfig {
         self.spare_workspaces.min(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
+    /// From which namespaces workspaces are called; `own` is the one in which this server is a pod. A node port is open to
+    /// everybody until it is said who calls, so nobody is added there.
+    pub fn callers(&self, own: Option<&str>) -> Vec<String> {
+        match own.map(str::trim).filter(|own| !own.is_empty()) {
+            Some(own) if self.platform_namespaces.is_empty() && self.endpoint != EndpointKind::NodePort => {
+                vec![own.to_owned()]
+            }
+            _ => self.platform_namespaces.clone(),
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if !self.kubernetes_version.starts_with("v1.") {
             return Err(invalid("host.kubernetes_version", "must be a tag such as v1.35.4"));
@@ -76,8 +90,9 @@ impl HostConfig {
         if self.endpoint == EndpointKind::NodePort && no_address {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));
         }
-        object_names("host.tenant_storage_classes", &self.tenant_storage_classes)?;
-        object_names("host.tenant_runtime_classes", &self.tenant_runtime_classes)?;
+        object_names("host.tenant_storage_classes", "class", &self.tenant_storage_classes)?;
+        object_names("host.tenant_runtime_classes", "class", &self.tenant_runtime_classes)?;
+        object_names("host.platform_namespaces", "namespace", &self.platform_namespaces)?;
         let closed = networks("host.closed_networks", &self.closed_networks)?;
         if closed.iter().any(|network| network.length() < WIDEST_CLOSED) {
             // A network policy takes out of a block only what is smaller.
@@ -90,11 +105,11 @@ impl HostConfig {
     }
 }
 
-/// They are written side by side, separated by commas, where the host's policies read them.
-fn object_names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
+/// Classes are written side by side, separated by commas, where the host's policies read them.
+fn object_names(key: &'static str, what: &str, names: &[String]) -> Result<(), ConfigError> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     match names.iter().find(|name| name.is_empty() || !name.bytes().all(is_part)) {
-        Some(name) => Err(invalid(key, format!("\"{name}\" must be the name of a class"))),
+        Some(name) => Err(invalid(key, format!("\"{name}\" must be the name of a {what}"))),
         None => Ok(()),
     }
 }

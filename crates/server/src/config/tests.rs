@@ -34,6 +34,17 @@ fn no_more_workspaces_are_made_ahead_than_storage_allows() {
 }
 
 #[test]
+fn workspaces_are_called_from_the_servers_own_namespace_unless_others_are_named() {
+    let callers = |text: &str, own: Option<&str>| load(text).unwrap().host.callers(own);
+    assert_eq!(callers("", Some("hexabase\n")), ["hexabase"]);
+    assert_eq!(callers("", None), [""; 0]);
+    let named = "[host]\nplatform_namespaces = [\"workers\", \"gateways\"]";
+    assert_eq!(callers(named, Some("hexabase")), ["workers", "gateways"]);
+    let open = "[host]\nendpoint = \"node-port\"\nnode_address = \"10.0.0.1\"";
+    assert_eq!(callers(open, Some("hexabase")), [""; 0]);
+}
+
+#[test]
 fn what_a_server_could_not_start_with_is_refused_by_its_key() {
     for (text, key) in [
         ("[store]\nurl = \"mysql://h/d\"", "store.url"),
@@ -54,6 +65,7 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[host]\nclosed_networks = [\"0.0.0.0/0\"]", "host.closed_networks"),
         ("[host]\ntenant_storage_classes = [\"fast,slow\"]", "host.tenant_storage_classes"),
         ("[host]\ntenant_runtime_classes = [\"\"]", "host.tenant_runtime_classes"),
+        ("[host]\nplatform_namespaces = [\"hexabase\", \"Gateways\"]", "host.platform_namespaces"),
         ("[host]\nvcluster_chart = \"{dir}/missing\"", "host.vcluster_chart"),
         ("[gateway]\nburst = 0", "gateway.burst"),
         ("[gateway]\nrequests_at_once = 150", "gateway.streams_at_once"),

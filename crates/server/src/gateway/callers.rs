@@ -1,4 +1,5 @@
-//! Who came lately: who was let in, and to which workspace, and who was refused; by the hash of what they showed.
+//! Who came lately: who was let in, and to which workspace, who was refused, and who is being looked up for the first time; by
+//! the hash of what they showed.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -16,26 +17,35 @@ const CALLERS: usize = 16_384;
 /// first time. Whoever waits for the end of a refusal does not ask that often.
 const REFUSALS: u32 = 10;
 const MEMORY: Duration = Duration::from_secs(1);
+/// How often somebody who was never let in may be looked up in that time without an end: a program may begin with many requests
+/// at once, and whoever breaks off again and again is told nothing by whoever decides.
+const LOOK_UPS: u32 = 64;
 
 /// Who came lately.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     hasher: RandomState,
     let_in: Mutex<HashMap<u64, WorkspaceId>>,
-    refused: Mutex<HashMap<u64, Refused>>,
+    strangers: Mutex<HashMap<u64, Stranger>>,
 }
 
+/// Somebody who was not let in.
 #[derive(Debug)]
-struct Refused {
+struct Stranger {
     since: Instant,
-    times: u32,
-    last: Failure,
+    /// Look-ups that began and are not known to have ended.
+    begun: u32,
+    refused: u32,
+    last: Option<Failure>,
 }
 
 impl Callers {
     /// Remembers that `bearer` was let in to what `named` names.
     pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId) {
         let caller = self.caller(named, bearer);
+        if let Some(stranger) = lock(&self.strangers).get_mut(&caller) {
+            stranger.begun = stranger.begun.saturating_sub(1);
+        }
         let mut known = lock(&self.let_in);
         make_room(&mut known, caller);
         known.insert(caller, workspace.clone());
@@ -46,25 +56,44 @@ impl Callers {
         lock(&self.let_in).get(&self.caller(named, bearer)).cloned()
     }
 
-    /// Remembers that `bearer` was refused what `named` names.
-    pub(super) fn refuse(&self, named: &str, bearer: &Bearer, failure: &Failure, now: Instant) {
-        let caller = self.caller(named, bearer);
-        let mut refused = lock(&self.refused);
-        make_room(&mut refused, caller);
-        let entry = refused.entry(caller).or_insert_with(|| Refused { since: now, times: 0, last: failure.clone() });
-        if now.saturating_duration_since(entry.since) >= MEMORY {
-            (entry.since, entry.times) = (now, 0);
-        }
-        entry.times = entry.times.saturating_add(1);
-        entry.last = failure.clone();
+    /// Remembers that `bearer`, who was not let in before, is being looked up.
+    pub(super) fn begin(&self, named: &str, bearer: &Bearer, now: Instant) {
+        self.note(named, bearer, now, |stranger| stranger.begun = stranger.begun.saturating_add(1));
     }
 
-    /// What to answer to somebody who was refused too often within a second.
+    /// Remembers that `bearer` was refused what `named` names.
+    pub(super) fn refuse(&self, named: &str, bearer: &Bearer, failure: &Failure, now: Instant) {
+        self.note(named, bearer, now, |stranger| {
+            stranger.begun = stranger.begun.saturating_sub(1);
+            stranger.refused = stranger.refused.saturating_add(1);
+            stranger.last = Some(failure.clone());
+        });
+    }
+
+    /// What to answer to somebody who was refused too often within a second, or broke off too often.
     pub(super) fn refusal(&self, named: &str, bearer: &Bearer, now: Instant) -> Option<Failure> {
-        let refused = lock(&self.refused);
-        let entry = refused.get(&self.caller(named, bearer))?;
-        let again = entry.times >= REFUSALS && now.saturating_duration_since(entry.since) < MEMORY;
-        again.then(|| entry.last.clone())
+        let strangers = lock(&self.strangers);
+        let stranger = strangers.get(&self.caller(named, bearer))?;
+        if now.saturating_duration_since(stranger.since) >= MEMORY {
+            return None;
+        }
+        if stranger.refused >= REFUSALS {
+            return stranger.last.clone();
+        }
+        let message = "too many requests with this token are being looked up; wait for their answers";
+        (stranger.begun >= LOOK_UPS).then(|| Failure::too_many(message, MEMORY))
+    }
+
+    fn note(&self, named: &str, bearer: &Bearer, now: Instant, change: impl FnOnce(&mut Stranger)) {
+        let caller = self.caller(named, bearer);
+        let mut strangers = lock(&self.strangers);
+        make_room(&mut strangers, caller);
+        let fresh = || Stranger { since: now, begun: 0, refused: 0, last: None };
+        let stranger = strangers.entry(caller).or_insert_with(fresh);
+        if now.saturating_duration_since(stranger.since) >= MEMORY {
+            *stranger = fresh();
+        }
+        change(stranger);
     }
 
     fn caller(&self, named: &str, bearer: &Bearer) -> u64 {
@@ -84,6 +113,9 @@ fn make_room<T>(all: &mut HashMap<u64, T>, caller: u64) {
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::ids::Id;
+    use hexabase_core::time::Timestamp;
+
     use super::*;
 
     #[test]
@@ -101,5 +133,23 @@ mod tests {
         assert!(callers.refusal("one", &bearer, start + MEMORY).is_none());
         callers.refuse("one", &bearer, &Failure::forbidden("not a member"), start + MEMORY);
         assert!(callers.refusal("one", &bearer, start + MEMORY).is_none(), "it is counted anew");
+    }
+
+    #[test]
+    fn whoever_breaks_off_again_and_again_is_looked_up_no_more_for_a_second() {
+        let callers = Callers::default();
+        let (bearer, start) = (Bearer::new("impatient".to_owned()), Instant::now());
+        let workspace = WorkspaceId::from_parts(Timestamp::from_seconds(1), 1);
+        for _ in 0..2 * LOOK_UPS {
+            assert!(callers.refusal("one", &bearer, start).is_none());
+            callers.begin("one", &bearer, start);
+            callers.let_in("one", &bearer, &workspace);
+        }
+        for _ in 0..LOOK_UPS {
+            assert!(callers.refusal("one", &bearer, start).is_none());
+            callers.begin("one", &bearer, start);
+        }
+        assert_eq!(callers.refusal("one", &bearer, start).map(|failure| failure.code()), Some(429));
+        assert!(callers.refusal("one", &bearer, start + MEMORY).is_none());
     }
 }

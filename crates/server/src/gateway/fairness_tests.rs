@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::testkit::*;
 use super::*;
@@ -52,6 +53,28 @@ async fn of_many_who_come_at_once_no_more_are_looked_up_than_may_pass() {
     world.orders.slow.store(true, SeqCst);
     let answers = futures::future::join_all((0..50).map(|_| world.get("/api"))).await;
     let refused = answers.iter().filter(|answer| answer.status() == 429).count();
+    // On a slow machine a few are earned meanwhile.
+    let asked = world.orders.asked.load(SeqCst);
+    assert!(asked <= burst as usize + 10, "{asked}");
+    assert!(refused >= 35, "{refused}");
+}
+
+#[tokio::test]
+async fn whoever_breaks_off_while_they_are_looked_up_has_used_up_a_part_of_the_rate() {
+    let burst = 5;
+    let world = World::start(GatewaySettings { rate: 1, burst, ..GatewaySettings::default() }).await;
+    assert_eq!(world.get("/api").await.status(), 200);
+    world.orders.slow.store(true, SeqCst);
+    let request = format!("GET /k8s/ws-1/api HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    let mut refused = 0;
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Either it is refused at once, or it is being looked up, and then broken off.
+        let mut first = [0; 12];
+        let answer = tokio::time::timeout(Duration::from_millis(50), stream.read_exact(&mut first)).await;
+        refused += usize::from(answer.is_ok_and(|read| read.is_ok()) && first.ends_with(b"429"));
+    }
     // On a slow machine a few are earned meanwhile.
     let asked = world.orders.asked.load(SeqCst);
     assert!(asked <= burst as usize + 10, "{asked}");
@@ -158,4 +181,16 @@ async fn what_is_sent_waits_for_its_turn_and_arrives_whole() {
     assert!(wrote.is_ok() && read.is_ok() && received == sent);
     // Half a second for the body, and as much for the tunnel's both ways; the last pieces may be ahead of their time.
     assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_is_not_taken_for_an_api_server_that_does_not_answer() {
+    let rate: u32 = 256 << 10;
+    let response_timeout = Duration::from_millis(700);
+    let settings = GatewaySettings { bytes_per_second: rate.into(), response_timeout, ..GatewaySettings::default() };
+    let world = World::start(settings).await;
+    // Two seconds' worth pass at once, the rest takes two more.
+    let sent = vec![b'x'; 4 * rate as usize];
+    let response = world.send(admitted("POST", "/api").body(Body::from(sent)).unwrap()).await;
+    assert_eq!(response.status(), 200);
 }

@@ -13,7 +13,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::headers::{self, Upgrade};
-use super::limits::{Limits, Permit};
+use super::limits::{Limits, Permit, Taken};
 use super::pace::Step;
 use super::path::{self, Target};
 use super::status::Failure;
@@ -83,11 +83,15 @@ impl<A: Authority> Gateway<A> {
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
         let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await;
-        let admission = Arc::new(admitted.map_err(|refusal| {
-            let failure = Failure::from(refusal);
-            self.limits.refused(&target.workspace, &bearer, &failure, Instant::now());
-            failure
-        })?);
+        let admission = match admitted {
+            Ok(admission) => Arc::new(admission),
+            Err(refusal) => {
+                let failure = Failure::from(refusal);
+                self.limits.refused(&target.workspace, &bearer, &failure, Instant::now());
+                taken.into_iter().for_each(Taken::give_back);
+                return Err(failure);
+            }
+        };
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
         self.limits.let_in(&target.workspace, &bearer, &admission.workspace);
@@ -137,7 +141,9 @@ impl Passage {
         let (parts, body) = request.into_parts();
         let repeatable = matches!(parts.method, Method::GET | Method::HEAD);
         let overflow = CancellationToken::new();
-        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone(), self.step()));
+        let step = self.step();
+        let waited = step.waited();
+        let mut outgoing = http::Request::new(Counted::new(body, limit, overflow.clone(), step));
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = self.uri(admission)?;
         *outgoing.headers_mut() = parts.headers;
@@ -145,7 +151,14 @@ impl Passage {
         let patience = async {
             match self.target.long {
                 true => std::future::pending().await,
-                false => tokio::time::sleep(settings.response_timeout).await,
+                // What waits for the workspace's pace is not the API server's fault.
+                false => {
+                    let begun = tokio::time::Instant::now();
+                    let until = || begun + settings.response_timeout + waited.so_far();
+                    while tokio::time::Instant::now() < until() {
+                        tokio::time::sleep_until(until()).await;
+                    }
+                }
             }
         };
         let answer = tokio::select! {

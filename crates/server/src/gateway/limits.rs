@@ -36,31 +36,29 @@ pub(super) struct Limits {
     callers: Arc<Callers>,
 }
 
-/// A request of the workspace's rate that is taken before its sender is looked up; given back when dropped, unless the
-/// request was let in.
+/// A request of the workspace's rate that is taken before its sender is looked up. Spent when dropped: whoever breaks off
+/// has cost a look-up.
 #[derive(Debug)]
 pub(super) struct Taken {
     limits: Limits,
     workspace: WorkspaceId,
-    spent: bool,
 }
 
 impl Taken {
-    /// Spends it, if it is of `workspace`; says whether it is.
-    fn spend(mut self, workspace: &WorkspaceId) -> bool {
-        self.spent = self.workspace == *workspace;
-        self.spent
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if self.spent {
-            return;
-        }
+    /// The sender was refused, and not for the workspace's sake.
+    pub(super) fn give_back(self) {
         if let Some(usage) = self.limits.lock().get_mut(&self.workspace) {
             usage.tokens = (usage.tokens + 1.0).min(self.limits.burst);
         }
+    }
+
+    /// Spends it, if it is of `workspace`; says whether it is.
+    fn spend(self, workspace: &WorkspaceId) -> bool {
+        let is_here = self.workspace == *workspace;
+        if !is_here {
+            self.give_back();
+        }
+        is_here
     }
 }
 
@@ -106,8 +104,8 @@ impl Limits {
 
     /// Refuses whoever was let in before while the workspace has nothing left of its rate or of its places, so that a flood
     /// costs nothing more than this answer; and takes one of its rate at once, so that of many who come at the same time no
-    /// more are looked up than may pass. Whoever is refused again and again is told so without being looked up. Of others
-    /// nothing is told here: they are judged first.
+    /// more are looked up than may pass. Whoever is refused again and again is told so without being looked up, and so is
+    /// whoever never waits to hear it. Of others nothing is told here: they are judged first.
     pub(super) fn hurried(
         &self,
         named: &str,
@@ -118,14 +116,17 @@ impl Limits {
         if let Some(failure) = self.callers.refusal(named, bearer, now) {
             return Err(failure);
         }
-        let Some(workspace) = self.callers.workspace(named, bearer) else { return Ok(None) };
+        let Some(workspace) = self.callers.workspace(named, bearer) else {
+            self.callers.begin(named, bearer, now);
+            return Ok(None);
+        };
         let mut map = self.lock();
         let usage = self.entry(&mut map, &workspace, now);
         // This costs nothing, and so it is charged to nobody.
         self.check_places(usage, long)?;
         self.charge(usage)?;
         drop(map);
-        Ok(Some(Taken { limits: self.clone(), workspace, spent: false }))
+        Ok(Some(Taken { limits: self.clone(), workspace }))
     }
 
     /// Admits one more request of `workspace` at `now`, a `long` one counting as a stream as well; `taken` is what was taken
@@ -274,9 +275,17 @@ mod tests {
         let limits = limits(100, 100, 10, 1);
         let (known, stranger) = (Bearer::new("known".to_owned()), Bearer::new("stranger".to_owned()));
         let start = Instant::now();
-        let code = |named: &str, bearer: &Bearer, millis: u64| {
-            let taken = limits.hurried(named, bearer, false, start + Duration::from_millis(millis));
-            taken.map_or_else(|failure| failure.code(), |_| 200)
+        let code = |named: &str, bearer: &Bearer, millis: u64| match limits.hurried(
+            named,
+            bearer,
+            false,
+            start + Duration::from_millis(millis),
+        ) {
+            Ok(taken) => {
+                taken.into_iter().for_each(Taken::give_back);
+                200
+            }
+            Err(failure) => failure.code(),
         };
         limits.let_in("one", &known, &workspace(1));
         assert_eq!(code("one", &known, 0), 200, "nothing was asked yet");
@@ -289,20 +298,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_being_looked_up_holds_a_part_of_the_rate_and_gives_it_back_when_refused() {
+    fn whoever_is_being_looked_up_holds_a_part_of_the_rate_and_gives_it_back_only_when_refused() {
         let limits = limits(100, 100, 10, 2);
         let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
         limits.let_in("one", &bearer, &workspace(1));
         let hurried = || limits.hurried("one", &bearer, false, now);
         let (first, second) = (hurried().unwrap(), hurried().unwrap());
         assert!(hurried().is_err(), "two may pass, and two are being looked up");
-        drop(first);
+        first.unwrap().give_back();
         let third = hurried().unwrap();
         let permit = limits.enter(&workspace(1), false, second, now).unwrap();
         assert!(hurried().is_err(), "what was taken was not charged twice, nor given back");
         assert!(limits.enter(&workspace(2), false, third, now).is_ok());
-        assert!(hurried().is_ok(), "what is of another workspace is given back");
-        drop(permit);
+        let broken_off = hurried().unwrap();
+        assert!(broken_off.is_some(), "what is of another workspace is given back");
+        drop((broken_off, permit));
+        assert!(hurried().is_err(), "whoever breaks off has used it up");
     }
 
     #[test]

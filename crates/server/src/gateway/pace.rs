@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -74,21 +75,40 @@ impl Pace {
 pub(super) struct Step {
     pace: Arc<Pace>,
     wait: Option<Pin<Box<Sleep>>>,
+    waited: Waited,
+}
+
+/// How long one direction has been made to wait by its workspace's pace.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waited(Arc<AtomicU64>);
+
+impl Waited {
+    /// All of it together.
+    pub(super) fn so_far(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Step {
     /// In step with `pace`; the first piece waits as well, or many short answers would never wait.
     pub(super) fn new(pace: Arc<Pace>) -> Self {
         let owed = pace.owed(Instant::now());
-        let mut step = Self { pace, wait: None };
+        let mut step = Self { pace, wait: None, waited: Waited::default() };
         step.wait_for(owed);
         step
     }
 
     fn wait_for(&mut self, time: Duration) {
         if !time.is_zero() {
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            self.waited.0.fetch_add(millis, Ordering::Relaxed);
             self.wait = Some(Box::pin(tokio::time::sleep(time)));
         }
+    }
+
+    /// How long it is made to wait, also from now on.
+    pub(super) fn waited(&self) -> Waited {
+        self.waited.clone()
     }
 
     /// Ready when the next piece may pass.

@@ -1,18 +1,18 @@
 //! `/workspaces/{workspace}/pods`, `…/kubernetes-events` and `…/usage`: what runs inside, as the caller may see it there.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use hexabase_api::inside::{
     KubernetesEvent, KubernetesEventQuery, KubernetesEvents, NamespaceUsage, Pod, PodContainer, PodLog, PodLogLine,
     PodLogQuery, PodQuery, UsageLimits, UsedAmounts, WorkspaceUsage, WorkspaceUsageQuery,
 };
 use hexabase_api::page::{Page, PageQuery};
-use hexabase_app::inside::{self, EventsWanted, LogWanted, SeenContainer, SeenEvent, SeenLine, SeenPod};
+use hexabase_app::inside::{self, EventsWanted, LogWanted, SeenContainer, SeenEvent, SeenLine, SeenPod, Told};
 use hexabase_app::{App, Error};
 
 use super::caller::Caller;
 use super::error::ApiResult;
 use super::extract::{Query, id};
+use super::held::Held;
 use super::paging;
 
 /// Lines of a log when nobody says how many, and at most.
@@ -63,12 +63,13 @@ pub(super) async fn list_pods(
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
     Query(PodQuery { namespace, cursor, limit }): Query<PodQuery>,
-) -> ApiResult<Json<Page<Pod>>> {
+) -> ApiResult<Held<Page<Pod>>> {
     let workspace = id("workspace", &workspace)?;
     // Its cursor is Kubernetes' own, which nobody here reads.
     let limit = paging::window::<String>(&PageQuery { cursor: None, limit })?.limit;
-    let found = inside::pods(&app, &ctx, &workspace, namespace.as_deref(), limit, cursor.as_deref()).await?;
-    Ok(Json(Page { items: found.items.into_iter().map(pod).collect(), next_cursor: found.next }))
+    let Told { what: found, turn } =
+        inside::pods(&app, &ctx, &workspace, namespace.as_deref(), limit, cursor.as_deref()).await?;
+    Ok(Held::new(Page { items: found.items.into_iter().map(pod).collect(), next_cursor: found.next }, turn))
 }
 
 /// The end of the log of one of a pod's containers, read with your own rights inside the workspace. To follow one, use
@@ -81,7 +82,7 @@ pub(super) async fn get_log(
     Caller(ctx): Caller,
     Path((workspace, namespace, pod)): Path<(String, String, String)>,
     Query(PodLogQuery { container, previous, tail_lines, since_seconds }): Query<PodLogQuery>,
-) -> ApiResult<Json<PodLog>> {
+) -> ApiResult<Held<PodLog>> {
     let workspace = id("workspace", &workspace)?;
     let tail_lines = tail_lines.unwrap_or(LINES);
     if !(1..=MOST_LINES).contains(&tail_lines) {
@@ -91,8 +92,8 @@ pub(super) async fn get_log(
         return Err(Error::invalid("since_seconds", "since_seconds must be at least 1").into());
     }
     let wanted = LogWanted { container, previous: previous.unwrap_or(false), tail_lines, since_seconds };
-    let found = inside::log(&app, &ctx, &workspace, (&namespace, &pod), &wanted).await?;
-    Ok(Json(PodLog { lines: found.lines.into_iter().map(line).collect(), cut: found.cut }))
+    let Told { what: found, turn } = inside::log(&app, &ctx, &workspace, (&namespace, &pod), &wanted).await?;
+    Ok(Held::new(PodLog { lines: found.lines.into_iter().map(line).collect(), cut: found.cut }, turn))
 }
 
 /// What Kubernetes noticed in the workspace lately, read with your own rights inside it. Not the platform's own events, which
@@ -104,10 +105,12 @@ pub(super) async fn list_events(
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
     Query(KubernetesEventQuery { namespace, kind, name }): Query<KubernetesEventQuery>,
-) -> ApiResult<Json<KubernetesEvents>> {
+) -> ApiResult<Held<KubernetesEvents>> {
     let workspace = id("workspace", &workspace)?;
-    let found = inside::events(&app, &ctx, &workspace, &EventsWanted { namespace, kind, name }).await?;
-    Ok(Json(KubernetesEvents { items: found.items.into_iter().map(event).collect(), more: found.next.is_some() }))
+    let Told { what: found, turn } =
+        inside::events(&app, &ctx, &workspace, &EventsWanted { namespace, kind, name }).await?;
+    let events = KubernetesEvents { items: found.items.into_iter().map(event).collect(), more: found.next.is_some() };
+    Ok(Held::new(events, turn))
 }
 
 /// What pods and volume claims request, and what pods use where that is measured, by namespace; read with your own rights
@@ -119,9 +122,9 @@ pub(super) async fn get_usage(
     Caller(ctx): Caller,
     Path(workspace): Path<String>,
     Query(WorkspaceUsageQuery { namespace }): Query<WorkspaceUsageQuery>,
-) -> ApiResult<Json<WorkspaceUsage>> {
+) -> ApiResult<Held<WorkspaceUsage>> {
     let workspace = id("workspace", &workspace)?;
-    let found = inside::usage(&app, &ctx, &workspace, namespace.as_deref()).await?;
+    let Told { what: found, turn } = inside::usage(&app, &ctx, &workspace, namespace.as_deref()).await?;
     let inside::WorkspaceUsage { usage, limits } = found;
     let inside::Usage { namespaces, measured, claims_unread, cut } = usage;
     let total = namespaces.values().copied().fold(inside::NamespaceUsage::default(), inside::NamespaceUsage::and);
@@ -129,7 +132,7 @@ pub(super) async fn get_usage(
         let used = amounts(&used, measured);
         NamespaceUsage { namespace, used }
     });
-    Ok(Json(WorkspaceUsage {
+    let usage = WorkspaceUsage {
         total: amounts(&total, measured),
         limits: UsageLimits {
             pods: limits.pods,
@@ -141,5 +144,6 @@ pub(super) async fn get_usage(
         measured,
         claims_unread,
         cut,
-    }))
+    };
+    Ok(Held::new(usage, turn))
 }

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod extract;
 mod groups;
+mod held;
 pub mod idempotency;
 mod identities;
 mod inside;

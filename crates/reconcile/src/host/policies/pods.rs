@@ -2,6 +2,12 @@
 
 use super::{Policy, Target, UPDATE, WRITE};
 
+/// How the names of annotations begin that network plugins go by, and those that an operator keeps.
+const PLUGINS: &str = "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', \
+    'networking.gke.io/default-interface', 'networking.gke.io/interfaces', 'ovn.kubernetes.io/', 'v1.multus-cni.io/'] + \
+    namespaceObject.metadata.?annotations[?'hexabase.ai/kept-annotations'].orValue('').split(',')\
+    .filter(part, part != '')";
+
 /// Pods, also those that wait for a node, whose tolerations and selectors may still change.
 pub(super) const PODS: Policy = Policy {
     name: "hexabase-workspace-pods",
@@ -29,11 +35,7 @@ pub(super) const PODS: Policy = Policy {
             "['kubernetes.io/arch', 'kubernetes.io/os', 'topology.kubernetes.io/region', 'topology.kubernetes.io/zone']",
         ),
         ("counted", "['cpu', 'memory', 'ephemeral-storage']"),
-        (
-            "plugins",
-            "['cni.projectcalico.org/', 'k8s.ovn.org/', 'k8s.v1.cni.cncf.io/', 'ovn.kubernetes.io/', \
-             'v1.multus-cni.io/']",
-        ),
+        ("plugins", PLUGINS),
         // A pod from before a rule, or before the workspace got other nodes, can still be changed in other ways.
         (
             "isPlacedAsBefore",
@@ -101,6 +103,8 @@ pub(super) const PODS: Policy = Policy {
              c.?resources.?limits.orValue({}).all(key, key in variables.counted))",
             "a pod may ask for no other resources than cpu, memory and ephemeral-storage",
         ),
+        // Devices that are claimed, in Kubernetes' newer way.
+        ("!variables.isNew || !has(object.spec.resourceClaims)", "a pod must not claim devices"),
         (
             "!variables.isNew || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))",
             "a pod must not take a port of its node",
@@ -135,17 +139,36 @@ pub(super) const PODS: Policy = Policy {
 };
 
 /// What is said of a pod that runs. vCluster's account may write it, and some network plugins tell by it whose traffic is whose.
+/// With it Kubernetes takes labels and annotations as well.
 pub(super) const STATUS: Policy = Policy {
     name: "hexabase-workspace-pod-status",
     targets: &[Target { group: "", resource: "pods/status", operations: UPDATE }],
     only: None,
-    variables: &[("before", "oldObject.?status.orValue({})"), ("after", "object.?status.orValue({})")],
-    rules: &[(
-        "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
-         (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
-         variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
-         variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
-         variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
-        "the address of a pod is its node's to tell",
-    )],
+    variables: &[
+        ("before", "oldObject.?status.orValue({})"),
+        ("after", "object.?status.orValue({})"),
+        ("plugins", PLUGINS),
+    ],
+    rules: &[
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             (variables.after.?podIP.orValue('') == variables.before.?podIP.orValue('') && \
+             variables.after.?podIPs.orValue([]) == variables.before.?podIPs.orValue([]) && \
+             variables.after.?hostIP.orValue('') == variables.before.?hostIP.orValue('') && \
+             variables.after.?hostIPs.orValue([]) == variables.before.?hostIPs.orValue([]))",
+            "the address of a pod is its node's to tell",
+        ),
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})",
+            "the labels of a pod are not changed with its status",
+        ),
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || \
+             object.metadata.?annotations.orValue({}).all(key, \
+             !variables.plugins.exists(part, key.startsWith(part)) || \
+             oldObject.metadata.?annotations[?key].orValue('') == object.metadata.annotations[key])",
+            "a pod must not ask the host's network for anything by annotation",
+        ),
+    ],
 };

@@ -4,7 +4,6 @@ use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, PresetClusterRole, ProjectRole, ProjectRoleRef, Rule};
 use hexabase_testkit::kubernetes::FakeKubernetes;
-use kube::core::ObjectMeta;
 
 use super::*;
 use crate::connection::Host;

@@ -262,6 +262,15 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
         mounts(),
         counted(),
         case(
+            "claim devices",
+            Place::Shared,
+            vec![pod(json!({}))],
+            vec![
+                pod(json!({ "resourceClaims": [{ "name": "gpu", "resourceClaimName": "somebodys" }] })),
+                pod(json!({ "resourceClaims": [{ "name": "gpu", "resourceClaimTemplateName": "gpus" }] })),
+            ],
+        ),
+        case(
             "privileged container",
             Place::Shared,
             vec![container(privileged(false))],
@@ -271,9 +280,16 @@ fn pods(given: &str, kept: &str, own: &str) -> Vec<Case> {
             "ask the host's network for anything",
             Place::Shared,
             vec![annotated(pod(json!({})), "example.com/note", "x")],
-            ["k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "ovn.kubernetes.io/ip_address"]
-                .map(|name| annotated(pod(json!({})), name, "x"))
-                .to_vec(),
+            [
+                "k8s.v1.cni.cncf.io/networks",
+                "cni.projectcalico.org/ipAddrs",
+                "ovn.kubernetes.io/ip_address",
+                "networking.gke.io/interfaces",
+                // As the operator says.
+                "net.example/pool",
+            ]
+            .map(|name| annotated(pod(json!({})), name, "x"))
+            .to_vec(),
         ),
         case(
             "pass for the control plane",
@@ -356,19 +372,7 @@ fn others() -> Vec<Case> {
             vec![service(json!({ "clusterIP": "None" }))],
             vec![service(json!({ "type": "LoadBalancer", "loadBalancerIP": "192.0.2.1" }))],
         ),
-        case(
-            "load balancers and DNS for anything by annotation",
-            Place::Shared,
-            vec![annotated(service(json!({})), "prometheus.io/scrape", "true")],
-            [
-                "metallb.io/loadBalancerIPs",
-                "lbipam.cilium.io/ips",
-                "external-dns.alpha.kubernetes.io/hostname",
-                "service.beta.kubernetes.io/aws-load-balancer-type",
-            ]
-            .map(|name| annotated(service(json!({})), name, "x"))
-            .to_vec(),
-        ),
+        announced(),
         case("volume by name", Place::Shared, vec![claim(json!({}))], vec![claim(json!({ "volumeName": "x" }))]),
         case(
             "volume by label",
@@ -398,6 +402,12 @@ fn others() -> Vec<Case> {
             vec![claim(json!({ "storageClassName": "foreign" })), claim(json!({ "storageClassName": "" }))],
         ),
         case(
+            "name a class of volume attributes",
+            Place::Shared,
+            vec![claim(json!({}))],
+            vec![claim(json!({ "volumeAttributesClassName": "gold" }))],
+        ),
+        case(
             "name its storage class by annotation",
             Place::Shared,
             vec![claim(json!({}))],
@@ -411,6 +421,38 @@ fn others() -> Vec<Case> {
             skipped: Some(vec![volume(json!({}), host_path())]),
         },
     ]
+}
+
+/// What services ask of what makes load balancers and names.
+fn announced() -> Case {
+    let synced = |name: &str, value: &str| {
+        let mut service = annotated(service(json!({})), name, value);
+        service["metadata"]["labels"] = json!({ "vcluster.loft.sh/managed-by": "x" });
+        service
+    };
+    let [group, metallb] = ["cloud.google.com/neg", "metallb.io/loadBalancerIPs"];
+    case(
+        "load balancers and DNS for anything by annotation",
+        Place::Shared,
+        vec![
+            synced("prometheus.io/scrape", "true"),
+            synced("service.kubernetes.io/topology-mode", "Auto"),
+            // As GKE puts it on each.
+            synced(group, "{\"ingress\":true}"),
+            // The control plane's own.
+            annotated(service(json!({})), metallb, "x"),
+        ],
+        vec![
+            synced(metallb, "x"),
+            synced("lbipam.cilium.io/ips", "x"),
+            synced("external-dns.alpha.kubernetes.io/hostname", "x"),
+            synced("service.beta.kubernetes.io/aws-load-balancer-type", "x"),
+            synced("tailscale.com/expose", "true"),
+            // As the operator says.
+            synced("lb.example/pool", "x"),
+            synced(group, "{\"exposed_ports\":{\"80\":{}}}"),
+        ],
+    )
 }
 
 fn ingresses() -> Vec<Case> {

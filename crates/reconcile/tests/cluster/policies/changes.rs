@@ -8,18 +8,19 @@ use serde_json::{Value, json};
 
 use super::cases::{claim, ingress, pod, service, volume};
 use super::{account_of, tried};
-use crate::support::objects;
+use crate::support::{eventually, objects};
 
 /// An object: API version, kind, name.
 type Object = (&'static str, &'static str, &'static str);
 
 const POD: Object = ("v1", "Pod", "waiting");
+const TOLERANT: Object = ("v1", "Pod", "tolerant");
 const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
-/// What a refusal of a status says: nobody makes a pod with one.
-pub(super) const OF_A_STATUS: &str = "its node's to tell";
+/// What refusals of a status say: nobody makes a pod with one.
+pub(super) const OF_A_STATUS: [&str; 2] = ["its node's to tell", "not changed with its status"];
 
 /// Tries a change; says why not.
 async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
@@ -44,9 +45,8 @@ async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<
     }
 }
 
-/// The same for what is said of a running pod.
-async fn said(client: &Client, namespace: &str, status: Value) -> Result<(), String> {
-    let patch = json!({ "status": status });
+/// The same for what is said of a running pod, and what comes with it.
+async fn said(client: &Client, namespace: &str, patch: Value) -> Result<(), String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     match pods.patch_status(POD.2, &PatchParams::default().dry_run(), &Patch::Strategic(&patch)).await {
         Ok(_) => Ok(()),
@@ -99,6 +99,36 @@ pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) 
     assert_eq!(debugged(client, foreign, true).await, Ok(()));
 
     by_an_account(client, workspace).await;
+    from_before(client, workspace).await;
+}
+
+/// An operator gives a workspace less than it has brought to the host already.
+async fn from_before(client: &Client, workspace: &str) {
+    let less =
+        Patch::Merge(json!({ "metadata": { "annotations": { "hexabase.ai/ingress-domains": "other.example" } } }));
+    let namespaces = objects(client, "v1", "Namespace", None);
+    namespaces.patch(workspace, &PatchParams::default(), &less).await.unwrap();
+    let host = json!({ "spec": { "rules": [{ "host": "shop.example" }] } });
+    let refused = || changed(client, workspace, INGRESS, host.clone());
+    let message = eventually("less is given", || async { refused().await.err() }).await;
+    assert!(message.contains("a host in a domain of the workspace"), "{message}");
+    let held = json!({ "metadata": { "finalizers": ["example.com/held"], "labels": { "c": "d" } } });
+    assert_eq!(changed(client, workspace, INGRESS, held.clone()).await, Ok(()));
+
+    let pool = |name: Value| Patch::Merge(json!({ "metadata": { "annotations": { "hexabase.ai/node-pool": name } } }));
+    let taint = json!({ "key": "hexabase.ai/node-pool", "value": "pool-a", "effect": "NoSchedule" });
+    let tolerant = pod(json!({ "schedulingGates": [{ "name": "hexabase.ai/never" }], "tolerations": [taint] }));
+    namespaces.patch(workspace, &PatchParams::default(), &pool(json!("pool-a"))).await.unwrap();
+    eventually("nodes are given", || async { tried(client, Some(workspace), &tolerant).await.ok() }).await;
+    make(client, workspace, TOLERANT, tolerant.clone()).await;
+    namespaces.patch(workspace, &PatchParams::default(), &pool(Value::Null)).await.unwrap();
+    let taken = || async { tried(client, Some(workspace), &tolerant).await.err() };
+    let message = eventually("nodes are taken away", taken).await;
+    assert!(message.contains("tolerate only taints"), "{message}");
+    assert_eq!(changed(client, workspace, TOLERANT, held).await, Ok(()));
+    let moved = json!({ "spec": { "nodeSelector": { "kubernetes.io/arch": "amd64" } } });
+    let message = changed(client, workspace, TOLERANT, moved).await.unwrap_err();
+    assert!(message.contains("tolerate only taints"), "it is placed anew: {message}");
 }
 
 /// Whoever has got into a control plane, were it allowed to do everything else.
@@ -121,12 +151,26 @@ async fn by_an_account(client: &Client, workspace: &str) {
         assert_eq!(changed(client, workspace, object, patch).await, Ok(()));
     }
 
-    let addresses = json!({ "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] });
-    let message = said(&account, workspace, addresses.clone()).await.unwrap_err();
-    assert!(message.contains(OF_A_STATUS), "{message}");
-    assert_eq!(said(client, workspace, addresses).await, Ok(()));
+    let mut asking = service(json!({}));
+    asking["metadata"]["annotations"] = json!({ "metallb.io/loadBalancerIPs": "192.0.2.1" });
+    let message = tried(&account, Some(workspace), &asking).await.unwrap_err();
+    assert!(message.contains("load balancers and DNS for anything"), "{message}");
+
+    for (patch, says) in [
+        (json!({ "status": { "podIP": "10.244.9.9", "podIPs": [{ "ip": "10.244.9.9" }] } }), OF_A_STATUS[0]),
+        (json!({ "metadata": { "labels": { "release": "another" } } }), OF_A_STATUS[1]),
+        (
+            json!({ "metadata": { "annotations": { "cni.projectcalico.org/podIP": "10.244.9.9/32" } } }),
+            "ask the host's network for anything",
+        ),
+    ] {
+        let message = said(&account, workspace, patch.clone()).await.unwrap_err();
+        assert!(message.contains(says), "{message}");
+        assert_eq!(said(client, workspace, patch).await, Ok(()));
+    }
     let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
-    assert_eq!(said(&account, workspace, gate).await, Ok(()));
+    let noted = json!({ "metadata": { "annotations": { "example.com/note": "x" } }, "status": gate });
+    assert_eq!(said(&account, workspace, noted).await, Ok(()));
 
     let folder = volume(json!({}), json!({ "hostPath": { "path": "/" } }));
     let message = tried(&account, None, &folder).await.unwrap_err();
