@@ -137,6 +137,10 @@ mod tests {
             removal_at: None,
             moved_at: None,
             used: None,
+            nodes_wanted: 0,
+            nodes_since: None,
+            placed: hexabase_core::nodes::NodeClass::Shared,
+            nodes_message: None,
             plan_wish: None,
         }
     }

@@ -299,7 +299,7 @@ async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileErr
         "of a workspace that is deleted nothing is on the host, and what bears its name there is left alone: did the database \
          lose its last writes?"
     );
-    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new() };
+    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned: Vec::new() };
     let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
     value["note"] =
         json!("what bears its name on the host is not this workspace's, or another organization's, and was left alone");

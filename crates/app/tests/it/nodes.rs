@@ -28,7 +28,7 @@ async fn offered(stage: &Stage, many: usize) -> Result<()> {
     for number in 0..many {
         put_node(stage, &format!("own-{number}"), json!({ "hexabase.ai/offered-to": "workspaces" }));
     }
-    workspaces::change_plan(&stage.app, &stage.alice, &stage.id, "premium").await?;
+    workspaces::change_plan(&stage.app, &stage.alice, &stage.id, "premium".into()).await?;
     Ok(())
 }
 

@@ -128,7 +128,7 @@ async fn ports_are_forwarded_over_both_protocols() -> Result<()> {
 async fn a_proxy_on_ones_own_machine_reaches_the_api_and_a_pod() -> Result<()> {
     let shop = shop().await?;
     pods(shop, "proxy").await?;
-    let (_proxy, port) = shop.alice.forward(&["proxy", "--port=0"], &[]).await?;
+    let (_proxy, port) = shop.alice.forward(&["proxy", "--port=0", "--append-server-path"], &[]).await?;
     let answer = page(port, "/api/v1/namespaces/proxy/pods").await?;
     let (_, body) = answer.split_once("\r\n\r\n").context("no head")?;
     let pods: serde_json::Value = serde_json::from_str(body)?;

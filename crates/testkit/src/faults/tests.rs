@@ -5,16 +5,17 @@ use crate::http;
 use crate::tenant::FakeTenant;
 
 /// A server, a proxy before it, and somebody who calls it.
-async fn stage(these: &[(&str, Fault)]) -> (FakeTenant, FaultProxy, Client) {
-    let server = FakeTenant::start().await.unwrap();
-    let address = server.host.parse().unwrap();
-    let upstream = Upstream::of_tenant(address, server.port, server.ca_pem.as_bytes(), None).unwrap();
-    let proxy = FaultProxy::of(upstream).await.unwrap();
-    let client = http::client(Some(proxy.authority_pem())).unwrap();
-    proxy.aim(Aim::These(these.iter().map(|(text, fault)| (text.parse().unwrap(), *fault)).collect()));
+async fn stage(these: &[(&str, Fault)]) -> anyhow::Result<(FakeTenant, FaultProxy, Client)> {
+    let server = FakeTenant::start().await?;
+    let address = server.host.parse()?;
+    let upstream = Upstream::of_tenant(address, server.port, server.ca_pem.as_bytes(), None)?;
+    let proxy = FaultProxy::of(upstream).await?;
+    let client = http::client(Some(proxy.authority_pem()))?;
+    let these: anyhow::Result<_> = these.iter().map(|(text, fault)| Ok((text.parse()?, *fault))).collect();
+    proxy.aim(Aim::These(these?));
     assert!(proxy.begin("make"));
     proxy.open();
-    (server, proxy, client)
+    Ok((server, proxy, client))
 }
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn a_call_is_held_before_it_is_carried_out_and_before_its_answer_is_known(
     let namespaces = "/api/v1/namespaces";
     let moments =
         [("make before POST /api/v1/namespaces", Fault::Halt), ("make after POST /api/v1/namespaces", Fault::Halt)];
-    let (server, mut proxy, client) = stage(&moments).await;
+    let (server, mut proxy, client) = stage(&moments).await.unwrap();
     for (moment, carried_out) in [(moments[0].0, 0), (moments[1].0, 1)] {
         let call = client.post(format!("{}{namespaces}", proxy.url())).body("{}").send();
         let call = tokio::spawn(call);
@@ -46,7 +47,7 @@ async fn a_call_is_held_before_it_is_carried_out_and_before_its_answer_is_known(
 
 #[tokio::test]
 async fn a_caller_that_was_only_stopped_goes_on_where_it_was_held() {
-    let (server, mut proxy, client) = stage(&[("make before DELETE /api/v1/namespaces/x", Fault::Halt)]).await;
+    let (server, mut proxy, client) = stage(&[("make before DELETE /api/v1/namespaces/x", Fault::Halt)]).await.unwrap();
     let call = tokio::spawn(client.delete(format!("{}/api/v1/namespaces/x", proxy.url())).send());
     proxy.halted().await.unwrap();
     assert_eq!(server.asked("DELETE"), []);
@@ -63,7 +64,8 @@ async fn every_fault_is_what_it_says() {
         ("make before GET /reset", Fault::Reset),
         ("make before GET /gone", Fault::Gone),
     ])
-    .await;
+    .await
+    .unwrap();
     let get = async |path: &str| client.get(format!("{}{path}", proxy.url())).send().await;
     let cut = get("/cut").await.unwrap();
     assert_eq!(cut.status(), 200);
@@ -86,7 +88,7 @@ async fn every_fault_is_what_it_says() {
 
 #[tokio::test]
 async fn the_body_of_a_call_can_be_changed_on_its_way() {
-    let (server, proxy, client) = stage(&[]).await;
+    let (server, proxy, client) = stage(&[]).await.unwrap();
     proxy.bend(Some(|method, path, body| {
         if (method, path) == ("POST", "/bent") {
             body["spec"] = json!({ "nodeSelector": { "no": "node" } });

@@ -23,7 +23,7 @@ async fn stage(store: &TestStore) -> anyhow::Result<Stage> {
 
 impl Stage {
     async fn asks_for(&self, plan: &str) -> anyhow::Result<()> {
-        change_plan(&self.app, &self.alice, &self.id, plan).await?;
+        change_plan(&self.app, &self.alice, &self.id, plan.into()).await?;
         Ok(())
     }
 

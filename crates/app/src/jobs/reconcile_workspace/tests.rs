@@ -102,7 +102,7 @@ on_both_engines! {
     async fn a_workspace_is_first_ready_under_the_plan_by_which_it_was_limited(store: TestStore) {
         let stage = Stage::set(&store).await?;
         let seen = stage.row().await?;
-        crate::plan_change::change_plan(&stage.app, &stage.alice, &stage.id, "free").await?;
+        crate::plan_change::change_plan(&stage.app, &stage.alice, &stage.id, "free".into()).await?;
         store_progress(&stage.app, &stage.claim, &seen, &observed(None)).await?;
         let row = stage.row().await?;
         assert_eq!((row.phase, row.plan_id.as_str()), (WorkspacePhase::Creating, "free"));
