@@ -425,7 +425,8 @@ mod tests {
         let names = Names::of(&id);
         let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
         let path = format!("/api/v1/namespaces/{}", names.namespace);
-        server.put(&path, json!({ "metadata": { "name": names.namespace, "labels": labels } }));
+        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
+        server.put(&path, json!({ "metadata": metadata }));
         let held = |name: &str, spec: Value| {
             let metadata = json!({ "name": name, "finalizers": ["example.com/hold"] });
             json!({ "metadata": metadata, "spec": spec })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -292,7 +292,12 @@ async fn cut(answer: Response<Body>) -> io::Result<Response<Body>> {
     let (parts, body) = answer.into_parts();
     let whole = axum::body::to_bytes(body, MOST).await.map_err(io::Error::other)?;
     let half = whole.slice(..whole.len() / 2);
-    Ok(Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half), Err(ended())]))))
+    // What is there is sent only when for a moment no more comes.
+    let rest = stream::once(async {
+        tokio::task::yield_now().await;
+        Err(ended())
+    });
+    Ok(Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half)]).chain(rest))))
 }
 
 fn ended() -> io::Error {

@@ -15,6 +15,7 @@ async fn the_policy_of_a_project_that_is_open_again_is_taken_away_and_no_other()
     let names = Names::of(&desired.id);
     let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", names.namespace);
+    server.put(&format!("/api/v1/namespaces/{}", names.namespace), json!({ "metadata": { "name": names.namespace } }));
     let somebodys = format!("{path}/ingress-controller");
     server.put(&somebodys, json!({ "metadata": { "name": "ingress-controller" }, "spec": {} }));
     let project = format!("{path}/hexabase-project-{}", desired.projects[0].id);
