@@ -423,9 +423,9 @@ async fn explanations_agree_with_kubernetes_and_name_the_way() -> Result<()> {
         groups.contains(&"staff") && groups.contains(&"WSAdmins") && !groups.contains(&"WorkspaceMembers"),
         "{told}"
     );
-    let people = told["people"].to_string();
-    ensure!(people.contains(&who) && people.contains("junior@example.test"), "{told}");
-    let confirmed = |one: &Value| one["allowed"] == true;
-    ensure!(told["people"].as_array().is_some_and(|all| all.iter().all(confirmed)), "{told}");
+    let people = told["people"].as_array().context("no people")?;
+    // What others were given in this very moment, Kubernetes may not know yet.
+    let confirmed = |key: &str, who: &str| people.iter().any(|one| one[key] == who && one["allowed"] == true);
+    ensure!(confirmed("user", &who) && confirmed("email", "junior@example.test"), "{told}");
     Ok(())
 }

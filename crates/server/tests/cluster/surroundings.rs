@@ -191,7 +191,10 @@ impl Surroundings {
                 true => format!("{kind} {}", text(&object["metadata"], "name")?),
                 false => format!("{kind} of {} {}", text(owner, "kind")?, text(owner, "name")?),
             };
-            found.push(object.replace(workspace, "ID"));
+            // What is of a project is of no other workspace's.
+            if !object.starts_with("NetworkPolicy hexabase-project-") {
+                found.push(object.replace(workspace, "ID"));
+            }
         }
         found.sort();
         Ok(found)
