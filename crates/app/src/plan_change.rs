@@ -1,8 +1,9 @@
 //! Another plan for a workspace that runs: its quotas change in place, and nothing in it is made anew.
 
 use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, organizations, plans, projects as project_rows, workspace_members};
+use hexabase_backends::store::{Tx, host_nodes, organizations, plans, projects as project_rows, workspace_members};
 use hexabase_core::ids::WorkspaceId;
+use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, PlanWish, check_change};
 use hexabase_core::quota::Resource;
@@ -179,18 +180,29 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
         }
     }
     let row = workspaces::get(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
-    if row.nodes_wanted > to.max_nodes {
-        let (most, has) = (to.max_nodes, row.nodes_wanted);
-        let detail = format!(
-            "the plan {} gives {most} nodes of its own and the workspace has asked for {has}; give some back first",
-            to.id
-        );
-        return Err(Error::conflict("quota_in_use", detail));
-    }
+    check_nodes(tx, scope, &row, to).await?;
     let living = projects::living(tx, scope).await?;
     let mut ledger = quota::ledger(&from.limits.amounts, &living);
     let replaced = ledger.replace_whole(to.limits.amounts.clone());
     replaced.map_err(|refusal| quota::refused(refusal, to, &living))
+}
+
+/// Whether the plan gives as many nodes as were asked for, and as there still are: those that are to be given back stay for as long
+/// as something of the workspace is bound to them.
+async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan) -> Result<()> {
+    let (most, asked) = (to.max_nodes, row.nodes_wanted);
+    let has = u32::try_from(host_nodes::list(tx, scope).await?.len()).unwrap_or(u32::MAX);
+    let what = if asked > most {
+        format!("has asked for {asked}; give some back first")
+    } else if has > most {
+        format!("still has {has}; ask again once enough are given back")
+    } else if most == 0 && row.placed == NodeClass::Dedicated {
+        "is still placed on nodes of its own; ask again once it is on shared ones".to_owned()
+    } else {
+        return Ok(());
+    };
+    let detail = format!("the plan {} gives {most} nodes of its own and the workspace {what}", to.id);
+    Err(Error::conflict("quota_in_use", detail))
 }
 
 /// Refuses at once what would be refused in a moment: a plan that allows less than there was in the workspace, in projects and

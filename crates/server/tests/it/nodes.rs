@@ -96,6 +96,32 @@ async fn a_plan_with_fewer_nodes_than_the_workspace_has_asked_for_is_refused() -
 }
 
 #[tokio::test]
+async fn a_plan_with_fewer_nodes_than_the_workspace_still_has_is_refused() -> Result<()> {
+    let (platform, alice, workspace) = premium().await?;
+    let store = platform.store().await?;
+    offer(&store, &platform, 1).await?;
+    // A worker gave it the node, and has not got it back: what is bound to it stays there.
+    let (id, now): (WorkspaceId, _) = (workspace.parse()?, platform.clock.now());
+    let tx = store.begin().await?;
+    let name = host_nodes::claim(&tx, &id, now).await?.context("no node")?;
+    host_nodes::set_state(&tx, &id, &name, NodeState::Draining, None, now).await?;
+    rows::set_placed(&tx, &id, NodeClass::Dedicated, now).await?;
+    tx.commit().await?;
+    let refused = under(&alice, &workspace, "standard").await?;
+    assert!(text(&problem(&refused, 409, "quota_in_use")["detail"]).contains("still has 1"));
+    let tx = store.begin().await?;
+    host_nodes::give_back(&tx, &id, &name, now).await?;
+    tx.commit().await?;
+    let refused = under(&alice, &workspace, "standard").await?;
+    assert!(text(&problem(&refused, 409, "quota_in_use")["detail"]).contains("still placed"));
+    let tx = store.begin().await?;
+    rows::set_placed(&tx, &id, NodeClass::Shared, now).await?;
+    tx.commit().await?;
+    under(&alice, &workspace, "standard").await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn nodes_are_seen_by_members_and_asked_for_by_admins_of_a_workspace_that_stays() -> Result<()> {
     let (platform, alice, workspace) = premium().await?;
     let bob = platform.person("bob").await?;
