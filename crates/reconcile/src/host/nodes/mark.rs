@@ -82,6 +82,14 @@ pub(crate) fn holder(node: &Node) -> Holder {
     }
 }
 
+/// What closes the workspace's node to others again, where somebody took the taint off that does; nothing, while it is there.
+pub(crate) fn reclosed<'a>(node: &Node, id: &'a WorkspaceId) -> Option<Mark<'a>> {
+    let closes = |taint: &Taint| taint.effect == EFFECT && taint.value.as_deref() == Some(id.as_str());
+    let is_closed = taints(node).any(|taint| taint.key == NODE_POOL && closes(taint));
+    let is_of = label(node, NODE_POOL) == Some(id.as_str());
+    (!is_closed).then_some(if is_of { Mark::Of(id) } else { Mark::Leaving(id) })
+}
+
 /// What makes the node say so, for exactly the one that was read; nothing, when it does. All other taints stay.
 pub(crate) fn patch(node: &Node, mark: Mark<'_>) -> Option<Value> {
     let (ours, mut kept): (Vec<Taint>, Vec<Taint>) = taints(node).cloned().partition(|taint| taint.key == NODE_POOL);

@@ -5,7 +5,7 @@ use hexabase_core::nodes::{NodeClass, NodeName};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Bound, Mark, bound, holder, is_offered, is_usable, patch};
+use super::{Bound, Mark, bound, holder, is_offered, is_usable, patch, reclosed};
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
 use crate::host::volumes;
@@ -90,7 +90,13 @@ async fn take(
             mark(host, node, Mark::Free).await?;
             return Ok(Progress::wait(SOON, "the node is being closed to others"));
         }
-        Holder::Workspace(_) | Holder::Free | Holder::Nobody => {}
+        Holder::Workspace(_) => {
+            if let Some(closed) = reclosed(node, &wanted.id) {
+                mark(host, node, closed).await?;
+                return Ok(Progress::wait(SOON, "the node is being closed to others"));
+            }
+        }
+        Holder::Free | Holder::Nobody => {}
     }
     let pods = pods_on(host, name_of(node)).await?;
     if let Some(pod) = pods.iter().find(|pod| is_foreign(pod, names)) {
@@ -142,6 +148,11 @@ async fn leave(
     let Some(node) = node.filter(|node| holder(node) == Holder::Workspace(wanted.id.clone())) else {
         return Ok(Progress::Done);
     };
+    // Also while it stays: nobody else's pods are to come in the meantime.
+    if let Some(closed) = reclosed(node, &wanted.id) {
+        mark(host, node, closed).await?;
+        return Ok(Progress::wait(SOON, "the node is being closed to others"));
+    }
     if others.is_empty() {
         return Ok(Progress::wait(SOON, "there is no other node yet on which the workspace's pods could run"));
     }

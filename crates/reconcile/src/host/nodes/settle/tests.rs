@@ -148,11 +148,37 @@ async fn a_node_that_is_somebody_elses_or_gone_is_not_touched() {
 async fn marks_that_somebody_took_off_are_put_back() {
     let mut stage = Stage::set(&["one"], &[]).await;
     stage.wanted.placed = NodeClass::Dedicated;
-    for (label, taint) in [(Some(ID), None), (None, Some(ID)), (Some("free"), Some(ID)), (Some(OTHER), Some(ID))] {
+    for (label, taint) in [(None, Some(ID)), (Some("free"), Some(ID)), (Some(OTHER), Some(ID))] {
         stage.put_node("one", label, taint);
         assert_eq!(stage.look().await.keeps[0].1, Progress::Done);
         assert_eq!(stage.marks("one"), (json!(ID), json!(ID)), "{label:?} {taint:?}");
     }
+}
+
+#[tokio::test]
+async fn a_taint_that_somebody_took_off_is_put_back_whoever_has_come_since() {
+    let mut stage = Stage::set(&["one"], &["two"]).await;
+    stage.wanted.placed = NodeClass::Dedicated;
+    stage.put_pod("shop", "guest", "one", Some("ReplicaSet"));
+    stage.put_volume("two");
+    for name in ["one", "two"] {
+        stage.put_node(name, Some(ID), None);
+    }
+    stage.look().await;
+    for name in ["one", "two"] {
+        assert_eq!(stage.marks(name), (json!(ID), json!(ID)), "{name}");
+    }
+    let found = stage.look().await;
+    assert_ne!(found.keeps[0].1, Progress::Done, "the guest is told of");
+    stage.server.remove("/api/v1/namespaces/shop/pods/guest");
+    assert_eq!(stage.look().await.keeps[0].1, Progress::Done);
+    // One that keeps nobody away counts for none.
+    let mut node = stage.server.get("/api/v1/nodes/one").unwrap();
+    node["spec"]["taints"][0]["effect"] = json!("PreferNoSchedule");
+    stage.server.put("/api/v1/nodes/one", node);
+    stage.look().await;
+    let node = stage.server.get("/api/v1/nodes/one").unwrap();
+    assert_eq!(node["spec"]["taints"][0]["effect"], "NoSchedule");
 }
 
 #[tokio::test]
