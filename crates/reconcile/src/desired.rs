@@ -7,6 +7,7 @@ use hexabase_core::plans::{KubernetesVersion, Limits};
 use hexabase_core::projects::{NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::{ClusterRoleRef, ProjectRoleRef, Rule};
+use hexabase_core::time::Timestamp;
 use secrecy::SecretString;
 
 use crate::settings::HostSettings;
@@ -64,8 +65,9 @@ pub struct Placement {
     pub leaving: Vec<NodeName>,
     /// Whether it has or had nodes of its own: only then pods are looked for that are on the wrong ones.
     pub moves: bool,
-    /// Whether its pods were asked to move so long ago that budgets of disruption hold them no more.
-    pub insists: bool,
+    /// Set once its pods were asked to move so long ago that budgets of disruption hold them no more: the moment that long ago. A
+    /// pod that was made before it and is not ready holds up no other one.
+    pub insists: Option<Timestamp>,
 }
 
 /// What becomes of a workspace's pods while its control plane sleeps.

@@ -4,6 +4,7 @@
 //! They are evicted inside, so that the tenant's own budgets of disruption hold. What nothing makes anew, and what would lose its
 //! volume, is left alone and told of.
 
+use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Preconditions;
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub(crate) async fn progress(
         return Ok(Progress::wait(SOON, format!("pod {}: Terminating", title(pod))));
     }
     // One that was moved is to serve before the next one goes.
-    if let Some(pod) = well.iter().find(|pod| !desired.placement.insists && !is_ready(pod)) {
+    if let Some(pod) = well.iter().find(|pod| !is_ready(pod) && !is_given_up(pod, desired)) {
         return Ok(Progress::wait(SOON, format!("pod {}: is not ready yet in its new place", title(pod))));
     }
     if !is_current(host, names).await? {
@@ -51,7 +52,7 @@ pub(crate) async fn progress(
     let bound = left_behind(host, desired, names).await?;
     let mut kept = None;
     for pod in misplaced {
-        match end(tenant, pod, &bound, desired.placement.insists).await? {
+        match end(tenant, pod, &bound, desired.placement.insists.is_some()).await? {
             Ended::Asked => return Ok(Progress::wait(SOON, format!("pod {}: is being moved", title(pod)))),
             Ended::Kept(why) => kept = kept.or(Some(format!("pod {}: {why}", title(pod)))),
         }
@@ -84,12 +85,13 @@ async fn end(tenant: &Cluster, pod: &Pod, bound: &[Bound], insists: bool) -> Res
         return Ok(Ended::Kept("nothing makes it anew; delete it, and make it again".to_owned()));
     }
     let uid = inside.metadata.uid;
-    if insists {
-        let only = Preconditions { uid, resource_version: None };
-        let deleted = tenant.delete_this(Kind::Pod, Some(&namespace), &name, only, Dependents::Go).await;
-        return asked(deleted.map(|_| None));
+    let evicted = asked(tenant.evict(&namespace, &name, uid.as_deref()).await);
+    if !insists || matches!(evicted, Ok(Ended::Asked)) {
+        return evicted;
     }
-    asked(tenant.evict(&namespace, &name, uid.as_deref()).await)
+    let only = Preconditions { uid, resource_version: None };
+    let deleted = tenant.delete_this(Kind::Pod, Some(&namespace), &name, only, Dependents::Go).await;
+    asked(deleted.map(|_| None))
 }
 
 fn asked(result: Result<Option<String>, ReconcileError>) -> Result<Ended, ReconcileError> {
@@ -125,6 +127,12 @@ fn is_misplaced(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     let node = spec.and_then(|spec| spec.node_name.as_deref());
     let leaves = desired.placement.leaving.iter().any(|leaving| Some(leaving.as_str()) == node);
     leaves || selector.map(String::as_str) != desired.pool()
+}
+
+/// Whether a pod had its time to become ready.
+fn is_given_up(pod: &Pod, desired: &DesiredWorkspace) -> bool {
+    let made: Option<Timestamp> = pod.metadata.creation_timestamp.as_ref().map(|made| made.0.into());
+    desired.placement.insists.zip(made).is_some_and(|(long_ago, made)| made < long_ago)
 }
 
 /// Whether a pod has ended by itself and holds no node.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 
 /// How often it is looked whether a node has become free.
 const LATER: Duration = Duration::from_secs(15);
-/// After so long budgets of disruption hold up a move no more.
+/// So long after a move began, budgets of disruption hold it up no more.
 const PATIENCE_MILLIS: i64 = 600_000;
 
 /// Said until its pods were looked at in their new place.
@@ -30,6 +30,8 @@ pub(super) struct Settled {
     /// Where its pods are to be.
     pub(super) placement: Placement,
     message: Option<String>,
+    /// What is said while nothing else is: that a node is not empty yet.
+    left: Option<String>,
     after: Option<Duration>,
 }
 
@@ -47,7 +49,7 @@ impl Settled {
 /// Where a workspace's pods are, as far as its row says.
 pub(super) fn as_it_is(row: &Workspace) -> Placement {
     let dedicated = row.placed == NodeClass::Dedicated;
-    Placement { dedicated, leaving: Vec::new(), moves: row.nodes_since.is_some(), insists: false }
+    Placement { dedicated, leaving: Vec::new(), moves: row.nodes_since.is_some(), insists: None }
 }
 
 /// One look at the nodes of a workspace. What is wrong with them is told, and holds up nothing else: rights that end do not wait
@@ -62,21 +64,21 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     };
     let goal = if row.nodes_wanted > 0 { NodeClass::Dedicated } else { NodeClass::Shared };
     let wanted = WantedNodes { id: row.id.clone(), keeps: of(false), leaves: of(true), placed: row.placed, goal, now };
-    let insists = now.millis_since(since) > PATIENCE_MILLIS;
-    let placement = |placed: NodeClass, leaving: Vec<NodeName>| Placement {
+    let placement = |placed: NodeClass, leaving: Vec<NodeName>, since: Timestamp| Placement {
         dedicated: placed == NodeClass::Dedicated,
         leaving,
         moves: true,
-        insists,
+        insists: insists(since, now),
     };
     if nodes.is_empty() && wanted.placed == wanted.goal && goal == NodeClass::Shared {
-        return Ok(Settled { placement: placement(row.placed, Vec::new()), ..Settled::default() });
+        return Ok(Settled { placement: placement(row.placed, Vec::new(), since), ..Settled::default() });
     }
     let found = match host.settle_nodes(&wanted).await {
         Ok(found) => found,
         Err(cause) => {
             let message = Some(sentence(&cause));
-            return Ok(Settled { placement: placement(row.placed, Vec::new()), message, after: Some(LATER) });
+            let placement = placement(row.placed, Vec::new(), since);
+            return Ok(Settled { placement, message, left: None, after: Some(LATER) });
         }
     };
     let placed = store(app, claim, row, (nodes.as_slice(), &wanted, &found)).await?;
@@ -93,7 +95,32 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     };
     // What may move now has something to do at once.
     let after = if placed == row.placed { after } else { Some(Duration::ZERO) };
-    Ok(Settled { placement: placement(placed, found.closed), message, after })
+    let since = if placed == row.placed { moving_since(since, &nodes, &found, now) } else { now };
+    let left = left(&found);
+    Ok(Settled { placement: placement(placed, found.closed, since), message, left, after })
+}
+
+/// Set when its pods were asked to move long enough ago.
+fn insists(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let long_ago = now.plus_millis(-PATIENCE_MILLIS);
+    (since < long_ago).then_some(long_ago)
+}
+
+/// Since when pods are being moved: since the workspace was placed where it is, or since a node that it gives back was closed to new
+/// pods, if that was later.
+fn moving_since(placed: Timestamp, nodes: &[HostNode], found: &FoundNodes, now: Timestamp) -> Timestamp {
+    let closed = found.leaves.iter().filter(|(name, _)| found.closed.contains(name));
+    let since = closed.map(|(name, progress)| {
+        let known = nodes.iter().find(|node| node.name == *name);
+        match (known, progress) {
+            (Some(node), Progress::Wait { reason, .. }) if node.message.as_deref() == Some(reason.as_str()) => {
+                node.changed_at
+            }
+            // Something else was in the way until now.
+            _ => now,
+        }
+    });
+    since.chain([placed]).max().unwrap_or(placed)
 }
 
 /// What keeps the nodes from being as they are wanted: the first thing that somebody can do something about.
@@ -102,15 +129,24 @@ fn told(count: u32, wanted: &WantedNodes, found: &FoundNodes) -> Option<String> 
     if has < wants {
         return Some(format!("{has} of {wants} nodes; no other one is free at the moment"));
     }
-    let of_node = |(name, progress): &(NodeName, Progress)| match progress {
-        Progress::Wait { reason, .. } => Some(format!("node {name}: {reason}")),
-        Progress::Done => None,
-    };
     let moves = match &found.may_move {
         Progress::Wait { reason, .. } => Some(reason.clone()),
         Progress::Done => None,
     };
-    found.keeps.iter().find_map(of_node).or(moves).or_else(|| found.leaves.iter().find_map(of_node))
+    let mut stay = found.leaves.iter().filter(|(name, _)| !found.closed.contains(name));
+    found.keeps.iter().find_map(of_node).or(moves).or_else(|| stay.find_map(of_node))
+}
+
+/// That a node is not empty yet from which pods are being moved: which one goes next says more.
+fn left(found: &FoundNodes) -> Option<String> {
+    found.leaves.iter().filter(|(name, _)| found.closed.contains(name)).find_map(of_node)
+}
+
+fn of_node((name, progress): &(NodeName, Progress)) -> Option<String> {
+    match progress {
+        Progress::Wait { reason, .. } => Some(format!("node {name}: {reason}")),
+        Progress::Done => None,
+    }
 }
 
 /// What is to happen so that a workspace with these nodes has so many.
@@ -249,7 +285,7 @@ pub(super) async fn tell(
     let message = match (&settled.message, moved) {
         (Some(message), _) => Some(message.as_str()),
         (None, Some(Progress::Wait { reason, .. })) => Some(reason.as_str()),
-        (None, Some(Progress::Done)) => None,
+        (None, Some(Progress::Done)) => settled.left.as_deref(),
         (None, None) => row.nodes_message.as_deref(),
     };
     if row.nodes_message.as_deref() == message {

@@ -31,7 +31,7 @@ pub struct HostNode {
     pub message: Option<String>,
     /// Since when the workspace has it.
     pub claimed_at: Option<Timestamp>,
-    /// When its state last changed.
+    /// When its state, or what stands in the way, last changed.
     pub changed_at: Timestamp,
 }
 

@@ -114,7 +114,7 @@ on_both_engines! {
         workspaces::set_placed(&tx, scope.workspace(), NodeClass::Dedicated, now().plus_seconds(2)).await?;
         tx.commit().await?;
         let row = load(&store, &scope).await?;
-        assert_eq!((row.nodes_wanted, row.nodes_since), (2, Some(now().plus_seconds(1))));
+        assert_eq!((row.nodes_wanted, row.nodes_since), (2, Some(now().plus_seconds(2))), "the move began last");
         assert_eq!((row.placed, row.nodes_message.as_deref()), (NodeClass::Dedicated, Some("no node is free")));
         assert_eq!(row.version, 3, "what stands in the way is no change of it");
         let tx = store.begin().await?;

@@ -13,6 +13,11 @@ struct Stage {
     names: Names,
 }
 
+/// Since when budgets of disruption hold no more.
+fn long_ago() -> Timestamp {
+    "2026-01-01T00:00:00Z".to_owned().try_into().unwrap()
+}
+
 async fn client(server: &FakeKubernetes) -> Cluster {
     let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
     Host::connect(settings).await.unwrap().cluster
@@ -111,15 +116,31 @@ async fn a_budget_of_disruption_holds_a_pod_for_a_time() {
     stage.tenant.refuse("POST", &format!("{}/eviction", stage.inside("web")), 429);
     assert!(stage.look().await.starts_with("pod shop/web: "));
     assert!(stage.is_inside("web"));
-    stage.desired.placement.insists = true;
+    stage.desired.placement.insists = Some(long_ago());
     assert_eq!(stage.look().await, "pod shop/web: is being moved");
     assert!(!stage.is_inside("web"));
 }
 
 #[tokio::test]
+async fn a_pod_that_is_not_ready_holds_up_the_next_one_for_its_own_time_whatever_the_moves() {
+    let mut stage = Stage::set().await;
+    stage.desired.placement.insists = Some(long_ago());
+    stage.put("web", "shared", Some("ReplicaSet"), None);
+    stage.put("api", "own", Some("ReplicaSet"), None);
+    let mut starting = stage.host.get(&stage.on_host("api")).unwrap();
+    starting["status"] = json!({ "phase": "Pending" });
+    starting["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:01Z");
+    stage.host.put(&stage.on_host("api"), starting.clone());
+    assert_eq!(stage.look().await, "pod shop/api: is not ready yet in its new place");
+    starting["metadata"]["creationTimestamp"] = json!("2025-12-31T23:59:59Z");
+    stage.host.put(&stage.on_host("api"), starting);
+    assert_eq!(stage.look().await, "pod shop/web: is being moved");
+}
+
+#[tokio::test]
 async fn what_nothing_makes_anew_or_would_lose_its_volume_is_left_alone() {
     let mut stage = Stage::set().await;
-    stage.desired.placement.insists = true;
+    stage.desired.placement.insists = Some(long_ago());
     stage.put("bare", "shared", None, None);
     assert_eq!(stage.look().await, "pod shop/bare: nothing makes it anew; delete it, and make it again");
     stage.put("base", "shared", Some("StatefulSet"), Some("data-x-shop"));

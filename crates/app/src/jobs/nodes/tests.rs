@@ -37,6 +37,28 @@ fn what_cannot_be_used_yet_is_given_back_first_and_then_the_last() {
 }
 
 #[test]
+fn budgets_of_disruption_hold_from_the_moment_when_pods_begin_to_move() {
+    let (now, name) = (Timestamp::from_seconds(1_790_000_000), "node-1".parse::<NodeName>().unwrap());
+    let placed = now.plus_seconds(-700);
+    assert_eq!(insists(now.plus_seconds(-600), now), None);
+    assert_eq!(insists(placed, now), Some(now.plus_seconds(-600)));
+    let mut nodes = [node(1, NodeState::Draining)];
+    let left = Progress::Wait { reason: "pods are there".to_owned(), after: LATER };
+    let mut found = FoundNodes {
+        keeps: Vec::new(),
+        leaves: vec![(name.clone(), left)],
+        closed: Vec::new(),
+        may_move: Progress::Done,
+    };
+    assert_eq!(moving_since(placed, &nodes, &found, now), placed);
+    found.closed = vec![name];
+    nodes[0].message = Some("its volumes are there".to_owned());
+    assert_eq!(moving_since(placed, &nodes, &found, now), now, "it was closed just now");
+    (nodes[0].message, nodes[0].changed_at) = (Some("pods are there".to_owned()), now.plus_seconds(-650));
+    assert_eq!(moving_since(placed, &nodes, &found, now), now.plus_seconds(-650));
+}
+
+#[test]
 fn what_somebody_can_do_something_about_is_told_first() {
     let name: NodeName = "one".parse().unwrap();
     let wait = |reason: &str| Progress::Wait { reason: reason.to_owned(), after: LATER };

@@ -21,10 +21,11 @@ pub async fn want_nodes(tx: &Tx, scope: &WorkspaceScope, count: u32, now: Timest
     changed(tx, update).await
 }
 
-/// Notes on which nodes new pods of the workspace are put from now on; [`StoreError::Stale`] when its deletion was asked for.
+/// Notes on which nodes new pods of the workspace are put from now on, and that the move begins now; [`StoreError::Stale`] when its deletion was asked for.
 pub async fn set_placed(tx: &Tx, id: &WorkspaceId, placed: NodeClass, now: Timestamp) -> Result<(), StoreError> {
     let update = change(id, now)
         .col_expr(workspace::Column::Placed, Expr::value(placed.as_str()))
+        .col_expr(workspace::Column::NodesSince, Expr::value(now.as_micros()))
         .filter(workspace::Column::Desired.ne(Desired::Absent.as_str()));
     changed(tx, update).await
 }

@@ -164,7 +164,11 @@ async fn leave(
         mark(host, node, Mark::Leaving(&wanted.id)).await?;
         return Ok(Progress::wait(SOON, "the node is being closed to new pods"));
     }
-    hand_back(host, node, &wanted.id, names).await
+    match hand_back(host, node, &wanted.id, names).await? {
+        Progress::Done => Ok(Progress::Done),
+        // The same sentence for as long as that lasts: by it, it is known since when.
+        Progress::Wait { .. } => Ok(Progress::wait(SOON, "pods of the workspace are still on the node")),
+    }
 }
 
 /// Whether the node says that no more of the workspace's pods may come.

@@ -84,7 +84,7 @@ async fn shared_out(host: &Arc<Host>, mut wanted: Vec<DesiredWorkspace>, names: 
     let mut nodes = keeping(&wanted[0], &[]);
     nodes.leaves = shares[0].iter().map(|name| name.parse().unwrap()).collect();
     (nodes.placed, nodes.goal) = (NodeClass::Shared, NodeClass::Shared);
-    let is_held = |progress: &Progress| said(progress).contains("is still on the node");
+    let is_held = |progress: &Progress| said(progress).contains("still on the node");
     let held = settled(host, &nodes, "they are closed", |found| {
         found.leaves.iter().all(|(_, progress)| *progress == Progress::Done || is_held(progress))
     })

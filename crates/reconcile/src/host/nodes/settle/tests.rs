@@ -211,7 +211,7 @@ async fn a_node_is_handed_back_once_nothing_of_the_workspace_is_left_there() {
     assert!(said(&stage.look().await.leaves[0].1).contains("being closed to new pods"));
     assert_eq!(stage.marks("two"), (json!("leaving"), json!(ID)));
     let found = stage.look().await;
-    assert!(said(&found.leaves[0].1).contains("hxb-ws-0123456789abcdefghjk/web is still on the node"), "{found:?}");
+    assert!(said(&found.leaves[0].1).contains("pods of the workspace are still on the node"), "{found:?}");
     assert_eq!(found.closed, [name("two")], "what is there is to leave");
     stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
     assert_eq!(stage.look().await.leaves[0].1, Progress::Done);
