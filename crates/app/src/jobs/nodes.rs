@@ -12,7 +12,7 @@ use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{FoundNodes, Host, Placement, Progress, Receipt, Removed, WantedNodes};
 use serde_json::{Value, json};
 
-use super::reconcile_workspace::{DRIFT, append, sentence};
+use super::reconcile_workspace::{DRIFT, append, pace, sentence};
 use crate::context::{App, Change};
 use crate::error::{Error, Result};
 
@@ -33,16 +33,20 @@ pub(super) struct Settled {
     /// What is said while nothing else is: that a node is not empty yet.
     left: Option<String>,
     after: Option<Duration>,
+    /// For how long it has been waited for, in milliseconds.
+    age_millis: i64,
 }
 
 impl Settled {
-    /// When to look again, at the latest; `moved` is how far its pods are.
+    /// When to look again, at the latest; `moved` is how far its pods are. Less and less often: a free node may not come for days,
+    /// and a pod may never end.
     pub(super) fn pause(&self, moved: Option<&Progress>) -> Duration {
         let moving = match moved {
             Some(Progress::Wait { after, .. }) => Some(*after),
             Some(Progress::Done) | None => None,
         };
-        self.after.into_iter().chain(moving).min().unwrap_or(DRIFT)
+        let soonest = self.after.into_iter().chain(moving).min();
+        soonest.map_or(DRIFT, |after| pace(after, self.age_millis).min(LATER.max(after)))
     }
 }
 
@@ -71,14 +75,15 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         insists: insists(since, now),
     };
     if nodes.is_empty() && wanted.placed == wanted.goal && goal == NodeClass::Shared {
-        return Ok(Settled { placement: placement(row.placed, Vec::new(), since), ..Settled::default() });
+        let (placement, age_millis) = (placement(row.placed, Vec::new(), since), now.millis_since(since));
+        return Ok(Settled { placement, age_millis, ..Settled::default() });
     }
     let found = match host.settle_nodes(&wanted).await {
         Ok(found) => found,
         Err(cause) => {
             let message = Some(sentence(&cause));
             let placement = placement(row.placed, Vec::new(), since);
-            return Ok(Settled { placement, message, left: None, after: Some(LATER) });
+            return Ok(Settled { placement, message, after: Some(LATER), ..Settled::default() });
         }
     };
     let placed = store(app, claim, row, (nodes.as_slice(), &wanted, &found)).await?;
@@ -96,8 +101,8 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     // What may move now has something to do at once.
     let after = if placed == row.placed { after } else { Some(Duration::ZERO) };
     let since = if placed == row.placed { moving_since(since, &nodes, &found, now) } else { now };
-    let left = left(&found);
-    Ok(Settled { placement: placement(placed, found.closed, since), message, left, after })
+    let (left, age_millis) = (left(&found), now.millis_since(since));
+    Ok(Settled { placement: placement(placed, found.closed, since), message, left, after, age_millis })
 }
 
 /// Set when its pods were asked to move long enough ago.

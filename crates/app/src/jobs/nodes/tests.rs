@@ -59,6 +59,23 @@ fn budgets_of_disruption_hold_from_the_moment_when_pods_begin_to_move() {
 }
 
 #[test]
+fn what_does_not_come_is_looked_for_less_and_less_often() {
+    let soon = Duration::from_secs(1);
+    let pause = |seconds: i64, after: Duration, moved: Option<&Progress>| {
+        Settled { after: Some(after), age_millis: seconds * 1_000, ..Settled::default() }.pause(moved)
+    };
+    assert_eq!(pause(10, soon, None), soon);
+    assert_eq!(pause(120, soon, None), soon * 3);
+    assert_eq!(pause(86_400, soon, None), LATER);
+    assert_eq!(pause(86_400, LATER, None), LATER);
+    let moved = Progress::Wait { reason: "pod shop/web: Terminating".to_owned(), after: soon };
+    assert_eq!(pause(120, LATER, Some(&moved)), soon * 3);
+    assert_eq!(pause(86_400, LATER, Some(&moved)), LATER);
+    assert_eq!(pause(0, Duration::ZERO, None), Duration::ZERO);
+    assert_eq!(Settled::default().pause(None), DRIFT);
+}
+
+#[test]
 fn what_somebody_can_do_something_about_is_told_first() {
     let name: NodeName = "one".parse().unwrap();
     let wait = |reason: &str| Progress::Wait { reason: reason.to_owned(), after: LATER };
