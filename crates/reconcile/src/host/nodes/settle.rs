@@ -18,6 +18,8 @@ use crate::status::Progress;
 /// When to look again, in milliseconds: what is on its way, and what somebody has to do something about.
 const SOON: u64 = 1_000;
 const LATER: u64 = 15_000;
+/// People of a workspace are not told whose pods and marks are in the way; the worker's log says it to the operator.
+const NOT_OURS: &str = "the node says that it is somebody else's; the operator looks into it";
 /// How many claims are named.
 const NAMED: usize = 5;
 
@@ -80,10 +82,10 @@ async fn take(
     let Some(node) = node else { return Ok(Progress::wait(LATER, "the node is not on the host any more")) };
     match holder(node) {
         Holder::Workspace(id) if id != wanted.id => {
-            return Ok(Progress::wait(LATER, format!("the node says that it is the workspace {id}'s")));
+            return Ok(not_ours(node, wanted, id.as_str()));
         }
         Holder::Unknown(value) => {
-            return Ok(Progress::wait(LATER, format!("the node says that it is kept for {value}")));
+            return Ok(not_ours(node, wanted, &value));
         }
         // First nobody must come any more, or somebody would come between the look and the mark.
         Holder::Nobody | Holder::Free if patch(node, Mark::Free).is_some() => {
@@ -100,13 +102,20 @@ async fn take(
     }
     let pods = pods_on(host, name_of(node)).await?;
     if let Some(pod) = pods.iter().find(|pod| is_foreign(pod, names)) {
-        return Ok(Progress::wait(LATER, format!("{}, which is not the workspace's, is on the node", title(pod))));
+        let (node, pod) = (name_of(node), title(pod));
+        tracing::warn!(node, workspace.id = %wanted.id, pod, "a node waits for somebody else's pod to go");
+        return Ok(Progress::wait(LATER, "pods of others are still on the node; the operator drains it"));
     }
     mark(host, node, Mark::Of(&wanted.id)).await?;
     match is_usable(node) {
         true => Ok(Progress::Done),
         false => Ok(Progress::wait(LATER, "the node is not ready, or takes no pods of tenants")),
     }
+}
+
+fn not_ours(node: &Node, wanted: &WantedNodes, whose: &str) -> Progress {
+    tracing::warn!(node = name_of(node), workspace.id = %wanted.id, whose, "a node says it is somebody else's");
+    Progress::wait(LATER, NOT_OURS)
 }
 
 /// Whether the workspace's new pods may be put on these nodes.
