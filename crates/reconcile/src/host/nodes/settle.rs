@@ -46,7 +46,7 @@ pub(crate) async fn settle(host: &Cluster, wanted: &WantedNodes) -> Result<Found
         for name in &wanted.leaves {
             let left = leave(host, find(&nodes, name), wanted, &names, (others, bound.as_slice())).await;
             let left = told(left)?;
-            if left != Progress::Done && find(&nodes, name).is_some_and(|node| is_closed(node, &wanted.id)) {
+            if left != Progress::Done && find(&nodes, name).is_some_and(|node| draws_none(node, &wanted.id)) {
                 closed.push(name.clone());
             }
             leaves.push((name.clone(), left));
@@ -154,9 +154,20 @@ async fn leave(
     (others, bound): (&[&Node], &[Bound]),
 ) -> Result<Progress, ReconcileError> {
     // Of what is gone nothing is to be handed back.
-    let Some(node) = node.filter(|node| holder(node) == Holder::Workspace(wanted.id.clone())) else {
-        return Ok(Progress::Done);
-    };
+    let Some(node) = node else { return Ok(Progress::Done) };
+    match holder(node) {
+        Holder::Workspace(id) if id == wanted.id => {}
+        // Handed back, or somebody took the marks off; then what is on it is to leave first.
+        Holder::Nobody | Holder::Free => {
+            let has_data = !others.is_empty() && bound.iter().any(|bound| bound.is_on(node));
+            if !has_data && own_pod(host, node, names).await?.is_none() {
+                return Ok(Progress::Done);
+            }
+            mark(host, node, Mark::Leaving(&wanted.id)).await?;
+            return Ok(Progress::wait(SOON, "the node is being closed to others"));
+        }
+        Holder::Workspace(_) | Holder::Unknown(_) => return emptied(host, node, wanted, names).await,
+    }
     // Also while it stays: nobody else's pods are to come in the meantime.
     if let Some(closed) = reclosed(node, &wanted.id) {
         mark(host, node, closed).await?;
@@ -173,16 +184,31 @@ async fn leave(
         mark(host, node, Mark::Leaving(&wanted.id)).await?;
         return Ok(Progress::wait(SOON, "the node is being closed to new pods"));
     }
+    emptied(host, node, wanted, names).await
+}
+
+/// Hands a node back, in the same words for as long as that lasts: by them it is known since when.
+async fn emptied(host: &Cluster, node: &Node, wanted: &WantedNodes, names: &Names) -> Result<Progress, ReconcileError> {
     match hand_back(host, node, &wanted.id, names).await? {
         Progress::Done => Ok(Progress::Done),
-        // The same sentence for as long as that lasts: by it, it is known since when.
-        Progress::Wait { .. } => Ok(Progress::wait(SOON, "pods of the workspace are still on the node")),
+        Progress::Wait { after, .. } => {
+            Ok(Progress::Wait { reason: "pods of the workspace are still on the node".to_owned(), after })
+        }
     }
 }
 
 /// Whether the node says that no more of the workspace's pods may come.
 fn is_closed(node: &Node, id: &WorkspaceId) -> bool {
     patch(node, Mark::Leaving(id)).is_none()
+}
+
+/// Whether no pod of the workspace comes to the node any more.
+fn draws_none(node: &Node, id: &WorkspaceId) -> bool {
+    match holder(node) {
+        Holder::Workspace(other) if other == *id => is_closed(node, id),
+        Holder::Workspace(_) | Holder::Unknown(_) => true,
+        Holder::Nobody | Holder::Free => false,
+    }
 }
 
 /// Takes the workspace's mark off a node on which no pod of it is left.
@@ -192,11 +218,11 @@ pub(crate) async fn hand_back(
     id: &WorkspaceId,
     names: &Names,
 ) -> Result<Progress, ReconcileError> {
-    if holder(node) != Holder::Workspace(id.clone()) {
-        return Ok(Progress::Done);
-    }
     if let Some(pod) = own_pod(host, node, names).await? {
         return Ok(Progress::wait(SOON, format!("{} is still on the node {}", title(&pod), name_of(node))));
+    }
+    if holder(node) != Holder::Workspace(id.clone()) {
+        return Ok(Progress::Done);
     }
     mark(host, node, if is_offered(node) { Mark::Free } else { Mark::None }).await?;
     Ok(Progress::Done)

@@ -222,6 +222,33 @@ async fn a_node_is_handed_back_once_nothing_of_the_workspace_is_left_there() {
 }
 
 #[tokio::test]
+async fn a_node_whose_marks_somebody_changed_is_not_given_back_with_the_workspaces_pods_on_it() {
+    let mut stage = Stage::set(&["one"], &["two"]).await;
+    stage.wanted.placed = NodeClass::Dedicated;
+    assert_eq!(stage.look().await.keeps[0].1, Progress::Done);
+    let place = format!("hxb-{ID}");
+    stage.put_pod(&place, "web", "two", None);
+    for (label, taint) in [(Some("leaving"), None), (None, None), (Some("free"), Some("free"))] {
+        stage.put_node("two", label, taint);
+        assert_ne!(stage.look().await.leaves[0].1, Progress::Done, "{label:?} {taint:?}");
+        assert_eq!(stage.marks("two"), (json!("leaving"), json!(ID)), "{label:?} {taint:?}");
+        assert_eq!(stage.look().await.closed, [name("two")], "what is there is to leave");
+    }
+    stage.put_node("two", Some(OTHER), Some(OTHER));
+    let found = stage.look().await;
+    assert!(said(&found.leaves[0].1).contains("still on the node"), "{found:?}");
+    assert_eq!(found.closed, [name("two")]);
+    assert_eq!(stage.marks("two"), (json!(OTHER), json!(OTHER)), "another's mark is not written over");
+    stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
+    assert_eq!(stage.look().await.leaves[0].1, Progress::Done);
+    // Its data keeps it as well.
+    stage.put_node("two", None, None);
+    stage.put_volume("two");
+    assert_ne!(stage.look().await.leaves[0].1, Progress::Done);
+    assert_eq!(stage.marks("two"), (json!("leaving"), json!(ID)));
+}
+
+#[tokio::test]
 async fn the_last_node_is_left_only_once_the_workspace_is_placed_elsewhere() {
     let mut stage = Stage::set(&[], &["one"]).await;
     (stage.wanted.placed, stage.wanted.goal) = (NodeClass::Dedicated, NodeClass::Shared);
