@@ -37,6 +37,8 @@ pub struct SeenNode {
     pub usable: bool,
     /// Whose it is.
     pub holder: Holder,
+    /// Whether it says in full, by label and taint, that nobody's pods may come.
+    pub closed: bool,
     /// As it was read: it is changed only while it is so.
     read: Node,
 }
@@ -79,7 +81,8 @@ impl Host {
             let (offered, holder) = (is_offered(&node), holder(&node));
             let name = node.metadata.name.as_deref()?.parse::<NodeName>().ok()?;
             let concerns = offered || holder != Holder::Nobody;
-            concerns.then(|| SeenNode { name, offered, usable: is_usable(&node), holder, read: node })
+            let (usable, closed) = (is_usable(&node), nodes::patch(&node, Mark::Free).is_none());
+            concerns.then(|| SeenNode { name, offered, usable, holder, closed, read: node })
         });
         let mut seen: Vec<SeenNode> = seen.collect();
         seen.sort_by(|one, other| one.name.cmp(&other.name));
@@ -94,6 +97,11 @@ impl Host {
             None => Ok(()),
         };
         Ok(settle(done)?.err().unwrap_or(Progress::Done))
+    }
+
+    /// Whether a node has no pods but those that every node has.
+    pub async fn is_empty(&self, name: &NodeName) -> Result<bool, ReconcileError> {
+        nodes::is_empty(&self.cluster, name).await
     }
 
     /// Brings the nodes of a workspace one call nearer to what is wanted. Where its pods are is not changed by it: they are moved

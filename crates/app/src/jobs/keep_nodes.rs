@@ -23,6 +23,8 @@ pub(super) const KIND: &str = "keep-nodes";
 const SUBJECT: &str = "host";
 /// How often the host is looked at.
 const EVERY: Duration = Duration::from_secs(15);
+/// How long after a node was closed it is looked whether somebody came in the last moment.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Asks for the first look; those after it follow by themselves.
 pub(super) async fn begin(app: &App) -> Result<()> {
@@ -36,8 +38,18 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     // The host first: a node is given to a workspace before it says so, and changed only while it is as it was read.
     let seen = host.nodes().await.map_err(Error::internal)?;
     let rows = host_nodes::list_for_job(&app.store).await?;
-    let plan = plan(&seen, &rows);
+    let mut plan = plan(&seen, &rows);
+    let mut empty = Vec::with_capacity(plan.offers.len());
+    for name in plan.offers {
+        if host.is_empty(name).await.map_err(Error::internal)? {
+            empty.push(name);
+        } else {
+            tracing::warn!(node = %name, "a node is offered once the pods are gone that are on it; it is to be drained");
+        }
+    }
+    plan.offers = empty;
     store(app, claim, &plan).await?;
+    let closes = plan.marks.iter().any(|(node, kept)| *kept && !node.closed);
     for (node, kept) in plan.marks {
         let Progress::Wait { reason, .. } = host.keep_free(node, kept).await.map_err(Error::internal)? else {
             continue;
@@ -47,13 +59,13 @@ pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome
     for (name, id) in plan.orphans {
         clear(app, host, &name, &id).await?;
     }
-    Ok(Outcome::Again(EVERY))
+    Ok(Outcome::Again(if closes { SETTLING } else { EVERY }))
 }
 
 /// What is to be done about the nodes of the host.
 #[derive(Debug, Default)]
 struct Plan<'a> {
-    /// Nodes that workspaces can have from now on.
+    /// Nodes that workspaces can have from now on, if they are empty: nobody could come any more already before this look.
     offers: Vec<&'a NodeName>,
     /// Nodes that they can have no more.
     withdrawals: Vec<&'a NodeName>,
@@ -77,8 +89,8 @@ fn plan<'a>(seen: &'a [SeenNode], rows: &'a [HostNode]) -> Plan<'a> {
         if owner.is_some() {
             continue;
         }
-        let nobodys = matches!(node.holder, Holder::Nobody | Holder::Free);
-        match (row, node.offered && node.usable && nobodys) {
+        let is_kept = node.holder == Holder::Free && node.closed;
+        match (row, node.offered && node.usable && is_kept) {
             (None, true) => plan.offers.push(&node.name),
             (Some(_), false) => plan.withdrawals.push(&node.name),
             (None, false) | (Some(_), true) => {}

@@ -86,6 +86,24 @@ on_both_engines! {
         assert_eq!(log(&stage).await?, expected);
     }
 
+    async fn a_node_is_offered_only_while_it_is_empty(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        offered(&stage, 2).await?;
+        let spec = json!({ "nodeName": "own-0", "containers": [] });
+        let pod = json!({ "metadata": { "name": "web", "namespace": "team" }, "spec": spec });
+        stage.kubernetes.put("/api/v1/namespaces/team/pods/web", pod);
+        let worker = stage.work().await?;
+        let offers = eventually("an offer", async || {
+            let all = nodes::all(&stage.app.store).await?;
+            Ok((!all.is_empty()).then_some(all))
+        })
+        .await?;
+        worker.stop().await?;
+        let names: Vec<&str> = offers.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["own-1"]);
+        assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")), "nobody else is to come");
+    }
+
     async fn two_workspaces_never_have_the_same_node_and_whoever_gets_none_is_told(store: TestStore) {
         let stage = Stage::set(store).await?;
         offered(&stage, 1).await?;

@@ -108,7 +108,8 @@ pub async fn withdraw(tx: &Tx, name: &NodeName) -> Result<bool, StoreError> {
     Ok(removed.rows_affected > 0)
 }
 
-/// Gives the first free node to the workspace, if there is one. Of many who claim at once none waits for another, and no two
+/// Gives a free node to the workspace, if there is one: the one that is free for longest, so that one which could not be used is not
+/// given again while there are others. Of many who claim at once none waits for another, and no two
 /// are given the same.
 pub async fn claim(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<Option<NodeName>, StoreError> {
     let backend = tx.conn().get_database_backend();
@@ -117,7 +118,7 @@ pub async fn claim(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<Option<N
         backend,
         format!(
             "UPDATE host_nodes SET workspace_id = $1, state = $2, message = NULL, claimed_at = $3, changed_at = $3 \
-             WHERE state = $4 AND name = (SELECT name FROM host_nodes WHERE state = $4 ORDER BY name LIMIT 1 {skip_locked}) \
+             WHERE state = $4 AND name = (SELECT name FROM host_nodes WHERE state = $4 ORDER BY changed_at, name LIMIT 1 {skip_locked}) \
              RETURNING name"
         ),
         [

@@ -104,6 +104,18 @@ on_both_engines! {
         assert_eq!(host_nodes::list_for_job(&*store).await?, []);
     }
 
+    async fn a_node_that_was_just_given_back_is_given_to_the_next_one_last(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let id = scope.workspace();
+        offer(&store, 2).await?;
+        assert_eq!(claim(&store, id, true).await?, Some(name(0)));
+        let tx = store.begin().await?;
+        host_nodes::give_back(&tx, id, &name(0), now().plus_seconds(1)).await?;
+        tx.commit().await?;
+        assert_eq!(claim(&store, id, true).await?, Some(name(1)));
+        assert_eq!(claim(&store, id, true).await?, Some(name(0)));
+    }
+
     async fn how_many_nodes_are_wanted_and_where_the_workspace_is_are_kept(store: TestStore) {
         let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
         let row = load(&store, &scope).await?;

@@ -10,4 +10,4 @@ mod settle;
 
 pub(crate) use self::fit::{Bound, bound};
 pub(crate) use self::mark::{Mark, holder, is_offered, is_usable, patch, reclosed};
-pub(crate) use self::settle::{hand_back, settle};
+pub(crate) use self::settle::{hand_back, is_empty, settle};

@@ -246,13 +246,21 @@ async fn pods_on(host: &Cluster, node: &str) -> Result<Vec<ObjectMeta>, Reconcil
     host.list_metadata_by_field(Kind::Pod, &there).await
 }
 
-/// Whether a pod is neither the workspace's nor one of those that every node has. What another workspace's pod says of its owner
-/// counts for nothing.
+/// Whether a node has no pods but those that every node has.
+pub(crate) async fn is_empty(host: &Cluster, node: &NodeName) -> Result<bool, ReconcileError> {
+    Ok(pods_on(host, node.as_str()).await?.iter().all(is_of_the_node))
+}
+
+/// Whether a pod is neither the workspace's nor one of those that every node has.
 fn is_foreign(pod: &ObjectMeta, names: &Names) -> bool {
-    let namespace = pod.namespace.as_deref().unwrap_or_default();
+    pod.namespace.as_deref() != Some(names.namespace.as_str()) && !is_of_the_node(pod)
+}
+
+/// Whether a pod is one of those that every node has. What a workspace's pod says of its owner counts for nothing.
+fn is_of_the_node(pod: &ObjectMeta) -> bool {
     let mut owners = pod.owner_references.iter().flatten();
-    let of_the_node = owners.any(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
-    namespace != names.namespace && (!of_the_node || labels::workspace_of(namespace).is_some())
+    let is_of_node = owners.any(|owner| matches!(owner.kind.as_str(), "DaemonSet" | "Node"));
+    is_of_node && labels::workspace_of(pod.namespace.as_deref().unwrap_or_default()).is_none()
 }
 
 fn title(pod: &ObjectMeta) -> String {
