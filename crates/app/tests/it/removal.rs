@@ -50,6 +50,28 @@ on_both_engines! {
         assert_eq!(receipt["removed"], json!([]));
     }
 
+    async fn a_deletion_is_not_over_while_a_namespace_that_lost_its_marks_may_be_the_workspaces(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str() });
+        let bare = json!({ "metadata": { "name": "x", "labels": labels, "annotations": { "hexabase.ai/fence": "0" } } });
+        stage.kubernetes.put(&stage.namespace(), bare);
+        workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
+        let worker = stage.work().await?;
+        let told = stage.until("a sentence", |row| row.message.is_some()).await?;
+        worker.stop().await?;
+        assert_eq!((told.phase, told.deleted_at), (WorkspacePhase::Deleting, None));
+        assert!(told.message.is_some_and(|text| text.contains("does not say that it belongs")));
+
+        let organization = told.organization_id;
+        let mut mended = stage.kubernetes.get(&stage.namespace()).unwrap_or_default();
+        mended["metadata"]["labels"]["hexabase.ai/organization"] = json!(organization.as_str());
+        stage.kubernetes.put(&stage.namespace(), mended);
+        let worker = stage.work().await?;
+        stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
+        worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&stage.namespace()), None);
+    }
+
     async fn the_log_tells_whose_access_ended_with_a_workspace(store: TestStore) {
         let stage = Stage::set(store).await?;
         let app = &stage.app;
