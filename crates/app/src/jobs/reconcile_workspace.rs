@@ -302,12 +302,14 @@ async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileErr
         "of a workspace that is deleted nothing is on the host, and what bears its name there is left alone: did the database \
          lose its last writes?"
     );
-    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned: Vec::new() };
-    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
-    value["note"] = json!("what bears its name on the host is another organization's, and was left alone");
+    let now = app.clock.now();
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
-    let departed = workspaces::set_deleted(&tx, &row.id, &value, app.clock.now()).await?;
+    let returned = nodes::give_all_back(app, &tx, row, now).await?;
+    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned };
+    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
+    value["note"] = json!("what bears its name on the host is another organization's, and was left alone");
+    let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
     tell_deleted(app, &tx, row, &departed)?;
     tx.commit().await?;
     Ok(Outcome::Done)

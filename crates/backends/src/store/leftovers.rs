@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Statement}
 
 use super::column::{Table, signed};
 use super::db::{self, Connection, Db};
-use super::{StoreError, Tx, capped, projects, workspaces};
+use super::{StoreError, Tx, capped, host_nodes, projects, workspaces};
 use crate::entities::api_tokens::api_token;
 use crate::entities::operations::job;
 
@@ -29,7 +29,7 @@ pub struct Leftover {
 }
 
 /// Table, the column that names the workspace, and which of its rows must not outlive that. In this order they can be deleted.
-const HANGING: [(&str, &str, &str); 10] = [
+const HANGING: [(&str, &str, &str); 11] = [
     ("group_members", "workspace_id", ALL),
     ("workspace_members", "workspace_id", ALL),
     ("service_account_tokens", "workspace_id", ALL),
@@ -40,11 +40,13 @@ const HANGING: [(&str, &str, &str); 10] = [
     ("spare_workspaces", "id", ALL),
     (API_TOKENS, "workspace_id", "revoked_at IS NULL"),
     (PROJECTS, "workspace_id", "living_name IS NOT NULL"),
+    (HOST_NODES, "workspace_id", ALL),
 ];
 const ALL: &str = "1 = 1";
-/// Of these the rows stay: they are ended.
+/// Of these the rows stay: they are ended, and nodes are free again.
 const API_TOKENS: &str = "api_tokens";
 const PROJECTS: &str = "projects";
+const HOST_NODES: &str = "host_nodes";
 /// Where a workspace is named without the database knowing that it is one.
 const UNBOUND: [(&str, &str); 5] = [
     ("authorization_codes", "realm"),
@@ -114,7 +116,9 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         return Err(StoreError::Stale);
     }
     let backend = tx.conn().get_database_backend();
-    for (table, column, which) in HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS].contains(table)) {
+    for (table, column, which) in
+        HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS, HOST_NODES].contains(table))
+    {
         let sql = format!("DELETE FROM {table} WHERE {column} = $1 AND {which}");
         let delete = Statement::from_sql_and_values(backend, sql, [workspace.as_str().into()]);
         tx.conn().execute_raw(delete).await?;
@@ -126,6 +130,7 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         .exec(tx.conn())
         .await?;
     projects::set_all_deleted(tx, workspace, now).await?;
+    host_nodes::give_all_back(tx, workspace, now).await?;
     job::Entity::delete_many()
         .filter(job::Column::Subject.eq(workspace.as_str()))
         .filter(job::Column::Kind.ne(fenced))

@@ -2,7 +2,7 @@ use hexabase_backends::store::leftovers::{self, Leftover};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken};
 use hexabase_backends::store::service_account_tokens::{self, TokenOf};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Digest, Store, api_tokens, jobs, spare_workspaces, workspace_members};
+use hexabase_backends::store::{Digest, Store, api_tokens, host_nodes, jobs, spare_workspaces, workspace_members};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_testkit::clock::new_id;
@@ -55,6 +55,8 @@ async fn hang(store: &Store, scope: &WorkspaceScope) -> anyhow::Result<Digest> {
     service_account_tokens::note_for_issuer(&tx, &robots, now()).await?;
     spare_workspaces::insert(&tx, id, "v1", now()).await?;
     workspace_members::add(&tx, scope, scope.user(), now()).await?;
+    host_nodes::offer(&tx, &id.as_str().parse()?, now()).await?;
+    host_nodes::claim(&tx, id, now()).await?.expect("a node");
     for kind in [FENCED, "refresh-tenant-keys"] {
         jobs::enqueue(&tx, kind, id.as_str(), now(), now()).await?;
     }
@@ -83,7 +85,7 @@ on_both_engines! {
         assert_eq!(leftovers::list_for_job(&*store, FENCED, now(), 50).await?, [], "it was deleted only just now");
         let found = leftovers::list_for_job(&*store, FENCED, later, 50).await?;
         let tables =
-            ["api_tokens", "jobs", "refresh_tokens", "service_account_tokens", "spare_workspaces", "workspace_members"];
+            ["api_tokens", "host_nodes", "jobs", "refresh_tokens", "service_account_tokens", "spare_workspaces", "workspace_members"];
         assert_eq!(found, tables.map(|table| left(&gone, table)));
 
         let tx = store.begin().await?;
@@ -96,6 +98,7 @@ on_both_engines! {
         };
         assert_eq!((revoked(&dead).await?, revoked(&good).await?), (true, false));
         assert_eq!(workspace_members::count(&*store, &living).await?, 1);
+        assert_eq!((host_nodes::list(&*store, &living).await?.len(), host_nodes::count_free(&*store).await?), (1, 1));
         assert_eq!(service_account_tokens::list(&*store, &living, None).await?.len(), 1);
         // The number of the job that removed it goes on growing.
         let tx = store.begin().await?;
