@@ -72,9 +72,10 @@ async fn once(
         body_hash: Digest::of(&bytes),
         request_id: context.request_id.to_string(),
     };
-    let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS))
-        .await
-        .map_err(Error::from)?;
+    // Since its sign-in the body may have taken its time.
+    let now = app.clock.now();
+    let begun = idempotency::begin(&app.store, &keyed, now, now.plus_seconds(IN_FLIGHT_SECONDS)).await;
+    let begun = begun.map_err(Error::from)?;
     match begun {
         Begin::Replay { status, body } => return Ok(replay(status, body)),
         Begin::InFlight => {
@@ -87,8 +88,8 @@ async fn once(
         }
         Begin::CarriedOut { action, subject } => {
             let detail = format!(
-                "the first request with this Idempotency-Key was carried out ({action}: {subject}), and its answer was lost \
-                 with its server; look at what it made"
+                "the first request with this Idempotency-Key was carried out ({action}: {subject}), and its answer was lost; \
+                 look at what it made"
             );
             return Err(ApiError::new(StatusCode::CONFLICT, "answer_lost", detail));
         }
@@ -100,14 +101,15 @@ async fn once(
 }
 
 async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> ApiResult<Response> {
-    let response = match tokio::time::timeout(LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::from(Error::Unavailable("the request took too long; try again".to_owned())).into_response(),
-    };
-    keep(app, keyed, response).await
+    match tokio::time::timeout(LIMIT, next.run(request)).await {
+        Ok(response) => keep(app, keyed, response).await,
+        // Its change may be on its way at this moment: its key is free, or says what was done, once that is over.
+        Err(_) => Err(Error::Unavailable("the request took too long; try again in a minute".to_owned()).into()),
+    }
 }
 
-/// Stores the answer, unless it is one that trying again may change: our fault, or a right that the caller may be given.
+/// Stores the answer, unless it is one that trying again may change: our fault, or a right that the caller may be given. A fault
+/// may come after the change; then trying again changes nothing more.
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(Error::internal)?;
@@ -127,7 +129,7 @@ async fn store(app: &App, keyed: &Keyed, status: StatusCode, text: Option<&str>)
             let until = app.clock.now().plus_seconds(KEEP_SECONDS);
             idempotency::finish(&tx, &keyed.principal, &keyed.key, status.as_u16(), text, until).await?;
         }
-        None => idempotency::abandon(&tx, &keyed.principal, &keyed.key).await?,
+        None => idempotency::abandon(&tx, keyed).await?,
     }
     Ok(tx.commit().await?)
 }
