@@ -4,14 +4,14 @@
 //! it, whose number is the fence of everything that was ever written to the host. All else is good for nothing any more. To
 //! count something here, add a line to `HANGING`.
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Statement};
 
 use super::column::{Table, signed};
 use super::db::{self, Connection, Db};
-use super::{StoreError, Tx, capped, host_nodes, projects, workspaces};
+use super::{StoreError, Tx, capped, host_nodes, organizations, projects, workspace_members, workspaces};
 use crate::entities::api_tokens::api_token;
 use crate::entities::operations::job;
 
@@ -108,13 +108,14 @@ pub async fn list_unknown_for_job(db: &impl Db, limit: u64) -> Result<Vec<Leftov
     db::tuples::<Row>(db.conn(), &ROW, &rest, [signed(capped(limit)).into()]).await?.into_iter().map(read).collect()
 }
 
-/// Takes away what hangs on a deleted workspace, but for jobs of the kind `fenced`; [`StoreError::Stale`], and nothing done,
-/// unless its row says at this moment that it is gone.
-pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timestamp) -> Result<(), StoreError> {
-    let row = workspaces::load_for_job(tx, workspace).await?;
-    if row.is_none_or(|row| row.deleted_at.is_none()) {
-        return Err(StoreError::Stale);
-    }
+/// Takes away what hangs on a deleted workspace, but for jobs of the kind `fenced`; says who left its organisation with it, by id.
+/// [`StoreError::Stale`], and nothing done, unless its row says at this moment that it is gone.
+pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timestamp) -> Result<Vec<UserId>, StoreError> {
+    let row = workspaces::load_for_job(tx, workspace).await?.filter(|row| row.deleted_at.is_some());
+    let row = row.ok_or(StoreError::Stale)?;
+    // As with the deletion itself: whoever came into the organisation through this workspace only goes with it.
+    let members = workspace_members::remove_all(tx, workspace).await?;
+    let left_organization = organizations::leave_all(tx, &row.organization_id, &members).await?;
     let backend = tx.conn().get_database_backend();
     for (table, column, which) in
         HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS, HOST_NODES].contains(table))
@@ -138,5 +139,5 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         .filter(job::Column::LeaseOwner.is_null())
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(left_organization)
 }

@@ -2,13 +2,15 @@ use hexabase_backends::store::leftovers::{self, Leftover};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken};
 use hexabase_backends::store::service_account_tokens::{self, TokenOf};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Digest, Store, api_tokens, host_nodes, jobs, spare_workspaces, workspace_members};
+use hexabase_backends::store::{
+    Digest, Store, api_tokens, host_nodes, jobs, organizations, spare_workspaces, workspace_members,
+};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::{add_organization, add_session, add_workspace, is_stale, now};
+use crate::scenery::{add_organization, add_person, add_session, add_workspace, is_stale, now};
 
 const FENCED: &str = "reconcile-workspace";
 
@@ -106,6 +108,22 @@ on_both_engines! {
         tx.commit().await?;
         let again = jobs::claim(&store, &[FENCED], later, "worker", 60).await?.expect("a job");
         assert_eq!(again.epoch, 2);
+    }
+
+    async fn whoever_came_into_the_organisation_through_a_deleted_workspace_only_leaves_it(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let gone = add_workspace(&store, &organization, "gone").await?;
+        let bob = add_person(&store, "Bob").await?;
+        let tx = store.begin().await?;
+        workspaces::request_deletion(&tx, &gone, now()).await?;
+        workspaces::set_deleted(&tx, gone.workspace(), &serde_json::json!({}), now()).await?;
+        organizations::join_through(&tx, &gone, &bob, now()).await?;
+        workspace_members::add(&tx, &gone, &bob, now()).await?;
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        assert_eq!(leftovers::remove(&tx, gone.workspace(), FENCED, now()).await?, [bob.clone()]);
+        tx.commit().await?;
+        assert_eq!(organizations::member_role(&*store, &organization, &bob).await?, None);
     }
 
     async fn what_names_a_workspace_that_is_not_known_is_told(store: TestStore) {
