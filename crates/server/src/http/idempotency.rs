@@ -155,6 +155,8 @@ mod tests {
     use hexabase_backends::bell::Bell;
     use hexabase_backends::mail::Mailer;
     use hexabase_backends::seal::Sealer;
+    use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
+    use hexabase_core::audit::AuditEntry;
     use hexabase_oidc::keys::RotationPolicy;
     use hexabase_testkit::store::{Engine, TestStore};
     use tokio::sync::Notify;
@@ -183,6 +185,67 @@ mod tests {
         Ok(ServerState { app, providers, cookies, proxies, requests })
     }
 
+    fn context(state: &ServerState) -> anyhow::Result<OpContext> {
+        Ok(OpContext {
+            user: state.app.new_id()?,
+            credential: Credential::Session(state.app.new_id()?),
+            now: state.app.clock.now(),
+            request_id: state.app.new_id()?,
+            source: None,
+        })
+    }
+
+    /// A change, as the log has it.
+    async fn change(app: &App, context: &OpContext) -> anyhow::Result<()> {
+        let entry = AuditEntry {
+            id: app.new_id()?,
+            at: app.clock.now(),
+            actor: context.user.to_string(),
+            on_behalf_of: None,
+            credential: "session".to_owned(),
+            source: None,
+            request_id: context.request_id.to_string(),
+            action: "thing.made".to_owned(),
+            subject: "thing-1".to_owned(),
+            workspace: None,
+            before: None,
+            after: None,
+        };
+        let tx = app.store.begin().await?;
+        audit::append(&tx, NewAuditEntry { chain: AuditChain::User(context.user.clone()), entry });
+        Ok(tx.commit().await?)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_after_its_change_is_not_carried_out_again() -> anyhow::Result<()> {
+        let store = TestStore::new(Engine::Sqlite).await?;
+        let state = state(&store).await?;
+        let (context, times) = (context(&state)?, Arc::new(AtomicUsize::new(0)));
+        let parts = (state.app.clone(), context.clone(), times.clone());
+        let make = async move || {
+            let (app, context, times) = parts.clone();
+            // A fault without a change first.
+            if times.fetch_add(1, Ordering::SeqCst) == 0 {
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let changed = change(&app, &context).await;
+            if changed.is_ok() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::IM_A_TEAPOT }
+        };
+        let router =
+            Router::new().route("/things", post(make)).layer(middleware::from_fn_with_state(state.clone(), layer));
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            let request = Request::post("/things").header(HEADER, "k").extension(context.clone());
+            let answer = router.clone().oneshot(request.body(Body::empty())?).await?;
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), MAX_ANSWER).await?;
+            answers.push((status, String::from_utf8_lossy(&body).contains("thing.made: thing-1")));
+        }
+        assert_eq!(answers, [(503, false), (500, false), (409, true), (409, true)]);
+        assert_eq!(times.load(Ordering::SeqCst), 2);
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_client_that_hangs_up_finds_the_answer_when_it_asks_again() -> anyhow::Result<()> {
         let store = TestStore::new(Engine::Sqlite).await?;
@@ -196,13 +259,7 @@ mod tests {
             go.notified().await;
             (StatusCode::CREATED, request_id::current())
         };
-        let context = OpContext {
-            user: state.app.new_id()?,
-            credential: Credential::Session(state.app.new_id()?),
-            now: state.app.clock.now(),
-            request_id: state.app.new_id()?,
-            source: None,
-        };
+        let context = context(&state)?;
         let router = Router::new()
             .route("/things", post(make))
             .layer(middleware::from_fn_with_state(state.clone(), layer))
