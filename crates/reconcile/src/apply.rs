@@ -4,7 +4,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::{Client, Error};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,9 +20,10 @@ use crate::tenant::bounds::is_too_long;
 
 /// How many calls are made at the same time.
 const PARALLEL: usize = 6;
-/// Objects of a list that are asked for at once where a tenant answers, and pages that are kept of it.
+/// Objects of a list that are asked for at once where a tenant answers, and pages that are read of it: more than of what its
+/// etcd has room for.
 const PAGE: u32 = 1_000;
-const MOST_PAGES: usize = 4;
+const MOST_PAGES: usize = 500;
 /// Most letters that are kept of a refusal.
 const MOST_LETTERS: usize = 2_000;
 
@@ -154,53 +157,41 @@ impl Cluster {
         }
     }
 
-    /// Of the objects in all namespaces that match a label selector as many as are kept of what a tenant answers.
-    pub(crate) async fn list_some(&self, kind: Kind, selector: &str) -> Result<Vec<DynamicObject>, ReconcileError> {
-        let (mut limit, mut next, mut found) = (PAGE, None::<String>, Vec::new());
-        let mut pages = 0;
-        while pages < MOST_PAGES {
-            let page = match self.api(kind, None).list(&page(selector, limit, next.as_deref())).await {
-                Err(error) if limit > 1 && is_too_long(&error) => {
-                    limit /= 2;
-                    continue;
-                }
-                page => page.map_err(|error| self.error("list", kind, selector, error))?,
-            };
-            pages += 1;
-            found.extend(page.items);
-            next = page.metadata.continue_.filter(|next| !next.is_empty());
-            if next.is_none() {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// Gives the metadata of all objects, in all namespaces, that match a label selector to `note`, which keeps what it needs
-    /// of what a tenant answers.
-    pub(crate) async fn each_metadata(
+    /// Gives all objects, in all namespaces, that match a label selector to `note`, which keeps what it needs of what a tenant
+    /// answers. `false` when there was no end to them.
+    pub(crate) async fn each_object(
         &self,
         kind: Kind,
         selector: &str,
-        mut note: impl FnMut(ObjectMeta) + Send,
-    ) -> Result<(), ReconcileError> {
-        let (mut limit, mut next) = (PAGE, None::<String>);
-        loop {
-            let page = match self.api(kind, None).list_metadata(&page(selector, limit, next.as_deref())).await {
-                Err(error) if limit > 1 && is_too_long(&error) => {
-                    limit /= 2;
-                    continue;
-                }
-                // A kind that the server does not know.
-                Err(Error::Api(status)) if status.code == 404 => return Ok(()),
-                page => page.map_err(|error| self.error("list", kind, selector, error))?,
-            };
-            page.items.into_iter().for_each(|object| note(object.metadata));
-            next = page.metadata.continue_.filter(|next| !next.is_empty());
-            if next.is_none() {
-                return Ok(());
-            }
+        mut note: impl FnMut(DynamicObject) + Send,
+    ) -> Result<bool, ReconcileError> {
+        let mut pages = Pages::of(ListParams::default().labels(selector));
+        while pages.go_on() {
+            let page = self.api(kind, None).list(&pages.next).await;
+            let items = pages.take(page).map_err(|error| self.error("list", kind, selector, error))?;
+            items.into_iter().for_each(&mut note);
         }
+        Ok(pages.is_over)
+    }
+
+    /// The same with the metadata alone, of all objects that the parameters choose; of a kind that the server does not know
+    /// there are none.
+    pub(crate) async fn each_metadata(
+        &self,
+        kind: Kind,
+        chosen: ListParams,
+        mut note: impl FnMut(ObjectMeta) + Send,
+    ) -> Result<bool, ReconcileError> {
+        let mut pages = Pages::of(chosen);
+        while pages.go_on() {
+            let page = match self.api(kind, None).list_metadata(&pages.next).await {
+                Err(Error::Api(status)) if status.code == 404 => return Ok(true),
+                page => page,
+            };
+            let items = pages.take(page).map_err(|error| self.error("list", kind, "in all namespaces", error))?;
+            items.into_iter().for_each(|object| note(object.metadata));
+        }
+        Ok(pages.is_over)
     }
 
     /// Creates the object; refused with 409 when it exists.
@@ -353,11 +344,42 @@ impl Cluster {
     }
 }
 
-fn page(selector: &str, limit: u32, next: Option<&str>) -> ListParams {
-    let parameters = ListParams::default().labels(selector).limit(limit);
-    match next {
-        Some(next) => parameters.continue_token(next),
-        None => parameters,
+/// How far a list is read that a tenant answers.
+struct Pages {
+    /// What the next page is asked for with.
+    next: ListParams,
+    /// How many more are read.
+    left: usize,
+    is_over: bool,
+}
+
+impl Pages {
+    fn of(chosen: ListParams) -> Self {
+        Self { next: chosen.limit(PAGE), left: MOST_PAGES, is_over: false }
+    }
+
+    fn go_on(&self) -> bool {
+        !self.is_over && self.left > 0
+    }
+
+    /// What is on the page; nothing yet of one that was too long, which is asked for again with fewer.
+    fn take<K: Clone>(&mut self, page: Result<ObjectList<K>, Error>) -> Result<Vec<K>, Error> {
+        let limit = self.next.limit.unwrap_or(PAGE);
+        match page {
+            Ok(page) => {
+                self.left -= 1;
+                // Those further on may be shorter.
+                self.next.limit = Some((limit + limit / 4 + 1).min(PAGE));
+                self.next.continue_token = page.metadata.continue_.filter(|next| !next.is_empty());
+                self.is_over = self.next.continue_token.is_none();
+                Ok(page.items)
+            }
+            Err(error) if limit > 1 && is_too_long(&error) => {
+                self.next.limit = Some(limit / 2);
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a call could not be carried out at all. What merely takes time is no error but a [`Progress`](crate::Progress).
 
+use hexabase_core::ids::OrganizationId;
+
 /// Why [`Host`](crate::Host) could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -21,6 +23,8 @@ pub enum ReconcileError {
     NotOurs {
         /// The namespace.
         namespace: String,
+        /// The other organization whose it is by what it says. Without one that may have been taken off.
+        owner: Option<OrganizationId>,
     },
     /// No client could be made from the kubeconfig or the surroundings.
     #[error("there is no usable configuration for the host cluster")]

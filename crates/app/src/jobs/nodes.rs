@@ -333,5 +333,14 @@ pub(super) async fn note_returned(
     give_back(app, tx, row, &receipt.returned, now).await
 }
 
+/// Gives back every node of a workspace whose place on the host is another's, in the transaction that ends it; says which. Their
+/// marks are taken off by the job that keeps the nodes, once nothing of the workspace runs there.
+pub(super) async fn give_all_back(app: &App, tx: &Tx, row: &Workspace, now: Timestamp) -> Result<Vec<NodeName>> {
+    let nodes = host_nodes::of_workspace_for_job(tx, &row.id).await?;
+    let names: Vec<NodeName> = nodes.into_iter().map(|node| node.name).collect();
+    give_back(app, tx, row, &names, now).await?;
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests;

@@ -245,7 +245,9 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
         Ok(removed) => removed,
-        Err(cause @ ReconcileError::NotOurs { .. }) => return forsake(app, claim, &row, &cause).await,
+        Err(cause @ ReconcileError::NotOurs { owner: Some(_), .. }) => {
+            return forsake(app, claim, &row, &cause).await;
+        }
         Err(cause) => {
             store_failure(app, claim, &row, &sentence(&cause)).await?;
             return Err(Error::internal(cause));
@@ -291,21 +293,23 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     Ok(outcome)
 }
 
-/// Ends the deletion of a workspace whose place on the host somebody else has: of its own there is nothing. Whoever was given what
-/// was another one's, by a database that had lost its last writes, gets rid of it so.
+/// Ends the deletion of a workspace whose place on the host another organisation has, as it says itself: of its own there is
+/// nothing. Whoever was given what was another one's, by a database that had lost its last writes, gets rid of it so. Where that
+/// is not said, it may be this workspace's own after all, whose marks were taken off: its deletion is not over.
 async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileError) -> Result<Outcome> {
     tracing::error!(
         workspace.id = %row.id, error = %cause,
         "of a workspace that is deleted nothing is on the host, and what bears its name there is left alone: did the database \
          lose its last writes?"
     );
-    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned: Vec::new() };
-    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
-    value["note"] =
-        json!("what bears its name on the host is not this workspace's, or another organization's, and was left alone");
+    let now = app.clock.now();
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
-    let departed = workspaces::set_deleted(&tx, &row.id, &value, app.clock.now()).await?;
+    let returned = nodes::give_all_back(app, &tx, row, now).await?;
+    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned };
+    let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
+    value["note"] = json!("what bears its name on the host is another organization's, and was left alone");
+    let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
     tell_deleted(app, &tx, row, &departed)?;
     tx.commit().await?;
     Ok(Outcome::Done)

@@ -62,7 +62,7 @@ async fn take_away(app: &App, claim: &Claim, id: &WorkspaceId, rows: Value) -> R
     jobs::hold(&tx, claim).await?;
     let row = workspaces::load_for_job(&tx, id).await?;
     let row = row.ok_or_else(|| Error::internal("a deleted workspace has lost its row"))?;
-    leftovers::remove(&tx, id, reconcile_workspace::KIND, now).await?;
+    let left = leftovers::remove(&tx, id, reconcile_workspace::KIND, now).await?;
     tracing::warn!(workspace.id = %id, %rows, "rows of a deleted workspace were left; they are taken away");
     let change = Change {
         organization: Some(&row.organization_id),
@@ -70,7 +70,7 @@ async fn take_away(app: &App, claim: &Claim, id: &WorkspaceId, rows: Value) -> R
         action: "workspace.leftovers_removed",
         subject: id.as_str(),
         before: Some(rows),
-        after: None,
+        after: (!left.is_empty()).then(|| json!({ "left_organization": left })),
     };
     app.change_by_itself(&tx, &row.organization_id, change)?;
     Ok(tx.commit().await?)

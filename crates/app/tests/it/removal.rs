@@ -1,5 +1,6 @@
 use hexabase_app::members::{self, Invitee};
 use hexabase_app::{Origin, audit, events, users, workspaces};
+use hexabase_backends::store::host_nodes;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_testkit::on_both_engines;
 use serde_json::json;
@@ -40,6 +41,10 @@ on_both_engines! {
             "hexabase.ai/organization": "org-0123456789abcdefghjk" });
         stage.kubernetes.put(&stage.namespace(), json!({ "metadata": { "name": "x", "labels": labels } }));
         let used = stage.kubernetes.get(&stage.namespace());
+        let tx = stage.app.store.begin().await?;
+        host_nodes::offer(&tx, &"own-0".parse()?, stage.app.clock.now()).await?;
+        host_nodes::claim(&tx, &stage.id, stage.app.clock.now()).await?;
+        tx.commit().await?;
         workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
         let worker = stage.work().await?;
         let gone = stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
@@ -47,7 +52,30 @@ on_both_engines! {
         assert_eq!(stage.kubernetes.get(&stage.namespace()), used);
         let receipt = gone.receipt.unwrap_or_default();
         assert!(receipt["note"].as_str().is_some_and(|note| note.ends_with("was left alone")), "{receipt}");
-        assert_eq!(receipt["removed"], json!([]));
+        assert_eq!((&receipt["removed"], &receipt["returned"]), (&json!([]), &json!(["own-0"])));
+        assert_eq!(host_nodes::of_workspace_for_job(&stage.app.store, &stage.id).await?, []);
+    }
+
+    async fn a_deletion_is_not_over_while_a_namespace_that_lost_its_marks_may_be_the_workspaces(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str() });
+        let bare = json!({ "metadata": { "name": "x", "labels": labels, "annotations": { "hexabase.ai/fence": "0" } } });
+        stage.kubernetes.put(&stage.namespace(), bare);
+        workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
+        let worker = stage.work().await?;
+        let told = stage.until("a sentence", |row| row.message.is_some()).await?;
+        worker.stop().await?;
+        assert_eq!((told.phase, told.deleted_at), (WorkspacePhase::Deleting, None));
+        assert!(told.message.is_some_and(|text| text.contains("does not say that it belongs")));
+
+        let organization = told.organization_id;
+        let mut mended = stage.kubernetes.get(&stage.namespace()).unwrap_or_default();
+        mended["metadata"]["labels"]["hexabase.ai/organization"] = json!(organization.as_str());
+        stage.kubernetes.put(&stage.namespace(), mended);
+        let worker = stage.work().await?;
+        stage.until("the end", |row| row.phase == WorkspacePhase::Deleted).await?;
+        worker.stop().await?;
+        assert_eq!(stage.kubernetes.get(&stage.namespace()), None);
     }
 
     async fn the_log_tells_whose_access_ended_with_a_workspace(store: TestStore) {

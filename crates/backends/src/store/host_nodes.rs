@@ -162,11 +162,21 @@ pub async fn set_state(
 
 /// Takes a node from the workspace that nothing of it is left on; [`StoreError::Stale`] when it is not its any more.
 pub async fn give_back(tx: &Tx, id: &WorkspaceId, name: &NodeName, now: Timestamp) -> Result<(), StoreError> {
-    let update = change(id, name)
+    changed(tx, freed(change(id, name), now)).await
+}
+
+/// Takes all of its nodes from a workspace that is gone.
+pub(super) async fn give_all_back(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
+    let update = host_node::Entity::update_many().filter(host_node::Column::WorkspaceId.eq(id.as_str()));
+    freed(update, now).exec(tx.conn()).await?;
+    Ok(())
+}
+
+fn freed(update: UpdateMany<host_node::Entity>, now: Timestamp) -> UpdateMany<host_node::Entity> {
+    update
         .col_expr(host_node::Column::WorkspaceId, Expr::value(None::<String>))
         .col_expr(host_node::Column::State, Expr::value(NodeState::Free.as_str()))
         .col_expr(host_node::Column::Message, Expr::value(None::<String>))
         .col_expr(host_node::Column::ClaimedAt, Expr::value(None::<i64>))
-        .col_expr(host_node::Column::ChangedAt, Expr::value(now.as_micros()));
-    changed(tx, update).await
+        .col_expr(host_node::Column::ChangedAt, Expr::value(now.as_micros()))
 }

@@ -1,20 +1,23 @@
 //! Idempotency keys: a request that was carried out is answered again, not carried out again.
 //!
-//! The answer is kept after the change was committed. Between the two a server may die; then the audit log, which has a record of
-//! every change in the transaction of the change, says whether there was one.
+//! The answer is kept after the change was committed. Between the two a server may die, or fail to tell what it did; then the audit
+//! log, which has a record of every change in the transaction of the change, says whether there was one.
 
+use hexabase_core::ids::{AuditEntryId, Id as _};
 use hexabase_core::time::Timestamp;
 use hexabase_core::words;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::column::Table;
+use super::column::{Table, time};
 use super::db::{self, Connection};
 use super::{Digest, Store, StoreError, Tx};
 use crate::entities::audit::audit_entry;
 use crate::entities::operations::idempotency_key as key;
 
 const TABLE: Table = Table("idempotency_keys");
+/// A record is at most so much older than its request, by the clocks of servers.
+const SKEW_SECONDS: i64 = 60;
 /// For so long it is known what became of a request that was never finished.
 const LOST_SECONDS: i64 = 24 * 3600;
 
@@ -59,7 +62,7 @@ pub enum Begin {
         /// The body.
         body: String,
     },
-    /// It was carried out, and its server died before the answer was kept.
+    /// It was carried out, and there is no answer of it: its server died before that was kept, or failed after the change.
     CarriedOut {
         /// What was done, such as `workspace.created`.
         action: String,
@@ -116,18 +119,25 @@ async fn lost(tx: &Tx, request: &Request, now: Timestamp) -> Result<Option<Begin
         .one(tx.conn())
         .await?;
     let Some(row) = found else { return Ok(None) };
-    let Some(request_id) = row.response.as_deref() else { return Ok(None) };
-    // Rare, because servers rarely die, so that the log has no index for it.
-    let record = audit_entry::Entity::find()
-        .filter(audit_entry::Column::RequestId.eq(request_id))
-        .order_by_asc(audit_entry::Column::Seq)
-        .one(tx.conn())
-        .await?;
-    let Some(record) = record else { return Ok(None) };
+    let Some(record) = record_of(tx, &row).await? else { return Ok(None) };
     if !is_same(&row, request)? {
         return Ok(Some(Begin::Mismatch));
     }
     Ok(Some(Begin::CarriedOut { action: record.action, subject: record.subject }))
+}
+
+/// The record of what the request of a row changed, if it changed anything.
+async fn record_of(tx: &Tx, row: &key::Model) -> Result<Option<audit_entry::Model>, StoreError> {
+    let Some(request_id) = row.response.as_deref() else { return Ok(None) };
+    // The log has no index of requests; those of its ids begin with the time.
+    let first = AuditEntryId::from_parts(time(row.created_at).plus_seconds(-SKEW_SECONDS), 0);
+    let record = audit_entry::Entity::find()
+        .filter(audit_entry::Column::Id.gte(first.as_str()))
+        .filter(audit_entry::Column::RequestId.eq(request_id))
+        .order_by_asc(audit_entry::Column::Seq)
+        .one(tx.conn())
+        .await?;
+    Ok(record)
 }
 
 /// Whether a key was used for this very request.
@@ -175,14 +185,23 @@ pub async fn finish(
     Ok(())
 }
 
-/// Frees the key of a request that was not carried out.
-pub async fn abandon(tx: &Tx, principal: &str, key: &str) -> Result<(), StoreError> {
-    key::Entity::delete_many()
-        .filter(key::Column::Principal.eq(principal))
-        .filter(key::Column::Key.eq(key))
+/// Frees the key of a request that failed. Where something was changed by it all the same, whoever sends it again is told so.
+pub async fn abandon(tx: &Tx, request: &Request) -> Result<(), StoreError> {
+    let found = key::Entity::find_by_id((request.principal.clone(), request.key.clone()))
         .filter(key::Column::State.eq(State::InFlight.as_str()))
-        .exec(tx.conn())
+        .filter(key::Column::Response.eq(request.request_id.as_str()))
+        .one(tx.conn())
         .await?;
+    // Somebody else's by now.
+    let Some(row) = found else { return Ok(()) };
+    let changed = record_of(tx, &row).await?.is_some();
+    let (principal, name) = (key::Column::Principal.eq(row.principal), key::Column::Key.eq(row.key));
+    if changed {
+        let over = key::Entity::update_many().col_expr(key::Column::ExpiresAt, Expr::value(row.created_at));
+        over.filter(principal).filter(name).exec(tx.conn()).await?;
+    } else {
+        key::Entity::delete_many().filter(principal).filter(name).exec(tx.conn()).await?;
+    }
     Ok(())
 }
 

@@ -4,14 +4,14 @@
 //! it, whose number is the fence of everything that was ever written to the host. All else is good for nothing any more. To
 //! count something here, add a line to `HANGING`.
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Statement};
 
 use super::column::{Table, signed};
 use super::db::{self, Connection, Db};
-use super::{StoreError, Tx, capped, projects, workspaces};
+use super::{StoreError, Tx, capped, host_nodes, organizations, projects, workspace_members, workspaces};
 use crate::entities::api_tokens::api_token;
 use crate::entities::operations::job;
 
@@ -29,7 +29,7 @@ pub struct Leftover {
 }
 
 /// Table, the column that names the workspace, and which of its rows must not outlive that. In this order they can be deleted.
-const HANGING: [(&str, &str, &str); 10] = [
+const HANGING: [(&str, &str, &str); 11] = [
     ("group_members", "workspace_id", ALL),
     ("workspace_members", "workspace_id", ALL),
     ("service_account_tokens", "workspace_id", ALL),
@@ -40,11 +40,13 @@ const HANGING: [(&str, &str, &str); 10] = [
     ("spare_workspaces", "id", ALL),
     (API_TOKENS, "workspace_id", "revoked_at IS NULL"),
     (PROJECTS, "workspace_id", "living_name IS NOT NULL"),
+    (HOST_NODES, "workspace_id", ALL),
 ];
 const ALL: &str = "1 = 1";
-/// Of these the rows stay: they are ended.
+/// Of these the rows stay: they are ended, and nodes are free again.
 const API_TOKENS: &str = "api_tokens";
 const PROJECTS: &str = "projects";
+const HOST_NODES: &str = "host_nodes";
 /// Where a workspace is named without the database knowing that it is one.
 const UNBOUND: [(&str, &str); 5] = [
     ("authorization_codes", "realm"),
@@ -106,15 +108,18 @@ pub async fn list_unknown_for_job(db: &impl Db, limit: u64) -> Result<Vec<Leftov
     db::tuples::<Row>(db.conn(), &ROW, &rest, [signed(capped(limit)).into()]).await?.into_iter().map(read).collect()
 }
 
-/// Takes away what hangs on a deleted workspace, but for jobs of the kind `fenced`; [`StoreError::Stale`], and nothing done,
-/// unless its row says at this moment that it is gone.
-pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timestamp) -> Result<(), StoreError> {
-    let row = workspaces::load_for_job(tx, workspace).await?;
-    if row.is_none_or(|row| row.deleted_at.is_none()) {
-        return Err(StoreError::Stale);
-    }
+/// Takes away what hangs on a deleted workspace, but for jobs of the kind `fenced`; says who left its organisation with it, by id.
+/// [`StoreError::Stale`], and nothing done, unless its row says at this moment that it is gone.
+pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timestamp) -> Result<Vec<UserId>, StoreError> {
+    let row = workspaces::load_for_job(tx, workspace).await?.filter(|row| row.deleted_at.is_some());
+    let row = row.ok_or(StoreError::Stale)?;
+    // As with the deletion itself: whoever came into the organisation through this workspace only goes with it.
+    let members = workspace_members::remove_all(tx, workspace).await?;
+    let left_organization = organizations::leave_all(tx, &row.organization_id, &members).await?;
     let backend = tx.conn().get_database_backend();
-    for (table, column, which) in HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS].contains(table)) {
+    for (table, column, which) in
+        HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS, HOST_NODES].contains(table))
+    {
         let sql = format!("DELETE FROM {table} WHERE {column} = $1 AND {which}");
         let delete = Statement::from_sql_and_values(backend, sql, [workspace.as_str().into()]);
         tx.conn().execute_raw(delete).await?;
@@ -126,6 +131,7 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         .exec(tx.conn())
         .await?;
     projects::set_all_deleted(tx, workspace, now).await?;
+    host_nodes::give_all_back(tx, workspace, now).await?;
     job::Entity::delete_many()
         .filter(job::Column::Subject.eq(workspace.as_str()))
         .filter(job::Column::Kind.ne(fenced))
@@ -133,5 +139,5 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         .filter(job::Column::LeaseOwner.is_null())
         .exec(tx.conn())
         .await?;
-    Ok(())
+    Ok(left_organization)
 }

@@ -60,7 +60,12 @@ on_both_engines! {
     async fn an_abandoned_or_forgotten_request_can_be_made_again(store: TestStore) {
         assert_eq!(begin(&store, &request("{}"), now()).await?, Begin::New);
         let tx = store.begin().await?;
-        idempotency::abandon(&tx, "usr-1", "key").await?;
+        let other = Request { request_id: "req-00000000000000000001".to_owned(), ..request("{}") };
+        idempotency::abandon(&tx, &other).await?;
+        tx.commit().await?;
+        assert_eq!(begin(&store, &request("{}"), now()).await?, Begin::InFlight, "it is not the other one's key");
+        let tx = store.begin().await?;
+        idempotency::abandon(&tx, &request("{}")).await?;
         tx.commit().await?;
         assert_eq!(begin(&store, &request("{}"), now()).await?, Begin::New);
         assert_eq!(begin(&store, &request("{}"), now().plus_seconds(59)).await?, Begin::InFlight);
@@ -68,6 +73,22 @@ on_both_engines! {
         let tx = store.begin().await?;
         assert_eq!(idempotency::purge(&tx, now().plus_seconds(60 + 86_399)).await?, 0);
         assert_eq!(idempotency::purge(&tx, now().plus_seconds(60 + 86_400)).await?, 1);
+    }
+
+    async fn a_request_that_failed_after_its_change_is_not_carried_out_again(store: TestStore) {
+        let scope = add_organization(&store, "acme").await?;
+        assert_eq!(begin(&store, &request("{}"), now()).await?, Begin::New);
+        let tx = store.begin().await?;
+        audit::append(&tx, change(&scope, "workspace.created", "ws-1"));
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        idempotency::abandon(&tx, &request("{}")).await?;
+        tx.commit().await?;
+        let made = Begin::CarriedOut { action: "workspace.created".to_owned(), subject: "ws-1".to_owned() };
+        for later in [0, 60, 86_399] {
+            assert_eq!(begin(&store, &request("{}"), now().plus_seconds(later)).await?, made);
+        }
+        assert_eq!(begin(&store, &request("[]"), now()).await?, Begin::Mismatch);
     }
 
     async fn a_request_whose_server_died_after_its_change_is_not_carried_out_again(store: TestStore) {

@@ -2,13 +2,15 @@ use hexabase_backends::store::leftovers::{self, Leftover};
 use hexabase_backends::store::refresh_tokens::{self, RefreshToken};
 use hexabase_backends::store::service_account_tokens::{self, TokenOf};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Digest, Store, api_tokens, jobs, spare_workspaces, workspace_members};
+use hexabase_backends::store::{
+    Digest, Store, api_tokens, host_nodes, jobs, organizations, spare_workspaces, workspace_members,
+};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::tokens::{TokenAccess, TokenScope};
 use hexabase_testkit::clock::new_id;
 use hexabase_testkit::on_both_engines;
 
-use crate::scenery::{add_organization, add_session, add_workspace, is_stale, now};
+use crate::scenery::{add_organization, add_person, add_session, add_workspace, is_stale, now};
 
 const FENCED: &str = "reconcile-workspace";
 
@@ -55,6 +57,8 @@ async fn hang(store: &Store, scope: &WorkspaceScope) -> anyhow::Result<Digest> {
     service_account_tokens::note_for_issuer(&tx, &robots, now()).await?;
     spare_workspaces::insert(&tx, id, "v1", now()).await?;
     workspace_members::add(&tx, scope, scope.user(), now()).await?;
+    host_nodes::offer(&tx, &id.as_str().parse()?, now()).await?;
+    host_nodes::claim(&tx, id, now()).await?.expect("a node");
     for kind in [FENCED, "refresh-tenant-keys"] {
         jobs::enqueue(&tx, kind, id.as_str(), now(), now()).await?;
     }
@@ -83,7 +87,7 @@ on_both_engines! {
         assert_eq!(leftovers::list_for_job(&*store, FENCED, now(), 50).await?, [], "it was deleted only just now");
         let found = leftovers::list_for_job(&*store, FENCED, later, 50).await?;
         let tables =
-            ["api_tokens", "jobs", "refresh_tokens", "service_account_tokens", "spare_workspaces", "workspace_members"];
+            ["api_tokens", "host_nodes", "jobs", "refresh_tokens", "service_account_tokens", "spare_workspaces", "workspace_members"];
         assert_eq!(found, tables.map(|table| left(&gone, table)));
 
         let tx = store.begin().await?;
@@ -96,6 +100,7 @@ on_both_engines! {
         };
         assert_eq!((revoked(&dead).await?, revoked(&good).await?), (true, false));
         assert_eq!(workspace_members::count(&*store, &living).await?, 1);
+        assert_eq!((host_nodes::list(&*store, &living).await?.len(), host_nodes::count_free(&*store).await?), (1, 1));
         assert_eq!(service_account_tokens::list(&*store, &living, None).await?.len(), 1);
         // The number of the job that removed it goes on growing.
         let tx = store.begin().await?;
@@ -103,6 +108,22 @@ on_both_engines! {
         tx.commit().await?;
         let again = jobs::claim(&store, &[FENCED], later, "worker", 60).await?.expect("a job");
         assert_eq!(again.epoch, 2);
+    }
+
+    async fn whoever_came_into_the_organisation_through_a_deleted_workspace_only_leaves_it(store: TestStore) {
+        let organization = add_organization(&store, "Ada").await?;
+        let gone = add_workspace(&store, &organization, "gone").await?;
+        let bob = add_person(&store, "Bob").await?;
+        let tx = store.begin().await?;
+        workspaces::request_deletion(&tx, &gone, now()).await?;
+        workspaces::set_deleted(&tx, gone.workspace(), &serde_json::json!({}), now()).await?;
+        organizations::join_through(&tx, &gone, &bob, now()).await?;
+        workspace_members::add(&tx, &gone, &bob, now()).await?;
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        assert_eq!(leftovers::remove(&tx, gone.workspace(), FENCED, now()).await?, [bob.clone()]);
+        tx.commit().await?;
+        assert_eq!(organizations::member_role(&*store, &organization, &bob).await?, None);
     }
 
     async fn what_names_a_workspace_that_is_not_known_is_told(store: TestStore) {

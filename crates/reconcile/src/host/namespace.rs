@@ -144,6 +144,15 @@ fn may_have(found: &DynamicObject, organization: Option<&OrganizationId>) -> boo
     }
 }
 
+/// The organization whose the namespace is by what it says, if that is another one.
+fn other(found: &DynamicObject, organization: Option<&OrganizationId>) -> Option<OrganizationId> {
+    let named = match annotation(found, OWNER) {
+        None | Some(NOBODY) => label(found, ORGANIZATION),
+        noted => noted,
+    };
+    named.filter(|named| *named != owner(organization))?.parse().ok()
+}
+
 /// Whether this attempt may write: the patch that raises the fence and notes whose the namespace is, or nothing if both are
 /// already so.
 fn check(
@@ -153,7 +162,8 @@ fn check(
     fence: i64,
 ) -> Result<Option<Value>, ReconcileError> {
     if !may_have(found, organization) || !belongs_to(found, &names.name) {
-        return Err(ReconcileError::NotOurs { namespace: names.namespace.clone() });
+        let (namespace, owner) = (names.namespace.clone(), other(found, organization));
+        return Err(ReconcileError::NotOurs { namespace, owner });
     }
     let last = annotation(found, FENCE).and_then(|text| text.parse::<i64>().ok());
     match last {
@@ -282,7 +292,10 @@ mod tests {
             assert_eq!(patch["metadata"]["annotations"][OWNER], alices.as_str());
             for of in [None, Some(&bobs)] {
                 let refused = check(&object, &names, of, 9);
-                assert!(matches!(refused, Err(ReconcileError::NotOurs { .. })), "{annotation:?} {label:?} {refused:?}");
+                let Err(ReconcileError::NotOurs { owner, .. }) = refused else {
+                    panic!("{annotation:?} {label:?} {refused:?}");
+                };
+                assert_eq!(owner.as_ref(), Some(&alices), "{annotation:?} {label:?}");
             }
         }
     }
@@ -293,7 +306,14 @@ mod tests {
         let (alices, _) = two();
         for of in [None, Some(&alices)] {
             let refused = check(&owned(None, None), &names, of, 9);
-            assert!(matches!(refused, Err(ReconcileError::NotOurs { .. })), "{refused:?}");
+            assert!(matches!(refused, Err(ReconcileError::NotOurs { owner: None, .. })), "{refused:?}");
+        }
+        // Nor does a label that somebody wrote over make it another one's.
+        for name in [MANAGED_BY, WORKSPACE, ORGANIZATION] {
+            let mut bent = owned((name != ORGANIZATION).then_some(alices.as_str()), None);
+            bent.metadata.labels.as_mut().unwrap().insert(name.to_owned(), "helm".to_owned());
+            let refused = check(&bent, &names, Some(&alices), 9);
+            assert!(matches!(refused, Err(ReconcileError::NotOurs { owner: None, .. })), "{name} {refused:?}");
         }
     }
 

@@ -78,7 +78,8 @@ pub(crate) async fn progress(
     custom_roles: &[CustomRole],
 ) -> Result<Progress, ReconcileError> {
     let (roles, bindings) = build(cluster_roles, custom_roles);
-    let found = Rights::find(tenant, Kind::ClusterRole, Kind::ClusterRoleBinding).await?;
+    let wanted: Vec<&Manifest> = roles.iter().chain(&bindings).collect();
+    let found = Rights::find(tenant, [Kind::ClusterRole, Kind::ClusterRoleBinding], &[None], &wanted).await?;
     found.make_true(tenant, None, &roles, &bindings).await
 }
 

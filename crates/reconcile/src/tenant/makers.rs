@@ -140,7 +140,7 @@ pub(crate) async fn progress(tenant: &Cluster, kubernetes_tag: &str) -> Result<P
     let Some(mutating) = served(kubernetes_tag) else { return Ok(Progress::Done) };
     let mut progress = Progress::Done;
     for [policy, binding] in build(mutating) {
-        let found = Rights::find(tenant, policy.kind, binding.kind).await?;
+        let found = Rights::find(tenant, [policy.kind, binding.kind], &[None], &[&policy, &binding]).await?;
         progress = progress.and(found.make_true(tenant, None, &[policy], &[binding]).await?);
     }
     Ok(progress)

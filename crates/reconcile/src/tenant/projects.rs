@@ -123,8 +123,14 @@ pub(crate) async fn progress(tenant: &Cluster, projects: &[DesiredProject]) -> R
     if projects.is_empty() {
         return Ok(all);
     }
-    let found = &Rights::find(tenant, Kind::Role, Kind::RoleBinding).await?;
-    let results = in_parallel(projects.iter().map(|project| one(tenant, project, found).boxed()).collect()).await?;
+    let built: Vec<Option<Objects>> = projects.iter().map(|project| project.present.then(|| build(project))).collect();
+    let wanted: Vec<&Manifest> =
+        built.iter().flatten().flat_map(|objects| objects.roles.iter().chain(&objects.bindings)).collect();
+    let places: Vec<Option<&str>> = projects.iter().map(|project| Some(project.name.as_str())).collect();
+    let found = &Rights::find(tenant, [Kind::Role, Kind::RoleBinding], &places, &wanted).await?;
+    let pairs = projects.iter().zip(&built);
+    let calls = pairs.map(|(project, objects)| one(tenant, project, objects.as_ref(), found).boxed()).collect();
+    let results = in_parallel(calls).await?;
     for (project, State { phase, rights, others }) in projects.iter().zip(results) {
         all.phases.push((project.id.clone(), phase));
         all.progress = all.progress.and(rights.clone()).and(others);
@@ -133,10 +139,16 @@ pub(crate) async fn progress(tenant: &Cluster, projects: &[DesiredProject]) -> R
     Ok(all)
 }
 
-async fn one(tenant: &Cluster, project: &DesiredProject, found: &Rights) -> Result<State, ReconcileError> {
-    let result = match project.present {
-        true => keep(tenant, project, found).await,
-        false => remove(tenant, project, found).await,
+/// One of them, with its objects if it is to be there.
+async fn one(
+    tenant: &Cluster,
+    project: &DesiredProject,
+    objects: Option<&Objects>,
+    found: &Rights,
+) -> Result<State, ReconcileError> {
+    let result = match objects {
+        Some(objects) => keep(tenant, project, objects, found).await,
+        None => remove(tenant, project, found).await,
     };
     let named = |progress: Progress| match progress {
         Progress::Wait { reason, after } => {
@@ -178,8 +190,12 @@ fn owner(found: &DynamicObject, project: &DesiredProject) -> Owner {
     }
 }
 
-async fn keep(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> Result<State, ReconcileError> {
-    let objects = build(project);
+async fn keep(
+    tenant: &Cluster,
+    project: &DesiredProject,
+    objects: &Objects,
+    rights: &Rights,
+) -> Result<State, ReconcileError> {
     // As long as the namespace is not there, or not the project's, nobody has a right of ours in it.
     let without = |others| Ok(State { phase: ProjectPhase::Creating, rights: Progress::Done, others });
     let creating = |millis, text: &str| without(Progress::wait(millis, text));

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures::FutureExt;
-use kube::api::{DynamicObject, ObjectMeta, Preconditions};
+use kube::api::{DynamicObject, ListParams, ObjectMeta, Preconditions};
 use serde_json::{Value, json};
 
 use crate::apply::{Cluster, Dependents, each};
@@ -19,18 +19,28 @@ use crate::tenant::owned;
 
 /// How the names of everything that the platform makes here begin.
 const NAMES: [&str; 2] = ["hexabase:", "hexabase-custom-"];
-/// Most objects of the platform's without its label that are looked after at once.
-const MOST_OTHERS: usize = 10_000;
+/// Most objects in one namespace that nobody wants and that are taken away in one look.
+const MOST_SURPLUS: usize = 1_000;
+/// Most letters of a name; Kubernetes has no longer ones.
+const MOST_NAME: usize = 253;
 
-/// Roles (or policies) and bindings of one kind each, in all namespaces, as they were found.
+/// Roles (or policies) and bindings of one kind each, in some namespaces, as they were found.
 pub(crate) struct Rights {
     roles: Found,
     bindings: Found,
 }
 
 impl Rights {
-    pub(crate) async fn find(tenant: &Cluster, roles: Kind, bindings: Kind) -> Result<Self, ReconcileError> {
-        Ok(Self { roles: Found::list(tenant, roles).await?, bindings: Found::list(tenant, bindings).await? })
+    /// Compares what is there of a kind of role and one of binding with what is `wanted` in these namespaces, or in none. What
+    /// is in others is left alone, and whoever fills those keeps nothing from being found here.
+    pub(crate) async fn find(
+        tenant: &Cluster,
+        [roles, bindings]: [Kind; 2],
+        places: &[Option<&str>],
+        wanted: &[&Manifest],
+    ) -> Result<Self, ReconcileError> {
+        let roles = Found::list(tenant, roles, places, wanted).await?;
+        Ok(Self { roles, bindings: Found::list(tenant, bindings, places, wanted).await? })
     }
 
     /// Makes these, and no others of the platform's, be there: in one namespace, or in none.
@@ -48,70 +58,121 @@ impl Rights {
     }
 }
 
-/// Everything of one kind that is the platform's.
+/// What is the platform's of one kind.
 struct Found {
     kind: Kind,
-    /// By namespace and name; nothing is known of an object whose label somebody took off.
-    objects: HashMap<(String, String), Option<DynamicObject>>,
+    /// By namespace.
+    places: HashMap<String, Place>,
+    /// Whether everything was looked at.
+    is_all: bool,
 }
 
-fn key(namespace: Option<&str>, name: &str) -> (String, String) {
-    (namespace.unwrap_or_default().to_owned(), name.to_owned())
+/// What is the platform's in one namespace.
+#[derive(Default)]
+struct Place {
+    /// By name, whether it is as it is wanted. Of a large object no more is kept.
+    objects: HashMap<String, bool>,
+    /// How many of them nobody wants.
+    surplus: usize,
+    /// Whether there are more of those.
+    is_cut: bool,
 }
 
-/// The key of an object that the platform made, by its name and by who wrote it.
-fn ours(metadata: &ObjectMeta) -> Option<(String, String)> {
+/// The name of an object that the platform made, by that and by who wrote it.
+fn ours(metadata: &ObjectMeta) -> Option<&str> {
     let name = metadata.name.as_deref().filter(|name| NAMES.iter().any(|start| name.starts_with(start)))?;
-    let namespace = metadata.namespace.as_deref();
     let mut writers = metadata.managed_fields.iter().flatten();
-    let written = writers.any(|entry| entry.manager.as_deref() == Some(MANAGER));
-    // Kubernetes has no longer ones.
-    let short = [name, namespace.unwrap_or_default()].iter().all(|name| name.len() <= 253);
-    (written && short).then(|| key(namespace, name))
+    writers.any(|entry| entry.manager.as_deref() == Some(MANAGER)).then_some(name)
 }
 
 impl Found {
-    async fn list(tenant: &Cluster, kind: Kind) -> Result<Self, ReconcileError> {
-        // Of more than are kept nothing is known: what nobody wants is found once those before it are gone, what is wanted is
-        // written once more.
-        let labelled = tenant.list_some(kind, &owned()).await?.into_iter().map(|object| {
-            let metadata = &object.metadata;
-            (key(metadata.namespace.as_deref(), metadata.name.as_deref().unwrap_or_default()), Some(object))
-        });
-        // Whoever takes the label off an object does not keep it so.
-        let mut objects = HashMap::new();
-        let note = |metadata: ObjectMeta| {
-            if let Some(key) = ours(&metadata).filter(|_| objects.len() < MOST_OTHERS) {
-                objects.insert(key, None);
-            }
-        };
-        tenant.each_metadata(kind, &format!("{MANAGED_BY}!={MANAGER}"), note).await?;
-        objects.extend(labelled);
-        Ok(Self { kind, objects })
+    fn nothing(kind: Kind, places: &[Option<&str>]) -> Self {
+        let places = places.iter().map(|place| (place.unwrap_or_default().to_owned(), Place::default()));
+        Self { kind, places: places.collect(), is_all: true }
     }
 
-    /// Deletes what is not wanted.
+    async fn list(
+        tenant: &Cluster,
+        kind: Kind,
+        places: &[Option<&str>],
+        wanted: &[&Manifest],
+    ) -> Result<Self, ReconcileError> {
+        let mut found = Self::nothing(kind, places);
+        let wanted = wanted.iter().filter(|manifest| manifest.kind == kind);
+        let wanted: HashMap<(&str, &str), &Manifest> = wanted
+            .map(|manifest| ((manifest.namespace.as_deref().unwrap_or_default(), manifest.name.as_str()), *manifest))
+            .collect();
+        let note = |object: DynamicObject| {
+            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let wanted = wanted.get(&(namespace, name));
+            found.note(namespace, name, wanted.map(|manifest| is_as_wanted(&object, manifest)));
+        };
+        let labelled = tenant.each_object(kind, &owned(), note).await?;
+        // Whoever takes the label off an object does not keep it so.
+        let note = |metadata: ObjectMeta| {
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            if let Some(name) = ours(&metadata) {
+                found.note(namespace, name, wanted.contains_key(&(namespace, name)).then_some(false));
+            }
+        };
+        let others = ListParams::default().labels(&format!("{MANAGED_BY}!={MANAGER}"));
+        let others = tenant.each_metadata(kind, others, note).await?;
+        found.is_all = labelled && others;
+        Ok(found)
+    }
+
+    /// Notes an object of the platform's; whether it is as it is wanted, if anybody wants it.
+    fn note(&mut self, namespace: &str, name: &str, as_wanted: Option<bool>) {
+        let Some(place) = self.places.get_mut(namespace) else { return };
+        if name.is_empty() || name.len() > MOST_NAME {
+            return;
+        }
+        if as_wanted.is_none() {
+            place.is_cut = place.surplus >= MOST_SURPLUS;
+            if place.is_cut {
+                return;
+            }
+            place.surplus += 1;
+        }
+        place.objects.insert(name.to_owned(), as_wanted.unwrap_or(false));
+    }
+
+    /// Deletes what is not wanted. It is not done as long as there may be more of that than was found.
     async fn prune(
         &self,
         tenant: &Cluster,
         namespace: Option<&str>,
         wanted: &[Manifest],
     ) -> Result<Progress, ReconcileError> {
+        let Some(place) = self.places.get(namespace.unwrap_or_default()) else {
+            return Ok(Progress::wait(500, "its roles and bindings were not looked at"));
+        };
         let wanted: HashSet<&str> = wanted.iter().map(|manifest| manifest.name.as_str()).collect();
-        let here = self.objects.keys().filter(|(place, _)| place == namespace.unwrap_or_default());
-        let surplus = here.map(|(_, name)| name.as_str()).filter(|name| !wanted.contains(name));
+        let surplus = place.objects.keys().map(String::as_str).filter(|name| !wanted.contains(name));
         let calls = surplus.map(|name| {
             tracing::info!(object.kind = self.kind.as_str(), object.name = name, "deletes what nobody wants");
             remove(tenant, self.kind, namespace, name, None).boxed()
         });
-        each(calls.collect()).await
+        let ended = each(calls.collect()).await?;
+        Ok(ended.and(self.rest(place)))
+    }
+
+    /// Whether there may be more than was found in this namespace.
+    fn rest(&self, place: &Place) -> Progress {
+        let more = |millis, of: &str| Progress::wait(millis, format!("{}: there are more {of}", self.kind.as_str()));
+        match (place.is_cut, self.is_all) {
+            (true, _) => more(1_000, "that nobody wants than are deleted at once"),
+            (false, false) => more(15_000, "in the workspace than can be looked at"),
+            (false, true) => Progress::Done,
+        }
     }
 
     /// Applies what is not as it is wanted.
     async fn restore(&self, tenant: &Cluster, wanted: &[Manifest]) -> Result<Progress, ReconcileError> {
         let differing = wanted.iter().filter(|manifest| {
-            let found = self.objects.get(&key(manifest.namespace.as_deref(), &manifest.name));
-            !found.and_then(Option::as_ref).is_some_and(|found| is_as_wanted(found, manifest))
+            let place = self.places.get(manifest.namespace.as_deref().unwrap_or_default());
+            !place.is_some_and(|place| place.objects.get(&manifest.name) == Some(&true))
         });
         each(differing.map(|manifest| make(tenant, manifest).boxed()).collect()).await
     }

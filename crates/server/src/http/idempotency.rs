@@ -72,9 +72,10 @@ async fn once(
         body_hash: Digest::of(&bytes),
         request_id: context.request_id.to_string(),
     };
-    let begun = idempotency::begin(&app.store, &keyed, context.now, context.now.plus_seconds(IN_FLIGHT_SECONDS))
-        .await
-        .map_err(Error::from)?;
+    // Since its sign-in the body may have taken its time.
+    let now = app.clock.now();
+    let begun = idempotency::begin(&app.store, &keyed, now, now.plus_seconds(IN_FLIGHT_SECONDS)).await;
+    let begun = begun.map_err(Error::from)?;
     match begun {
         Begin::Replay { status, body } => return Ok(replay(status, body)),
         Begin::InFlight => {
@@ -87,8 +88,8 @@ async fn once(
         }
         Begin::CarriedOut { action, subject } => {
             let detail = format!(
-                "the first request with this Idempotency-Key was carried out ({action}: {subject}), and its answer was lost \
-                 with its server; look at what it made"
+                "the first request with this Idempotency-Key was carried out ({action}: {subject}), and its answer was lost; \
+                 look at what it made"
             );
             return Err(ApiError::new(StatusCode::CONFLICT, "answer_lost", detail));
         }
@@ -100,14 +101,15 @@ async fn once(
 }
 
 async fn carry_out(app: &App, keyed: &Keyed, request: Request, next: Next) -> ApiResult<Response> {
-    let response = match tokio::time::timeout(LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::from(Error::Unavailable("the request took too long; try again".to_owned())).into_response(),
-    };
-    keep(app, keyed, response).await
+    match tokio::time::timeout(LIMIT, next.run(request)).await {
+        Ok(response) => keep(app, keyed, response).await,
+        // Its change may be on its way at this moment: its key is free, or says what was done, once that is over.
+        Err(_) => Err(Error::Unavailable("the request took too long; try again in a minute".to_owned()).into()),
+    }
 }
 
-/// Stores the answer, unless it is one that trying again may change: our fault, or a right that the caller may be given.
+/// Stores the answer, unless it is one that trying again may change: our fault, or a right that the caller may be given. A fault
+/// may come after the change; then trying again changes nothing more.
 async fn keep(app: &App, keyed: &Keyed, response: Response) -> ApiResult<Response> {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, MAX_ANSWER).await.map_err(Error::internal)?;
@@ -127,7 +129,7 @@ async fn store(app: &App, keyed: &Keyed, status: StatusCode, text: Option<&str>)
             let until = app.clock.now().plus_seconds(KEEP_SECONDS);
             idempotency::finish(&tx, &keyed.principal, &keyed.key, status.as_u16(), text, until).await?;
         }
-        None => idempotency::abandon(&tx, &keyed.principal, &keyed.key).await?,
+        None => idempotency::abandon(&tx, keyed).await?,
     }
     Ok(tx.commit().await?)
 }
@@ -153,6 +155,8 @@ mod tests {
     use hexabase_backends::bell::Bell;
     use hexabase_backends::mail::Mailer;
     use hexabase_backends::seal::Sealer;
+    use hexabase_backends::store::audit::{self, AuditChain, NewAuditEntry};
+    use hexabase_core::audit::AuditEntry;
     use hexabase_oidc::keys::RotationPolicy;
     use hexabase_testkit::store::{Engine, TestStore};
     use tokio::sync::Notify;
@@ -181,6 +185,67 @@ mod tests {
         Ok(ServerState { app, providers, cookies, proxies, requests })
     }
 
+    fn context(state: &ServerState) -> anyhow::Result<OpContext> {
+        Ok(OpContext {
+            user: state.app.new_id()?,
+            credential: Credential::Session(state.app.new_id()?),
+            now: state.app.clock.now(),
+            request_id: state.app.new_id()?,
+            source: None,
+        })
+    }
+
+    /// A change, as the log has it.
+    async fn change(app: &App, context: &OpContext) -> anyhow::Result<()> {
+        let entry = AuditEntry {
+            id: app.new_id()?,
+            at: app.clock.now(),
+            actor: context.user.to_string(),
+            on_behalf_of: None,
+            credential: "session".to_owned(),
+            source: None,
+            request_id: context.request_id.to_string(),
+            action: "thing.made".to_owned(),
+            subject: "thing-1".to_owned(),
+            workspace: None,
+            before: None,
+            after: None,
+        };
+        let tx = app.store.begin().await?;
+        audit::append(&tx, NewAuditEntry { chain: AuditChain::User(context.user.clone()), entry });
+        Ok(tx.commit().await?)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_after_its_change_is_not_carried_out_again() -> anyhow::Result<()> {
+        let store = TestStore::new(Engine::Sqlite).await?;
+        let state = state(&store).await?;
+        let (context, times) = (context(&state)?, Arc::new(AtomicUsize::new(0)));
+        let parts = (state.app.clone(), context.clone(), times.clone());
+        let make = async move || {
+            let (app, context, times) = parts.clone();
+            // A fault without a change first.
+            if times.fetch_add(1, Ordering::SeqCst) == 0 {
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+            let changed = change(&app, &context).await;
+            if changed.is_ok() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::IM_A_TEAPOT }
+        };
+        let router =
+            Router::new().route("/things", post(make)).layer(middleware::from_fn_with_state(state.clone(), layer));
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            let request = Request::post("/things").header(HEADER, "k").extension(context.clone());
+            let answer = router.clone().oneshot(request.body(Body::empty())?).await?;
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), MAX_ANSWER).await?;
+            answers.push((status, String::from_utf8_lossy(&body).contains("thing.made: thing-1")));
+        }
+        assert_eq!(answers, [(503, false), (500, false), (409, true), (409, true)]);
+        assert_eq!(times.load(Ordering::SeqCst), 2);
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_client_that_hangs_up_finds_the_answer_when_it_asks_again() -> anyhow::Result<()> {
         let store = TestStore::new(Engine::Sqlite).await?;
@@ -194,13 +259,7 @@ mod tests {
             go.notified().await;
             (StatusCode::CREATED, request_id::current())
         };
-        let context = OpContext {
-            user: state.app.new_id()?,
-            credential: Credential::Session(state.app.new_id()?),
-            now: state.app.clock.now(),
-            request_id: state.app.new_id()?,
-            source: None,
-        };
+        let context = context(&state)?;
         let router = Router::new()
             .route("/things", post(make))
             .layer(middleware::from_fn_with_state(state.clone(), layer))

@@ -274,14 +274,44 @@ async fn what_somebody_put_beside_a_policy_or_its_binding_is_taken_away() {
     assert_eq!(server.writes(), before);
 
     // As Kubernetes merges: a condition more is nobody's business in an apply.
-    let found = Found::list(&tenant, Kind::ValidatingAdmissionPolicy).await.unwrap();
+    let found = tenant.list(Kind::ValidatingAdmissionPolicy, None, &owned()).await.unwrap();
     let [_, [policy, _]] = makers::build(makers::IN_BETA);
-    let mut bent = found.objects.into_values().flatten().next().unwrap();
+    let mut bent = found.into_iter().next().unwrap();
     assert!(is_as_wanted(&bent, &policy));
     bent.data["spec"]["matchConditions"].as_array_mut().unwrap().push(never);
     assert!(!is_as_wanted(&bent, &policy));
     straighten(&tenant, &bent, &policy).await.unwrap();
     assert_eq!(server.get(&check).unwrap()["spec"], policy.json["spec"]);
+}
+
+#[test]
+fn what_fills_one_namespace_hides_nothing_in_another_and_what_is_left_over_is_told() {
+    let mut found = Found::nothing(Kind::RoleBinding, &[Some("shop"), Some("zzz")]);
+    for number in 0..5_000 {
+        for full in ["aaa", "shop"] {
+            found.note(full, &format!("hexabase:admin:{number}"), None);
+        }
+    }
+    found.note("shop", "hexabase:edit:team", Some(true));
+    found.note("zzz", "hexabase:admin:gone", None);
+    let in_place = |name: &str| (found.places[name].objects.len(), found.rest(&found.places[name]) == Progress::Done);
+    assert_eq!((in_place("shop"), in_place("zzz")), ((MOST_SURPLUS + 1, false), (1, true)));
+    assert!(!found.places.contains_key("aaa"), "it is no project");
+    found.is_all = false;
+    assert!(matches!(found.rest(&found.places["zzz"]), Progress::Wait { .. }));
+}
+
+#[tokio::test]
+async fn a_right_is_not_over_while_more_than_one_look_takes_away_is_there() {
+    let (server, tenant) = tenant().await;
+    let names: Vec<String> = (0..=MOST_SURPLUS).map(|number| format!("hexabase:workspace-editor:{number}")).collect();
+    for name in &names {
+        server.put(&cluster_wide(name), binding(name, json!({})));
+    }
+    let progress = access::progress(&tenant, &wanted(), &[]).await.unwrap();
+    assert!(matches!(progress, Progress::Wait { .. }), "{progress:?}");
+    assert_eq!(access::progress(&tenant, &wanted(), &[]).await.unwrap(), Progress::Done);
+    assert!(names.iter().all(|name| server.get(&cluster_wide(name)).is_none()));
 }
 
 #[test]
