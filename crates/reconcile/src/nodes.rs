@@ -82,7 +82,7 @@ impl Host {
             let name = node.metadata.name.as_deref()?.parse::<NodeName>().ok()?;
             let concerns = offered || holder != Holder::Nobody;
             let (usable, closed) = (is_usable(&node), nodes::patch(&node, Mark::Free).is_none());
-            concerns.then(|| SeenNode { name, offered, usable, holder, closed, read: node })
+            concerns.then_some(SeenNode { name, offered, usable, holder, closed, read: node })
         });
         let mut seen: Vec<SeenNode> = seen.collect();
         seen.sort_by(|one, other| one.name.cmp(&other.name));

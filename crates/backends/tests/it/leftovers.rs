@@ -121,7 +121,7 @@ on_both_engines! {
         workspace_members::add(&tx, &gone, &bob, now()).await?;
         tx.commit().await?;
         let tx = store.begin().await?;
-        assert_eq!(leftovers::remove(&tx, gone.workspace(), FENCED, now()).await?, [bob.clone()]);
+        assert_eq!(leftovers::remove(&tx, gone.workspace(), FENCED, now()).await?, std::slice::from_ref(&bob));
         tx.commit().await?;
         assert_eq!(organizations::member_role(&*store, &organization, &bob).await?, None);
     }

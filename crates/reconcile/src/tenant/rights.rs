@@ -172,7 +172,7 @@ impl Found {
     async fn restore(&self, tenant: &Cluster, wanted: &[Manifest]) -> Result<Progress, ReconcileError> {
         let differing = wanted.iter().filter(|manifest| {
             let place = self.places.get(manifest.namespace.as_deref().unwrap_or_default());
-            !place.is_some_and(|place| place.objects.get(&manifest.name) == Some(&true))
+            place.is_none_or(|place| place.objects.get(&manifest.name) != Some(&true))
         });
         each(differing.map(|manifest| make(tenant, manifest).boxed()).collect()).await
     }
