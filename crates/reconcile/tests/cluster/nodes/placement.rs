@@ -56,10 +56,11 @@ async fn shared_out(host: &Arc<Host>, mut wanted: Vec<DesiredWorkspace>, names: 
         .await;
         workspace.placement = Placement { dedicated: true, moves: true, ..Placement::default() };
     }
-    // Whoever wants one that is another's is told so, and nothing changes.
+    // Whoever wants one that is another's is told so, not whose it is, and nothing changes.
     let greedy = keeping(&guest, &shares[0][..1]);
     let refused = host.settle_nodes(&greedy).await.unwrap();
-    assert!(said(&refused.keeps[0].1).contains(wanted[0].id.as_str()), "{refused:?}");
+    let told = said(&refused.keeps[0].1);
+    assert!(told.contains("somebody else's") && !told.contains(wanted[0].id.as_str()), "{refused:?}");
     assert!(said(&refused.may_move).contains("no node of the workspace's own"), "{refused:?}");
 
     for workspace in wanted.iter().chain([&guest]) {
