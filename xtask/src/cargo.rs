@@ -1,8 +1,9 @@
 //! Running cargo in the checkout.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -44,6 +45,19 @@ impl Cargo {
     pub(crate) fn run(mut self) -> Result<()> {
         let status = self.0.status().context("cannot start cargo")?;
         if status.success() { Ok(()) } else { bail!("cargo failed ({status})") }
+    }
+
+    /// Runs it to its end; shows each line that it writes, and tells it.
+    pub(crate) fn each_line(mut self, mut tell: impl FnMut(&str)) -> Result<ExitStatus> {
+        let mut child = self.0.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+        let output = child.stdout.take().context("cargo has no output")?;
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            tell(&line);
+        }
+        Ok(child.wait()?)
     }
 }
 

@@ -1,11 +1,9 @@
 //! `cargo xtask soak`: faults at every step of creating, changing and deleting workspaces, on the real host cluster. What is done is
 //! in `crates/server/tests/cluster/soak`; this starts it and adds up what it says.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cargo::Cargo;
@@ -78,16 +76,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 }
 
 /// Shows what the tests say, and adds it up.
-fn follow(mut command: Cargo, sum: &mut Sum) -> Result<()> {
-    let mut child = command.0.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        sum.add(&line);
-    }
-    let status = child.wait()?;
+fn follow(command: Cargo, sum: &mut Sum) -> Result<()> {
+    let status = command.each_line(|line| sum.add(line))?;
     ensure!(status.success(), "something was not in order ({status}); what fails says how to see it again");
     Ok(())
 }

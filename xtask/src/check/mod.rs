@@ -3,8 +3,7 @@
 mod count;
 mod made;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -135,17 +134,9 @@ fn deny() -> Result<Cargo> {
 }
 
 /// Runs test programs and adds up what they say.
-fn test(mut command: Cargo, count: &mut Count) -> Result<()> {
-    let mut child = command.0.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        count.add(&line);
-    }
+fn test(command: Cargo, count: &mut Count) -> Result<()> {
+    let status = command.each_line(|line| count.add(line))?;
     count.close();
-    let status = child.wait()?;
     if status.success() { Ok(()) } else { bail!("tests failed ({status})") }
 }
 
