@@ -326,6 +326,7 @@ async fn release(host: &Cluster, names: &Names, now: Timestamp, mut found: Found
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::ids::WorkspaceId;
     use hexabase_testkit::kubernetes::FakeKubernetes;
 
     use super::*;
@@ -333,17 +334,33 @@ mod tests {
     use crate::labels::{MANAGED_BY, MANAGER, NOBODY, OWNER, WORKSPACE};
     use crate::settings::HostSettings;
 
-    #[tokio::test]
-    async fn what_others_hold_is_let_go_of_when_that_takes_too_long_and_the_receipt_says_so() {
+    /// A host cluster in memory on which a workspace's namespace is, at `path`, and nothing in it.
+    struct Stage {
+        server: FakeKubernetes,
+        host: Cluster,
+        id: WorkspaceId,
+        path: String,
+    }
+
+    async fn stage() -> Stage {
         let server = FakeKubernetes::start().await.unwrap();
         let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
         let host = Host::connect(settings).await.unwrap().cluster;
         let id = "ws-0123456789abcdefghjk".parse().unwrap();
         let names = Names::of(&id);
-        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
         let path = format!("/api/v1/namespaces/{}", names.namespace);
-        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
+        let metadata = json!({ "name": names.namespace, "labels": labels(&names), "annotations": { OWNER: NOBODY } });
         server.put(&path, json!({ "metadata": metadata }));
+        Stage { server, host, id, path }
+    }
+
+    fn labels(names: &Names) -> Value {
+        json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name })
+    }
+
+    #[tokio::test]
+    async fn what_others_hold_is_let_go_of_when_that_takes_too_long_and_the_receipt_says_so() {
+        let Stage { server, host, id, path } = stage().await;
         let held = |name: &str| json!({ "metadata": { "name": name, "finalizers": ["example.com/hold"] } });
         server.put(&format!("{path}/configmaps/held"), held("held"));
         server.put(&format!("{path}/pods/held"), {
@@ -352,7 +369,7 @@ mod tests {
             pod
         });
         let mut role = held("held");
-        role["metadata"]["labels"] = labels.clone();
+        role["metadata"]["labels"] = labels(&Names::of(&id));
         server.put("/apis/rbac.authorization.k8s.io/v1/clusterroles/held", role);
 
         let begun = now();
@@ -379,15 +396,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_removal_that_is_late_asks_before_it_takes_off_what_others_hold() {
-        let server = FakeKubernetes::start().await.unwrap();
-        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
-        let host = Host::connect(settings).await.unwrap().cluster;
-        let id = "ws-0123456789abcdefghjk".parse().unwrap();
-        let names = Names::of(&id);
-        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
-        let path = format!("/api/v1/namespaces/{}", names.namespace);
-        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
-        server.put(&path, json!({ "metadata": metadata }));
+        let Stage { server, host, id, path } = stage().await;
         let cleanup = json!(["service.kubernetes.io/load-balancer-cleanup"]);
         let service = format!("{path}/services/web");
         server.put(&service, json!({ "metadata": { "name": "web", "finalizers": cleanup } }));
@@ -418,22 +427,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_claim_that_is_held_and_a_volume_that_stays_together_take_no_longer_than_two_minutes() {
-        let server = FakeKubernetes::start().await.unwrap();
-        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
-        let host = Host::connect(settings).await.unwrap().cluster;
-        let id = "ws-0123456789abcdefghjk".parse().unwrap();
-        let names = Names::of(&id);
-        let labels = json!({ MANAGED_BY: MANAGER, WORKSPACE: names.name });
-        let path = format!("/api/v1/namespaces/{}", names.namespace);
-        let metadata = json!({ "name": names.namespace, "labels": labels, "annotations": { OWNER: NOBODY } });
-        server.put(&path, json!({ "metadata": metadata }));
+        let Stage { server, host, id, path } = stage().await;
         let held = |name: &str, spec: Value| {
             let metadata = json!({ "name": name, "finalizers": ["example.com/hold"] });
             json!({ "metadata": metadata, "spec": spec })
         };
         server.put(&format!("{path}/pods/held"), held("held", json!({ "containers": [] })));
         server.put(&format!("{path}/persistentvolumeclaims/data"), held("data", json!({ "volumeName": "disk" })));
-        let of = json!({ "namespace": names.namespace, "name": "data" });
+        let of = json!({ "namespace": Names::of(&id).namespace, "name": "data" });
         let disk = json!({ "claimRef": of, "persistentVolumeReclaimPolicy": "Retain" });
         server.put("/api/v1/persistentvolumes/disk", held("disk", disk));
 
