@@ -15,12 +15,10 @@ use hexabase_backends::store::Digest;
 use hexabase_backends::store::idempotency::{self, Begin, Request as Keyed};
 
 use super::error::{ApiError, ApiResult};
-use super::extract::too_large;
+use super::extract;
 use super::to_the_end::to_the_end;
 use crate::state::ServerState;
 
-/// Largest body of an API request.
-pub const MAX_BODY: usize = 1 << 20;
 const MAX_ANSWER: usize = 4 << 20;
 /// After this long a first request that never ended, because its server died, no longer blocks the key.
 const IN_FLIGHT_SECONDS: i64 = 60;
@@ -63,7 +61,7 @@ async fn once(
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid", detail));
     }
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?;
+    let bytes = extract::body(body).await?;
     let keyed = Keyed {
         principal: context.principal(),
         key: text.to_owned(),

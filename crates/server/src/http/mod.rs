@@ -153,7 +153,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::layer))
         .layer(middleware::from_fn_with_state(app.clone(), caller::require))
-        .layer(DefaultBodyLimit::max(idempotency::MAX_BODY))
+        .layer(DefaultBodyLimit::max(extract::MAX_BODY))
         .layer(header("cache-control", "no-store"));
     let pages = Router::new()
         .merge(sign_in::router())
