@@ -1,18 +1,22 @@
-//! `cargo xtask soak`: faults at every step of creating, changing and deleting workspaces, on the real host cluster. What is done is
-//! in `crates/server/tests/cluster/soak`; this starts it and adds up what it says.
+//! `cargo xtask soak`: faults at every step of creating, changing and deleting workspaces, on the real host cluster, and shares of
+//! plans under many edits at once. What is done is in `crates/server/tests/cluster/soak` and `crates/backends/tests/it/ledger.rs`;
+//! this starts it and adds up what it says.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::cargo::Cargo;
+use crate::cargo::{Cargo, cargo};
 use crate::check::{SOAK, on_cluster};
 use crate::host::{self, packages};
 use crate::progress::{Progress, seconds};
 
 /// The test that knows of seeds, rounds and cases.
 const ROUNDS: &str = "soak::rounds::a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_killed";
+
+/// The beginning of the names of those that edit shares, on each database.
+const EDITS: &str = "ledger::no_hundred_thousand_edits";
 
 /// What to break.
 #[derive(Clone, Debug, Args)]
@@ -67,12 +71,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let mut sum = Sum::default();
     let outcome = on_cluster(&host, &arguments, &wishes, |command| follow(command, &mut sum));
-    if let Err(error) = &outcome {
+    let is_whole = options.round.is_none() && options.case.is_none();
+    let edits = if is_whole { edit_shares() } else { Ok(()) };
+    for error in [&outcome, &edits].into_iter().filter_map(|outcome| outcome.as_ref().err()) {
         eprintln!("{error:#}");
     }
     eprintln!("it took {}", seconds(progress.elapsed()));
     println!("{}", sum.line());
-    Ok(outcome.is_ok() && sum.is_good())
+    Ok(outcome.is_ok() && edits.is_ok() && sum.is_good())
+}
+
+/// Edits shares of a plan a hundred thousand times at once, on each database.
+fn edit_shares() -> Result<()> {
+    eprintln!("\n== a hundred thousand edits of shares, on SQLite and PostgreSQL");
+    // The whole workspace, so that nothing is compiled anew with other features.
+    cargo(&["test", "--workspace", "--locked", "--test", "it", "--", "--include-ignored", EDITS]).run()
 }
 
 /// Shows what the tests say, and adds it up.
