@@ -367,38 +367,34 @@ pub(crate) async fn locked_workspace(
     workspace(tx, ctx, id, action).await
 }
 
-/// The same, refused when the workspace is leaving.
+/// How long something can be done with a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum While {
+    /// Until it is being deleted.
+    Living,
+    /// Until nobody gets it back any more: for what takes a right away. As long as its deletion can be undone, so can what
+    /// everybody may do in it.
+    Restorable,
+}
+
+/// As [`locked_workspace`], refused once the workspace is leaving.
 ///
 /// # Errors
 /// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
-pub(crate) async fn locked_living_workspace(
+pub(crate) async fn locked_workspace_while(
     tx: &Tx,
     ctx: &OpContext,
     id: &WorkspaceId,
     action: WorkspaceAction,
+    span: While,
 ) -> Result<WorkspaceScope> {
     let scope = locked_workspace(tx, ctx, id, action).await?;
     let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
-    if row.desired == workspaces::Desired::Absent {
-        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
-    }
-    Ok(scope)
-}
-
-/// As [`locked_workspace`], refused once nobody gets the workspace back any more: for what takes a right away. As long as its
-/// deletion can be undone, so can what everybody may do in it.
-///
-/// # Errors
-/// As for [`locked_living_workspace`].
-pub(crate) async fn locked_restorable_workspace(
-    tx: &Tx,
-    ctx: &OpContext,
-    id: &WorkspaceId,
-    action: WorkspaceAction,
-) -> Result<WorkspaceScope> {
-    let scope = locked_workspace(tx, ctx, id, action).await?;
-    let row = workspaces::get(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
-    if row.desired == workspaces::Desired::Absent && row.phase != WorkspacePhase::ToBeDeleted {
+    let is_in_time = match span {
+        While::Living => false,
+        While::Restorable => row.phase == WorkspacePhase::ToBeDeleted,
+    };
+    if row.desired == workspaces::Desired::Absent && !is_in_time {
         return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
     }
     Ok(scope)

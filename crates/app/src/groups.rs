@@ -11,7 +11,7 @@ use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::names::{DisplayName, GroupName, InvalidName};
 use serde_json::{Value, json};
 
-use crate::authz::{self, WorkspaceAction};
+use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::{members, role_assignments as given, standing};
@@ -111,7 +111,8 @@ pub async fn create(app: &App, ctx: &OpContext, workspace: &WorkspaceId, new: &N
         is_default: false,
     };
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::ManageMembers, While::Living).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     if nodes.len() >= MAX_GROUPS {
         return Err(Error::LimitReached(format!("a workspace has at most {MAX_GROUPS} groups; delete one first")));
@@ -157,12 +158,13 @@ pub async fn update(
 ) -> Result<GroupDetails> {
     let renamed = changes.display_name.as_deref().map(display_name).transpose()?;
     let tx = app.store.begin().await?;
-    let scope = match changes.parent {
+    let (action, span) = match changes.parent {
         // Whoever is in it is then in more groups; at the top, in fewer.
-        Some(Some(_)) => authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?,
-        Some(None) => authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?,
-        None => authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?,
+        Some(Some(_)) => (WorkspaceAction::GiveAccess, While::Living),
+        Some(None) => (WorkspaceAction::ManageMembers, While::Restorable),
+        None => (WorkspaceAction::ManageMembers, While::Living),
     };
+    let scope = authz::locked_workspace_while(&tx, ctx, workspace, action, span).await?;
     let before = find(&tx, &scope, id).await?;
     let mut after = before.clone();
     after.display_name = renamed.unwrap_or(after.display_name);
@@ -216,7 +218,8 @@ fn is_default(group: &Group, done: &str) -> Error {
 /// Removes a group, and with it everybody's membership in it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &GroupId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::ManageMembers, While::Restorable).await?;
     let group = find(&tx, &scope, id).await?;
     if group.is_default {
         return Err(is_default(&group, "deleted"));
@@ -298,7 +301,7 @@ pub async fn add_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::GiveAccess, While::Living).await?;
     let group = group_for(&tx, &scope, id, user).await?;
     if !groups::add_member(&tx, &scope, id, user).await? {
         return Ok(tx.rollback().await?);
@@ -318,7 +321,8 @@ pub async fn remove_member(
     user: &UserId,
 ) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::ManageMembers, While::Restorable).await?;
     let group = group_for(&tx, &scope, id, user).await?;
     let administered = standing::is_administered(&tx, &scope).await?;
     if !groups::remove_member(&tx, &scope, id, user).await? {

@@ -7,7 +7,7 @@ use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::NodeClass;
 use serde_json::json;
 
-use crate::authz::{self, WorkspaceAction};
+use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
@@ -43,7 +43,7 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
 /// [`Error::LimitReached`] when its plan gives fewer.
 pub async fn set(app: &App, ctx: &OpContext, id: &WorkspaceId, count: u32) -> Result<WorkspaceNodes> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::ManageNodes).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, id, WorkspaceAction::ManageNodes, While::Living).await?;
     let plan = plan_of(&tx, &scope).await?;
     if count > plan.max_nodes {
         let sentence = match plan.max_nodes {

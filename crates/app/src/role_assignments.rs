@@ -14,7 +14,7 @@ use hexabase_core::roles::{
 use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::authz::{self, WorkspaceAction};
+use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
@@ -120,7 +120,7 @@ pub async fn create(
     };
     let custom = parse_role(&role, project.is_some())?;
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, workspace, WorkspaceAction::GiveAccess).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::GiveAccess, While::Living).await?;
     forget_expired(app, &tx, scope.organization(), workspace, ctx.now).await?;
     if role_assignments::count(&tx, &scope).await? >= MAX_ROLE_ASSIGNMENTS {
         let detail = format!("a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given; take one away first");
@@ -239,7 +239,8 @@ fn told(details: &AssignmentDetails) -> Value {
 /// Takes a role away from a group.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &RoleAssignmentId) -> Result<()> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_restorable_workspace(&tx, ctx, workspace, WorkspaceAction::ManageMembers).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::ManageMembers, While::Restorable).await?;
     let row = find(&tx, &scope, id).await?;
     let details = with_names(&tx, &scope, vec![row]).await?.pop().ok_or(Error::NotFound("role assignment"))?;
     let whole = details.row.project_id.is_none();

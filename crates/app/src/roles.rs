@@ -15,7 +15,7 @@ use hexabase_core::roles::{
 use hexabase_reconcile::{Question, RolePlace};
 use serde_json::{Value, json};
 
-use crate::authz::{self, WorkspaceAction};
+use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
@@ -84,7 +84,8 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
     judge(app, &scope, project.as_ref(), &name, &rules).await?;
 
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles, While::Living).await?;
     if roles::count(&tx, &scope).await? >= MAX_CUSTOM_ROLES {
         let detail = format!("a workspace has at most {MAX_CUSTOM_ROLES} custom roles; delete one first");
         return Err(Error::LimitReached(detail));
@@ -186,7 +187,8 @@ pub async fn update(app: &App, ctx: &OpContext, place: &Place, id: &RoleId, rule
     judge(app, &scope, project.as_ref(), &role.name, &rules).await?;
 
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles, While::Living).await?;
     let before = find(&tx, &scope, place, id).await?;
     if before.rules == rules && before.accepted.as_ref() == Some(&rules) {
         tx.rollback().await?;
@@ -218,7 +220,8 @@ pub async fn delete(app: &App, ctx: &OpContext, place: &Place, id: &RoleId) -> R
     }
 
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles).await?;
+    let scope =
+        authz::locked_workspace_while(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles, While::Living).await?;
     let role = find(&tx, &scope, place, id).await?;
     check_unused(&tx, &scope, &role, ctx).await?;
     roles::delete(&tx, &scope, id).await?;

@@ -10,7 +10,7 @@ use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::sleep::SleepRule;
 use serde_json::json;
 
-use crate::authz::{self, WorkspaceAction};
+use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::{RECONCILE_WORKSPACE, follow};
@@ -32,7 +32,7 @@ const USE_MILLIS: i64 = 60_000;
 /// [`Error::Conflict`] for a workspace that never was ready.
 pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, id, WorkspaceAction::Sleep, While::Living).await?;
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == Desired::Asleep {
         tx.rollback().await?;
@@ -55,7 +55,7 @@ pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Works
 /// [`Error::Conflict`] when the workspace is being deleted.
 pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, id, WorkspaceAction::Sleep, While::Living).await?;
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
     if workspaces::request_wake(&tx, id, ctx.now).await? {
         let said = (Some(json!({ "phase": row.phase })), Some(json!({ "phase": WorkspacePhase::Waking })));
@@ -74,7 +74,7 @@ pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Worksp
 /// [`Error::Invalid`] for a rule that cannot be meant, or that waits longer than the workspace's plan lets it.
 pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepRule) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
-    let scope = authz::locked_living_workspace(&tx, ctx, id, WorkspaceAction::Sleep).await?;
+    let scope = authz::locked_workspace_while(&tx, ctx, id, WorkspaceAction::Sleep, While::Living).await?;
     let rule = rule.checked().map_err(|cause| Error::invalid("sleep_rule", cause.to_string()))?;
     let plan = plan_of(&tx, &scope).await?;
     if let Some(most) = plan.sleep_after_minutes

@@ -2,8 +2,16 @@
 
 mod access;
 mod credentials;
+mod identities;
 mod inside;
-mod nouns;
+mod invitations;
+mod members;
+mod nodes;
+mod organizations;
+mod plans;
+mod projects;
+mod time;
+mod workspaces;
 
 use std::path::PathBuf;
 
@@ -11,11 +19,15 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::access::{Access, Group, Role, Rules, Within};
 pub(crate) use self::credentials::{AccountToken, Audit, AuditFilters, NewToken, Of, ServiceAccount, Session, Token};
+pub(crate) use self::identities::Identity;
 pub(crate) use self::inside::Pod;
-pub(crate) use self::nouns::{
-    Goal, Identity, In, Invitation, Level, MailLanguage, Member, Network, Nodes, Org, OrgMember, Plan, Project, Quota,
-    Role as OrgRole, Workspace,
-};
+pub(crate) use self::invitations::{Invitation, MailLanguage};
+pub(crate) use self::members::Member;
+pub(crate) use self::nodes::Nodes;
+pub(crate) use self::organizations::{Org, OrgMember, Role as OrgRole};
+pub(crate) use self::plans::Plan;
+pub(crate) use self::projects::{Level, Network, Project, Quota};
+pub(crate) use self::workspaces::{Goal, In, Workspace};
 
 use crate::error::EXIT_CODES;
 use crate::output::Format;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::nouns::{In, duration};
+use super::time::duration;
+use super::workspaces::In;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Group {

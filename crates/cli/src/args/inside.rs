@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::{Subcommand, value_parser};
 
-use super::nouns::{In, duration};
+use super::time::duration;
+use super::workspaces::In;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pod {

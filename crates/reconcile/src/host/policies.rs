@@ -7,7 +7,7 @@
 //! (`hexabase.ai/ingress-domains`, `hexabase.ai/ingress-classes`, `hexabase.ai/ingress-annotations`, `hexabase.ai/kept-annotations`).
 //! Some rules repeat Pod Security: they hold also while the label of a namespace says otherwise.
 //!
-//! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies.rs` that pass, fail and are skipped.
+//! To add a rule: a line in `policies/`, a golden file, cases in `tests/cluster/policies/cases/` that pass, fail and are skipped.
 
 mod objects;
 mod pods;
