@@ -80,7 +80,7 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
         let ids = vec![first.id.clone(), second.id.clone()];
         cleaned(&host, ids, async move {
             let client = client().await;
-            let stand_ins = StandIns::make();
+            let stand_ins = StandIns::make().await;
             let fixed = places::fixed(&client, &stand_ins).await;
             let outsider = outsider(&client, &place).await;
             let observed = ready(&runner, &first).await;
