@@ -2,6 +2,7 @@
 //! during and after creation, sleep, wake and deletion. What the policies say without a host: `src/host/network/reach.rs`.
 
 mod places;
+mod projects;
 mod stand_ins;
 mod watch;
 
