@@ -2,6 +2,7 @@
 //! during and after creation, sleep, wake and deletion. What the policies say without a host: `src/host/network/reach.rs`.
 
 mod places;
+mod projects;
 mod stand_ins;
 mod watch;
 
@@ -16,7 +17,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::sleep::asleep;
 use crate::support::{cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove};
-use places::{Place, Tenant};
+use places::{Place, Tenant, on_the_host};
 use stand_ins::StandIns;
 use watch::Watch;
 
@@ -80,7 +81,7 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
         let ids = vec![first.id.clone(), second.id.clone()];
         cleaned(&host, ids, async move {
             let client = client().await;
-            let stand_ins = StandIns::make();
+            let stand_ins = StandIns::make().await;
             let fixed = places::fixed(&client, &stand_ins).await;
             let outsider = outsider(&client, &place).await;
             let observed = ready(&runner, &first).await;
@@ -93,12 +94,15 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
             outsider.reaches(&alone, &OPEN).await;
 
             // From here on, without a pause, all that is ever there.
-            let watch = Watch::start(&caller, &outsider, &one, &fixed, namespace(&second.id));
+            let other = Caller::new(&client, &namespace(&second.id), &on_the_host("caller", "shop", &second.id));
+            let watch = Watch::start([&caller, &outsider, &other], &one, &fixed);
 
             let observed = ready(&runner, &second).await;
             let two = Tenant::settle(&client, &second.id, &observed.tenant.unwrap()).await;
-            let other = Caller::new(&client, &two.namespace, &two.caller);
             both(&caller, &other, &outsider, [&one, &two], &fixed).await;
+            let mut kept = two.places("own");
+            kept.retain(|place| place.name != "own API");
+            watch.expect_of_newcomer(kept);
 
             // Without a control plane, while what it made goes on.
             asleep(&runner, &second, Workloads::Stay).await;
@@ -110,13 +114,14 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
             ready(&runner, &second).await;
             both(&caller, &other, &outsider, [&one, &two], &fixed).await;
 
+            watch.expect_of_newcomer(Vec::new());
             remove(&runner, &second.id, 2).await;
             caller.reaches(&alone, &WANTED).await;
             outsider.reaches(&alone, &OPEN).await;
-            let (rounds, wrong) = watch.stop().await;
-            println!("watched for {rounds} rounds");
-            assert!(rounds > 10, "{rounds}");
-            assert_eq!(wrong, Vec::<String>::new());
+            let [(rounds, wrong), (visits, wrong_of_newcomer)] = watch.stop().await;
+            println!("watched for {rounds} rounds, the one that came for {visits}");
+            assert!(rounds > 10 && visits > 5, "{rounds}, {visits}");
+            assert_eq!([wrong, wrong_of_newcomer].concat(), Vec::<String>::new());
         })
         .await;
     })

@@ -15,7 +15,8 @@ use super::stand_ins::StandIns;
 use crate::inside::tenant;
 use crate::support::{eventually, kubeconfig, namespace, node_address, objects};
 
-const WEB: u16 = 8080;
+/// Where every pod that these tests make serves.
+pub(super) const WEB: u16 = 8080;
 
 /// Somewhere that answers, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) struct Place {
     pub(super) port: u16,
 }
 
-fn place(name: &str, address: &str, port: u16) -> Place {
+pub(super) fn place(name: &str, address: &str, port: u16) -> Place {
     Place { name: name.to_owned(), address: address.parse().unwrap(), port }
 }
 
@@ -45,19 +46,15 @@ impl Tenant {
     /// Makes the pods in the tenant, and waits for what vCluster brings.
     pub(super) async fn settle(client: &Client, id: &WorkspaceId, endpoint: &TenantEndpoint) -> Self {
         let inside = tenant(client, id, endpoint).await;
-        for name in ["web", "caller"] {
-            running_pod(&inside, "shop", name).await;
-        }
+        let pod = two_pods(client, &inside, id, "shop").await;
         let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
             "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": WEB }] } });
         let services = objects(&inside, "v1", "Service", Some("shop"));
         services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
 
         let namespace = namespace(id);
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let pod = pods.get(&format!("web-x-shop-x-{id}")).await.unwrap().status.unwrap().pod_ip.unwrap();
         Self {
-            caller: format!("caller-x-shop-x-{id}"),
+            caller: on_the_host("caller", "shop", id),
             pod,
             service: address_of(&inside, "shop", "web").await,
             dns: address_of(&inside, "kube-system", "kube-dns").await,
@@ -77,7 +74,22 @@ impl Tenant {
     }
 }
 
-async fn address_of(client: &Client, namespace: &str, service: &str) -> String {
+/// The name on the host of a pod in a tenant's namespace.
+pub(super) fn on_the_host(pod: &str, space: &str, id: &WorkspaceId) -> String {
+    format!("{pod}-x-{space}-x-{id}")
+}
+
+/// Makes `web` and `caller` in a tenant's namespace; gives the address of `web`.
+pub(super) async fn two_pods(client: &Client, inside: &Client, id: &WorkspaceId, space: &str) -> String {
+    for name in ["web", "caller"] {
+        running_pod(inside, space, name).await;
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace(id));
+    pods.get(&on_the_host("web", space, id)).await.unwrap().status.unwrap().pod_ip.unwrap()
+}
+
+/// The address of a Service.
+pub(super) async fn address_of(client: &Client, namespace: &str, service: &str) -> String {
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     eventually("the service has an address", || async {
         services.get(service).await.ok()?.spec?.cluster_ip.filter(|address| !address.is_empty())

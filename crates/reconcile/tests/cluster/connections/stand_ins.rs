@@ -4,6 +4,8 @@
 
 use std::process::{Child, Command, Stdio};
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use crate::support::{bridge, pod_network};
 
 const METADATA: &str = "169.254.169.254";
@@ -12,15 +14,21 @@ const PUBLIC: &str = "11.22.33.44";
 const PORT: u16 = 80;
 /// Of the routes that lead there.
 const TABLE: &str = "20143";
+/// The bridge is one, and so are the addresses: whoever needs them has them alone.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// As long as it lives, both answer.
 pub(super) struct StandIns {
     name: String,
     server: Child,
+    /// Let go of after the rest is gone.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl StandIns {
-    pub(super) fn make() -> Self {
+    /// Waits until no other test has them.
+    pub(super) async fn make() -> Self {
+        let alone = ONE_AT_A_TIME.lock().await;
         let (bridge, pods) = (bridge(), pod_network());
         let name = format!("hxbt{}", std::process::id());
         // A run that was broken off may have left its rule.
@@ -41,7 +49,7 @@ impl StandIns {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        Self { name, server }
+        Self { name, server, _alone: alone }
     }
 
     pub(super) fn metadata(&self) -> &str {
@@ -59,11 +67,12 @@ impl StandIns {
 
 impl Drop for StandIns {
     fn drop(&mut self) {
-        // What is gone already is as good. The interfaces go with the namespace.
+        // What is gone already is as good. The interfaces would go with the namespace, but not before another one is made.
         let _ = self.server.kill();
         let _ = self.server.wait();
         succeeds(&["rule", "delete", "iif", &bridge(), "lookup", TABLE]);
         succeeds(&["route", "flush", "table", TABLE]);
+        succeeds(&["link", "delete", &self.name]);
         succeeds(&["netns", "delete", &self.name]);
     }
 }
