@@ -14,7 +14,7 @@ use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::host::nodes::{Bound, bound};
 use crate::host::workload::is_ready;
-use crate::labels::{NODE_POOL, Names, OBJECT_NAME, OBJECT_NAMESPACE, OBJECT_UID, SYNCED_BY};
+use crate::labels::{Names, OBJECT_NAME, OBJECT_NAMESPACE, OBJECT_UID, POOL_LABEL, SYNCED_BY};
 use crate::manifest::Kind;
 use crate::status::Progress;
 
@@ -115,7 +115,7 @@ async fn is_current(host: &Cluster, names: &Names) -> Result<bool, ReconcileErro
 /// The claims whose volumes can be reached from none of the nodes on which the workspace's pods are put now.
 async fn left_behind(host: &Cluster, desired: &DesiredWorkspace, names: &Names) -> Result<Vec<Bound>, ReconcileError> {
     let nodes: Vec<Node> = host.list_as(Kind::Node, None, "").await?;
-    let pool = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(NODE_POOL)).cloned();
+    let pool = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(POOL_LABEL)).cloned();
     let ours: Vec<&Node> = nodes.iter().filter(|node| pool(node).as_deref() == desired.pool()).collect();
     bound(host, names, &ours).await
 }
@@ -123,7 +123,7 @@ async fn left_behind(host: &Cluster, desired: &DesiredWorkspace, names: &Names) 
 /// Whether a pod is on a node, or wants one, that is not where its workspace's pods are to be.
 fn is_misplaced(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     let spec = pod.spec.as_ref();
-    let selector = spec.and_then(|spec| spec.node_selector.as_ref()).and_then(|selector| selector.get(NODE_POOL));
+    let selector = spec.and_then(|spec| spec.node_selector.as_ref()).and_then(|selector| selector.get(POOL_LABEL));
     let node = spec.and_then(|spec| spec.node_name.as_deref());
     let leaves = desired.placement.leaving.iter().any(|leaving| Some(leaving.as_str()) == node);
     leaves || selector.map(String::as_str) != desired.pool()

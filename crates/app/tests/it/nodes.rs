@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, eventually, namespace};
 
+/// Labels of nodes; their taint, which is the namespace's annotation as well.
+const LABEL: &str = "hexabase.node-restriction.kubernetes.io/pool";
+const OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 const POOL: &str = "hexabase.ai/node-pool";
 
 fn at(name: &str) -> String {
@@ -26,7 +29,7 @@ fn put_node(stage: &Stage, name: &str, labels: Value) {
 async fn offered(stage: &Stage, many: usize) -> Result<()> {
     put_node(stage, "shared", json!({}));
     for number in 0..many {
-        put_node(stage, &format!("own-{number}"), json!({ "hexabase.ai/offered-to": "workspaces" }));
+        put_node(stage, &format!("own-{number}"), json!({ OFFER: "workspaces" }));
     }
     workspaces::change_plan(&stage.app, &stage.alice, &stage.id, "premium".into()).await?;
     Ok(())
@@ -35,7 +38,7 @@ async fn offered(stage: &Stage, many: usize) -> Result<()> {
 /// What a node says of itself: label and taint.
 fn said(stage: &Stage, name: &str) -> Result<(Value, Value)> {
     let node = stage.kubernetes.get(&at(name)).context("no node")?;
-    Ok((node["metadata"]["labels"][POOL].clone(), node["spec"]["taints"][0]["value"].clone()))
+    Ok((node["metadata"]["labels"][LABEL].clone(), node["spec"]["taints"][0]["value"].clone()))
 }
 
 fn pool(stage: &Stage, id: &WorkspaceId) -> Value {
@@ -153,10 +156,10 @@ on_both_engines! {
 
         // An overtaken worker wrote it, or a copy of an older database.
         let mut node = stage.kubernetes.get(&at("own-0")).context("no node")?;
-        node["metadata"]["labels"][POOL] = json!(stage.id.as_str());
+        node["metadata"]["labels"][LABEL] = json!(stage.id.as_str());
         node["spec"]["taints"] = json!([{ "key": POOL, "value": stage.id.as_str(), "effect": "NoSchedule" }]);
         stage.kubernetes.put(&at("own-0"), node);
-        put_node(&stage, "foreign", json!({ POOL: "ws-0123456789abcdefghjk" }));
+        put_node(&stage, "foreign", json!({ LABEL: "ws-0123456789abcdefghjk" }));
         let worker = stage.work().await?;
         eventually("a clean node", async || Ok((said(&stage, "own-0")? == (json!("free"), json!("free"))).then_some(()))).await?;
         worker.stop().await?;

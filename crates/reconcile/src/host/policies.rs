@@ -93,7 +93,7 @@ fn binding(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::{NODE_POOL, Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
+    use crate::labels::{NODE_POOL, Names, POOL_LABEL, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
 
     fn text(policy: &Policy) -> String {
         let variables = policy.variables.iter().map(|(_, expression)| *expression);
@@ -114,6 +114,7 @@ mod tests {
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }
+        assert!(text(&pods::PODS).contains(&format!("'{POOL_LABEL}'")));
         let names = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap());
         let namespace = &names.namespace;
         assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));

@@ -32,7 +32,7 @@ impl Stage {
         let set = json!({ "metadata": { "name": names.name, "generation": 2 },
             "status": { "observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1 } });
         host.put(&format!("/apis/apps/v1/namespaces/{}/statefulsets/{}", names.namespace, names.name), set);
-        let pool = json!({ "kubernetes.io/hostname": "own", NODE_POOL: names.name });
+        let pool = json!({ "kubernetes.io/hostname": "own", POOL_LABEL: names.name });
         host.put("/api/v1/nodes/own", json!({ "metadata": { "name": "own", "labels": pool } }));
         host.put(
             "/api/v1/nodes/shared",
@@ -57,7 +57,7 @@ impl Stage {
             json!({ "name": name, "namespace": "shop", "uid": format!("uid-of-{name}"), "ownerReferences": owners });
         self.tenant.put(&self.inside(name), json!({ "metadata": metadata, "spec": { "containers": [] } }));
         let annotations = json!({ OBJECT_NAME: name, OBJECT_NAMESPACE: "shop", OBJECT_UID: format!("uid-of-{name}") });
-        let selector = if node == "own" { json!({ NODE_POOL: self.names.name }) } else { json!({}) };
+        let selector = if node == "own" { json!({ POOL_LABEL: self.names.name }) } else { json!({}) };
         let volumes: Vec<Value> =
             claim.iter().map(|claim| json!({ "name": "v", "persistentVolumeClaim": { "claimName": claim } })).collect();
         let metadata = json!({ "name": format!("{name}-x-shop"), "namespace": self.names.namespace,

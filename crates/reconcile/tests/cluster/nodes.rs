@@ -1,6 +1,7 @@
 //! Nodes of a workspace's own: on a second real node a workspace moves with all it has, on pretended ones the real scheduler
 //! puts pods where they may be and nowhere else.
 
+mod kubelet;
 mod lent;
 mod placement;
 
@@ -22,7 +23,9 @@ use crate::support::{
 };
 use lent::Lent;
 
-const POOL: &str = "hexabase.ai/node-pool";
+/// Label and taint of a node that is a workspace's.
+const POOL: &str = "hexabase.node-restriction.kubernetes.io/pool";
+const TAINT: &str = "hexabase.ai/node-pool";
 
 /// What is wanted of the nodes of a workspace that keeps these.
 fn keeping(desired: &DesiredWorkspace, keeps: &[String]) -> WantedNodes {

@@ -19,6 +19,7 @@ pub(super) const PODS: Policy = Policy {
     variables: &[
         ("isNew", "request.operation == 'CREATE'"),
         ("pool", "namespaceObject.metadata.?annotations[?'hexabase.ai/node-pool'].orValue('')"),
+        ("poolLabel", "'hexabase.node-restriction.kubernetes.io/pool'"),
         ("runtimes", "namespaceObject.metadata.?annotations[?'hexabase.ai/runtime-classes'].orValue('').split(',')"),
         ("isSynced", "object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
         ("containers", "object.spec.containers + object.spec.?initContainers.orValue([])"),
@@ -58,13 +59,13 @@ pub(super) const PODS: Policy = Policy {
         ),
         (
             "variables.isPlacedAsBefore || variables.selector.all(key, key in variables.nodeLabels || \
-             (variables.pool != '' && key == 'hexabase.ai/node-pool' && variables.selector[key] == variables.pool))",
+             (variables.pool != '' && key == variables.poolLabel && variables.selector[key] == variables.pool))",
             "a pod may select nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
         // Fields are no labels: pods of a DaemonSet name their node so, and are kept away by taints all the same.
         (
             "variables.isPlacedAsBefore || variables.terms.all(t, t.?matchExpressions.orValue([]).all(e, \
-             e.key in variables.nodeLabels || (variables.pool != '' && e.key == 'hexabase.ai/node-pool' && \
+             e.key in variables.nodeLabels || (variables.pool != '' && e.key == variables.poolLabel && \
              e.operator == 'In' && e.?values.orValue([]) == [variables.pool])))",
             "a pod may prefer nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
@@ -79,7 +80,7 @@ pub(super) const PODS: Policy = Policy {
         ),
         (
             "!variables.isNew || !variables.isSynced || variables.pool == '' || \
-             object.spec.?nodeSelector[?'hexabase.ai/node-pool'].orValue('') == variables.pool",
+             object.spec.?nodeSelector[?variables.poolLabel].orValue('') == variables.pool",
             "a pod of this workspace has to select the plan's nodes",
         ),
         (

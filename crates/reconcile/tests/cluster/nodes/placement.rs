@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{POOL, keeping, places, said, settled};
+use super::{POOL, TAINT, keeping, places, said, settled};
 use crate::nodes::lent::Lent;
 use crate::support::{cleaned, client, desired, eventually, host_with, namespace, objects, optional, until};
 
@@ -114,7 +114,7 @@ fn pod(workspace: &DesiredWorkspace, name: &str) -> Value {
     }] });
     if workspace.placement.dedicated {
         spec["nodeSelector"] = json!({ POOL: id });
-        spec["tolerations"] = json!([{ "key": POOL, "operator": "Equal", "value": id, "effect": "NoSchedule" }]);
+        spec["tolerations"] = json!([{ "key": TAINT, "operator": "Equal", "value": id, "effect": "NoSchedule" }]);
     }
     json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec,
         "metadata": { "name": name, "labels": { "vcluster.loft.sh/managed-by": id } } })

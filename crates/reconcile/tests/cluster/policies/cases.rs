@@ -104,6 +104,7 @@ pub(super) fn all(given: &str, kept: &str, own: &str) -> Vec<Case> {
 }
 
 fn placement() -> Vec<Case> {
+    const POOL: &str = "hexabase.node-restriction.kubernetes.io/pool";
     let tolerates = |toleration: Value| pod(json!({ "tolerations": [toleration] }));
     let selects = |key: &str, value: &str| pod(json!({ "nodeSelector": { key: value } }));
     let synced = json!({ "vcluster.loft.sh/managed-by": "ws-x" });
@@ -144,15 +145,15 @@ fn placement() -> Vec<Case> {
             vec![
                 selects("kubernetes.io/hostname", "devhost"),
                 selects("node-role.kubernetes.io/control-plane", ""),
-                selects("hexabase.ai/node-pool", "pool-a"),
-                selects("hexabase.ai/node-pool", ""),
+                selects(POOL, "pool-a"),
+                selects(POOL, ""),
             ],
         ),
         case(
             "select nodes only by",
             Place::Dedicated,
-            vec![selects("hexabase.ai/node-pool", "pool-a"), selects("kubernetes.io/arch", "amd64")],
-            vec![selects("hexabase.ai/node-pool", "pool-b"), selects("kubernetes.io/hostname", "devhost")],
+            vec![selects(POOL, "pool-a"), selects("kubernetes.io/arch", "amd64")],
+            vec![selects(POOL, "pool-b"), selects("kubernetes.io/hostname", "devhost")],
         ),
         case(
             "prefer nodes only by",
@@ -164,17 +165,17 @@ fn placement() -> Vec<Case> {
             vec![
                 affinity(true, "kubernetes.io/hostname", &["devhost"]),
                 affinity(false, "kubernetes.io/hostname", &["devhost"]),
-                affinity(true, "hexabase.ai/node-pool", &["pool-a"]),
+                affinity(true, POOL, &["pool-a"]),
             ],
         ),
         case(
             "prefer nodes only by",
             Place::Dedicated,
-            vec![affinity(true, "hexabase.ai/node-pool", &["pool-a"])],
+            vec![affinity(true, POOL, &["pool-a"])],
             vec![
-                affinity(true, "hexabase.ai/node-pool", &["pool-b"]),
-                affinity(true, "hexabase.ai/node-pool", &["pool-a", "pool-b"]),
-                affinity(false, "hexabase.ai/node-pool", &["pool-b"]),
+                affinity(true, POOL, &["pool-b"]),
+                affinity(true, POOL, &["pool-a", "pool-b"]),
+                affinity(false, POOL, &["pool-b"]),
             ],
         ),
         neighbours(),
@@ -182,7 +183,7 @@ fn placement() -> Vec<Case> {
             "has to select the plan's nodes",
             Place::Dedicated,
             vec![
-                labelled_pod(synced.clone(), json!({ "nodeSelector": { "hexabase.ai/node-pool": "pool-a" } })),
+                labelled_pod(synced.clone(), json!({ "nodeSelector": { POOL: "pool-a" } })),
                 // The control plane itself.
                 pod(json!({})),
             ],

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection::Host;
-use crate::labels::{NODE_OFFER, NODE_POOL, OBJECT_NAME, OBJECT_NAMESPACE};
+use crate::labels::{NODE_OFFER, NODE_POOL, OBJECT_NAME, OBJECT_NAMESPACE, POOL_LABEL};
 use crate::settings::HostSettings;
 
 const ID: &str = "ws-0123456789abcdefghjk";
@@ -46,7 +46,7 @@ impl Stage {
             labels[NODE_OFFER] = json!("workspaces");
         }
         if let Some(label) = label {
-            labels[NODE_POOL] = json!(label);
+            labels[POOL_LABEL] = json!(label);
         }
         let taints: Vec<Value> =
             taint.iter().map(|value| json!({ "key": NODE_POOL, "value": value, "effect": "NoSchedule" })).collect();
@@ -59,7 +59,7 @@ impl Stage {
     /// Label and taint of a node.
     fn marks(&self, name: &str) -> (Value, Value) {
         let node = self.server.get(&format!("/api/v1/nodes/{name}")).unwrap();
-        (node["metadata"]["labels"][NODE_POOL].clone(), node["spec"]["taints"][0]["value"].clone())
+        (node["metadata"]["labels"][POOL_LABEL].clone(), node["spec"]["taints"][0]["value"].clone())
     }
 
     fn put_pod(&self, namespace: &str, name: &str, node: &str, owner: Option<&str>) {
