@@ -110,7 +110,8 @@ impl Host {
         nodes::settle(&self.cluster, wanted).await
     }
 
-    /// Takes the workspace's mark off a node, once no pod of it is left there; a mark that is not its stays.
+    /// Takes the workspace's mark off a node, once no pod of it is left there, and lets no more of them come until then; a mark that
+    /// is not its stays.
     pub async fn hand_back(&self, id: &WorkspaceId, name: &NodeName) -> Result<Progress, ReconcileError> {
         let node: Option<Node> = self.cluster.get_as(Kind::Node, None, name.as_str()).await?;
         let Some(node) = node else { return Ok(Progress::Done) };

@@ -50,10 +50,9 @@ impl Settled {
     }
 }
 
-/// Where a workspace's pods are, as far as its row says.
+/// Where a workspace's pods are, as far as its row says. On which nodes they may be, it does not: none is moved by it.
 pub(super) fn as_it_is(row: &Workspace) -> Placement {
-    let dedicated = row.placed == NodeClass::Dedicated;
-    Placement { dedicated, leaving: Vec::new(), moves: row.nodes_since.is_some(), insists: None }
+    Placement { dedicated: row.placed == NodeClass::Dedicated, ..Placement::default() }
 }
 
 /// One look at the nodes of a workspace. What is wrong with them is told, and holds up nothing else: rights that end do not wait
@@ -68,8 +67,10 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     };
     let goal = if row.nodes_wanted > 0 { NodeClass::Dedicated } else { NodeClass::Shared };
     let wanted = WantedNodes { id: row.id.clone(), keeps: of(false), leaves: of(true), placed: row.placed, goal, now };
+    let own: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
     let placement = |placed: NodeClass, leaving: Vec<NodeName>, since: Timestamp| Placement {
         dedicated: placed == NodeClass::Dedicated,
+        own: own.clone(),
         leaving,
         moves: true,
         insists: insists(since, now),

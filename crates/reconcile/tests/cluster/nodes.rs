@@ -205,7 +205,8 @@ async fn there_and_back(runner: &Arc<Host>, mut wanted: DesiredWorkspace, second
     }
     settled(runner, &nodes, "it may move", |found| found.may_move == Progress::Done).await;
 
-    wanted.placement = Placement { dedicated: true, moves: true, ..Placement::default() };
+    let own = nodes.keeps.clone();
+    wanted.placement = Placement { dedicated: true, own, moves: true, ..Placement::default() };
     moved(runner, &wanted).await;
     assert!(written(&inside_of(runner, &client, &wanted).await, "travels").await.len() >= 2);
     let there = places(&client, &wanted).await;

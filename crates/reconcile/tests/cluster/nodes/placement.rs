@@ -54,7 +54,7 @@ async fn shared_out(host: &Arc<Host>, mut wanted: Vec<DesiredWorkspace>, names: 
             found.keeps.iter().all(|(_, progress)| *progress == Progress::Done)
         })
         .await;
-        workspace.placement = Placement { dedicated: true, moves: true, ..Placement::default() };
+        workspace.placement = Placement { dedicated: true, own: nodes.keeps, moves: true, ..Placement::default() };
     }
     // Whoever wants one that is another's is told so, not whose it is, and nothing changes.
     let greedy = keeping(&guest, &shares[0][..1]);

@@ -269,6 +269,22 @@ async fn the_last_node_is_left_only_once_the_workspace_is_placed_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_node_that_the_workspace_does_not_have_is_closed_to_it_until_its_pods_are_gone() {
+    let stage = Stage::set(&[], &[]).await;
+    let place = format!("hxb-{ID}");
+    for taint in [Some(ID), None] {
+        stage.put_node("one", Some(ID), taint);
+        stage.put_pod(&place, "web", "one", None);
+        let handed = stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap();
+        assert!(said(&handed).contains("web is still on the node"), "{handed:?}");
+        assert_eq!(stage.marks("one"), (json!("leaving"), json!(ID)), "what leaves must not come back");
+        stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
+        assert_eq!(stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap(), Progress::Done);
+        assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
+    }
+}
+
+#[tokio::test]
 async fn offered_nodes_are_seen_and_kept_empty_and_let_go() {
     let stage = Stage::set(&[], &[]).await;
     stage.put_node("one", None, None);
