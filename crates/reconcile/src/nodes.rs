@@ -1,12 +1,13 @@
 //! Nodes of the host that are kept for workspaces, as the rest of the platform sees them.
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::nodes::{NodeClass, NodeName};
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 
 use crate::connection::Host;
 use crate::error::ReconcileError;
+use crate::host::namespace;
 use crate::host::nodes::{self, Mark, holder, is_offered, is_usable};
 use crate::labels::Names;
 use crate::ledger::settle;
@@ -102,6 +103,17 @@ impl Host {
     /// Whether a node has no pods but those that every node has.
     pub async fn is_empty(&self, name: &NodeName) -> Result<bool, ReconcileError> {
         nodes::is_empty(&self.cluster, name).await
+    }
+
+    /// Refuses where the workspace's namespace is somebody else's, or a newer attempt has written to it; one that is not there yet is
+    /// nobody's. To be asked before nodes are given or marked, which have no such fence.
+    pub async fn claim(
+        &self,
+        id: &WorkspaceId,
+        organization: Option<&OrganizationId>,
+        fence: i64,
+    ) -> Result<(), ReconcileError> {
+        namespace::claim(&self.cluster, &Names::of(id), organization, fence).await.map(drop)
     }
 
     /// Brings the nodes of a workspace one call nearer to what is wanted. Where its pods are is not changed by it: they are moved

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use hexabase_app::{audit, nodes, organizations, workspaces};
+use hexabase_backends::store::host_nodes;
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::{NodeClass, NodeState};
 use hexabase_core::phases::WorkspacePhase;
@@ -105,6 +106,28 @@ on_both_engines! {
         let names: Vec<&str> = offers.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["own-1"]);
         assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")), "nobody else is to come");
+    }
+
+    async fn a_workspace_whose_name_on_the_host_is_somebody_elses_gets_no_node(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        offered(&stage, 0).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+            "hexabase.ai/organization": "org-0123456789abcdefghjk" });
+        stage.kubernetes.put(&stage.namespace(), json!({ "metadata": { "name": "x", "labels": labels } }));
+        put_node(&stage, "own-0", json!({ OFFER: "workspaces", LABEL: "free" }));
+        let mut node = stage.kubernetes.get(&at("own-0")).context("no node")?;
+        node["spec"]["taints"] = json!([{ "key": POOL, "value": "free", "effect": "NoSchedule" }]);
+        stage.kubernetes.put(&at("own-0"), node);
+        let tx = stage.app.store.begin().await?;
+        host_nodes::offer(&tx, &"own-0".parse()?, stage.app.clock.now()).await?;
+        tx.commit().await?;
+        nodes::set(&stage.app, &stage.alice, &stage.id, 1).await?;
+        let worker = stage.work().await?;
+        let is_told = |text: &String| text.contains("does not say that it belongs");
+        stage.until("a sentence", |row| row.message.as_ref().is_some_and(is_told)).await?;
+        worker.stop().await?;
+        assert_eq!(host_nodes::of_workspace_for_job(&stage.app.store, &stage.id).await?, []);
+        assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")));
     }
 
     async fn two_workspaces_never_have_the_same_node_and_whoever_gets_none_is_told(store: TestStore) {
