@@ -116,6 +116,7 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
             let untried = untried(&client, &all).await;
             assert!(untried.is_empty(), "{untried:?}");
             changes::are_judged(&client, &shared, &foreign).await;
+            changes::are_put_on_the_plans_nodes(&dedicated, &foreign).await;
             hold_without_labels(&client, &shared).await;
         })
         .await;

@@ -78,8 +78,11 @@ pub(super) const PODS: Policy = Policy {
              .all(t, !has(t.namespaceSelector) && t.?namespaces.orValue([]).size() == 0))",
             "a pod must not choose neighbours in other namespaces of the host",
         ),
+        // Whoever has got into a control plane may leave vCluster's marker away. The control plane's own pod, which stays on shared
+        // nodes, is made by a controller of the host's.
         (
-            "!variables.isNew || !variables.isSynced || variables.pool == '' || \
+            "!variables.isNew || variables.pool == '' || !(variables.isSynced || \
+             request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-')) || \
              object.spec.?nodeSelector[?variables.poolLabel].orValue('') == variables.pool",
             "a pod of this workspace has to select the plan's nodes",
         ),

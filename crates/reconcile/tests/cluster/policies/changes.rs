@@ -131,6 +131,17 @@ async fn from_before(client: &Client, workspace: &str) {
     assert!(message.contains("tolerate only taints"), "it is placed anew: {message}");
 }
 
+/// Whoever has got into the control plane of a workspace with nodes of its own makes pods there, with vCluster's marker or without.
+pub(super) async fn are_put_on_the_plans_nodes(workspace: &str, foreign: &str) {
+    let account = account_of(workspace).await;
+    let bare = pod(json!({}));
+    let message = tried(&account, Some(workspace), &bare).await.unwrap_err();
+    assert!(message.contains("has to select the plan's nodes"), "{message}");
+    let placed = pod(json!({ "nodeSelector": { "hexabase.node-restriction.kubernetes.io/pool": "pool-a" } }));
+    assert_eq!(tried(&account, Some(workspace), &placed).await, Ok(()));
+    assert_eq!(tried(&account, Some(foreign), &bare).await, Ok(()));
+}
+
 /// Whoever has got into a control plane, were it allowed to do everything else.
 async fn by_an_account(client: &Client, workspace: &str) {
     let account = account_of(workspace).await;
