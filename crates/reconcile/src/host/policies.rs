@@ -11,6 +11,7 @@
 
 mod objects;
 mod pods;
+mod workloads;
 
 use serde_json::{Map, Value, json};
 
@@ -43,8 +44,15 @@ const WRITE: &[&str] = &["CREATE", "UPDATE"];
 /// What is in a namespace of a workspace.
 const IN_A_WORKSPACE: &str = "request.namespace.startsWith('hxb-ws-')";
 
-const POLICIES: [&Policy; 6] =
-    [&pods::PODS, &pods::STATUS, &objects::SERVICES, &objects::VOLUME_CLAIMS, &objects::VOLUMES, &objects::INGRESSES];
+const POLICIES: [&Policy; 7] = [
+    &pods::PODS,
+    &pods::STATUS,
+    &workloads::WORKLOADS,
+    &objects::SERVICES,
+    &objects::VOLUME_CLAIMS,
+    &objects::VOLUMES,
+    &objects::INGRESSES,
+];
 
 /// The policies and their bindings.
 pub(crate) fn build() -> Vec<Manifest> {
@@ -119,7 +127,9 @@ mod tests {
         let namespace = &names.namespace;
         assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));
         assert!(text(&pods::PODS).contains("'hxb-' + ") && *namespace == format!("hxb-{}", names.name));
-        for policy in [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
+        let by_account =
+            [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS, &workloads::WORKLOADS];
+        for policy in by_account {
             let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
             assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
         }
