@@ -312,9 +312,7 @@ pub(crate) async fn in_workspace(
         return Ok(());
     }
     if action == WorkspaceAction::ChangePlan {
-        // Who administers a workspace does not pay for it.
-        let detail = "only an admin of the organization may choose another plan; ask one of its admins";
-        return Err(Error::Forbidden(detail.to_owned()));
+        return may_choose_plan(scope);
     }
     if group_rows::effective(db, scope, &ctx.user).await?.iter().any(|group| group.as_str() == WS_ADMINS) {
         return Ok(());
@@ -398,6 +396,20 @@ pub(crate) async fn locked_workspace_while(
         return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
     }
     Ok(scope)
+}
+
+/// Refuses whoever may not put the workspace under another plan, with whatever credential they ask for it.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub(crate) fn may_choose_plan(scope: &WorkspaceScope) -> Result<()> {
+    match scope.organization_role() {
+        Some(OrganizationRole::Admin) => Ok(()),
+        // Who administers a workspace does not pay for it.
+        Some(OrganizationRole::Member) | None => Err(Error::Forbidden(
+            "only an admin of the organization may choose another plan; ask one of its admins".to_owned(),
+        )),
+    }
 }
 
 fn bound() -> Error {

@@ -72,6 +72,9 @@ pub(crate) async fn carry_out(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanW
         Fit::Exceeds(what) => format!("{what}; end some of that, and ask for the plan again"),
         Fit::Fits => match come_under(app, tx, id, wish).await {
             Err(Error::NotFound(_)) => "whoever asked for it has no access to the workspace any more".to_owned(),
+            Err(Error::Forbidden(_)) => {
+                "whoever asked for it is no admin of the organization any more; another admin can ask again".to_owned()
+            }
             Err(Error::Conflict { detail, .. } | Error::LimitReached(detail)) => detail,
             ended => return ended,
         },
@@ -86,14 +89,18 @@ pub(crate) async fn carry_out(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanW
     Ok(true)
 }
 
-/// What was asked for is looked at as if it were asked for now: people and projects may have come since.
+/// What was asked for is looked at as if it were asked for now: people and projects may have come since, and whoever asked may have
+/// lost the right to.
 async fn come_under(app: &App, tx: &Tx, id: &WorkspaceId, wish: &PlanWish) -> Result<bool> {
-    let scope = workspaces::scope_for(tx, &wish.by, id).await?.ok_or(Error::NotFound("workspace"))?;
-    organizations::lock_of(tx, &scope).await?;
-    let row = workspaces::lock(tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
+    let seen = workspaces::scope_for(tx, &wish.by, id).await?.ok_or(Error::NotFound("workspace"))?;
+    organizations::lock_of(tx, &seen).await?;
+    let row = workspaces::lock(tx, &seen).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == Desired::Absent || row.wanted_plan() != Some(wish) {
         return Ok(false);
     }
+    // What they may do stays so from here on.
+    let scope = workspaces::scope_for(tx, &wish.by, id).await?.ok_or(Error::NotFound("workspace"))?;
+    authz::may_choose_plan(&scope)?;
     let from = plan_of(tx, &scope).await?;
     let to = plans::get_version(tx, &wish.plan, wish.version).await?;
     let to = to.ok_or_else(|| Error::internal("the row of the plan that was asked for is missing"))?;

@@ -119,7 +119,10 @@ mod tests {
             let _ = host.rest(&desired, Workloads::Stop, removal.now).await;
             let _ = (host.inventory(&desired.id).await, host.remove(&removal).await);
             let _ = (host.workspaces().await, host.preflight().await);
-            let _ = host.settle_nodes(&nodes).await;
+            let _ = (
+                host.claim(&desired.id, desired.organization.as_ref(), desired.fence).await,
+                host.settle_nodes(&nodes).await,
+            );
             for node in host.nodes().await.into_iter().flatten() {
                 let _ = (host.keep_free(&node, true).await, host.hand_back(&nodes.id, &node.name).await);
             }

@@ -61,6 +61,9 @@ impl DesiredWorkspace {
 pub struct Placement {
     /// On its own only; else on those that workspaces share.
     pub dedicated: bool,
+    /// Every node that it has, those that it gives back among them. While `dedicated`, a pod on any other one is in the wrong place,
+    /// whatever that node says of itself.
+    pub own: Vec<NodeName>,
     /// Own nodes that its pods are to leave.
     pub leaving: Vec<NodeName>,
     /// Whether it has or had nodes of its own: only then pods are looked for that are on the wrong ones.

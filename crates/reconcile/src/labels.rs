@@ -27,11 +27,14 @@ pub(crate) const RENDERING: &str = "hexabase.ai/rendering";
 /// policies read them, and others that only an operator writes (`host/policies.rs`); what they do not name is refused.
 pub(crate) const STORAGE_CLASSES: &str = "hexabase.ai/storage-classes";
 pub(crate) const RUNTIME_CLASSES: &str = "hexabase.ai/runtime-classes";
-/// Annotation of the host namespace, and label and taint of nodes of the host: the workspace whose nodes these are. The value of
-/// the annotation is the only one that its pods may tolerate and select.
+/// Annotation of the host namespace, and taint of nodes of the host: the workspace whose nodes these are. The value of the
+/// annotation is the only one that its pods may tolerate, and select by [`POOL_LABEL`].
 pub(crate) const NODE_POOL: &str = "hexabase.ai/node-pool";
+/// Label of nodes of the host: the workspace whose pods are put there. Because of its prefix the API server's admission plugin
+/// NodeRestriction lets no kubelet write it about its own node; nor [`NODE_OFFER`].
+pub(crate) const POOL_LABEL: &str = "hexabase.node-restriction.kubernetes.io/pool";
 /// Label by which an operator offers a node of the host to workspaces, with the value [`OFFERED`].
-pub(crate) const NODE_OFFER: &str = "hexabase.ai/offered-to";
+pub(crate) const NODE_OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 pub(crate) const OFFERED: &str = "workspaces";
 /// Annotations by which vCluster says which object of the tenant's it has brought to the host.
 pub(crate) const OBJECT_NAME: &str = "vcluster.loft.sh/object-name";

@@ -5,6 +5,7 @@
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
 //! DesiredWorkspace ─► Host::rest      ─► host: the same, and nothing of it runs          ─► Rest
+//! an id, a fence   ─► Host::claim     ─► host: whether the namespace is the workspace's, and no newer attempt's
 //! WantedNodes      ─► Host::settle_nodes ─► host: nodes of the workspace's own are marked, or handed back ─► FoundNodes
 //! Removal          ─► Host::remove    ─► walks back; needs no tenant API ─► Receipt
 //! a person's token ─► TenantUser      ─► tenant: what that person may do, roles made with that person's rights, tokens of

@@ -4,17 +4,18 @@
 //! They are evicted inside, so that the tenant's own budgets of disruption hold. What nothing makes anew, and what would lose its
 //! volume, is left alone and told of.
 
+use hexabase_core::nodes::NodeName;
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Preconditions;
 use serde_json::Value;
 
 use crate::apply::{Cluster, Dependents};
-use crate::desired::DesiredWorkspace;
+use crate::desired::{DesiredWorkspace, Placement};
 use crate::error::ReconcileError;
 use crate::host::nodes::{Bound, bound};
 use crate::host::workload::is_ready;
-use crate::labels::{NODE_POOL, Names, OBJECT_NAME, OBJECT_NAMESPACE, OBJECT_UID, SYNCED_BY};
+use crate::labels::{Names, OBJECT_NAME, OBJECT_NAMESPACE, OBJECT_UID, POOL_LABEL, SYNCED_BY};
 use crate::manifest::Kind;
 use crate::status::Progress;
 
@@ -115,18 +116,28 @@ async fn is_current(host: &Cluster, names: &Names) -> Result<bool, ReconcileErro
 /// The claims whose volumes can be reached from none of the nodes on which the workspace's pods are put now.
 async fn left_behind(host: &Cluster, desired: &DesiredWorkspace, names: &Names) -> Result<Vec<Bound>, ReconcileError> {
     let nodes: Vec<Node> = host.list_as(Kind::Node, None, "").await?;
-    let pool = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(NODE_POOL)).cloned();
-    let ours: Vec<&Node> = nodes.iter().filter(|node| pool(node).as_deref() == desired.pool()).collect();
+    let pool = |node: &Node| node.metadata.labels.as_ref().and_then(|labels| labels.get(POOL_LABEL)).cloned();
+    let ours = nodes.iter().filter(|node| {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        pool(node).as_deref() == desired.pool() && may_be_on(name, desired)
+    });
+    let ours: Vec<&Node> = ours.collect();
     bound(host, names, &ours).await
 }
 
 /// Whether a pod is on a node, or wants one, that is not where its workspace's pods are to be.
 fn is_misplaced(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     let spec = pod.spec.as_ref();
-    let selector = spec.and_then(|spec| spec.node_selector.as_ref()).and_then(|selector| selector.get(NODE_POOL));
+    let selector = spec.and_then(|spec| spec.node_selector.as_ref()).and_then(|selector| selector.get(POOL_LABEL));
     let node = spec.and_then(|spec| spec.node_name.as_deref());
-    let leaves = desired.placement.leaving.iter().any(|leaving| Some(leaving.as_str()) == node);
-    leaves || selector.map(String::as_str) != desired.pool()
+    selector.map(String::as_str) != desired.pool() || node.is_some_and(|node| !may_be_on(node, desired))
+}
+
+/// Whether the database lets the workspace's pods be on this node. Which nodes are shared, it does not know.
+fn may_be_on(node: &str, desired: &DesiredWorkspace) -> bool {
+    let Placement { dedicated, own, leaving, .. } = &desired.placement;
+    let is_among = |nodes: &[NodeName]| nodes.iter().any(|name| name.as_str() == node);
+    !is_among(leaving) && (!dedicated || is_among(own))
 }
 
 /// Whether a pod had its time to become ready.

@@ -1,12 +1,13 @@
 //! Nodes of the host that are kept for workspaces, as the rest of the platform sees them.
 
-use hexabase_core::ids::WorkspaceId;
+use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::nodes::{NodeClass, NodeName};
 use hexabase_core::time::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 
 use crate::connection::Host;
 use crate::error::ReconcileError;
+use crate::host::namespace;
 use crate::host::nodes::{self, Mark, holder, is_offered, is_usable};
 use crate::labels::Names;
 use crate::ledger::settle;
@@ -104,13 +105,25 @@ impl Host {
         nodes::is_empty(&self.cluster, name).await
     }
 
+    /// Refuses where the workspace's namespace is somebody else's, or a newer attempt has written to it; one that is not there yet is
+    /// nobody's. To be asked before nodes are given or marked, which have no such fence.
+    pub async fn claim(
+        &self,
+        id: &WorkspaceId,
+        organization: Option<&OrganizationId>,
+        fence: i64,
+    ) -> Result<(), ReconcileError> {
+        namespace::claim(&self.cluster, &Names::of(id), organization, fence).await.map(drop)
+    }
+
     /// Brings the nodes of a workspace one call nearer to what is wanted. Where its pods are is not changed by it: they are moved
     /// by [`Self::reconcile`].
     pub async fn settle_nodes(&self, wanted: &WantedNodes) -> Result<FoundNodes, ReconcileError> {
         nodes::settle(&self.cluster, wanted).await
     }
 
-    /// Takes the workspace's mark off a node, once no pod of it is left there; a mark that is not its stays.
+    /// Takes the workspace's mark off a node, once no pod of it is left there, and lets no more of them come until then; a mark that
+    /// is not its stays.
     pub async fn hand_back(&self, id: &WorkspaceId, name: &NodeName) -> Result<Progress, ReconcileError> {
         let node: Option<Node> = self.cluster.get_as(Kind::Node, None, name.as_str()).await?;
         let Some(node) = node else { return Ok(Progress::Done) };

@@ -127,8 +127,9 @@ async fn store(app: &App, claim: &Claim, plan: &Plan<'_>) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Takes a mark off a node that the database has given to nobody, or to somebody else, once nothing of its workspace runs there.
-/// A workspace that is not known may be another installation's.
+/// Takes a mark off a node that the database has given to nobody, or to somebody else, once nothing of its workspace runs there;
+/// nothing more of it comes until then, and its own job moves what is there. A workspace that is not known may be another
+/// installation's.
 async fn clear(app: &App, host: &Host, name: &NodeName, id: &WorkspaceId) -> Result<()> {
     if workspaces::load_for_job(&app.store, id).await?.is_none() {
         tracing::warn!(node = %name, workspace.id = %id, "a node says it is a workspace's that this database does not know");

@@ -50,10 +50,9 @@ impl Settled {
     }
 }
 
-/// Where a workspace's pods are, as far as its row says.
+/// Where a workspace's pods are, as far as its row says. On which nodes they may be, it does not: none is moved by it.
 pub(super) fn as_it_is(row: &Workspace) -> Placement {
-    let dedicated = row.placed == NodeClass::Dedicated;
-    Placement { dedicated, leaving: Vec::new(), moves: row.nodes_since.is_some(), insists: None }
+    Placement { dedicated: row.placed == NodeClass::Dedicated, ..Placement::default() }
 }
 
 /// One look at the nodes of a workspace. What is wrong with them is told, and holds up nothing else: rights that end do not wait
@@ -61,15 +60,21 @@ pub(super) fn as_it_is(row: &Workspace) -> Placement {
 pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspace) -> Result<Settled> {
     let Some(since) = row.nodes_since else { return Ok(Settled::default()) };
     let now = app.clock.now();
-    let nodes = balanced(app, claim, row).await?;
+    // What bears its name on the host may be somebody else's: such a workspace gets no node.
+    let (nodes, refused) = match host.claim(&row.id, Some(&row.organization_id), claim.epoch).await {
+        Ok(()) => (balanced(app, claim, row).await?, None),
+        Err(cause) => (host_nodes::of_workspace_for_job(&app.store, &row.id).await?, Some(cause)),
+    };
     let of = |draining: bool| {
         let these = nodes.iter().filter(|node| (node.state == NodeState::Draining) == draining);
         these.map(|node| node.name.clone()).collect::<Vec<NodeName>>()
     };
     let goal = if row.nodes_wanted > 0 { NodeClass::Dedicated } else { NodeClass::Shared };
     let wanted = WantedNodes { id: row.id.clone(), keeps: of(false), leaves: of(true), placed: row.placed, goal, now };
+    let own: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
     let placement = |placed: NodeClass, leaving: Vec<NodeName>, since: Timestamp| Placement {
         dedicated: placed == NodeClass::Dedicated,
+        own: own.clone(),
         leaving,
         moves: true,
         insists: insists(since, now),
@@ -78,7 +83,11 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         let (placement, age_millis) = (placement(row.placed, Vec::new(), since), now.millis_since(since));
         return Ok(Settled { placement, age_millis, ..Settled::default() });
     }
-    let found = match host.settle_nodes(&wanted).await {
+    let found = match refused {
+        None => host.settle_nodes(&wanted).await,
+        Some(cause) => Err(cause),
+    };
+    let found = match found {
         Ok(found) => found,
         Err(cause) => {
             let message = Some(sentence(&cause));

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use hexabase_app::{audit, nodes, organizations, workspaces};
+use hexabase_backends::store::host_nodes;
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::{NodeClass, NodeState};
 use hexabase_core::phases::WorkspacePhase;
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, eventually, namespace};
 
+/// Labels of nodes; their taint, which is the namespace's annotation as well.
+const LABEL: &str = "hexabase.node-restriction.kubernetes.io/pool";
+const OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 const POOL: &str = "hexabase.ai/node-pool";
 
 fn at(name: &str) -> String {
@@ -26,7 +30,7 @@ fn put_node(stage: &Stage, name: &str, labels: Value) {
 async fn offered(stage: &Stage, many: usize) -> Result<()> {
     put_node(stage, "shared", json!({}));
     for number in 0..many {
-        put_node(stage, &format!("own-{number}"), json!({ "hexabase.ai/offered-to": "workspaces" }));
+        put_node(stage, &format!("own-{number}"), json!({ OFFER: "workspaces" }));
     }
     workspaces::change_plan(&stage.app, &stage.alice, &stage.id, "premium".into()).await?;
     Ok(())
@@ -35,7 +39,7 @@ async fn offered(stage: &Stage, many: usize) -> Result<()> {
 /// What a node says of itself: label and taint.
 fn said(stage: &Stage, name: &str) -> Result<(Value, Value)> {
     let node = stage.kubernetes.get(&at(name)).context("no node")?;
-    Ok((node["metadata"]["labels"][POOL].clone(), node["spec"]["taints"][0]["value"].clone()))
+    Ok((node["metadata"]["labels"][LABEL].clone(), node["spec"]["taints"][0]["value"].clone()))
 }
 
 fn pool(stage: &Stage, id: &WorkspaceId) -> Value {
@@ -104,6 +108,28 @@ on_both_engines! {
         assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")), "nobody else is to come");
     }
 
+    async fn a_workspace_whose_name_on_the_host_is_somebody_elses_gets_no_node(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        offered(&stage, 0).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+            "hexabase.ai/organization": "org-0123456789abcdefghjk" });
+        stage.kubernetes.put(&stage.namespace(), json!({ "metadata": { "name": "x", "labels": labels } }));
+        put_node(&stage, "own-0", json!({ OFFER: "workspaces", LABEL: "free" }));
+        let mut node = stage.kubernetes.get(&at("own-0")).context("no node")?;
+        node["spec"]["taints"] = json!([{ "key": POOL, "value": "free", "effect": "NoSchedule" }]);
+        stage.kubernetes.put(&at("own-0"), node);
+        let tx = stage.app.store.begin().await?;
+        host_nodes::offer(&tx, &"own-0".parse()?, stage.app.clock.now()).await?;
+        tx.commit().await?;
+        nodes::set(&stage.app, &stage.alice, &stage.id, 1).await?;
+        let worker = stage.work().await?;
+        let is_told = |text: &String| text.contains("does not say that it belongs");
+        stage.until("a sentence", |row| row.message.as_ref().is_some_and(is_told)).await?;
+        worker.stop().await?;
+        assert_eq!(host_nodes::of_workspace_for_job(&stage.app.store, &stage.id).await?, []);
+        assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")));
+    }
+
     async fn two_workspaces_never_have_the_same_node_and_whoever_gets_none_is_told(store: TestStore) {
         let stage = Stage::set(store).await?;
         offered(&stage, 1).await?;
@@ -153,10 +179,10 @@ on_both_engines! {
 
         // An overtaken worker wrote it, or a copy of an older database.
         let mut node = stage.kubernetes.get(&at("own-0")).context("no node")?;
-        node["metadata"]["labels"][POOL] = json!(stage.id.as_str());
+        node["metadata"]["labels"][LABEL] = json!(stage.id.as_str());
         node["spec"]["taints"] = json!([{ "key": POOL, "value": stage.id.as_str(), "effect": "NoSchedule" }]);
         stage.kubernetes.put(&at("own-0"), node);
-        put_node(&stage, "foreign", json!({ POOL: "ws-0123456789abcdefghjk" }));
+        put_node(&stage, "foreign", json!({ LABEL: "ws-0123456789abcdefghjk" }));
         let worker = stage.work().await?;
         eventually("a clean node", async || Ok((said(&stage, "own-0")? == (json!("free"), json!("free"))).then_some(()))).await?;
         worker.stop().await?;

@@ -11,6 +11,7 @@
 
 mod objects;
 mod pods;
+mod workloads;
 
 use serde_json::{Map, Value, json};
 
@@ -43,8 +44,15 @@ const WRITE: &[&str] = &["CREATE", "UPDATE"];
 /// What is in a namespace of a workspace.
 const IN_A_WORKSPACE: &str = "request.namespace.startsWith('hxb-ws-')";
 
-const POLICIES: [&Policy; 6] =
-    [&pods::PODS, &pods::STATUS, &objects::SERVICES, &objects::VOLUME_CLAIMS, &objects::VOLUMES, &objects::INGRESSES];
+const POLICIES: [&Policy; 7] = [
+    &pods::PODS,
+    &pods::STATUS,
+    &workloads::WORKLOADS,
+    &objects::SERVICES,
+    &objects::VOLUME_CLAIMS,
+    &objects::VOLUMES,
+    &objects::INGRESSES,
+];
 
 /// The policies and their bindings.
 pub(crate) fn build() -> Vec<Manifest> {
@@ -93,7 +101,7 @@ fn binding(policy: &Policy, labels: &Map<String, Value>) -> Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::{NODE_POOL, Names, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
+    use crate::labels::{NODE_POOL, Names, POOL_LABEL, RUNTIME_CLASSES, STORAGE_CLASSES, SYNCED_BY};
 
     fn text(policy: &Policy) -> String {
         let variables = policy.variables.iter().map(|(_, expression)| *expression);
@@ -114,11 +122,14 @@ mod tests {
         ] {
             assert!(text(policy).contains(&named(name)), "{}: {name}", policy.name);
         }
+        assert!(text(&pods::PODS).contains(&format!("'{POOL_LABEL}'")));
         let names = Names::of(&"ws-0123456789abcdefghjk".parse().unwrap());
         let namespace = &names.namespace;
         assert!(IN_A_WORKSPACE.contains(&format!("startsWith('{}')", &namespace[..7])));
         assert!(text(&pods::PODS).contains("'hxb-' + ") && *namespace == format!("hxb-{}", names.name));
-        for policy in [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS] {
+        let by_account =
+            [&objects::SERVICES, &objects::VOLUMES, &objects::VOLUME_CLAIMS, &pods::STATUS, &workloads::WORKLOADS];
+        for policy in by_account {
             let account = text(policy).split("startsWith('").nth(1).unwrap().split('\'').next().unwrap().to_owned();
             assert!(format!("system:serviceaccount:{namespace}:vc-x").starts_with(&account), "{account}");
         }

@@ -4,7 +4,7 @@ use hexabase_core::plans::CONTROL_PLANE_STORAGE;
 use serde_json::{Map, Value, json};
 
 use crate::host::{admission, authentication, limits};
-use crate::labels::{NODE_POOL, Names};
+use crate::labels::{NODE_POOL, Names, POOL_LABEL};
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
 
@@ -86,7 +86,7 @@ pub(crate) fn build(
     // Pods are placed by vCluster, over whatever they wish; the host's admission policies see to it that they are. On shared
     // nodes nothing is said, so that no control plane restarts for it.
     if let Some(pool) = pool {
-        values["sync"]["fromHost"]["nodes"]["selector"] = json!({ "labels": { NODE_POOL: pool } });
+        values["sync"]["fromHost"]["nodes"]["selector"] = json!({ "labels": { POOL_LABEL: pool } });
         values["sync"]["toHost"]["pods"]["enforceTolerations"] = json!([format!("{NODE_POOL}={pool}:NoSchedule")]);
     }
     values

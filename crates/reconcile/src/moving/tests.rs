@@ -27,12 +27,13 @@ impl Stage {
     async fn set() -> Self {
         let mut desired = crate::golden::desired();
         (desired.placement.dedicated, desired.placement.moves) = (true, true);
+        desired.placement.own = vec!["own".parse().unwrap()];
         let names = Names::of(&desired.id);
         let (host, tenant) = (FakeKubernetes::start().await.unwrap(), FakeKubernetes::start().await.unwrap());
         let set = json!({ "metadata": { "name": names.name, "generation": 2 },
             "status": { "observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1 } });
         host.put(&format!("/apis/apps/v1/namespaces/{}/statefulsets/{}", names.namespace, names.name), set);
-        let pool = json!({ "kubernetes.io/hostname": "own", NODE_POOL: names.name });
+        let pool = json!({ "kubernetes.io/hostname": "own", POOL_LABEL: names.name });
         host.put("/api/v1/nodes/own", json!({ "metadata": { "name": "own", "labels": pool } }));
         host.put(
             "/api/v1/nodes/shared",
@@ -57,7 +58,7 @@ impl Stage {
             json!({ "name": name, "namespace": "shop", "uid": format!("uid-of-{name}"), "ownerReferences": owners });
         self.tenant.put(&self.inside(name), json!({ "metadata": metadata, "spec": { "containers": [] } }));
         let annotations = json!({ OBJECT_NAME: name, OBJECT_NAMESPACE: "shop", OBJECT_UID: format!("uid-of-{name}") });
-        let selector = if node == "own" { json!({ NODE_POOL: self.names.name }) } else { json!({}) };
+        let selector = if node == "shared" { json!({}) } else { json!({ POOL_LABEL: self.names.name }) };
         let volumes: Vec<Value> =
             claim.iter().map(|claim| json!({ "name": "v", "persistentVolumeClaim": { "claimName": claim } })).collect();
         let metadata = json!({ "name": format!("{name}-x-shop"), "namespace": self.names.namespace,
@@ -155,6 +156,27 @@ async fn what_nothing_makes_anew_or_would_lose_its_volume_is_left_alone() {
     stage.host.put("/api/v1/persistentvolumes/disk", volume(&Value::Null));
     assert_eq!(stage.look().await, "pod shop/base: is being moved");
     assert!(stage.is_inside("bare") && !stage.is_inside("base"));
+}
+
+#[tokio::test]
+async fn a_pod_leaves_a_node_that_says_it_is_the_workspaces_and_is_not() {
+    let stage = Stage::set().await;
+    let labels = json!({ "kubernetes.io/hostname": "liar", POOL_LABEL: stage.names.name });
+    stage.host.put("/api/v1/nodes/liar", json!({ "metadata": { "name": "liar", "labels": labels } }));
+    stage.put("well", "own", Some("ReplicaSet"), None);
+    stage.put("web", "liar", Some("ReplicaSet"), None);
+    assert_eq!(stage.look().await, "pod shop/web: is being moved");
+    assert!(stage.is_inside("well") && !stage.is_inside("web"));
+    stage.sync("web");
+    // What is in its volume would be lost.
+    stage.put("base", "liar", Some("StatefulSet"), Some("data-x-shop"));
+    let there = json!({ "key": "kubernetes.io/hostname", "operator": "In", "values": ["liar"] });
+    let affinity = json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [there] }] } });
+    let claim = json!({ "namespace": stage.names.namespace, "name": "data-x-shop" });
+    let volume = json!({ "metadata": { "name": "disk" }, "spec": { "claimRef": claim, "nodeAffinity": affinity } });
+    stage.host.put("/api/v1/persistentvolumes/disk", volume);
+    assert!(stage.look().await.contains("cannot be reached from other nodes"));
+    assert!(stage.is_inside("base"));
 }
 
 #[tokio::test]

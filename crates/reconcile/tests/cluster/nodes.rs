@@ -1,6 +1,7 @@
 //! Nodes of a workspace's own: on a second real node a workspace moves with all it has, on pretended ones the real scheduler
 //! puts pods where they may be and nowhere else.
 
+mod kubelet;
 mod lent;
 mod placement;
 
@@ -22,7 +23,9 @@ use crate::support::{
 };
 use lent::Lent;
 
-const POOL: &str = "hexabase.ai/node-pool";
+/// Label and taint of a node that is a workspace's.
+const POOL: &str = "hexabase.node-restriction.kubernetes.io/pool";
+const TAINT: &str = "hexabase.ai/node-pool";
 
 /// What is wanted of the nodes of a workspace that keeps these.
 fn keeping(desired: &DesiredWorkspace, keeps: &[String]) -> WantedNodes {
@@ -202,7 +205,8 @@ async fn there_and_back(runner: &Arc<Host>, mut wanted: DesiredWorkspace, second
     }
     settled(runner, &nodes, "it may move", |found| found.may_move == Progress::Done).await;
 
-    wanted.placement = Placement { dedicated: true, moves: true, ..Placement::default() };
+    let own = nodes.keeps.clone();
+    wanted.placement = Placement { dedicated: true, own, moves: true, ..Placement::default() };
     moved(runner, &wanted).await;
     assert!(written(&inside_of(runner, &client, &wanted).await, "travels").await.len() >= 2);
     let there = places(&client, &wanted).await;

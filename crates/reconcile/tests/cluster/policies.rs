@@ -116,6 +116,8 @@ async fn each_rule_lets_pass_what_it_should_refuses_the_rest_and_minds_only_work
             let untried = untried(&client, &all).await;
             assert!(untried.is_empty(), "{untried:?}");
             changes::are_judged(&client, &shared, &foreign).await;
+            changes::are_put_on_the_plans_nodes(&dedicated, &foreign).await;
+            changes::are_not_made_by_others(&client, &dedicated, &foreign).await;
             hold_without_labels(&client, &shared).await;
         })
         .await;
@@ -141,8 +143,9 @@ async fn untried(client: &Client, all: &[Case]) -> Vec<String> {
     assert!(found.len() >= 6, "{}", found.len());
     let rules = found.iter().flat_map(|policy| policy.data["spec"]["validations"].as_array().unwrap());
     let messages = rules.map(|rule| rule["message"].as_str().unwrap().to_owned());
+    let of_changes = || changes::OF_A_STATUS.into_iter().chain([changes::OF_A_WORKLOAD]);
     let is_tried =
-        |message: &str| all.iter().map(|case| case.says).chain(changes::OF_A_STATUS).any(|says| message.contains(says));
+        |message: &str| all.iter().map(|case| case.says).chain(of_changes()).any(|says| message.contains(says));
     messages.filter(|message| !is_tried(message)).collect()
 }
 

@@ -5,13 +5,14 @@ use anyhow::{Context as _, Result, ensure};
 use crate::support::{BUSYBOX, Person, TIMEOUT, shop, until};
 use crate::surroundings::Surroundings;
 
-const OFFER: &str = "hexabase.ai/offered-to";
+const OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 /// By this the devhost keeps everybody off its second node who does not know of it.
 const KEPT: &str = "hexabase.ai/second-node:NoSchedule";
 
 /// What the node says of whose it is.
 async fn pool(at: &Surroundings, node: &str) -> Result<String> {
-    at.host(&["get", "node", node, "-o", "jsonpath={.metadata.labels.hexabase\\.ai/node-pool}"]).await?.good()
+    let label = "jsonpath={.metadata.labels.hexabase\\.node-restriction\\.kubernetes\\.io/pool}";
+    at.host(&["get", "node", node, "-o", label]).await?.good()
 }
 
 /// The nodes of the pods that the workspace's people have made.

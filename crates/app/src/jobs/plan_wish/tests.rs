@@ -1,7 +1,8 @@
 use anyhow::Context as _;
-use hexabase_backends::store::workspaces;
+use hexabase_backends::store::{organizations, workspaces};
 use hexabase_core::quantity::Cpu;
 use hexabase_core::quota::Amounts;
+use hexabase_core::roles::OrganizationRole;
 use hexabase_testkit::on_both_engines;
 use hexabase_testkit::store::TestStore;
 
@@ -78,6 +79,21 @@ on_both_engines! {
         let (settled, plan, refused) = stage.plan_after(&stage.row().await?, Some(Fit::Fits)).await?;
         assert_eq!((settled, plan.as_str()), (true, "standard"));
         assert!(refused.context("it is told")?.contains("web (3)"));
+    }
+
+    async fn a_wish_of_somebody_who_may_not_choose_plans_any_more_is_not_carried_out(store: TestStore) {
+        let stage = stage(&store).await?;
+        let organization = stage.row().await?.organization_id;
+        let scope = organizations::scope_for(&stage.app.store, &stage.alice.user, &organization).await?;
+        let scope = scope.context("she is in it")?;
+        let tx = stage.app.store.begin().await?;
+        organizations::set_member_role(&tx, &scope, &stage.alice.user, OrganizationRole::Member).await?;
+        tx.commit().await?;
+        let seen = stage.row().await?;
+        let (settled, plan, refused) = stage.plan_after(&seen, Some(Fit::Fits)).await?;
+        assert_eq!((settled, plan.as_str()), (true, "standard"));
+        assert!(refused.context("it is told")?.contains("no admin of the organization any more"));
+        assert_eq!(stage.plan_after(&seen, Some(Fit::Fits)).await?.0, false, "it is over, and told once");
     }
 
     async fn what_is_known_not_to_fit_is_refused_at_once_while_it_is_counted(store: TestStore) {

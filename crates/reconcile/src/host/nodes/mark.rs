@@ -4,7 +4,7 @@ use hexabase_core::ids::WorkspaceId;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use serde_json::{Value, json};
 
-use crate::labels::{NODE_OFFER, NODE_POOL, OFFERED};
+use crate::labels::{NODE_OFFER, NODE_POOL, OFFERED, POOL_LABEL};
 use crate::nodes::Holder;
 
 /// The only effect that is used: what runs on a node is asked to leave by name, never thrown out by a taint.
@@ -72,7 +72,7 @@ pub(crate) fn is_usable(node: &Node) -> bool {
 pub(crate) fn holder(node: &Node) -> Holder {
     let taint =
         taints(node).find(|taint| taint.key == NODE_POOL).map(|taint| taint.value.as_deref().unwrap_or_default());
-    match taint.or_else(|| label(node, NODE_POOL).filter(|label| *label != LEAVING)) {
+    match taint.or_else(|| label(node, POOL_LABEL).filter(|label| *label != LEAVING)) {
         None => Holder::Nobody,
         Some(FREE) => Holder::Free,
         Some(value) => match value.parse() {
@@ -86,7 +86,7 @@ pub(crate) fn holder(node: &Node) -> Holder {
 pub(crate) fn reclosed<'a>(node: &Node, id: &'a WorkspaceId) -> Option<Mark<'a>> {
     let closes = |taint: &Taint| taint.effect == EFFECT && taint.value.as_deref() == Some(id.as_str());
     let is_closed = taints(node).any(|taint| taint.key == NODE_POOL && closes(taint));
-    let is_of = label(node, NODE_POOL) == Some(id.as_str());
+    let is_of = label(node, POOL_LABEL) == Some(id.as_str());
     (!is_closed).then_some(if is_of { Mark::Of(id) } else { Mark::Leaving(id) })
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn patch(node: &Node, mark: Mark<'_>) -> Option<Value> {
         None => ours.is_empty(),
         Some(_) => ours.len() == 1 && ours.iter().all(is_right),
     };
-    if is_tainted && label(node, NODE_POOL) == mark.label() {
+    if is_tainted && label(node, POOL_LABEL) == mark.label() {
         return None;
     }
     kept.extend(mark.taint().map(|value| Taint {
@@ -108,7 +108,7 @@ pub(crate) fn patch(node: &Node, mark: Mark<'_>) -> Option<Value> {
         time_added: None,
     }));
     Some(json!({
-        "metadata": { "resourceVersion": node.metadata.resource_version, "labels": { NODE_POOL: mark.label() } },
+        "metadata": { "resourceVersion": node.metadata.resource_version, "labels": { POOL_LABEL: mark.label() } },
         "spec": { "taints": kept },
     }))
 }
@@ -134,7 +134,7 @@ mod tests {
         for (mark, label, value) in
             [(Mark::Free, "free", "free"), (Mark::Of(&id), ID, ID), (Mark::Leaving(&id), "leaving", ID)]
         {
-            let found = node(json!({ NODE_POOL: label }), json!([taint(value, "NoSchedule")]));
+            let found = node(json!({ POOL_LABEL: label }), json!([taint(value, "NoSchedule")]));
             assert_eq!(patch(&found, mark), None, "{mark:?}");
         }
         assert_eq!(patch(&node(json!({}), json!([])), Mark::None), None);
@@ -146,19 +146,19 @@ mod tests {
         let other = json!({ "key": "example.com/gpu", "effect": "NoExecute" });
         for (labels, taints) in [
             (json!({}), json!([other])),
-            (json!({ NODE_POOL: ID }), json!([other])),
-            (json!({ NODE_POOL: ID }), json!([other, taint(ID, "PreferNoSchedule")])),
-            (json!({ NODE_POOL: "leaving" }), json!([taint(ID, "NoSchedule"), other])),
-            (json!({ NODE_POOL: ID }), json!([other, taint(ID, "NoSchedule"), taint("free", "NoExecute")])),
+            (json!({ POOL_LABEL: ID }), json!([other])),
+            (json!({ POOL_LABEL: ID }), json!([other, taint(ID, "PreferNoSchedule")])),
+            (json!({ POOL_LABEL: "leaving" }), json!([taint(ID, "NoSchedule"), other])),
+            (json!({ POOL_LABEL: ID }), json!([other, taint(ID, "NoSchedule"), taint("free", "NoExecute")])),
         ] {
             let patch = patch(&node(labels, taints), Mark::Of(&id)).unwrap();
-            assert_eq!(patch["metadata"]["labels"][NODE_POOL], ID);
+            assert_eq!(patch["metadata"]["labels"][POOL_LABEL], ID);
             assert_eq!(patch["metadata"]["resourceVersion"], "7");
             assert_eq!(patch["spec"]["taints"], json!([other, taint(ID, "NoSchedule")]));
         }
         let freed =
-            patch(&node(json!({ NODE_POOL: "free" }), json!([taint("free", "NoSchedule")])), Mark::None).unwrap();
-        assert_eq!(freed["metadata"]["labels"], json!({ NODE_POOL: null }));
+            patch(&node(json!({ POOL_LABEL: "free" }), json!([taint("free", "NoSchedule")])), Mark::None).unwrap();
+        assert_eq!(freed["metadata"]["labels"], json!({ POOL_LABEL: null }));
         assert_eq!(freed["spec"]["taints"], json!([]));
     }
 
@@ -167,10 +167,10 @@ mod tests {
         let id: WorkspaceId = ID.parse().unwrap();
         for (labels, taints, expected) in [
             (json!({}), json!([]), Holder::Nobody),
-            (json!({ NODE_POOL: "leaving" }), json!([]), Holder::Nobody),
-            (json!({ NODE_POOL: ID }), json!([taint("free", "NoSchedule")]), Holder::Free),
+            (json!({ POOL_LABEL: "leaving" }), json!([]), Holder::Nobody),
+            (json!({ POOL_LABEL: ID }), json!([taint("free", "NoSchedule")]), Holder::Free),
             (json!({}), json!([taint(ID, "NoSchedule")]), Holder::Workspace(id.clone())),
-            (json!({ NODE_POOL: ID }), json!([]), Holder::Workspace(id)),
+            (json!({ POOL_LABEL: ID }), json!([]), Holder::Workspace(id)),
             (json!({}), json!([taint("gold", "NoSchedule")]), Holder::Unknown("gold".to_owned())),
         ] {
             assert_eq!(holder(&node(labels, taints)), expected);

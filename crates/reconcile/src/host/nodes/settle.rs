@@ -211,17 +211,22 @@ fn draws_none(node: &Node, id: &WorkspaceId) -> bool {
     }
 }
 
-/// Takes the workspace's mark off a node on which no pod of it is left.
+/// Takes the workspace's mark off a node on which no pod of it is left. Until then the node is closed to it.
 pub(crate) async fn hand_back(
     host: &Cluster,
     node: &Node,
     id: &WorkspaceId,
     names: &Names,
 ) -> Result<Progress, ReconcileError> {
+    let is_marked = holder(node) == Holder::Workspace(id.clone());
     if let Some(pod) = own_pod(host, node, names).await? {
+        // What leaves it would come back.
+        if is_marked {
+            mark(host, node, Mark::Leaving(id)).await?;
+        }
         return Ok(Progress::wait(SOON, format!("{} is still on the node {}", title(&pod), name_of(node))));
     }
-    if holder(node) != Holder::Workspace(id.clone()) {
+    if !is_marked {
         return Ok(Progress::Done);
     }
     mark(host, node, if is_offered(node) { Mark::Free } else { Mark::None }).await?;

@@ -19,6 +19,7 @@ pub(super) const PODS: Policy = Policy {
     variables: &[
         ("isNew", "request.operation == 'CREATE'"),
         ("pool", "namespaceObject.metadata.?annotations[?'hexabase.ai/node-pool'].orValue('')"),
+        ("poolLabel", "'hexabase.node-restriction.kubernetes.io/pool'"),
         ("runtimes", "namespaceObject.metadata.?annotations[?'hexabase.ai/runtime-classes'].orValue('').split(',')"),
         ("isSynced", "object.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()"),
         ("containers", "object.spec.containers + object.spec.?initContainers.orValue([])"),
@@ -58,13 +59,13 @@ pub(super) const PODS: Policy = Policy {
         ),
         (
             "variables.isPlacedAsBefore || variables.selector.all(key, key in variables.nodeLabels || \
-             (variables.pool != '' && key == 'hexabase.ai/node-pool' && variables.selector[key] == variables.pool))",
+             (variables.pool != '' && key == variables.poolLabel && variables.selector[key] == variables.pool))",
             "a pod may select nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
         // Fields are no labels: pods of a DaemonSet name their node so, and are kept away by taints all the same.
         (
             "variables.isPlacedAsBefore || variables.terms.all(t, t.?matchExpressions.orValue([]).all(e, \
-             e.key in variables.nodeLabels || (variables.pool != '' && e.key == 'hexabase.ai/node-pool' && \
+             e.key in variables.nodeLabels || (variables.pool != '' && e.key == variables.poolLabel && \
              e.operator == 'In' && e.?values.orValue([]) == [variables.pool])))",
             "a pod may prefer nodes only by architecture, operating system, region, zone and the plan's nodes",
         ),
@@ -77,9 +78,12 @@ pub(super) const PODS: Policy = Policy {
              .all(t, !has(t.namespaceSelector) && t.?namespaces.orValue([]).size() == 0))",
             "a pod must not choose neighbours in other namespaces of the host",
         ),
+        // Whoever has got into a control plane may leave vCluster's marker away. The control plane's own pod, which stays on shared
+        // nodes, is made by a controller of the host's.
         (
-            "!variables.isNew || !variables.isSynced || variables.pool == '' || \
-             object.spec.?nodeSelector[?'hexabase.ai/node-pool'].orValue('') == variables.pool",
+            "!variables.isNew || variables.pool == '' || !(variables.isSynced || \
+             request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-')) || \
+             object.spec.?nodeSelector[?variables.poolLabel].orValue('') == variables.pool",
             "a pod of this workspace has to select the plan's nodes",
         ),
         (

@@ -6,10 +6,10 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::POOL;
+use super::{POOL, TAINT};
 use crate::support::{client, eventually};
 
-const OFFER: &str = "hexabase.ai/offered-to";
+pub(super) const OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 
 /// The nodes, and their taints from before.
 pub(super) struct Lent {
@@ -43,7 +43,7 @@ impl Lent {
             (kept == lent.nodes.len()).then_some(())
         })
         .await;
-        let closed = json!([{ "key": POOL, "value": "free", "effect": "NoSchedule" }]);
+        let closed = json!([{ "key": TAINT, "value": "free", "effect": "NoSchedule" }]);
         for (name, _) in &lent.nodes {
             lent.change(name, json!({ "spec": { "taints": closed } })).await;
         }

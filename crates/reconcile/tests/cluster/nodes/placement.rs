@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{POOL, keeping, places, said, settled};
+use super::{POOL, TAINT, keeping, places, said, settled};
 use crate::nodes::lent::Lent;
 use crate::support::{cleaned, client, desired, eventually, host_with, namespace, objects, optional, until};
 
@@ -54,7 +54,7 @@ async fn shared_out(host: &Arc<Host>, mut wanted: Vec<DesiredWorkspace>, names: 
             found.keeps.iter().all(|(_, progress)| *progress == Progress::Done)
         })
         .await;
-        workspace.placement = Placement { dedicated: true, moves: true, ..Placement::default() };
+        workspace.placement = Placement { dedicated: true, own: nodes.keeps, moves: true, ..Placement::default() };
     }
     // Whoever wants one that is another's is told so, not whose it is, and nothing changes.
     let greedy = keeping(&guest, &shares[0][..1]);
@@ -114,7 +114,7 @@ fn pod(workspace: &DesiredWorkspace, name: &str) -> Value {
     }] });
     if workspace.placement.dedicated {
         spec["nodeSelector"] = json!({ POOL: id });
-        spec["tolerations"] = json!([{ "key": POOL, "operator": "Equal", "value": id, "effect": "NoSchedule" }]);
+        spec["tolerations"] = json!([{ "key": TAINT, "operator": "Equal", "value": id, "effect": "NoSchedule" }]);
     }
     json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec,
         "metadata": { "name": name, "labels": { "vcluster.loft.sh/managed-by": id } } })

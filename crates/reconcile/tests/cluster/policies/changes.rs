@@ -17,10 +17,14 @@ const POD: Object = ("v1", "Pod", "waiting");
 const TOLERANT: Object = ("v1", "Pod", "tolerant");
 const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
+const SET: Object = ("apps/v1", "StatefulSet", "set");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
 /// What refusals of a status say: nobody makes a pod with one.
 pub(super) const OF_A_STATUS: [&str; 2] = ["its node's to tell", "not changed with its status"];
+
+/// What refusals of a workload say, which only an account of a workspace gets.
+pub(super) const OF_A_WORKLOAD: &str = "is the platform's to say";
 
 /// Tries a change; says why not.
 async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
@@ -129,6 +133,46 @@ async fn from_before(client: &Client, workspace: &str) {
     let moved = json!({ "spec": { "nodeSelector": { "kubernetes.io/arch": "amd64" } } });
     let message = changed(client, workspace, TOLERANT, moved).await.unwrap_err();
     assert!(message.contains("tolerate only taints"), "it is placed anew: {message}");
+}
+
+/// Whoever has got into the control plane of a workspace with nodes of its own makes pods there, with vCluster's marker or without.
+pub(super) async fn are_put_on_the_plans_nodes(workspace: &str, foreign: &str) {
+    let account = account_of(workspace).await;
+    let bare = pod(json!({}));
+    let message = tried(&account, Some(workspace), &bare).await.unwrap_err();
+    assert!(message.contains("has to select the plan's nodes"), "{message}");
+    let placed = pod(json!({ "nodeSelector": { "hexabase.node-restriction.kubernetes.io/pool": "pool-a" } }));
+    assert_eq!(tried(&account, Some(workspace), &placed).await, Ok(()));
+    assert_eq!(tried(&account, Some(foreign), &bare).await, Ok(()));
+}
+
+/// Nor does it have them made by the host's own controllers.
+pub(super) async fn are_not_made_by_others(client: &Client, workspace: &str, foreign: &str) {
+    let account = account_of(workspace).await;
+    let labels = json!({ "app": "set" });
+    let template = json!({ "metadata": { "labels": labels }, "spec": pod(json!({}))["spec"] });
+    let selector = json!({ "matchLabels": labels });
+    let spec = json!({ "replicas": 0, "serviceName": "set", "selector": selector, "template": template });
+    let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {}, "spec": spec });
+    let message = tried(&account, Some(workspace), &set).await.unwrap_err();
+    assert!(message.contains(OF_A_WORKLOAD), "{message}");
+    for namespace in [workspace, foreign] {
+        make(client, namespace, SET, set.clone()).await;
+    }
+    let other = json!([{ "name": "main", "image": "docker.io/library/busybox:1.37" }]);
+    for patch in [
+        json!({ "spec": { "replicas": 2 } }),
+        json!({ "spec": { "template": { "spec": { "containers": other } } } }),
+        json!({ "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } }),
+    ] {
+        let message = changed(&account, workspace, SET, patch.clone()).await.unwrap_err();
+        assert!(message.contains(OF_A_WORKLOAD), "{patch}: {message}");
+        assert_eq!(changed(client, workspace, SET, patch.clone()).await, Ok(()), "{patch}");
+        assert_eq!(changed(&account, foreign, SET, patch.clone()).await, Ok(()), "{patch}");
+    }
+    // With new certificates it has its own pod made anew so.
+    let anew = json!({ "spec": { "template": { "metadata": { "annotations": { "example.com/at": "now" } } } } });
+    assert_eq!(changed(&account, workspace, SET, anew).await, Ok(()));
 }
 
 /// Whoever has got into a control plane, were it allowed to do everything else.

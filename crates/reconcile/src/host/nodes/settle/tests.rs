@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection::Host;
-use crate::labels::{NODE_OFFER, NODE_POOL, OBJECT_NAME, OBJECT_NAMESPACE};
+use crate::labels::{NODE_OFFER, NODE_POOL, OBJECT_NAME, OBJECT_NAMESPACE, POOL_LABEL};
 use crate::settings::HostSettings;
 
 const ID: &str = "ws-0123456789abcdefghjk";
@@ -46,7 +46,7 @@ impl Stage {
             labels[NODE_OFFER] = json!("workspaces");
         }
         if let Some(label) = label {
-            labels[NODE_POOL] = json!(label);
+            labels[POOL_LABEL] = json!(label);
         }
         let taints: Vec<Value> =
             taint.iter().map(|value| json!({ "key": NODE_POOL, "value": value, "effect": "NoSchedule" })).collect();
@@ -59,7 +59,7 @@ impl Stage {
     /// Label and taint of a node.
     fn marks(&self, name: &str) -> (Value, Value) {
         let node = self.server.get(&format!("/api/v1/nodes/{name}")).unwrap();
-        (node["metadata"]["labels"][NODE_POOL].clone(), node["spec"]["taints"][0]["value"].clone())
+        (node["metadata"]["labels"][POOL_LABEL].clone(), node["spec"]["taints"][0]["value"].clone())
     }
 
     fn put_pod(&self, namespace: &str, name: &str, node: &str, owner: Option<&str>) {
@@ -266,6 +266,22 @@ async fn the_last_node_is_left_only_once_the_workspace_is_placed_elsewhere() {
     stage.server.put("/api/v1/nodes/one", node);
     assert_eq!(stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap(), Progress::Done);
     assert_eq!(stage.marks("one"), (Value::Null, Value::Null));
+}
+
+#[tokio::test]
+async fn a_node_that_the_workspace_does_not_have_is_closed_to_it_until_its_pods_are_gone() {
+    let stage = Stage::set(&[], &[]).await;
+    let place = format!("hxb-{ID}");
+    for taint in [Some(ID), None] {
+        stage.put_node("one", Some(ID), taint);
+        stage.put_pod(&place, "web", "one", None);
+        let handed = stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap();
+        assert!(said(&handed).contains("web is still on the node"), "{handed:?}");
+        assert_eq!(stage.marks("one"), (json!("leaving"), json!(ID)), "what leaves must not come back");
+        stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
+        assert_eq!(stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap(), Progress::Done);
+        assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Case, Place, case, labelled_pod, merged, pod};
 
+/// The label of nodes that are a workspace's own.
+const POOL: &str = "hexabase.node-restriction.kubernetes.io/pool";
+
 pub(super) fn all() -> Vec<Case> {
     let tolerates = |toleration: Value| pod(json!({ "tolerations": [toleration] }));
     let selects = |key: &str, value: &str| pod(json!({ "nodeSelector": { key: value } }));
@@ -45,15 +48,15 @@ pub(super) fn all() -> Vec<Case> {
             vec![
                 selects("kubernetes.io/hostname", "devhost"),
                 selects("node-role.kubernetes.io/control-plane", ""),
-                selects("hexabase.ai/node-pool", "pool-a"),
-                selects("hexabase.ai/node-pool", ""),
+                selects(POOL, "pool-a"),
+                selects(POOL, ""),
             ],
         ),
         case(
             "select nodes only by",
             Place::Dedicated,
-            vec![selects("hexabase.ai/node-pool", "pool-a"), selects("kubernetes.io/arch", "amd64")],
-            vec![selects("hexabase.ai/node-pool", "pool-b"), selects("kubernetes.io/hostname", "devhost")],
+            vec![selects(POOL, "pool-a"), selects("kubernetes.io/arch", "amd64")],
+            vec![selects(POOL, "pool-b"), selects("kubernetes.io/hostname", "devhost")],
         ),
         case(
             "prefer nodes only by",
@@ -65,17 +68,17 @@ pub(super) fn all() -> Vec<Case> {
             vec![
                 affinity(true, "kubernetes.io/hostname", &["devhost"]),
                 affinity(false, "kubernetes.io/hostname", &["devhost"]),
-                affinity(true, "hexabase.ai/node-pool", &["pool-a"]),
+                affinity(true, POOL, &["pool-a"]),
             ],
         ),
         case(
             "prefer nodes only by",
             Place::Dedicated,
-            vec![affinity(true, "hexabase.ai/node-pool", &["pool-a"])],
+            vec![affinity(true, POOL, &["pool-a"])],
             vec![
-                affinity(true, "hexabase.ai/node-pool", &["pool-b"]),
-                affinity(true, "hexabase.ai/node-pool", &["pool-a", "pool-b"]),
-                affinity(false, "hexabase.ai/node-pool", &["pool-b"]),
+                affinity(true, POOL, &["pool-b"]),
+                affinity(true, POOL, &["pool-a", "pool-b"]),
+                affinity(false, POOL, &["pool-b"]),
             ],
         ),
         neighbours(),
@@ -83,7 +86,7 @@ pub(super) fn all() -> Vec<Case> {
             "has to select the plan's nodes",
             Place::Dedicated,
             vec![
-                labelled_pod(synced.clone(), json!({ "nodeSelector": { "hexabase.ai/node-pool": "pool-a" } })),
+                labelled_pod(synced.clone(), json!({ "nodeSelector": { POOL: "pool-a" } })),
                 // The control plane itself.
                 pod(json!({})),
             ],
