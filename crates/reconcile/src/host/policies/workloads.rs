@@ -13,11 +13,20 @@ pub(super) const WORKLOADS: Policy = Policy {
     ],
     only: None,
     variables: &[],
+    // What makes further pods beside the one that there is, keeps the platform's next change from coming into force, or takes the
+    // volume away. Where a kind has no such field, it has none before and after.
     rules: &[(
         "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || (request.operation == 'UPDATE' && \
          object.spec.?replicas.orValue(1) == oldObject.spec.?replicas.orValue(1) && \
          object.spec.template.spec == oldObject.spec.template.spec && \
-         object.spec.template.metadata.?labels.orValue({}) == oldObject.spec.template.metadata.?labels.orValue({}))",
+         object.spec.template.metadata.?labels.orValue({}) == oldObject.spec.template.metadata.?labels.orValue({}) && \
+         object.spec.?ordinals.orValue({}) == oldObject.spec.?ordinals.orValue({}) && \
+         object.spec.?updateStrategy.orValue({}) == oldObject.spec.?updateStrategy.orValue({}) && \
+         object.spec.?persistentVolumeClaimRetentionPolicy.orValue({}) == \
+         oldObject.spec.?persistentVolumeClaimRetentionPolicy.orValue({}) && \
+         object.spec.?minReadySeconds.orValue(0) == oldObject.spec.?minReadySeconds.orValue(0) && \
+         object.spec.?strategy.orValue({}) == oldObject.spec.?strategy.orValue({}) && \
+         object.spec.?paused.orValue(false) == oldObject.spec.?paused.orValue(false))",
         "what a control plane runs, and how often, is the platform's to say",
     )],
 };

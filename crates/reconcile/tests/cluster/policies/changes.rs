@@ -18,6 +18,7 @@ const TOLERANT: Object = ("v1", "Pod", "tolerant");
 const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const SET: Object = ("apps/v1", "StatefulSet", "set");
+const DEPLOYMENT: Object = ("apps/v1", "Deployment", "set");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
 /// What refusals of a status say: nobody makes a pod with one.
@@ -156,19 +157,35 @@ pub(super) async fn are_not_made_by_others(client: &Client, workspace: &str, for
     let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {}, "spec": spec });
     let message = tried(&account, Some(workspace), &set).await.unwrap_err();
     assert!(message.contains(OF_A_WORKLOAD), "{message}");
+    let mut deployment = set.clone();
+    deployment["kind"] = json!("Deployment");
+    deployment["spec"].as_object_mut().unwrap().remove("serviceName");
     for namespace in [workspace, foreign] {
         make(client, namespace, SET, set.clone()).await;
+        make(client, namespace, DEPLOYMENT, deployment.clone()).await;
     }
     let other = json!([{ "name": "main", "image": "docker.io/library/busybox:1.37" }]);
-    for patch in [
-        json!({ "spec": { "replicas": 2 } }),
-        json!({ "spec": { "template": { "spec": { "containers": other } } } }),
-        json!({ "spec": { "template": { "metadata": { "labels": { "a": "b" } } } } }),
+    for (object, spec) in [
+        (SET, json!({ "replicas": 2 })),
+        (SET, json!({ "template": { "spec": { "containers": other } } })),
+        (SET, json!({ "template": { "metadata": { "labels": { "a": "b" } } } })),
+        // Its pods would be others than the one that there is.
+        (SET, json!({ "ordinals": { "start": 1 } })),
+        // What the platform asks for next would never come.
+        (SET, json!({ "updateStrategy": { "type": "OnDelete", "rollingUpdate": null } })),
+        (SET, json!({ "updateStrategy": { "rollingUpdate": { "partition": 1 } } })),
+        (SET, json!({ "minReadySeconds": 86_400 })),
+        // The platform's own next sleep would take the volume away.
+        (SET, json!({ "persistentVolumeClaimRetentionPolicy": { "whenScaled": "Delete" } })),
+        (DEPLOYMENT, json!({ "replicas": 2 })),
+        (DEPLOYMENT, json!({ "paused": true })),
+        (DEPLOYMENT, json!({ "strategy": { "type": "Recreate", "rollingUpdate": null } })),
     ] {
-        let message = changed(&account, workspace, SET, patch.clone()).await.unwrap_err();
+        let patch = json!({ "spec": spec });
+        let message = changed(&account, workspace, object, patch.clone()).await.unwrap_err();
         assert!(message.contains(OF_A_WORKLOAD), "{patch}: {message}");
-        assert_eq!(changed(client, workspace, SET, patch.clone()).await, Ok(()), "{patch}");
-        assert_eq!(changed(&account, foreign, SET, patch.clone()).await, Ok(()), "{patch}");
+        assert_eq!(changed(client, workspace, object, patch.clone()).await, Ok(()), "{patch}");
+        assert_eq!(changed(&account, foreign, object, patch.clone()).await, Ok(()), "{patch}");
     }
     // With new certificates it has its own pod made anew so.
     let anew = json!({ "spec": { "template": { "metadata": { "annotations": { "example.com/at": "now" } } } } });
