@@ -125,6 +125,7 @@ mod tests {
             );
             for node in host.nodes().await.into_iter().flatten() {
                 let _ = (host.keep_free(&node, true).await, host.hand_back(&nodes.id, &node.name).await);
+                let _ = host.disown(&nodes.id, &node.name, true).await;
             }
         });
     }

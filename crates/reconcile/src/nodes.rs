@@ -130,4 +130,13 @@ impl Host {
         let handed = nodes::hand_back(&self.cluster, &node, id, &Names::of(id)).await;
         Ok(settle(handed)?.unwrap_or_else(|wait| wait))
     }
+
+    /// Takes the workspace's mark off a node that was never given to it: at once where it keeps nobody away, else once the pods are
+    /// gone that are to move from there, which are the tenant's while the workspace `moves` to nodes of its own.
+    pub async fn disown(&self, id: &WorkspaceId, name: &NodeName, moves: bool) -> Result<Progress, ReconcileError> {
+        let node: Option<Node> = self.cluster.get_as(Kind::Node, None, name.as_str()).await?;
+        let Some(node) = node else { return Ok(Progress::Done) };
+        let disowned = nodes::disown(&self.cluster, &node, id, &Names::of(id), moves).await;
+        Ok(settle(disowned)?.unwrap_or_else(|wait| wait))
+    }
 }

@@ -10,7 +10,7 @@ use hexabase_backends::store::host_nodes::{self, HostNode};
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::workspaces;
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::nodes::NodeName;
+use hexabase_core::nodes::{NodeClass, NodeName};
 use hexabase_reconcile::{Holder, Host, Progress, SeenNode};
 
 use super::worker::Outcome;
@@ -127,15 +127,16 @@ async fn store(app: &App, claim: &Claim, plan: &Plan<'_>) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Takes a mark off a node that the database has given to nobody, or to somebody else, once nothing of its workspace runs there;
-/// nothing more of it comes until then, and its own job moves what is there. A workspace that is not known may be another
-/// installation's.
+/// Takes a mark off a node that the database has given to nobody, or to somebody else. Where it has drawn pods of a workspace that is
+/// on nodes of its own, that one's job moves them first, and nothing more of it comes until then. A workspace that is not known may be
+/// another installation's.
 async fn clear(app: &App, host: &Host, name: &NodeName, id: &WorkspaceId) -> Result<()> {
-    if workspaces::load_for_job(&app.store, id).await?.is_none() {
+    let Some(row) = workspaces::load_for_job(&app.store, id).await? else {
         tracing::warn!(node = %name, workspace.id = %id, "a node says it is a workspace's that this database does not know");
         return Ok(());
-    }
-    match host.hand_back(id, name).await.map_err(Error::internal)? {
+    };
+    let moves = row.placed == NodeClass::Dedicated;
+    match host.disown(id, name, moves).await.map_err(Error::internal)? {
         Progress::Done => {
             tracing::warn!(node = %name, workspace.id = %id, "a mark of a workspace was taken off a node")
         }

@@ -82,6 +82,11 @@ pub(crate) fn holder(node: &Node) -> Holder {
     }
 }
 
+/// Whether the node keeps pods away by a taint of ours, whosesoever.
+pub(crate) fn is_tainted(node: &Node) -> bool {
+    taints(node).any(|taint| taint.key == NODE_POOL)
+}
+
 /// What closes the workspace's node to others again, where somebody took the taint off that does; nothing, while it is there.
 pub(crate) fn reclosed<'a>(node: &Node, id: &'a WorkspaceId) -> Option<Mark<'a>> {
     let closes = |taint: &Taint| taint.effect == EFFECT && taint.value.as_deref() == Some(id.as_str());

@@ -9,5 +9,5 @@ mod mark;
 mod settle;
 
 pub(crate) use self::fit::{Bound, bound};
-pub(crate) use self::mark::{Mark, holder, is_offered, is_usable, patch, reclosed};
-pub(crate) use self::settle::{hand_back, is_empty, settle};
+pub(crate) use self::mark::{Mark, holder, is_offered, is_tainted, is_usable, patch, reclosed};
+pub(crate) use self::settle::{disown, hand_back, is_empty, settle};

@@ -5,11 +5,11 @@ use hexabase_core::nodes::{NodeClass, NodeName};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Bound, Mark, bound, holder, is_offered, is_usable, patch, reclosed};
+use super::{Bound, Mark, bound, holder, is_offered, is_tainted, is_usable, patch, reclosed};
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
 use crate::host::volumes;
-use crate::labels::{self, Names};
+use crate::labels::{self, Names, SYNCED_BY};
 use crate::ledger;
 use crate::manifest::Kind;
 use crate::nodes::{FoundNodes, Holder, WantedNodes};
@@ -211,7 +211,7 @@ fn draws_none(node: &Node, id: &WorkspaceId) -> bool {
     }
 }
 
-/// Takes the workspace's mark off a node on which no pod of it is left. Until then the node is closed to it.
+/// Takes the workspace's mark off a node that it had, on which no pod of it is left. Until then the node is closed to it.
 pub(crate) async fn hand_back(
     host: &Cluster,
     node: &Node,
@@ -229,8 +229,39 @@ pub(crate) async fn hand_back(
     if !is_marked {
         return Ok(Progress::Done);
     }
-    mark(host, node, if is_offered(node) { Mark::Free } else { Mark::None }).await?;
+    mark(host, node, unmarked(node)).await?;
     Ok(Progress::Done)
+}
+
+/// Takes the workspace's mark off a node that it never had. While its pods are put on its own nodes (`moves`), its job moves what
+/// the mark has drawn, and the node is closed to it until that is gone; else what is there may stay.
+pub(crate) async fn disown(
+    host: &Cluster,
+    node: &Node,
+    id: &WorkspaceId,
+    names: &Names,
+    moves: bool,
+) -> Result<Progress, ReconcileError> {
+    if holder(node) != Holder::Workspace(id.clone()) {
+        return Ok(Progress::Done);
+    }
+    // A label alone keeps nobody away. Without it nobody is drawn any more, and a taint would close a node that all share.
+    let is_shared = !is_tainted(node) && !is_offered(node);
+    if moves && !is_shared {
+        // What moves are the tenant's pods. Its control plane stays where it is, which is on nodes such as this one.
+        let mut pods = pods_on(host, name_of(node)).await?.into_iter();
+        if let Some(pod) = pods.find(|pod| is_own(pod, names) && is_synced(pod)) {
+            mark(host, node, Mark::Leaving(id)).await?;
+            return Ok(Progress::wait(SOON, format!("{} is still on the node {}", title(&pod), name_of(node))));
+        }
+    }
+    mark(host, node, unmarked(node)).await?;
+    Ok(Progress::Done)
+}
+
+/// What a node says of itself that is no workspace's.
+fn unmarked(node: &Node) -> Mark<'static> {
+    if is_offered(node) { Mark::Free } else { Mark::None }
 }
 
 async fn mark(host: &Cluster, node: &Node, mark: Mark<'_>) -> Result<(), ReconcileError> {
@@ -242,7 +273,16 @@ async fn mark(host: &Cluster, node: &Node, mark: Mark<'_>) -> Result<(), Reconci
 
 async fn own_pod(host: &Cluster, node: &Node, names: &Names) -> Result<Option<ObjectMeta>, ReconcileError> {
     let pods = pods_on(host, name_of(node)).await?;
-    Ok(pods.into_iter().find(|pod| pod.namespace.as_deref() == Some(names.namespace.as_str())))
+    Ok(pods.into_iter().find(|pod| is_own(pod, names)))
+}
+
+fn is_own(pod: &ObjectMeta, names: &Names) -> bool {
+    pod.namespace.as_deref() == Some(names.namespace.as_str())
+}
+
+/// Whether vCluster brought the pod, as it does all of the tenant's.
+fn is_synced(pod: &ObjectMeta) -> bool {
+    pod.labels.as_ref().is_some_and(|labels| labels.contains_key(SYNCED_BY))
 }
 
 /// What runs on a node, or is to.
@@ -258,7 +298,7 @@ pub(crate) async fn is_empty(host: &Cluster, node: &NodeName) -> Result<bool, Re
 
 /// Whether a pod is neither the workspace's nor one of those that every node has.
 fn is_foreign(pod: &ObjectMeta, names: &Names) -> bool {
-    pod.namespace.as_deref() != Some(names.namespace.as_str()) && !is_of_the_node(pod)
+    !is_own(pod, names) && !is_of_the_node(pod)
 }
 
 /// Whether a pod is one of those that every node has. What a workspace's pod says of its owner counts for nothing.

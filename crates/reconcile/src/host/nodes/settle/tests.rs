@@ -84,8 +84,22 @@ impl Stage {
         self.server.put("/api/v1/persistentvolumes/disk", volume);
     }
 
+    /// A pod of the tenant's.
+    fn put_synced_pod(&self, name: &str, node: &str) {
+        let place = format!("hxb-{ID}");
+        self.put_pod(&place, name, node, Some("ReplicaSet"));
+        let path = format!("/api/v1/namespaces/{place}/pods/{name}");
+        let mut pod = self.server.get(&path).unwrap();
+        pod["metadata"]["labels"] = json!({ SYNCED_BY: ID });
+        self.server.put(&path, pod);
+    }
+
     async fn look(&self) -> FoundNodes {
         self.host.settle_nodes(&self.wanted).await.unwrap()
+    }
+
+    async fn disown(&self, node: &str, moves: bool) -> Progress {
+        self.host.disown(&self.wanted.id, &name(node), moves).await.unwrap()
     }
 }
 
@@ -274,14 +288,40 @@ async fn a_node_that_the_workspace_does_not_have_is_closed_to_it_until_its_pods_
     let place = format!("hxb-{ID}");
     for taint in [Some(ID), None] {
         stage.put_node("one", Some(ID), taint);
-        stage.put_pod(&place, "web", "one", None);
-        let handed = stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap();
-        assert!(said(&handed).contains("web is still on the node"), "{handed:?}");
+        stage.put_synced_pod("web", "one");
+        let disowned = stage.disown("one", true).await;
+        assert!(said(&disowned).contains("web is still on the node"), "{disowned:?}");
         assert_eq!(stage.marks("one"), (json!("leaving"), json!(ID)), "what leaves must not come back");
         stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
-        assert_eq!(stage.host.hand_back(&stage.wanted.id, &name("one")).await.unwrap(), Progress::Done);
+        assert_eq!(stage.disown("one", true).await, Progress::Done);
         assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
     }
+    // Nobody moves what is of a workspace on shared nodes.
+    stage.put_node("one", Some(ID), Some(ID));
+    stage.put_synced_pod("web", "one");
+    assert_eq!(stage.disown("one", false).await, Progress::Done);
+    assert_eq!(stage.marks("one"), (json!("free"), json!("free")));
+}
+
+#[tokio::test]
+async fn a_shared_node_that_says_it_is_a_workspaces_stays_open_to_all() {
+    let stage = Stage::set(&[], &[]).await;
+    let place = format!("hxb-{ID}");
+    stage.put_pod(&place, &format!("{ID}-0"), "shared", Some("StatefulSet"));
+    stage.put_synced_pod("web", "shared");
+    stage.put_node("shared", Some(ID), None);
+    assert_eq!(stage.disown("shared", true).await, Progress::Done);
+    assert_eq!(stage.marks("shared"), (Value::Null, Value::Null));
+    // Where it is closed already, the control plane does not keep it so.
+    stage.put_node("shared", Some(ID), Some(ID));
+    assert!(said(&stage.disown("shared", true).await).contains("web is still on the node"));
+    stage.server.remove(&format!("/api/v1/namespaces/{place}/pods/web"));
+    assert_eq!(stage.disown("shared", true).await, Progress::Done);
+    assert_eq!(stage.marks("shared"), (Value::Null, Value::Null));
+    // Another's mark stays.
+    stage.put_node("shared", Some(OTHER), None);
+    assert_eq!(stage.disown("shared", true).await, Progress::Done);
+    assert_eq!(stage.marks("shared"), (json!(OTHER), Value::Null));
 }
 
 #[tokio::test]
