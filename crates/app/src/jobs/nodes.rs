@@ -80,7 +80,8 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         insists: insists(since, now),
     };
     if nodes.is_empty() && wanted.placed == wanted.goal && goal == NodeClass::Shared {
-        let (placement, age_millis) = (placement(row.placed, Vec::new(), since), now.millis_since(since));
+        let begun = begun(row, None, since, now);
+        let (placement, age_millis) = (placement(row.placed, Vec::new(), begun), now.millis_since(since));
         return Ok(Settled { placement, age_millis, ..Settled::default() });
     }
     let found = match refused {
@@ -90,9 +91,9 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     let found = match found {
         Ok(found) => found,
         Err(cause) => {
-            let message = Some(sentence(&cause));
-            let placement = placement(row.placed, Vec::new(), since);
-            return Ok(Settled { placement, message, after: Some(LATER), ..Settled::default() });
+            let message = sentence(&cause);
+            let placement = placement(row.placed, Vec::new(), begun(row, Some(&message), since, now));
+            return Ok(Settled { placement, message: Some(message), after: Some(LATER), ..Settled::default() });
         }
     };
     let placed = store(app, claim, row, (nodes.as_slice(), &wanted, &found)).await?;
@@ -111,7 +112,19 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
     let after = if placed == row.placed { after } else { Some(Duration::ZERO) };
     let since = if placed == row.placed { moving_since(since, &nodes, &found, now) } else { now };
     let (left, age_millis) = (left(&found), now.millis_since(since));
-    Ok(Settled { placement: placement(placed, found.closed, since), message, left, after, age_millis })
+    let begun = begun(row, message.as_deref(), since, now);
+    Ok(Settled { placement: placement(placed, found.closed, begun), message, left, after, age_millis })
+}
+
+/// Since when its pods are asked to move: not since before a look that found all of them in their place. A node may turn out not to
+/// be the workspace's long after the last move.
+fn begun(row: &Workspace, message: Option<&str>, since: Timestamp, now: Timestamp) -> Timestamp {
+    if was_at_rest(row.nodes_message.as_deref(), message) { now } else { since }
+}
+
+/// Whether the last look found no pod that has to move, by what it `told`: nothing, or only what is told of the nodes now.
+fn was_at_rest(told: Option<&str>, message: Option<&str>) -> bool {
+    told.is_none() || told == message
 }
 
 /// Set when its pods were asked to move long enough ago.
@@ -288,7 +301,8 @@ fn by_itself(app: &App, tx: &Tx, row: &Workspace, action: &str, after: Value) ->
     app.change_by_itself(tx, &row.organization_id, change)
 }
 
-/// Shows what keeps the workspace from being where it is to be; `moved` is how far its pods are, where that is known.
+/// Shows what keeps the workspace from being where it is to be; `moved` is how far its pods are, where that is known. If they begin to
+/// move, it is noted when.
 pub(super) async fn tell(
     app: &App,
     claim: &Claim,
@@ -296,19 +310,32 @@ pub(super) async fn tell(
     settled: &Settled,
     moved: Option<&Progress>,
 ) -> Result<()> {
-    let message = match (&settled.message, moved) {
-        (Some(message), _) => Some(message.as_str()),
-        (None, Some(Progress::Wait { reason, .. })) => Some(reason.as_str()),
-        (None, Some(Progress::Done)) => settled.left.as_deref(),
-        (None, None) => row.nodes_message.as_deref(),
-    };
-    if row.nodes_message.as_deref() == message {
+    let before = row.nodes_message.as_deref();
+    let message = says(settled, moved, before);
+    if before == message.as_deref() {
         return Ok(());
     }
+    let moves = matches!(moved, Some(Progress::Wait { .. }));
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
-    workspaces::note_nodes_message(&tx, &row.id, message).await?;
+    workspaces::note_nodes_message(&tx, &row.id, message.as_deref()).await?;
+    if moves && was_at_rest(before, settled.message.as_deref()) {
+        workspaces::note_moving(&tx, &row.id, app.clock.now()).await?;
+    }
     Ok(tx.commit().await?)
+}
+
+/// What is told of the nodes, and of the pods while they move.
+fn says(settled: &Settled, moved: Option<&Progress>, before: Option<&str>) -> Option<String> {
+    match (settled.message.as_deref(), moved) {
+        (Some(message), Some(Progress::Wait { reason, .. })) if message != MOVING => {
+            Some(format!("{message}; {reason}"))
+        }
+        (Some(message), _) => Some(message.to_owned()),
+        (None, Some(Progress::Wait { reason, .. })) => Some(reason.clone()),
+        (None, Some(Progress::Done)) => settled.left.clone(),
+        (None, None) => before.map(str::to_owned),
+    }
 }
 
 /// Hands back every node of a workspace that is gone from the host but for them; its removal is not over before. The receipt

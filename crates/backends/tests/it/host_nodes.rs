@@ -130,6 +130,11 @@ on_both_engines! {
         assert_eq!((row.placed, row.nodes_message.as_deref()), (NodeClass::Dedicated, Some("no node is free")));
         assert_eq!(row.version, 3, "what stands in the way is no change of it");
         let tx = store.begin().await?;
+        workspaces::note_moving(&tx, scope.workspace(), now().plus_seconds(3)).await?;
+        tx.commit().await?;
+        let row = load(&store, &scope).await?;
+        assert_eq!((row.nodes_since, row.version), (Some(now().plus_seconds(3)), 3));
+        let tx = store.begin().await?;
         workspaces::request_deletion(&tx, &scope, now()).await?;
         assert!(is_stale(&workspaces::want_nodes(&tx, &scope, 0, now()).await));
         assert!(is_stale(&workspaces::set_placed(&tx, scope.workspace(), NodeClass::Shared, now()).await));

@@ -59,6 +59,28 @@ fn budgets_of_disruption_hold_from_the_moment_when_pods_begin_to_move() {
 }
 
 #[test]
+fn pods_that_are_found_in_the_wrong_place_long_after_a_move_have_their_time_as_well() {
+    let lacks = Settled { message: Some("1 of 2 nodes".to_owned()), ..Settled::default() };
+    let wait = Progress::Wait { reason: "pod shop/web: is held".to_owned(), after: LATER };
+    for settled in [Settled::default(), lacks] {
+        let message = settled.message.as_deref();
+        let mut told = None;
+        for _ in 0..2 {
+            told = says(&settled, Some(&Progress::Done), told.as_deref());
+            assert!(was_at_rest(told.as_deref(), message), "{told:?}");
+        }
+        told = says(&settled, Some(&wait), told.as_deref());
+        assert!(!was_at_rest(told.as_deref(), message), "from now on time runs: {told:?}");
+    }
+    let moves = Settled { message: Some(MOVING.to_owned()), ..Settled::default() };
+    let told = says(&moves, Some(&wait), None);
+    assert_eq!(told.as_deref(), Some(MOVING));
+    assert!(!was_at_rest(told.as_deref(), None));
+    // Whether they move is not known.
+    assert_eq!(says(&Settled::default(), None, told.as_deref()), told);
+}
+
+#[test]
 fn what_does_not_come_is_looked_for_less_and_less_often() {
     let soon = Duration::from_secs(1);
     let pause = |seconds: i64, after: Duration, moved: Option<&Progress>| {

@@ -23,7 +23,7 @@ pub use self::changes::{
     Departed, NewWorkspace, insert, lock, lock_under_plan, note_inventory, note_move, note_receipt, note_used,
     refuse_plan_wish, request_deletion, set_deleted, set_plan, set_plan_wish, set_progress, set_ready,
 };
-pub use self::nodes::{note_nodes_message, set_placed, want_nodes};
+pub use self::nodes::{note_moving, note_nodes_message, set_placed, want_nodes};
 pub use self::scope::{WorkspaceScope, scope_by_break_glass, scope_for, scope_for_name};
 pub use self::sleep::{
     begin_removal, note_use, request_deletion_at, request_sleep, request_sleep_unless_used, request_wake,
@@ -108,7 +108,7 @@ pub struct Workspace {
     pub used: Option<Amounts>,
     /// How many nodes of its own it is to have.
     pub nodes_wanted: u32,
-    /// Since when.
+    /// Since when, or since its pods last began to move.
     pub nodes_since: Option<Timestamp>,
     /// On which nodes new pods of it are put.
     pub placed: NodeClass,

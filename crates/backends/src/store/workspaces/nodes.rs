@@ -30,6 +30,14 @@ pub async fn set_placed(tx: &Tx, id: &WorkspaceId, placed: NodeClass, now: Times
     changed(tx, update).await
 }
 
+/// Notes that pods of the workspace, which were all in their place, begin to move now. That is no change of it: its version stays.
+pub async fn note_moving(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
+    let update = workspace::Entity::update_many()
+        .col_expr(workspace::Column::NodesSince, Expr::value(now.as_micros()))
+        .filter(workspace::Column::Id.eq(id.as_str()));
+    changed(tx, update).await
+}
+
 /// Notes what keeps the workspace from being where it is to be. That is no change of it: its version stays.
 pub async fn note_nodes_message(tx: &Tx, id: &WorkspaceId, message: Option<&str>) -> Result<(), StoreError> {
     let update = workspace::Entity::update_many()
