@@ -14,6 +14,7 @@ pub(super) const PODS: Policy = Policy {
     targets: &[
         Target { group: "", resource: "pods", operations: WRITE },
         Target { group: "", resource: "pods/ephemeralcontainers", operations: UPDATE },
+        Target { group: "", resource: "pods/resize", operations: UPDATE },
     ],
     only: None,
     variables: &[
@@ -138,6 +139,15 @@ pub(super) const PODS: Policy = Policy {
         (
             "!variables.isSynced || 'hxb-' + object.metadata.?labels[?'release'].orValue('') != request.namespace",
             "a pod must not pass for the control plane of its workspace",
+        ),
+        // The control plane's own: neither other images, further containers and more room, nor labels by which its StatefulSet and
+        // network policies know it. What vCluster has brought keeps its marker.
+        (
+            "!request.userInfo.username.startsWith('system:serviceaccount:hxb-ws-') || variables.isNew || \
+             (variables.isSynced && oldObject.metadata.?labels[?'vcluster.loft.sh/managed-by'].hasValue()) || \
+             (object.spec == oldObject.spec && \
+             object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({}))",
+            "a pod that vCluster did not bring must stay as it was made",
         ),
     ],
 };

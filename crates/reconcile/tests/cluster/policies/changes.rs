@@ -14,6 +14,7 @@ use crate::support::{eventually, objects};
 type Object = (&'static str, &'static str, &'static str);
 
 const POD: Object = ("v1", "Pod", "waiting");
+const SYNCED: Object = ("v1", "Pod", "synced");
 const TOLERANT: Object = ("v1", "Pod", "tolerant");
 const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
@@ -24,16 +25,29 @@ const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 /// What refusals of a status say: nobody makes a pod with one.
 pub(super) const OF_A_STATUS: [&str; 2] = ["its node's to tell", "not changed with its status"];
 
+/// What refusals of a pod say that only an account of a workspace gets.
+pub(super) const OF_A_POD: &str = "must stay as it was made";
+
 /// What refusals of a workload say, which only an account of a workspace gets.
 pub(super) const OF_A_WORKLOAD: &str = "is the platform's to say";
 
 /// Tries a change; says why not.
-async fn changed(client: &Client, namespace: &str, (version, kind, name): Object, patch: Value) -> Result<(), String> {
+async fn changed(client: &Client, namespace: &str, object: Object, patch: Value) -> Result<(), String> {
+    patched(client, namespace, object, &Patch::Merge(&patch)).await
+}
+
+/// The same with a patch of another kind.
+async fn patched(
+    client: &Client,
+    namespace: &str,
+    (version, kind, name): Object,
+    patch: &Patch<&Value>,
+) -> Result<(), String> {
     let api = objects(client, version, kind, Some(namespace));
-    match api.patch(name, &PatchParams::default().dry_run(), &Patch::Merge(&patch)).await {
+    match api.patch(name, &PatchParams::default().dry_run(), patch).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message),
-        Err(error) => panic!("{patch}: {error:?}"),
+        Err(error) => panic!("{patch:?}: {error:?}"),
     }
 }
 
@@ -44,6 +58,18 @@ async fn debugged(client: &Client, namespace: &str, privileged: bool) -> Result<
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let parameters = PatchParams::default().dry_run();
     match pods.patch_ephemeral_containers(POD.2, &parameters, &Patch::Strategic(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("{patch}: {error:?}"),
+    }
+}
+
+/// The same for what a running pod may use.
+async fn resized(client: &Client, namespace: &str) -> Result<(), String> {
+    let patch =
+        json!({ "spec": { "containers": [{ "name": "main", "resources": { "requests": { "cpu": "20m" } } }] } });
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    match pods.patch_resize(POD.2, &PatchParams::default().dry_run(), &Patch::Strategic(&patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(status.message),
         Err(error) => panic!("{patch}: {error:?}"),
@@ -69,7 +95,10 @@ async fn make(client: &Client, namespace: &str, (version, kind, name): Object, m
 pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) {
     for namespace in [workspace, foreign] {
         let gated = pod(json!({ "schedulingGates": [{ "name": "hexabase.ai/never" }] }));
+        let mut synced = gated.clone();
+        synced["metadata"]["labels"] = json!({ "vcluster.loft.sh/managed-by": "ws-x" });
         make(client, namespace, POD, gated).await;
+        make(client, namespace, SYNCED, synced).await;
         make(client, namespace, SERVICE, service(json!({}))).await;
         make(client, namespace, CLAIM, claim(json!({}))).await;
         make(client, namespace, INGRESS, ingress(json!({}), json!({}))).await;
@@ -104,7 +133,38 @@ pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) 
     assert_eq!(debugged(client, foreign, true).await, Ok(()));
 
     by_an_account(client, workspace).await;
+    stay_as_they_were_made(client, workspace, foreign).await;
     from_before(client, workspace).await;
+}
+
+/// The control plane's own pod bears no marker of vCluster, as this one. Whoever has got in has nothing else run there.
+async fn stay_as_they_were_made(client: &Client, workspace: &str, foreign: &str) {
+    let account = account_of(workspace).await;
+    let refused = |outcome: Result<(), String>| {
+        let message = outcome.unwrap_err();
+        assert!(message.contains(OF_A_POD), "{message}");
+    };
+    for patch in [
+        json!({ "metadata": { "labels": { "app": "another" } } }),
+        json!({ "metadata": { "labels": { "vcluster.loft.sh/managed-by": "x" } } }),
+        json!({ "spec": { "activeDeadlineSeconds": 1 } }),
+    ] {
+        refused(changed(&account, workspace, POD, patch.clone()).await);
+        assert_eq!(changed(client, workspace, POD, patch.clone()).await, Ok(()), "{patch}");
+        assert_eq!(changed(&account, foreign, POD, patch.clone()).await, Ok(()), "{patch}");
+    }
+    let image = json!({ "spec": { "containers": [{ "name": "main", "image": "docker.io/library/busybox:1.37" }] } });
+    refused(patched(&account, workspace, POD, &Patch::Strategic(&image)).await);
+    assert_eq!(patched(client, workspace, POD, &Patch::Strategic(&image)).await, Ok(()));
+    assert_eq!(patched(&account, workspace, SYNCED, &Patch::Strategic(&image)).await, Ok(()));
+    refused(debugged(&account, workspace, false).await);
+    assert_eq!(debugged(&account, foreign, false).await, Ok(()));
+    refused(resized(&account, workspace).await);
+    assert_eq!(resized(client, workspace).await, Ok(()));
+    // What vCluster has brought it may change, but not hide.
+    let labels = |labels: Value| json!({ "metadata": { "labels": labels } });
+    assert_eq!(changed(&account, workspace, SYNCED, labels(json!({ "a": "b" }))).await, Ok(()));
+    refused(changed(&account, workspace, SYNCED, labels(json!({ "vcluster.loft.sh/managed-by": null }))).await);
 }
 
 /// An operator gives a workspace less than it has brought to the host already.
