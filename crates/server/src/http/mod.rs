@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
-//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints
+//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints, ≤ 60 s
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
@@ -45,6 +45,8 @@ mod tokens;
 mod users;
 mod workspaces;
 
+use std::time::Duration;
+
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
@@ -53,6 +55,7 @@ use axum::{Json, Router, middleware};
 use hexabase_app::App;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -63,6 +66,9 @@ use crate::state::ServerState;
 
 pub use error::{ApiError, ApiResult};
 pub use oidc::cluster_router;
+
+/// A page is answered after so long, whoever asks and however its body is spread: most are for those who are not signed in.
+const PAGE_TIME: Duration = Duration::from_secs(60);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -161,6 +167,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .merge(device::router())
         .merge(invitation_pages::router())
         .merge(oidc::router());
+    let pages = within(PAGE_TIME, pages);
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)
@@ -175,6 +182,11 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .layer(header("x-content-type-options", "nosniff"))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(state, request_id::layer))
+}
+
+/// Has requests to these pages end after so long. Neither for streams nor for what goes on after its answer has begun.
+fn within<S: Clone + Send + Sync + 'static>(time: Duration, pages: Router<S>) -> Router<S> {
+    pages.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, time))
 }
 
 fn header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
@@ -194,4 +206,30 @@ async fn no_such_route() -> ApiError {
 
 async fn no_such_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address does not take that method")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+    use axum::extract::Request;
+    use axum::routing::post;
+    use futures::stream;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_does_not_wait_for_a_body_that_does_not_end() {
+        let drip = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let token = Router::<()>::new().route("/token", post(|body: String| async move { body }));
+        let asked = |body: Body| Request::post("/token").body(body).unwrap();
+        let pages = within(Duration::from_millis(50), token.clone());
+        let refused = pages.oneshot(asked(Body::from_stream(drip))).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        let answered = within(PAGE_TIME, token).oneshot(asked(Body::from("whole"))).await.unwrap();
+        assert_eq!(answered.status(), StatusCode::OK);
+    }
 }
