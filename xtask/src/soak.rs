@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cargo::{Cargo, cargo};
-use crate::check::{SOAK, on_cluster};
+use crate::check::{Count, SOAK, on_cluster};
 use crate::host::{self, packages};
 use crate::progress::{Progress, seconds};
 
@@ -17,6 +17,8 @@ const ROUNDS: &str = "soak::rounds::a_workspace_is_whole_whatever_call_fails_and
 
 /// The beginning of the names of those that edit shares, on each database.
 const EDITS: &str = "ledger::no_hundred_thousand_edits";
+/// How many databases there are.
+const DATABASES: u64 = 2;
 
 /// What to break.
 #[derive(Clone, Debug, Args)]
@@ -85,7 +87,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn edit_shares() -> Result<()> {
     eprintln!("\n== a hundred thousand edits of shares, on SQLite and PostgreSQL");
     // The whole workspace, so that nothing is compiled anew with other features.
-    cargo(&["test", "--workspace", "--locked", "--test", "it", "--", "--include-ignored", EDITS]).run()
+    let command = cargo(&["test", "--workspace", "--locked", "--test", "it", "--", "--include-ignored", EDITS]);
+    let mut count = Count::default();
+    let status = command.each_line(|line| count.add(line))?;
+    ensure!(status.success(), "shares were not edited as they should be ({status})");
+    all_were_edited(&count)
+}
+
+/// A name that nothing has is a success as well.
+fn all_were_edited(count: &Count) -> Result<()> {
+    let passed = count.passed;
+    ensure!(
+        passed == DATABASES,
+        "shares were edited on {passed} of {DATABASES} databases: is {EDITS} still what they are called?"
+    );
+    Ok(())
 }
 
 /// Shows what the tests say, and adds it up.
@@ -146,6 +162,19 @@ mod tests {
         sum.add("the soak: it went well");
         assert_eq!(sum.line(), "27 cases, 1 lost, 2 orphaned, 3 doubled");
         assert!(!sum.is_good() && !Sum::default().is_good());
+    }
+
+    #[test]
+    fn edits_that_no_test_makes_are_told() {
+        let result =
+            |passed: u64| format!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; 9 filtered out");
+        let edited = |lines: &[String]| {
+            let mut count = Count::default();
+            lines.iter().for_each(|line| count.add(line));
+            all_were_edited(&count).is_ok()
+        };
+        assert!(edited(&[result(0), result(2), result(0)]));
+        assert!(!edited(&[result(0), result(0)]) && !edited(&[result(1)]));
     }
 
     #[test]

@@ -10,17 +10,17 @@ const NOT_SKIPPED: [&str; 2] = [
 
 /// How many passed, failed and were skipped.
 #[derive(Debug, Default)]
-pub(super) struct Count {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) skipped: u64,
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
     /// Test programs that began and have not told their result.
     open: u64,
 }
 
 impl Count {
     /// Takes a line of a test program, such as `test result: ok. 16 passed; 0 failed; …`.
-    pub(super) fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("test result: ") {
             let number = |word: &str| {
                 let part = rest.split(['.', ';']).find(|part| part.trim().ends_with(word))?;

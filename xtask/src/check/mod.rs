@@ -14,7 +14,7 @@ use crate::host::packages;
 use crate::host::{self, Host};
 use crate::progress::{Progress, seconds};
 use crate::{cmd, settings};
-use count::Count;
+pub(crate) use count::Count;
 use made::Made;
 
 /// Version of the tool that holds `deny.toml`.
