@@ -48,9 +48,10 @@ impl Host {
         let names = Names::of(&desired.id);
         let mut ledger = Ledger::default();
         let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else { return Ok(ledger.finish()) };
-        let may_call = self.host_side(desired, &names, rendering.as_deref(), &mut ledger).await?;
-        let Some(pod) = may_call else { return Ok(ledger.finish()) };
-        let answer = api_server::progress(&self.cluster, &self.settings.endpoint, &names, &pod).await;
+        if !self.host_side(desired, &names, rendering.as_deref(), &mut ledger).await? {
+            return Ok(ledger.finish());
+        }
+        let answer = api_server::progress(&self.cluster, &self.settings.endpoint, &names, desired).await;
         let tenant = match settle(answer)? {
             Ok(Ok(tenant)) => tenant,
             Ok(Err(wait)) | Err(wait) => {
@@ -124,14 +125,14 @@ impl Host {
     }
 
     /// Everything else on the host: applied before anything is waited for, but nothing is started before its limits are
-    /// in force. Gives the control plane's pod if its API server may be called.
+    /// in force. Whether the control plane's API server may be called.
     async fn host_side(
         &self,
         desired: &DesiredWorkspace,
         names: &Names,
         rendering: Option<&str>,
         ledger: &mut Ledger,
-    ) -> Result<Option<Pod>, ReconcileError> {
+    ) -> Result<bool, ReconcileError> {
         let host = &self.cluster;
         let pod = workload::pod(host, names).await?;
         let runs = pod.as_ref().is_some_and(workload::is_ready);
@@ -143,8 +144,7 @@ impl Host {
                 ledger.record(step, Progress::Done);
             }
             let running = workload::progress(host, names, Some(&pod)).await?;
-            let runs = ledger.record(WorkspaceStep::VirtualCluster, running);
-            return Ok(runs.then_some(pod));
+            return Ok(ledger.record(WorkspaceStep::VirtualCluster, running));
         }
         let (limits, counted) = settled_limits(self.limits(desired, names, runs).await)?;
         // While it does not run, what is counted is not all.
@@ -171,7 +171,7 @@ impl Host {
             Some(Err(wait)) => ledger.record(WorkspaceStep::VirtualCluster, wait),
             None => false,
         };
-        Ok(pod.filter(|pod| runs || workload::is_ready(pod)))
+        Ok(runs || pod.as_ref().is_some_and(workload::is_ready))
     }
 
     /// Whether everything on the host was applied a moment ago, and the control plane is starting since.

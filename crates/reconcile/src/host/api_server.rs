@@ -1,11 +1,15 @@
 //! Step 5: the tenant's API server answers.
 
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::Client;
+use kube::config::Kubeconfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 
 use crate::apply::Cluster;
+use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
-use crate::host::workload;
 use crate::labels::Names;
 use crate::manifest::Kind;
 use crate::settings::EndpointMode;
@@ -23,29 +27,24 @@ pub(crate) struct Tenant {
     pub(crate) cluster: Cluster,
 }
 
-/// What vCluster writes once it is up: its certificate authority and a client of `system:masters`.
+/// The tenant's certificate authority and a client of `system:masters`.
 pub(crate) struct Credentials {
     pub(crate) ca: String,
     pub(crate) certificate: Vec<u8>,
     pub(crate) key: Vec<u8>,
 }
 
-/// A client for the tenant, or what it still waits for. The credentials are read anew every time: vCluster renews them.
+/// A client for the tenant whose control plane runs, or what it still waits for. The credentials are read anew every time:
+/// vCluster renews them.
 pub(crate) async fn progress(
     host: &Cluster,
     mode: &EndpointMode,
     names: &Names,
-    pod: &Pod,
+    desired: &DesiredWorkspace,
 ) -> Result<Result<Tenant, Progress>, ReconcileError> {
     let wait = |text: String| Ok(Err(Progress::wait(SOON, text)));
-    if !workload::is_ready(pod) {
-        let pod = pod.metadata.name.as_deref().unwrap_or(&names.name);
-        return wait(format!("pod {pod}: runs, its API server is starting"));
-    }
-    let secret = format!("vc-{}", names.name);
-    let found: Option<Secret> = host.get_as(Kind::Secret, Some(&names.namespace), &secret).await?;
-    let Some(credentials) = found.and_then(credentials) else {
-        return wait(format!("Secret {secret}: not written by vCluster yet"));
+    let Some(credentials) = credentials(host, names, desired).await? else {
+        return wait(format!("Secret vc-{}: not written by vCluster yet", names.name));
     };
     let service: Option<Service> = host.get_as(Kind::Service, Some(&names.namespace), &names.name).await?;
     let Some(endpoint) = service.and_then(|service| endpoint(&service, mode, names, &credentials.ca)) else {
@@ -53,12 +52,27 @@ pub(crate) async fn progress(
     };
     let cluster = match tenant::connect(&endpoint, &credentials).await {
         Ok(cluster) => cluster,
-        Err(error) => return wait(format!("Secret {secret}: {error}")),
+        Err(error) => return wait(format!("Service {}: {error}", names.name)),
     };
     match readyz(&cluster.client).await {
         Ok(()) => Ok(Ok(Tenant { endpoint, cluster })),
-        Err(reason) => wait(format!("https://{}:{}/readyz: {reason}", endpoint.host, endpoint.port)),
+        Err(reason) => wait(format!("its API server is starting: {reason}")),
     }
+}
+
+/// The Secret for administrators is the last thing of all that vCluster writes at its first start; its own certificates are
+/// the first, and hold the same. What was made ahead waits for the last: it is to be whole before it sleeps.
+async fn credentials(
+    host: &Cluster,
+    names: &Names,
+    desired: &DesiredWorkspace,
+) -> Result<Option<Credentials>, ReconcileError> {
+    let secret = async |name: String| host.get_as::<Secret>(Kind::Secret, Some(&names.namespace), &name).await;
+    let written = secret(format!("vc-{}", names.name)).await?.and_then(for_administrators);
+    if written.is_some() || desired.organization.is_none() {
+        return Ok(written);
+    }
+    Ok(secret(format!("{}-certs", names.name)).await?.and_then(own))
 }
 
 async fn readyz(client: &Client) -> Result<(), String> {
@@ -70,11 +84,23 @@ async fn readyz(client: &Client) -> Result<(), String> {
     }
 }
 
-fn credentials(secret: Secret) -> Option<Credentials> {
+fn for_administrators(secret: Secret) -> Option<Credentials> {
     let mut data = secret.data?;
     let mut take = |key: &str| data.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty());
     let ca = String::from_utf8(take("certificate-authority")?).ok()?;
     Some(Credentials { ca, certificate: take("client-certificate")?, key: take("client-key")? })
+}
+
+/// Those of the kubeconfig that vCluster itself uses.
+fn own(secret: Secret) -> Option<Credentials> {
+    let text = secret.data?.remove("admin.conf")?;
+    let kubeconfig = Kubeconfig::from_yaml(std::str::from_utf8(&text.0).ok()?).ok()?;
+    let cluster = kubeconfig.clusters.into_iter().next()?.cluster?;
+    let user = kubeconfig.auth_infos.into_iter().next()?.auth_info?;
+    let part = |text: Option<&str>| serde_json::from_value::<ByteString>(json!(text?)).ok().map(|bytes| bytes.0);
+    let ca = String::from_utf8(part(cluster.certificate_authority_data.as_deref())?).ok()?;
+    let key = part(user.client_key_data.as_ref().map(SecretString::expose_secret))?;
+    Some(Credentials { ca, certificate: part(user.client_certificate_data.as_deref())?, key })
 }
 
 /// Where the Service is reached from here.
@@ -99,7 +125,7 @@ fn endpoint(service: &Service, mode: &EndpointMode, names: &Names, ca: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::Value;
 
     use super::*;
 
@@ -121,11 +147,25 @@ mod tests {
         assert_eq!(found(&mode), Some(("192.0.2.7".to_owned(), 30443)));
     }
 
+    fn secret(data: Value) -> Secret {
+        serde_json::from_value(json!({ "metadata": {}, "data": data })).unwrap()
+    }
+
     #[test]
     fn a_secret_without_all_three_parts_is_not_there_yet() {
-        let secret = |value| serde_json::from_value::<Secret>(value).unwrap();
-        assert!(credentials(secret(json!({ "metadata": {} }))).is_none());
-        let part = json!({ "metadata": {}, "data": { "certificate-authority": "Y2E=", "client-key": "aw==" } });
-        assert!(credentials(secret(part)).is_none());
+        assert!(for_administrators(secret(Value::Null)).is_none());
+        assert!(for_administrators(secret(json!({ "certificate-authority": "Y2E=", "client-key": "aw==" }))).is_none());
+        assert!(own(secret(json!({ "ca.crt": "Y2E=" }))).is_none());
+    }
+
+    #[test]
+    fn what_the_control_plane_uses_itself_is_read_from_its_kubeconfig() {
+        let kubeconfig = json!({ "apiVersion": "v1", "kind": "Config",
+            "clusters": [{ "name": "kubernetes", "cluster": {
+                "server": "https://127.0.0.1:6443", "certificate-authority-data": "Y2E=" } }],
+            "users": [{ "name": "admin", "user": {
+                "client-certificate-data": "Y2VydA==", "client-key-data": "a2V5" } }] });
+        let found = own(secret(json!({ "admin.conf": ByteString(kubeconfig.to_string().into_bytes()) }))).unwrap();
+        assert_eq!((found.ca.as_str(), &found.certificate[..], &found.key[..]), ("ca", &b"cert"[..], &b"key"[..]));
     }
 }

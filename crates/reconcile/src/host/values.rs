@@ -39,7 +39,8 @@ pub(crate) fn build(
                 format!("{}.{}.svc", names.name, names.namespace),
                 format!("{}.{}.svc.cluster.local", names.name, names.namespace),
             ] },
-            "service": { "spec": { "type": service_type(&settings.endpoint) } },
+            // It answers up to two seconds before its probes have said so, and whoever woke it waits for nothing else.
+            "service": { "spec": { "type": service_type(&settings.endpoint), "publishNotReadyAddresses": true } },
             "statefulSet": stateful_set(settings, labels),
         },
         // `kubectl top pods`, by the host's metrics; nodes are not the tenant's to see.

@@ -12,6 +12,9 @@ use super::lock;
 use super::relay::{Opened, Relay};
 use super::upstream::{self, Upstream};
 
+/// The file among a control plane's own certificates that holds all that is needed to ask its API server.
+const KUBECONFIG: &str = "admin.conf";
+
 /// Behind which of its addresses a proxy was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -44,6 +47,8 @@ struct Credentials {
 /// What the host says about a workspace's API server.
 enum Told<'a> {
     Credentials(&'a str),
+    /// The same, as the control plane itself has them.
+    Certificates(&'a str),
     Address(&'a str),
 }
 
@@ -51,6 +56,7 @@ fn told(path: &str) -> Option<Told<'_>> {
     let (workspace, object) = path.strip_prefix("/api/v1/namespaces/hxb-")?.split_once('/')?;
     match object.split_once('/')? {
         ("secrets", name) if name.strip_prefix("vc-") == Some(workspace) => Some(Told::Credentials(workspace)),
+        ("secrets", name) if name.strip_suffix("-certs") == Some(workspace) => Some(Told::Certificates(workspace)),
         ("services", name) if name == workspace => Some(Told::Address(workspace)),
         _ => None,
     }
@@ -67,6 +73,7 @@ pub(super) fn turn(relay: &Relay, path: &str, body: Bytes) -> anyhow::Result<Byt
     let mut object: Value = serde_json::from_slice(&body).context("the host's answer is not JSON")?;
     let turned = match told {
         Told::Credentials(workspace) => turn_credentials(relay, workspace, &mut object)?,
+        Told::Certificates(workspace) => turn_certificates(relay, workspace, &mut object)?,
         Told::Address(workspace) => turn_address(relay, workspace, &mut object)?,
     };
     Ok(if turned { Bytes::from(object.to_string()) } else { body })
@@ -81,6 +88,26 @@ fn turn_credentials(relay: &Relay, workspace: &str, secret: &mut Value) -> anyho
     };
     let credentials = Credentials { authority: authority?, certificate: certificate?, key: key? };
     secret["data"]["certificate-authority"] = json!(upstream::base64(relay.authority_pem().as_bytes()));
+    lock(&relay.tenants).entry(workspace.to_owned()).or_default().credentials = Some(credentials);
+    Ok(true)
+}
+
+/// The parts of a kubeconfig with one cluster and one user, whose text is changed in one place.
+fn turn_certificates(relay: &Relay, workspace: &str, secret: &mut Value) -> anyhow::Result<bool> {
+    let Some(text) = secret["data"][KUBECONFIG].as_str() else { return Ok(false) };
+    let text = String::from_utf8(upstream::decoded(text)?)?;
+    let part = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim).with_context(|| format!("{KUBECONFIG} without {name}"))
+    };
+    let authority = part("certificate-authority-data")?;
+    let credentials = Credentials {
+        authority: upstream::decoded(authority)?,
+        certificate: upstream::decoded(part("client-certificate-data")?)?,
+        key: upstream::decoded(part("client-key-data")?)?,
+    };
+    let turned = text.replace(authority, &upstream::base64(relay.authority_pem().as_bytes()));
+    secret["data"][KUBECONFIG] = json!(upstream::base64(turned.as_bytes()));
     lock(&relay.tenants).entry(workspace.to_owned()).or_default().credentials = Some(credentials);
     Ok(true)
 }
@@ -135,7 +162,9 @@ mod tests {
     #[test]
     fn only_what_tells_of_a_workspaces_api_server_is_changed() {
         let namespace = "/api/v1/namespaces/hxb-ws-1";
-        assert!(concerns(&format!("{namespace}/secrets/vc-ws-1")) && concerns(&format!("{namespace}/services/ws-1")));
+        for ours in ["/secrets/vc-ws-1", "/secrets/ws-1-certs", "/services/ws-1"] {
+            assert!(concerns(&format!("{namespace}{ours}")), "{ours}");
+        }
         for other in ["", "/secrets", "/secrets/vc-ws-2", "/secrets/vc-ws-1/x", "/services/ws-1-headless", "/pods/ws-1"]
         {
             assert!(!concerns(&format!("{namespace}{other}")), "{other}");

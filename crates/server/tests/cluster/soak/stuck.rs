@@ -40,14 +40,13 @@ fn crashing(method: &str, path: &str, body: &mut Value) {
     }
 }
 
-/// Its API server is never ready.
-fn unready(method: &str, path: &str, body: &mut Value) {
-    if let Some(container) = pod(method, path, body).and_then(container) {
-        container["readinessProbe"] = json!({ "exec": { "command": ["/no-such-program"] }, "periodSeconds": 5 });
-        if let Some(container) = container.as_object_mut() {
-            container.remove("startupProbe");
-            container.remove("livenessProbe");
-        }
+/// Its API server is never reached.
+fn unreached(method: &str, path: &str, body: &mut Value) {
+    let is_its_own = method == "PATCH" && path.contains("/services/ws-") && !path.contains("-headless");
+    for port in
+        body.pointer_mut("/spec/ports").filter(|_| is_its_own).and_then(Value::as_array_mut).into_iter().flatten()
+    {
+        port["targetPort"] = json!(1);
     }
 }
 
@@ -78,8 +77,8 @@ async fn fails(bend: Bend, word: &str) -> Result<()> {
 async fn a_workspace_that_never_comes_up_is_called_failed_with_its_reason_and_can_be_deleted() -> Result<()> {
     let unschedulable = async { fails(unschedulable, "Unschedulable").await.context("no node suits it") };
     let crashing = async { fails(crashing, "syncer").await.context("it crashes") };
-    let unready = async { fails(unready, "API server is starting").await.context("it is never ready") };
-    try_join3(unschedulable, crashing, unready).await?;
+    let unreached = async { fails(unreached, "API server is starting").await.context("it is never reached") };
+    try_join3(unschedulable, crashing, unreached).await?;
     report(3, &[]);
     Ok(())
 }
