@@ -31,6 +31,9 @@ pub(crate) fn build(
                 "image": { "tag": kubernetes_tag },
                 "imagePullPolicy": "IfNotPresent",
                 "apiServer": { "extraArgs": api_server_args(kubernetes_tag) },
+                // At its first start it makes an account for each of its controllers, three calls each. With its own bound of
+                // twenty a second that takes four seconds, for which everything else waits.
+                "controllerManager": { "extraArgs": ["--kube-api-qps=100", "--kube-api-burst=200"] },
                 // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds.
                 "resources": { "limits": { "cpu": "2", "memory": "256Mi" } },
             } },

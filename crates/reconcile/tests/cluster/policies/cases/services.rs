@@ -1,6 +1,6 @@
 //! What services may ask of the host.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Case, Place, annotated, case, service};
 
