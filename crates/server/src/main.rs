@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Hexabase AI: Kubernetes workspaces for many people on one cluster.
+/// What is logged if nothing is said. Errors of calls to Kubernetes are told by whoever makes the calls, and while a control
+/// plane starts they are none.
+const LOG: &str = "info,sea_orm_migration=warn,sqlx=warn,kube_client::client::builder=off";
+
 #[derive(Debug, Parser)]
 #[command(name = "hexabase", version, about)]
 struct Arguments {
@@ -21,7 +25,7 @@ struct Arguments {
     #[arg(long, global = true, env = "HEXABASE_CONFIG")]
     config: Option<PathBuf>,
     /// Which log lines to write, such as `info` or `hexabase_app=debug`.
-    #[arg(long, global = true, env = "HEXABASE_LOG", default_value = "info,sea_orm_migration=warn,sqlx=warn")]
+    #[arg(long, global = true, env = "HEXABASE_LOG", default_value = LOG)]
     log: String,
     /// Form of log lines.
     #[arg(long, global = true, env = "HEXABASE_LOG_FORMAT", default_value = "text", value_parser = ["text", "json"])]

@@ -278,7 +278,10 @@ impl Nginx {
             cmd::output(host.kubectl()?.args(["-n", &namespace, "get", kind, name, "-o", path]))
         };
         let ip = ask("service", workspace, "jsonpath={.spec.clusterIP}")?;
-        let secret = ask("secret", &format!("vc-{workspace}"), r"jsonpath={.data.certificate-authority}")?;
+        let secret = format!("vc-{workspace}");
+        // The last thing that vCluster writes; its API server answers before.
+        alice.until("the authority of the workspace", || Ok(ask("secret", &secret, "name").is_ok()))?;
+        let secret = ask("secret", &secret, r"jsonpath={.data.certificate-authority}")?;
         let tenant_ca = String::from_utf8(STANDARD.decode(secret.trim())?)?;
         let folder = alice.platform.folder.join("nginx");
         fs::create_dir_all(&folder)?;

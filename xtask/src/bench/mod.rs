@@ -6,6 +6,7 @@ mod churn;
 mod examples;
 mod gateway;
 mod identity;
+mod raw;
 mod revoke;
 mod stage;
 mod workspace;

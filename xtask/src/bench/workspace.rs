@@ -10,6 +10,7 @@ use hexabase_testkit::browser::Browser;
 use hexabase_testkit::http::Http;
 use serde_json::{Value, json};
 
+use super::raw::Raw;
 use super::{Figure, examples, percentile, stage};
 use crate::cmd;
 use crate::host::{self, Host};
@@ -35,15 +36,22 @@ pub(crate) fn run(options: &host::Options) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn measure(_: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
+fn measure(host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
+    let mut raw = Raw::new(host, alice.platform.folder.join("raw"))?;
     let pid = stage::pid()?;
     figures.push(Figure::plain("server memory, idle", resident_mb(pid)?, "MB", "RSS of `hexabase all`".into()));
     let mut made = Creations::default();
     for name in WORKSPACES {
         made.create(alice, progress, name)?;
+        // Beside as many others.
+        raw.measure(progress)?;
     }
+    let (cold, raw) = (made.median(), raw.medians());
     figures.extend(made.figures("request to first kubectl, p50", 18.0, "request to first kubectl, p95"));
+    let alone =
+        |seconds: f64| format!("of vCluster with the chart's own settings, without the platform: {seconds:.1} s");
+    figures.push(Figure::at_most("to first kubectl / vCluster alone", cold / raw.0, "x", 1.0, alone(raw.0)));
     figures.push(Figure::at_most(
         "server memory, 5 workspaces",
         resident_mb(pid)?,
@@ -52,7 +60,9 @@ fn measure(_: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<Figu
         "RSS of `hexabase all`".into(),
     ));
     figures.extend(api(alice, progress)?);
-    figures.push(wake(alice, progress)?);
+    let wake = wake(alice, progress)?;
+    figures.push(Figure::at_most("wake / vCluster alone", wake.value / raw.1, "x", 1.0, alone(raw.1)));
+    figures.push(wake);
     figures.push(delete(alice, progress, &WORKSPACES)?);
     figures.extend(examples::mint(progress)?);
     Ok(figures)
@@ -124,6 +134,10 @@ impl Creations {
             }
         }
         Ok(())
+    }
+
+    fn median(&mut self) -> f64 {
+        percentile(&mut self.totals, 0.5)
     }
 
     fn figures(mut self, median: &'static str, most: f64, rarest: &'static str) -> [Figure; 2] {

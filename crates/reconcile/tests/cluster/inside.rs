@@ -14,7 +14,9 @@ use crate::support::{eventually, namespace, objects};
 /// A client of the tenant as its administrator, made independently of the crate under test.
 pub(crate) async fn tenant(client: &Client, id: &WorkspaceId, endpoint: &TenantEndpoint) -> Client {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace(id));
-    let data = secrets.get(&format!("vc-{id}")).await.unwrap().data.unwrap();
+    // The last thing that vCluster writes; its API server answers before.
+    let name = format!("vc-{id}");
+    let data = eventually("the credentials of a tenant", || async { secrets.get(&name).await.ok()?.data }).await;
     let part = |name: &str| data[name].clone();
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "clusters": [{ "name": "t", "cluster": {
