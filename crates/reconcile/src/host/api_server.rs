@@ -79,9 +79,15 @@ async fn readyz(client: &Client) -> Result<(), String> {
     let request = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
     match client.request_text(request).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(kube::Error::Api(status)) => Err(missing(&status.message)),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The lines about what is not ready, of one about each check.
+fn missing(message: &str) -> String {
+    let missing: Vec<&str> = message.lines().filter(|line| line.starts_with("[-]")).collect();
+    if missing.is_empty() { message.to_owned() } else { missing.join(", ") }
 }
 
 fn for_administrators(secret: Secret) -> Option<Credentials> {
@@ -149,6 +155,15 @@ mod tests {
 
     fn secret(data: Value) -> Secret {
         serde_json::from_value(json!({ "metadata": {}, "data": data })).unwrap()
+    }
+
+    #[test]
+    fn of_all_checks_those_are_told_that_are_not_passed() {
+        assert_eq!(
+            missing("[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed"),
+            "[-]etcd failed: reason withheld"
+        );
+        assert_eq!(missing("shutting down"), "shutting down");
     }
 
     #[test]
