@@ -14,6 +14,7 @@ use serde_json::json;
 use super::percentile;
 use crate::cmd;
 use crate::host::Host;
+use crate::host::images::{TENANT_KUBERNETES, VCLUSTER};
 use crate::progress::Progress;
 
 const RELEASE: &str = "raw";
@@ -91,9 +92,9 @@ impl<'a> Raw<'a> {
                 // The images that are there.
                 "advanced": { "defaultImageRegistry": "" },
                 "backingStore": { "database": { "embedded": { "enabled": true } } },
-                "distro": { "k8s": { "image": { "tag": "v1.35.4" }, "imagePullPolicy": "IfNotPresent" } },
+                "distro": { "k8s": { "image": { "tag": tag(TENANT_KUBERNETES) }, "imagePullPolicy": "IfNotPresent" } },
                 "statefulSet": {
-                    "image": { "repository": "loft-sh/vcluster-oss", "tag": "0.36.1" },
+                    "image": { "repository": "loft-sh/vcluster-oss", "tag": tag(VCLUSTER) },
                     "imagePullPolicy": "IfNotPresent",
                 },
             },
@@ -130,4 +131,9 @@ impl<'a> Raw<'a> {
         }
         Ok(())
     }
+}
+
+/// The version in an image's name.
+fn tag(image: &str) -> &str {
+    image.rsplit(':').next().unwrap_or_default()
 }

@@ -21,8 +21,9 @@ pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1.36";
 /// DNS, for the host and by the names that vCluster asks for.
 pub(crate) const COREDNS: &str = "docker.io/coredns/coredns:1.14.2";
 const COREDNS_FOR_TENANTS: &str = "docker.io/coredns/coredns:1.14.1";
-const VCLUSTER: &str = "ghcr.io/loft-sh/vcluster-oss:0.36.1";
-const TENANT_KUBERNETES: &str = "ghcr.io/loft-sh/kubernetes:v1.35.4";
+/// What a workspace runs: vCluster, and the Kubernetes in it.
+pub(crate) const VCLUSTER: &str = "ghcr.io/loft-sh/vcluster-oss:0.36.1";
+pub(crate) const TENANT_KUBERNETES: &str = "ghcr.io/loft-sh/kubernetes:v1.35.4";
 pub(crate) const METRICS_SERVER: &str = "registry.k8s.io/metrics-server/metrics-server:v0.9.0";
 pub(crate) const LOCAL_PATH: &str = "docker.io/rancher/local-path-provisioner:v0.0.30";
 

@@ -11,7 +11,7 @@ mod external;
 mod firewall;
 mod health;
 mod image_tar;
-mod images;
+pub(crate) mod images;
 mod kernel;
 mod kube;
 mod kubelet;
