@@ -3,6 +3,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hexabase_core::plans;
@@ -21,6 +22,8 @@ use crate::migrations::Migrator;
 
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
+/// Statements that each connection keeps prepared: more than there are, so that none is parsed twice.
+const STATEMENTS: usize = 512;
 const WAIT: Duration = Duration::from_secs(10);
 const SQLITE_BUSY: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,7 @@ pub struct Store {
     url: StoreUrl,
     /// SQLite has one writer. Waiting here is fair and wakes at once; SQLite's own wait polls.
     writer: Option<Arc<Semaphore>>,
+    changes: Arc<AtomicU64>,
 }
 
 impl Connection for Store {
@@ -50,7 +54,7 @@ impl Store {
             Place::Sqlite(path) => (connect_sqlite(path).await?, Some(Arc::new(Semaphore::new(1)))),
             Place::Postgres(address) => (connect_postgres(address, POSTGRES_CONNECTIONS).await?, None),
         };
-        Ok(Self { connection, url: url.clone(), writer })
+        Ok(Self { connection, url: url.clone(), writer, changes: Arc::default() })
     }
 
     /// Where the store is.
@@ -81,6 +85,12 @@ impl Store {
         self.writer.is_some()
     }
 
+    /// How many transactions were committed here, by this store and its clones: while it stays the same, no other answer has come
+    /// to be by what this process does. What other processes change is not counted.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.connection.ping().await?)
@@ -102,7 +112,8 @@ impl Store {
             sqlite_transaction_mode: self.writer.as_ref().map(|_| SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(Tx::new(self.connection.begin_with_options(options).await?, permit))
+        let inner = self.connection.begin_with_options(options).await?;
+        Ok(Tx::new(inner, Arc::clone(&self.changes), permit))
     }
 
     /// A store in memory that counts the statements it sends.
@@ -116,7 +127,8 @@ impl Store {
             counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         });
         let url = StoreUrl(Place::Sqlite(PathBuf::from("memory")));
-        let store = Self { connection, url, writer: Some(Arc::new(Semaphore::new(1))) };
+        let writer = Some(Arc::new(Semaphore::new(1)));
+        let store = Self { connection, url, writer, changes: Arc::default() };
         store.migrate_locked().await?;
         Ok((store, count))
     }
@@ -135,7 +147,7 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
 
 pub(super) async fn connect_postgres(address: &::url::Url, connections: u32) -> Result<DatabaseConnection, StoreError> {
     let mut options = options(address.as_str(), connections);
-    options.map_sqlx_postgres_opts(|options| options.application_name("hexabase"));
+    options.map_sqlx_postgres_opts(|options| options.application_name("hexabase").statement_cache_capacity(STATEMENTS));
     Ok(Database::connect(options).await?)
 }
 
@@ -148,6 +160,7 @@ async fn connect_sqlite(path: &Path) -> Result<DatabaseConnection, StoreError> {
             .filename(&path)
             .foreign_keys(true)
             .busy_timeout(SQLITE_BUSY)
+            .statement_cache_capacity(STATEMENTS)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
     });

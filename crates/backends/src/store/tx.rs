@@ -1,6 +1,7 @@
 //! A transaction.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::DatabaseTransaction;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,7 +18,18 @@ pub struct Tx {
     // Dropped before the permit, so that the next writer starts after the rollback was asked for.
     inner: DatabaseTransaction,
     at_commit: Mutex<AtCommit>,
+    changes: Arc<AtomicU64>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Counts a change once it is made: when this is dropped, however the commit ended, because one whose answer is lost may have
+/// been carried out.
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// What is done last, because it locks what every other transaction also wants.
@@ -39,8 +51,12 @@ impl Connection for Tx {
 impl Db for Tx {}
 
 impl Tx {
-    pub(super) fn new(inner: DatabaseTransaction, permit: Option<OwnedSemaphorePermit>) -> Self {
-        Self { inner, at_commit: Mutex::default(), _permit: permit }
+    pub(super) fn new(
+        inner: DatabaseTransaction,
+        changes: Arc<AtomicU64>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self { inner, at_commit: Mutex::default(), changes, _permit: permit }
     }
 
     /// Writes everything.
@@ -53,6 +69,7 @@ impl Tx {
         }
         audit::write(&self, audited).await?;
         events::write(&self, events).await?;
+        let _counted = Counted(self.changes);
         Ok(self.inner.commit().await?)
     }
 

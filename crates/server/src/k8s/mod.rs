@@ -1,13 +1,16 @@
 //! Tells the gateway who may pass.
 
+mod recent;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hexabase_app::gateway::{self, Basis, Held, TokenOf};
 use hexabase_app::{App, Error};
 use hexabase_core::ids::UserId;
 
+use self::recent::{Now, Recent, Shown};
 use crate::gateway::{Admission, Authority, Bearer, Refusal, ServiceAccount, Upstream};
 
 /// Name in the certificate of every tenant's API server.
@@ -20,6 +23,7 @@ const UNDECIDED: usize = 200;
 #[derive(Debug, Clone)]
 pub(crate) struct TokenAuthority {
     app: App,
+    recent: Recent,
     undecided: Undecided,
 }
 
@@ -64,7 +68,11 @@ impl Drop for Place {
 impl TokenAuthority {
     /// Decides by `app`.
     pub(crate) fn new(app: App) -> Self {
-        Self { app, undecided: Undecided::default() }
+        Self { app, recent: Recent::default(), undecided: Undecided::default() }
+    }
+
+    fn now(&self) -> Now {
+        Now { changes: self.app.store.changes(), at: Instant::now(), time: self.app.clock.now() }
     }
 }
 
@@ -72,13 +80,18 @@ impl Authority for TokenAuthority {
     async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
         let bearer = bearer.ok_or_else(no_token)?;
+        let (shown, since) = (Shown::new(bearer, stays_open), self.now());
+        let recent = self.recent.find(&shown, workspace, since);
+        if let Some(admission) = recent.filter(|admission| !self.app.keys.is_revoked(&admission.key)) {
+            return Ok(admission);
+        }
         let too_many = || Refusal::TooManyRequests {
             message: "too many requests wait for this workspace".to_owned(),
             retry_after: Duration::from_secs(2),
         };
         let _place = self.undecided.enter(workspace).ok_or_else(too_many)?;
         let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
-        Ok(Admission {
+        let admission = Admission {
             workspace: admitted.workspace,
             upstream: Upstream {
                 address: admitted.endpoint,
@@ -93,7 +106,9 @@ impl Authority for TokenAuthority {
             moved_at: admitted.held.moved_at,
             renewed: admitted.renewed.map(Bearer::new),
             woken_in: admitted.woken_in,
-        })
+        };
+        self.recent.keep(shown, &admission, since);
+        Ok(admission)
     }
 
     async fn still_admitted(&self, admission: &Admission) -> bool {
