@@ -41,6 +41,9 @@ enum Command {
     Check(check::Options),
     /// Measure.
     Bench(bench::Options),
+    /// What `bench flood` starts beside itself.
+    #[command(hide = true)]
+    Flood,
     /// Break things at every step of what the platform does, on the host cluster; half an hour.
     Soak(soak::Options),
     /// Write the files that are made from the code.
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Demo(options) => demo::run(&options)?,
         Command::Check(options) => return check::run(&options),
         Command::Bench(options) => bench::run(&options)?,
+        Command::Flood => bench::flood()?,
         Command::Soak(options) => return soak::run(&options),
         Command::Gen => generate::run()?,
         Command::Down => host::down()?,

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+pub use reqwest::Method;
 use reqwest::header::{HeaderMap, SET_COOKIE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, RequestBuilder, Response};
+use reqwest::{Certificate, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

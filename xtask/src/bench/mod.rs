@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
+pub(crate) use self::gateway::flood::run as flood;
 use crate::lock::{self, Lock};
 use crate::{cargo, host};
 
@@ -71,6 +72,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("identity", identity::run),
     ("revoke", revoke::run),
     ("gateway", gateway::run),
+    ("flood", gateway::fairness::run),
     (AN_HOUR, churn::run),
 ];
 
