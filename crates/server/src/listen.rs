@@ -1,5 +1,7 @@
 //! Listeners: accept, TLS, HTTP/1.1 or HTTP/2 with upgrades, and an orderly end.
 
+mod patient;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use self::patient::Patient;
+
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// To say whether it is HTTP/1 or HTTP/2, and to send the head of a request by HTTP/1. Whoever speaks HTTP/2 is pinged.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -62,9 +67,11 @@ pub(crate) async fn serve(
         let (acceptor, router, stop, cut) = (acceptor.clone(), router.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(TokioIo::new(stream), peer, router, stop, cut).await,
+                None => connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await,
                 Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(TokioIo::new(stream), peer, router, stop, cut).await,
+                    Ok(Ok(stream)) => {
+                        connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -76,7 +83,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection<S>(
-    stream: TokioIo<S>,
+    stream: Patient<S>,
     peer: SocketAddr,
     router: Router,
     stop: CancellationToken,
@@ -89,7 +96,7 @@ async fn connection<S>(
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).enable_connect_protocol();
-    let served = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
@@ -114,3 +121,6 @@ impl axum::extract::connect_info::Connected<PeerAddress> for SocketAddr {
         peer.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The server's side of a connection to `router`, whose caller has a moment to say what they speak.
+fn serving(stream: DuplexStream, router: Router) -> JoinHandle<()> {
+    let (peer, never) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
+    tokio::spawn(connection(Patient::new(stream, MOMENT), peer, router, never.clone(), never))
+}
+
+/// Fails a test that hangs.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("the test hangs")
+}
+
+#[tokio::test]
+async fn whoever_does_not_say_what_they_speak_is_hung_up_on() {
+    for said in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let (mut caller, stream) = tokio::io::duplex(1 << 10);
+        caller.write_all(said.as_bytes()).await.unwrap();
+        within(serving(stream, Router::new())).await.unwrap();
+        // Kept until here, or its end would be the reason.
+        drop(caller);
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_said_it_is_waited_for() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let slow = || async {
+        tokio::time::sleep(3 * MOMENT).await;
+        "late"
+    };
+    // Shorter than the beginning of HTTP/2.
+    caller.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new().route("/", get(slow)));
+    let mut answer = String::new();
+    within(caller.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("late"), "{answer}");
+    within(served).await.unwrap();
+}
