@@ -23,6 +23,9 @@ use self::patient::Patient;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// To say whether it is HTTP/1 or HTTP/2, and to send the head of a request by HTTP/1. Whoever speaks HTTP/2 is pinged.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
+/// ordinary object, a part of the largest. A long way is still as fast as this much per round trip.
+const BODY_WINDOW: u32 = 256 << 10;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Opens a listener; port 0 takes any free port.
@@ -95,7 +98,12 @@ async fn connection<S>(
     let Ok(service) = make.call(PeerAddress(peer)).await;
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).enable_connect_protocol();
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .initial_stream_window_size(BODY_WINDOW)
+        .enable_connect_protocol();
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);
     let outcome = tokio::select! {

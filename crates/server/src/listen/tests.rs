@@ -43,3 +43,21 @@ async fn whoever_has_said_it_is_waited_for() {
     assert!(answer.ends_with("late"), "{answer}");
     within(served).await.unwrap();
 }
+
+#[tokio::test]
+async fn no_more_of_a_body_than_its_window_is_received_unasked() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new());
+    let mut head = [0; 9];
+    within(caller.read_exact(&mut head)).await.unwrap();
+    let [_, _, length, kind, ..] = head;
+    assert_eq!(kind, 4, "the server begins with its settings");
+    let mut settings = vec![0; length.into()];
+    within(caller.read_exact(&mut settings)).await.unwrap();
+    let initial_window_size = [0, 4];
+    let setting = settings.chunks(6).find(|setting| setting.starts_with(&initial_window_size)).unwrap();
+    assert!(setting.ends_with(&BODY_WINDOW.to_be_bytes()), "{setting:?}");
+    drop(caller);
+    within(served).await.unwrap();
+}
