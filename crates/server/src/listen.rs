@@ -1,5 +1,6 @@
 //! Listeners: accept, TLS, HTTP/1.1 or HTTP/2 with upgrades, and an orderly end.
 
+mod flowing;
 mod patient;
 
 use std::io::ErrorKind;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use self::flowing::Flowing;
 use self::patient::Patient;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +28,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
 /// ordinary object, a part of the largest. A long way is still as fast as this much per round trip.
 const BODY_WINDOW: u32 = 256 << 10;
+/// How much of an answer waits by HTTP/2 for a caller who does not read it, beside what waits on the way here.
+const ANSWER_BUFFER: usize = 64 << 10;
+/// How long whoever reads nothing at all holds all that waits for them.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Opens a listener; port 0 takes any free port.
@@ -67,6 +73,7 @@ pub(crate) async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
+        let stream = Flowing::new(stream, UNREAD_TIMEOUT);
         let (acceptor, router, stop, cut) = (acceptor.clone(), router.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             match acceptor {
@@ -103,6 +110,7 @@ async fn connection<S>(
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .initial_stream_window_size(BODY_WINDOW)
+        .max_send_buf_size(ANSWER_BUFFER)
         .enable_connect_protocol();
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);

@@ -5,11 +5,14 @@ use tokio::task::JoinHandle;
 use super::*;
 
 const MOMENT: Duration = Duration::from_millis(100);
+const WHILE: Duration = Duration::from_secs(1);
 
-/// The server's side of a connection to `router`, whose caller has a moment to say what they speak.
+/// The server's side of a connection to `router`, whose caller has a moment to say what they speak, and a while
+/// to read.
 fn serving(stream: DuplexStream, router: Router) -> JoinHandle<()> {
     let (peer, never) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
-    tokio::spawn(connection(Patient::new(stream, MOMENT), peer, router, never.clone(), never))
+    let stream = Patient::new(Flowing::new(stream, WHILE), MOMENT);
+    tokio::spawn(connection(stream, peer, router, never.clone(), never))
 }
 
 /// Fails a test that hangs.
@@ -59,5 +62,35 @@ async fn no_more_of_a_body_than_its_window_is_received_unasked() {
     let setting = settings.chunks(6).find(|setting| setting.starts_with(&initial_window_size)).unwrap();
     assert!(setting.ends_with(&BODY_WINDOW.to_be_bytes()), "{setting:?}");
     drop(caller);
+    within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_reads_nothing_is_hung_up_on() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let long = || async { "x".repeat(1 << 20) };
+    caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
+    within(serving(stream, Router::new().route("/", get(long)))).await.unwrap();
+    drop(caller);
+}
+
+#[tokio::test]
+async fn whoever_reads_slowly_gets_all() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let long = || async { "x".repeat(8 << 10) };
+    caller.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new().route("/", get(long)));
+    let mut received = 0;
+    let slowly = async {
+        loop {
+            tokio::time::sleep(WHILE / 6).await;
+            match caller.read(&mut [0; 1 << 10]).await.unwrap() {
+                0 => break,
+                bytes => received += bytes,
+            }
+        }
+    };
+    within(slowly).await;
+    assert!(received > 8 << 10, "{received}");
     within(served).await.unwrap();
 }
