@@ -37,7 +37,7 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
 }
 
 /// Asks for so many nodes of its own for a workspace, or for none: then it runs on shared ones again. It goes on running, and moves
-/// with all it has or not at all. Asking twice changes nothing.
+/// as a whole or not at all, but for pods that nothing makes anew. Asking twice changes nothing.
 ///
 /// # Errors
 /// [`Error::LimitReached`] when its plan gives fewer.
