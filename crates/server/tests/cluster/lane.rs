@@ -287,7 +287,7 @@ async fn rights(person: &Person) -> Result<BTreeSet<String>> {
 }
 
 /// What is allowed on the host, as Kubernetes writes it.
-async fn quota(at: &Surroundings, id: &str) -> Result<String> {
+pub(crate) async fn quota(at: &Surroundings, id: &str) -> Result<String> {
     let namespace = format!("hxb-{id}");
     let hard = ["-n", &namespace, "get", "resourcequota", "hexabase", "-o", "jsonpath={.spec.hard}"];
     at.host(&hard).await?.good()
