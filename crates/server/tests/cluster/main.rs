@@ -5,6 +5,7 @@
 //! runs with `cargo xtask soak` only.
 
 mod access;
+mod belongings;
 mod boundaries;
 mod clients;
 mod drift;
