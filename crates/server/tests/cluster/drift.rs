@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::support::{run, shop, until};
 use crate::surroundings::Surroundings;
@@ -29,6 +30,105 @@ async fn objects(at: &Surroundings, kubeconfig: &Path, place: &[&str], kinds: &s
 
 fn without_uids(objects: &BTreeSet<String>) -> BTreeSet<&str> {
     objects.iter().filter_map(|object| object.rsplit_once(' ')).map(|(name, _)| name).collect()
+}
+
+/// What these objects are like, without what Kubernetes notes about them.
+async fn contents(at: &Surroundings, kubeconfig: &Path, place: &[&str], objects: &[&str]) -> Result<Vec<Value>> {
+    let mut command = at.kubectl(kubeconfig);
+    command.args(place).arg("get").args(objects).args(["--ignore-not-found", "-o", "json"]);
+    let mut list: Value = serde_json::from_str(&run(command).await?.good()?)?;
+    let items = list["items"].as_array_mut().context("no list")?;
+    for object in items.iter_mut() {
+        let (name, labels) = (object["metadata"]["name"].take(), object["metadata"]["labels"].take());
+        object["metadata"] = json!({ "name": name, "labels": labels });
+        object["status"] = Value::Null;
+    }
+    Ok(std::mem::take(items))
+}
+
+/// Waits until the objects are as they were, which has to be soon.
+async fn soon_again(
+    at: &Surroundings,
+    kubeconfig: &Path,
+    place: &[&str],
+    objects: &[&str],
+    before: &[Value],
+) -> Result<()> {
+    let begun = Instant::now();
+    until("what was edited", async || Ok(contents(at, kubeconfig, place, objects).await? == before))
+        .await
+        .with_context(|| format!("{objects:?} were {before:?}"))?;
+    println!("{} objects were as before after {:.1?}", before.len(), begun.elapsed());
+    ensure!(begun.elapsed() < BOUND, "{objects:?}: {:?}", begun.elapsed());
+    Ok(())
+}
+
+fn group(name: &str) -> Value {
+    json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name })
+}
+
+fn everything() -> Value {
+    json!({ "rules": [{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }] })
+}
+
+fn larger_quota() -> Value {
+    json!({ "spec": { "hard": { "pods": "1000", "count/jobs.batch": "1000" } } })
+}
+
+fn other_limits() -> Value {
+    json!({ "spec": { "limits": [{ "type": "PersistentVolumeClaim", "max": { "storage": "1Ti" } }] } })
+}
+
+/// A merge patch for an object of each kind on the host: each adds something, most change something. None makes pods anew.
+fn edits_on_the_host(id: &str) -> Vec<(String, Value)> {
+    let (namespace, account) = (format!("hxb-{id}"), format!("vc-{id}"));
+    let port = |name: &str, port: u32| json!({ "name": name, "port": port, "targetPort": 8443, "protocol": "TCP" });
+    let own = json!({ "kind": "ServiceAccount", "name": account, "namespace": namespace });
+    let labels = json!({ "hexabase.ai/workspace": null, "pod-security.kubernetes.io/enforce": "privileged" });
+    vec![
+        ("resourcequota/hexabase".to_owned(), larger_quota()),
+        ("limitrange/hexabase".to_owned(), other_limits()),
+        ("networkpolicy/hexabase-dns".to_owned(), json!({ "spec": { "ingress": [{}] } })),
+        ("secret/hexabase-authn".to_owned(), json!({ "data": { "more": "e30=", "admission.yaml": "e30=" } })),
+        // Which nobody can change any more.
+        (format!("secret/vc-config-{id}"), json!({ "data": { "more": "e30=" }, "immutable": true })),
+        (format!("serviceaccount/{account}"), json!({ "automountServiceAccountToken": true })),
+        (format!("role/{account}"), everything()),
+        (format!("rolebinding/{account}"), json!({ "subjects": [own, group("everybody")] })),
+        (
+            format!("service/{id}"),
+            json!({ "spec": { "sessionAffinity": "ClientIP", "ports": [port("https", 443), port("more", 444)] } }),
+        ),
+        (format!("statefulset/{id}"), json!({ "spec": { "minReadySeconds": 1, "revisionHistoryLimit": 3 } })),
+        (format!("namespace/{namespace}"), json!({ "metadata": { "labels": labels } })),
+    ]
+}
+
+/// The same inside the workspace.
+fn edits_in_the_tenant() -> Vec<(String, Value)> {
+    let check = "hexabase-token-makers-are-true";
+    let excluded = json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["secrets"] }]);
+    let ignored = json!({ "failurePolicy": "Ignore", "matchConstraints": { "excludeResourceRules": excluded } });
+    let elsewhere = json!({ "matchResources": { "namespaceSelector": { "matchLabels": { "x": "y" } } } });
+    let subjects = json!([group("hexabase:WSAdmins"), group("everybody")]);
+    vec![
+        ("clusterrole/hexabase:workspace-viewer".to_owned(), everything()),
+        ("clusterrolebinding/hexabase:workspace-admin:WSAdmins".to_owned(), json!({ "subjects": subjects })),
+        (format!("validatingadmissionpolicy/{check}"), json!({ "spec": ignored })),
+        (format!("validatingadmissionpolicybinding/{check}"), json!({ "spec": elsewhere })),
+    ]
+}
+
+/// The same in a project.
+fn edits_in_the_project() -> Vec<(String, Value)> {
+    let subjects = json!([group("hexabase:WSUsers"), group("everybody")]);
+    let labels = json!({ "pod-security.kubernetes.io/enforce": "privileged" });
+    vec![
+        ("resourcequota/hexabase-quota".to_owned(), larger_quota()),
+        ("limitrange/hexabase-limits".to_owned(), other_limits()),
+        ("rolebinding/hexabase:view:WSUsers".to_owned(), json!({ "subjects": subjects })),
+        ("namespace/web".to_owned(), json!({ "metadata": { "labels": labels } })),
+    ]
 }
 
 #[tokio::test]
@@ -86,6 +186,36 @@ async fn what_is_the_platforms_is_back_within_a_minute_and_what_is_the_tenants_s
         println!("{} objects were back after {:.1?}", before.len(), begun.elapsed());
         ensure!(begun.elapsed() < BOUND, "{kinds}: {:?}", begun.elapsed());
     }
+
+    for (kubeconfig, place, edits) in [
+        (at.kubeconfig.as_path(), &on_host[..], edits_on_the_host(&id)),
+        (inside.as_path(), &on_host[..0], edits_in_the_tenant()),
+        (inside.as_path(), &in_project[..], edits_in_the_project()),
+    ] {
+        let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
+        let before = contents(at, kubeconfig, place, &names).await?;
+        ensure!(before.len() == names.len(), "{before:?}");
+        for (name, patch) in &edits {
+            let mut command = at.kubectl(kubeconfig);
+            command.args(place).args(["patch", name.as_str(), "--type", "merge", "-p", &patch.to_string()]);
+            run(command).await?.good()?;
+        }
+        soon_again(at, kubeconfig, place, &names, &before).await?;
+    }
+
+    // Somebody makes the quota anew with a scope, in which ours cannot be applied and nothing of it counts.
+    let names = ["resourcequota/hexabase-quota", "limitrange/hexabase-limits"];
+    let before = contents(at, &inside, &in_project, &names).await?;
+    until("the other quota", async || {
+        let (mut end, mut make) = (at.kubectl(&inside), at.kubectl(&inside));
+        end.args(in_project).args(["delete", names[0], "--ignore-not-found"]);
+        run(end).await?.good()?;
+        make.args(in_project).args(["create", "quota", "hexabase-quota", "--hard=pods=1000", "--scopes=Terminating"]);
+        // The platform may have been faster.
+        Ok(run(make).await?.code == 0)
+    })
+    .await?;
+    soon_again(at, &inside, &in_project, &names, &before).await?;
     ensure!(notes().await? == own, "what is the tenant's was touched: {own}");
     iris.hxb(&["workspace", "delete", "bent", "--yes", "--wait", "--timeout", "10m"]).await.map(drop)
 }
