@@ -24,6 +24,7 @@ mod apply;
 mod connection;
 mod desired;
 mod error;
+mod exact;
 #[cfg(test)]
 mod golden;
 mod helm;

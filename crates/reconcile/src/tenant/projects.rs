@@ -222,7 +222,8 @@ async fn keep(
     let namespace = Some(project.name.as_str());
     let held = rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?;
     let others = std::iter::once(&objects.namespace).chain(&objects.limits);
-    let made = each(others.map(|manifest| tenant.apply(manifest).map_ok(|_| Progress::Done).boxed()).collect()).await?;
+    let calls = others.map(|manifest| tenant.apply_exactly(manifest).map_ok(|_| Progress::Done).boxed());
+    let made = each(calls.collect()).await?;
     let is_ready = held == Progress::Done && made == Progress::Done;
     let phase = if is_ready { ProjectPhase::Ready } else { ProjectPhase::Creating };
     Ok(State { phase, rights: held, others: made })
