@@ -181,6 +181,13 @@ pub(crate) fn is_counted(quota: &DynamicObject) -> bool {
     wanted.iter().all(|(name, wanted)| counted.get(name).and_then(most).is_some_and(|now| Some(now) <= most(wanted)))
 }
 
+/// Whether Kubernetes has ever counted by this quota: until then it refuses every pod, or does not know of it. It goes on counting
+/// by the amounts of before for the moment in which others are asked for.
+pub(crate) fn was_counted(quota: &DynamicObject) -> bool {
+    let counted = quota.data.pointer("/status/hard").and_then(Value::as_object);
+    counted.is_some_and(|counted| !counted.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

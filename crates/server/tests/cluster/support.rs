@@ -156,13 +156,12 @@ impl Person {
         let mut arguments = vec!["project", "create", name, "--workspace", workspace, "--pod-security", "baseline"];
         arguments.extend(more);
         self.hxb(&arguments).await?;
-        // A namespace without its ServiceAccount, or whose quota Kubernetes has not counted yet, refuses every pod.
-        let needed = ["limitrange/hexabase-limits", "serviceaccount/default", "resourcequota/hexabase-quota"];
-        let mut get = vec!["-n", name, "get", "-o", "jsonpath={.items[*].status.hard.pods}"];
-        get.extend(needed);
+        // That its quota counts what is made there is what `ready` says; its ServiceAccount comes from Kubernetes.
+        let (get, account) =
+            (["project", "get", name, "--workspace", workspace], ["-n", name, "get", "serviceaccount/default"]);
         until("the project", async || {
-            let said = self.try_kubectl(&get).await?;
-            Ok(said.code == 0 && !said.stdout.is_empty())
+            let is_ready = self.json(&get).await?["phase"] == "ready";
+            Ok(is_ready && self.try_kubectl(&account).await?.code == 0)
         })
         .await
     }
