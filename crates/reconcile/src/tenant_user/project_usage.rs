@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Resource as _;
 
 use super::TenantUser;
-use super::quantities::{Asked, AskingPod, Container, number};
+use super::quantities::{Asked, AskingPod, number};
 use crate::error::ReconcileError;
 use crate::manifest::Kind;
 use crate::tenant::projects::QUOTA;
@@ -101,12 +101,9 @@ fn pod(pod: AskingPod) -> Option<PodUsage> {
     if pod.is_over() {
         return None;
     }
-    let sum = |of: fn(&Asked) -> f64| {
-        let containers = pod.spec.containers().iter();
-        containers.map(|Container { resources, .. }| of(&resources.limits).max(of(&resources.requests))).sum::<f64>()
-    };
     // Above what a number of this kind can be, it is the greatest.
-    let (cpu, memory) = ((sum(Asked::cpu) * 1_000.0).round() as u64, sum(Asked::memory).ceil() as u64);
+    let (cpu, memory) =
+        ((pod.spec.bound(Asked::cpu) * 1_000.0).round() as u64, pod.spec.bound(Asked::memory).ceil() as u64);
     Some(PodUsage { name: pod.metadata.name?, cpu: Cpu::from_millis(cpu), memory: Bytes::new(memory) })
 }
 

@@ -9,7 +9,7 @@ use kube::Resource as _;
 use serde::Deserialize;
 
 use super::TenantUser;
-use super::quantities::{Asked, AskingPod, Container, MOST_CONTAINERS, PodSpec, Resources};
+use super::quantities::{Asked, AskingPod, MOST_CONTAINERS, Resources};
 use super::reading::{First, Metadata, Told};
 use crate::error::ReconcileError;
 
@@ -179,8 +179,8 @@ fn requested_by(pod: &AskingPod) -> NamespaceUsage {
     if pod.is_over() {
         return NamespaceUsage::default();
     }
-    let cpu_requested = cpu(requested(&pod.spec, Asked::cpu));
-    let memory_requested = bytes(requested(&pod.spec, Asked::memory));
+    let cpu_requested = cpu(pod.spec.counts(|resources| resources.requests.cpu()));
+    let memory_requested = bytes(pod.spec.counts(|resources| resources.requests.memory()));
     NamespaceUsage { pods: 1, cpu_requested, memory_requested, ..NamespaceUsage::default() }
 }
 
@@ -188,20 +188,6 @@ fn used_by(pod: &PodMetrics) -> NamespaceUsage {
     let sum =
         |of: fn(&Asked) -> f64| First::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
     NamespaceUsage { cpu_used: cpu(sum(Asked::cpu)), memory_used: bytes(sum(Asked::memory)), ..Default::default() }
-}
-
-/// What the scheduler keeps for a pod: its containers together with those before them that stay, or the one that runs before
-/// and wants more together with those that stay by then.
-fn requested(spec: &PodSpec, amount: fn(&Asked) -> f64) -> f64 {
-    let of = |container: &Container| amount(&container.resources.requests);
-    let (mut beside, mut most) = (0.0, 0.0_f64);
-    for container in spec.before() {
-        most = most.max(beside + of(container));
-        if container.stays() {
-            beside += of(container);
-        }
-    }
-    most.max(beside + spec.containers().iter().map(of).sum::<f64>())
 }
 
 fn cpu(cores: f64) -> Cpu {
@@ -219,6 +205,7 @@ mod tests {
     use hexabase_testkit::tenant::FakeTenant;
     use serde_json::{Value, json};
 
+    use super::super::quantities::PodSpec;
     use super::*;
     use crate::connection::Host;
     use crate::settings::HostSettings;
@@ -246,7 +233,8 @@ mod tests {
         };
         let cores = |before: Value| {
             let spec = json!({ "containers": [container("1", None)], "initContainers": before });
-            requested(&serde_json::from_value(spec).unwrap(), Asked::cpu)
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            spec.counts(|resources| resources.requests.cpu())
         };
         assert_eq!(cores(json!([container("500m", Some("Always"))])), 1.5);
         assert_eq!(cores(json!([container("2", Some("Always")), container("4", None)])), 6.0);
