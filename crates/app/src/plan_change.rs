@@ -6,9 +6,9 @@ use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, PlanWish, check_change};
-use hexabase_core::quota::Resource;
+use hexabase_core::quota::{Amounts, Resource};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::Fit;
+use hexabase_reconcile::{Fit, Users};
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::jobs::follow;
 use crate::plans::{PlanChoice, choose, plan_of};
 use crate::workspaces::{WorkspaceDetails, details};
-use crate::{organization_quota, projects, quota};
+use crate::{organization_quota, projects, quota, tenant};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
 /// is used than the plan allows, with what uses it as far as the rows tell.
@@ -50,7 +50,11 @@ pub async fn change_plan(
         check(&tx, &scope, &from, &to).await?;
         // In what was never usable is nothing.
         if row.ready_at.is_some() && to.limits.takes_from(&from.limits) {
-            check_running(&row, &from, &to)?;
+            let too_much = too_much_of(&row, &from, &to);
+            if !too_much.is_empty() {
+                tx.rollback().await?;
+                return Err(in_use(app, &scope, (&row, &to), &too_much).await);
+            }
             let (plan, version, by) = (to.id.clone(), to.version, ctx.user.clone());
             let wish = PlanWish { plan, version, by, at: ctx.now, refused: None };
             workspaces::set_plan_wish(&tx, &scope, Some(&wish), ctx.now).await?;
@@ -212,24 +216,33 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
     Err(Error::conflict("quota_in_use", detail))
 }
 
-/// Refuses at once what would be refused in a moment: a plan that allows less than there was in the workspace, in projects and
-/// outside of them, when the host last counted it.
-fn check_running(row: &Workspace, from: &Plan, to: &Plan) -> Result<()> {
-    let (before, after) = (&from.limits.amounts, &to.limits.amounts);
+/// What would be refused in a moment: a plan that allows less than there was in the workspace, in projects and outside of them, when
+/// the host last counted it.
+fn too_much_of(row: &Workspace, from: &Plan, to: &Plan) -> Vec<Resource> {
     // Of one that sleeps it is no longer counted.
-    let Some(used) = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready) else { return Ok(()) };
-    let too_much = |resource: &Resource| {
-        let left = after.get(*resource);
-        left < before.get(*resource) && left < used.get(*resource)
+    let used = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready);
+    used.map(|used| quota::too_much(used, &from.limits.amounts, &to.limits.amounts).collect()).unwrap_or_default()
+}
+
+/// The refusal of that, with what uses it as far as whoever asks may see that. Not to be called inside a transaction.
+async fn in_use(app: &App, scope: &WorkspaceScope, (row, to): (&Workspace, &Plan), too_much: &[Resource]) -> Error {
+    let users = match tenant::as_caller(app, scope).await {
+        Ok(user) => user.users(None).await,
+        Err(_) => Users::default(),
     };
-    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
-    let (left, used) = (resource.write(after.get(resource)), resource.write(used.get(resource)));
-    Err(Error::conflict(
+    let used = row.used.as_ref().unwrap_or(&Amounts::NONE);
+    let each = too_much.iter().map(|resource| {
+        let (left, used) = (resource.write(to.limits.amounts.get(*resource)), resource.write(used.get(*resource)));
+        format!("{left} of {resource}, of which {used} is used{}", users.most_of(*resource))
+    });
+    let each: Vec<String> = each.collect();
+    Error::conflict(
         "quota_in_use",
         format!(
-            "the plan {} allows {left} of {resource} and the workspace uses {used}, in its projects and outside of them; end some \
-             of that, and ask again when it has been counted, in a minute at most",
-            to.id
+            "the plan {} allows less than is used in the workspace, in its projects and outside of them: {}; end some of that, and ask \
+             again when it has been counted, in a minute at most, or choose a larger plan",
+            to.id,
+            each.join("; ")
         ),
-    ))
+    )
 }

@@ -198,23 +198,26 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
     }
 }
 
-/// How many pods a refusal names.
-const MOST_PODS: usize = 5;
-
-/// Refuses to leave a namespace less of something than it uses, and says which pods do.
+/// Refuses to leave a namespace less of anything than it uses, and says what does.
 pub(crate) fn check_used(usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
-    let too_much = |resource: &Resource| {
+    let each = too_much(&usage.used, before, after).map(|resource| {
+        let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
+        let who = usage.users.most_of(resource);
+        format!("{left} of {resource} would be left for its namespace, in which {used} is used{who}")
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict("quota_in_use", format!("{}; end some of that first", each.join("; "))))
+}
+
+/// What there would be less of than is used, of that which becomes less.
+pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> impl Iterator<Item = Resource> {
+    Resource::ALL.iter().copied().filter(move |resource| {
         let left = after.get(*resource);
-        left < before.get(*resource) && left < usage.used.get(*resource)
-    };
-    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
-    let pods = match usage.by(resource, MOST_PODS) {
-        pods if pods.is_empty() => String::new(),
-        pods => format!(", most of it by the pods {}", pods.join(", ")),
-    };
-    let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
-    let detail = format!("{left} of {resource} would be left for its namespace, in which {used} is used{pods}");
-    Err(Error::conflict("quota_in_use", detail))
+        left < before.get(*resource) && left < used.get(*resource)
+    })
 }
 
 /// A number that is limited.

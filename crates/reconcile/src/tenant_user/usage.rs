@@ -9,8 +9,9 @@ use kube::Resource as _;
 use serde::Deserialize;
 
 use super::TenantUser;
-use super::quantities::{Asked, AskingPod, MOST_CONTAINERS, Resources};
+use super::quantities::{Asked, AskingPod, MOST_CONTAINERS};
 use super::reading::{First, Metadata, Told};
+use super::users::AskingClaim;
 use crate::error::ReconcileError;
 
 /// How long is waited for what measures: nothing does in most workspaces.
@@ -91,21 +92,6 @@ struct ContainerMetrics {
     usage: Asked,
 }
 
-/// What a volume claim asks for.
-#[derive(Deserialize)]
-struct Claim {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    spec: ClaimSpec,
-}
-
-#[derive(Default, Deserialize)]
-struct ClaimSpec {
-    #[serde(default)]
-    resources: Resources,
-}
-
 type Sums = BTreeMap<String, NamespaceUsage>;
 
 fn add(sums: &mut Sums, namespace: Option<String>, usage: NamespaceUsage) {
@@ -137,7 +123,7 @@ impl TenantUser {
                 containers_cut |= usage.pods > 0 && pod.spec.is_cut();
                 add(&mut namespaces, pod.metadata.namespace, usage);
             }),
-            self.each("volume claims", &claims, |claim: Claim| {
+            self.each("volume claims", &claims, |claim: AskingClaim| {
                 let storage_requested = bytes(claim.spec.resources.requests.storage());
                 let usage = NamespaceUsage { storage_requested, ..NamespaceUsage::default() };
                 add(&mut claimed, claim.metadata.namespace, usage);
@@ -279,7 +265,7 @@ mod tests {
         let asked = Cpu::from_millis(10 * MOST_CONTAINERS as u64);
         assert_eq!((usage.namespaces["web"].cpu_requested, usage.cut), (asked, true));
         let project = tenant.project_usage(&"web".parse().unwrap()).await.unwrap();
-        assert_eq!(project.pods.len(), 1);
+        assert_eq!(project.users.pods.len(), 1);
     }
 
     #[tokio::test]
