@@ -15,7 +15,7 @@ use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::plans::{PlanChoice, choose, plan_of};
+use crate::plans::{PlanChoice, choose, plan_of, too_many_workspaces};
 use crate::workspaces::{WorkspaceDetails, details};
 use crate::{organization_quota, projects, quota, tenant};
 
@@ -173,10 +173,7 @@ async fn check_workspaces(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Pla
     if others < u64::from(to.limits.workspaces) {
         return organization_quota::check(tx, &organization, scope.workspace(), to).await;
     }
-    Err(Error::LimitReached(format!(
-        "the plan {} allows {} workspace(s) per organization and {others} exist; delete one or choose another plan",
-        to.id, to.limits.workspaces
-    )))
+    Err(too_many_workspaces(to, others))
 }
 
 /// Whether what the workspace has fits into the plan. The workspace is locked.
@@ -185,8 +182,11 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
     let made = project_rows::count_living(tx, scope).await?;
     for (what, most, used) in [("members", to.limits.members, people), ("projects", to.limits.projects, made)] {
         if used > u64::from(most) {
-            let detail =
-                format!("the plan {} allows {most} {what} and the workspace has {used}; remove some first", to.id);
+            let detail = format!(
+                "the plan {} allows {most} {what} and the workspace has {used}; members of WSAdmins can remove some first, or choose a \
+                 larger plan",
+                to.id
+            );
             return Err(Error::conflict("quota_in_use", detail));
         }
     }
@@ -204,7 +204,7 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
     let (most, asked) = (to.max_nodes, row.nodes_wanted);
     let has = u32::try_from(host_nodes::list(tx, scope).await?.len()).unwrap_or(u32::MAX);
     let what = if asked > most {
-        format!("has asked for {asked}; give some back first")
+        format!("has asked for {asked}; members of WSAdmins can give some back first")
     } else if has > most {
         format!("still has {has}; ask again once enough are given back")
     } else if most == 0 && row.placed == NodeClass::Dedicated {

@@ -200,7 +200,10 @@ async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
         project(&alice, &shop, name, tiny).await?.expect(201)?;
     }
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
-    assert!(text(&refused["detail"]).contains("allows 2 projects and the workspace has 3"), "{refused}");
+    assert!(
+        text(&refused["detail"]).contains("allows 2 projects and the workspace has 3; members of WSAdmins"),
+        "{refused}"
+    );
     // And back: a larger one always has room.
     let larger = set_plan(&alice, &shop, "premium").await?.expect(200)?.json()?;
     assert_eq!(larger["plan"], "premium");
