@@ -3,6 +3,7 @@
 use hexabase_backends::store::projects::{self, Project};
 use hexabase_backends::store::{plans, workspace_members, workspaces};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
 use hexabase_core::quota::{Amounts, Ledger, Refusal, Resource, Share};
@@ -238,6 +239,8 @@ pub struct Headroom {
     pub given: Amounts,
     /// What can still be given.
     pub left: Amounts,
+    /// What is used in the workspace, in its projects and outside of them, when the host last counted it.
+    pub used: Option<Amounts>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: Amounts,
     /// Projects.
@@ -257,5 +260,7 @@ pub async fn headroom(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Re
     let projects = Count { limit: plan.limits.projects, used: projects::count_living(&app.store, &scope).await? };
     let members = Count { limit: plan.limits.members, used: workspace_members::count(&app.store, &scope).await? };
     let default_project = plan.limits.default_project().at_most(&left);
-    Ok(Headroom { plan, given, left, default_project, projects, members })
+    // Of one that sleeps it is no longer counted.
+    let used = row.used.filter(|_| row.phase == WorkspacePhase::Ready);
+    Ok(Headroom { plan, given, left, used, default_project, projects, members })
 }

@@ -249,18 +249,25 @@ async fn what_a_plan_allows_and_what_is_left_of_it_is_shown() {
     let ended = home.hxb(&["plan", "get", "gold"]).await;
     assert_eq!((ended.code, ended.err.as_str()), (4, "error: plan gold not found; you can choose: standard\n"));
 
-    let quota = json!({
+    let mut quota = json!({
         "plan": "standard", "plan_version": 1, "limit": amounts(50), "given": amounts(20), "left": amounts(30),
-        "default_project": amounts(5), "projects": { "limit": 10, "used": 4 }, "members": { "limit": 50, "used": 3 },
+        "used": amounts(7), "default_project": amounts(5), "projects": { "limit": 10, "used": 4 }, "members": { "limit": 50, "used": 3 },
     });
-    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota);
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota.clone());
     let ended = home.hxb(&["workspace", "quota", "shop"]).await;
     let line = |name: &str| {
         let found = ended.out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         found.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(line("pods"), ["pods", "50", "20", "30", "5"]);
-    assert_eq!(line("projects"), ["projects", "10", "4", "6", "-"]);
+    assert_eq!(line("pods"), ["pods", "50", "20", "30", "7", "5"]);
+    assert_eq!(line("projects"), ["projects", "10", "4", "6", "4", "-"]);
+    quota["used"] = json!(null);
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota);
+    let ended = home.hxb(&["workspace", "quota", "shop"]).await;
+    assert!(
+        ended.out.lines().any(|line| line.split_whitespace().eq(["pods", "50", "20", "30", "?", "5"])),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -37,8 +37,12 @@ pub struct NamespaceUsage {
     pub pods: u32,
     /// CPU that they request.
     pub cpu_requested: Cpu,
+    /// CPU that they may use at most; of containers without a limit nothing.
+    pub cpu_limited: Cpu,
     /// Memory that they request.
     pub memory_requested: Bytes,
+    /// Memory that they may use at most; of containers without a limit nothing.
+    pub memory_limited: Bytes,
     /// Storage that volume claims request.
     pub storage_requested: Bytes,
     /// CPU that they use, where that is measured.
@@ -53,7 +57,9 @@ impl Default for NamespaceUsage {
         Self {
             pods: 0,
             cpu_requested: cpu,
+            cpu_limited: cpu,
             memory_requested: bytes,
+            memory_limited: bytes,
             storage_requested: bytes,
             cpu_used: cpu,
             memory_used: bytes,
@@ -70,7 +76,9 @@ impl NamespaceUsage {
         Self {
             pods: self.pods.saturating_add(other.pods),
             cpu_requested: cpu(self.cpu_requested, other.cpu_requested),
+            cpu_limited: cpu(self.cpu_limited, other.cpu_limited),
             memory_requested: bytes(self.memory_requested, other.memory_requested),
+            memory_limited: bytes(self.memory_limited, other.memory_limited),
             storage_requested: bytes(self.storage_requested, other.storage_requested),
             cpu_used: cpu(self.cpu_used, other.cpu_used),
             memory_used: bytes(self.memory_used, other.memory_used),
@@ -165,9 +173,14 @@ fn requested_by(pod: &AskingPod) -> NamespaceUsage {
     if pod.is_over() {
         return NamespaceUsage::default();
     }
-    let cpu_requested = cpu(pod.spec.counts(|resources| resources.requests.cpu()));
-    let memory_requested = bytes(pod.spec.counts(|resources| resources.requests.memory()));
-    NamespaceUsage { pods: 1, cpu_requested, memory_requested, ..NamespaceUsage::default() }
+    NamespaceUsage {
+        pods: 1,
+        cpu_requested: cpu(pod.spec.counts(|resources| resources.requests.cpu())),
+        cpu_limited: cpu(pod.spec.counts(|resources| resources.limits.cpu())),
+        memory_requested: bytes(pod.spec.counts(|resources| resources.requests.memory())),
+        memory_limited: bytes(pod.spec.counts(|resources| resources.limits.memory())),
+        ..NamespaceUsage::default()
+    }
 }
 
 fn used_by(pod: &PodMetrics) -> NamespaceUsage {
@@ -202,7 +215,9 @@ mod tests {
     }
 
     fn wants(cpu: &str, memory: &str) -> Value {
-        json!({ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } })
+        let resources =
+            json!({ "requests": { "cpu": cpu, "memory": memory }, "limits": { "cpu": "4", "memory": "2Gi" } });
+        json!({ "name": "c", "resources": resources })
     }
 
     async fn tenant(server: &FakeKubernetes, turns: &str) -> TenantUser {
@@ -296,7 +311,9 @@ mod tests {
         let web = NamespaceUsage {
             pods: 2,
             cpu_requested: Cpu::from_millis(3_000),
+            cpu_limited: Cpu::from_millis(12_000),
             memory_requested: Bytes::from_mebibytes(128 + 1_024),
+            memory_limited: Bytes::from_gibibytes(6),
             ..NamespaceUsage::default()
         };
         let shop = NamespaceUsage { pods: 1, storage_requested: Bytes::from_gibibytes(5), ..NamespaceUsage::default() };

@@ -285,6 +285,9 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     ] {
         assert!(text(&refused["detail"]).contains(part), "{refused}");
     }
+    // As it is known before anything is asked for.
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!((&quota["used"]["cpu"], &quota["used"]["pods"]), (&json!("3"), &json!(2)));
     // Not of pods, of which there are few.
     assert!(!text(&refused["detail"]).contains("of pods"), "{refused}");
     Ok(())
