@@ -12,6 +12,8 @@ use super::TenantUser;
 use super::quantities::{Asked, AskingPod, Resources};
 use super::reading::Metadata;
 
+/// How the pods of the workspace's own DNS are called: the control plane's share is for them.
+const DNS: &str = "kube-system/coredns-";
 /// How many of them are named.
 const MOST_NAMED: usize = 5;
 
@@ -47,13 +49,13 @@ pub struct ClaimUsage {
 }
 
 impl PodUsage {
-    /// What counts of a pod; of one that is over, nothing.
+    /// What counts of a pod; of one that is over, or of the workspace's own DNS, nothing.
     pub(crate) fn of(name: String, pod: &AskingPod) -> Option<Self> {
         // Above what a number of this kind can be, it is the greatest.
         let bytes = |amount: fn(&Asked) -> f64| Bytes::new(pod.spec.bound(amount).ceil() as u64);
         let cpu = Cpu::from_millis((pod.spec.bound(Asked::cpu) * 1_000.0).round() as u64);
         let usage = Self { name, cpu, memory: bytes(Asked::memory), scratch: bytes(Asked::scratch) };
-        (!pod.is_over()).then_some(usage)
+        (!pod.is_over() && !usage.name.starts_with(DNS)).then_some(usage)
     }
 }
 
@@ -162,11 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_told_by_how_much_they_use_and_not_when_they_are_over() {
+    fn pods_are_told_by_how_much_they_use_but_not_those_that_are_over_and_not_the_dns() {
         let pods = [
             pod("small", "Running", ["100m", "50m"]),
             pod("large", "Pending", ["1", "500m"]),
             pod("over", "Succeeded", ["4", "4"]),
+            pod("kube-system/coredns-x", "Running", ["4", "4"]),
         ];
         let users = Users { pods: pods.into_iter().flatten().collect(), claims: Vec::new() };
         assert_eq!(users.most_of(Resource::Cpu), ", most of it by the pods large (1500m), small (150m)");

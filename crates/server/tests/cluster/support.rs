@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use hexabase_testkit::browser::{Hxb, Said};
 use hexabase_testkit::platform::Platform;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::OnceCell;
@@ -164,6 +164,19 @@ impl Person {
             Ok(is_ready && self.try_kubectl(&account).await?.code == 0)
         })
         .await
+    }
+}
+
+impl Person {
+    /// Runs a pod that may use so much CPU, and waits until it does.
+    pub(crate) async fn run_pod(&self, namespace: &str, name: &str, cpu: &str) -> Result<()> {
+        let resources =
+            json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
+        let container = json!({ "name": name, "image": BUSYBOX, "command": ["sleep", "3600"], "resources": resources });
+        let overrides = json!({ "spec": { "containers": [container] } }).to_string();
+        self.kubectl(&["-n", namespace, "run", name, "--image", BUSYBOX, "--overrides", &overrides]).await?;
+        let wait = ["-n", namespace, "wait", "--for=condition=Ready", &format!("pod/{name}"), TIMEOUT];
+        self.kubectl(&wait).await.map(drop)
     }
 }
 
