@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Home, ORGANIZATION, WORKSPACE};
-use crate::stub::{Stub, workspace};
+use crate::stub::{Stub, problem, workspace};
 
 fn birth() -> [serde_json::Value; 3] {
     [
@@ -218,6 +218,23 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
     assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan premium (version 2) {COST}")));
     assert_eq!(ended.out, "Workspace shop is under the plan premium (version 3).\n");
     assert_eq!(stub.world().requests.last().unwrap().1, json!({ "plan": "premium", "plan_version": 2 }));
+}
+
+#[tokio::test]
+async fn no_plan_is_chosen_whose_cost_could_not_be_asked_for_but_by_whoever_may_not_know_it() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let estimate = format!("GET /organizations/{ORGANIZATION}/estimate");
+    let put = format!("PUT /workspaces/{WORKSPACE}/plan");
+    stub.answer(&put, 200, workspace("ready", &[]));
+    let asked = || stub.world().requests.iter().any(|(request, ..)| *request == put);
+    stub.answer(&estimate, 503, problem(503, "unavailable", "The database is away.").1);
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "free"]).await;
+    assert_eq!((ended.code, asked()), (1, false), "{ended:?}");
+    assert!(ended.err.contains("The database is away."), "{ended:?}");
+    stub.answer(&estimate, 403, problem(403, "forbidden", "You may not see costs.").1);
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "free"]).await;
+    assert_eq!((ended.code, asked()), (0, true), "{ended:?}");
 }
 
 #[tokio::test]
