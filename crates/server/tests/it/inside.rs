@@ -201,6 +201,11 @@ async fn what_is_too_much_for_one_answer_is_asked_for_in_smaller_ones() -> Resul
     problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 409, "too_much");
     // 100, 50, 25, 12, 6, 3, and one by one.
     assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == PODS).count(), 7);
+    let event = json!({ "metadata": { "name": "x".repeat(200), "namespace": "web" }, "message": "x".repeat(5 << 20) });
+    tenant.answer("GET", EVENTS, 200, list(json!([event]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/kubernetes-events")).await?, 409, "too_much");
+    // 500, 250, 125, 62, 31, 15, 7, 3, and one by one.
+    assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == EVENTS).count(), 9);
     // As many as nobody asked for.
     tenant.answer("GET", PODS, 200, list(json!(vec![json!({}); 5_001]), None));
     problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 503, "unavailable");
