@@ -150,6 +150,17 @@ impl Person {
         Ok((child, port))
     }
 
+    /// Runs a pod that may use so much CPU, and waits until it does.
+    pub(crate) async fn run_pod(&self, namespace: &str, name: &str, cpu: &str) -> Result<()> {
+        let resources =
+            json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
+        let container = json!({ "name": name, "image": BUSYBOX, "command": ["sleep", "3600"], "resources": resources });
+        let overrides = json!({ "spec": { "containers": [container] } }).to_string();
+        self.kubectl(&["-n", namespace, "run", name, "--image", BUSYBOX, "--overrides", &overrides]).await?;
+        let wait = ["-n", namespace, "wait", "--for=condition=Ready", &format!("pod/{name}"), TIMEOUT];
+        self.kubectl(&wait).await.map(drop)
+    }
+
     /// Makes a project and waits until pods can be made in its namespace.
     pub(crate) async fn project(&self, workspace: &str, name: &str, more: &[&str]) -> Result<()> {
         // The images that these tests run are ordinary ones.
@@ -164,19 +175,6 @@ impl Person {
             Ok(is_ready && self.try_kubectl(&account).await?.code == 0)
         })
         .await
-    }
-}
-
-impl Person {
-    /// Runs a pod that may use so much CPU, and waits until it does.
-    pub(crate) async fn run_pod(&self, namespace: &str, name: &str, cpu: &str) -> Result<()> {
-        let resources =
-            json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
-        let container = json!({ "name": name, "image": BUSYBOX, "command": ["sleep", "3600"], "resources": resources });
-        let overrides = json!({ "spec": { "containers": [container] } }).to_string();
-        self.kubectl(&["-n", namespace, "run", name, "--image", BUSYBOX, "--overrides", &overrides]).await?;
-        let wait = ["-n", namespace, "wait", "--for=condition=Ready", &format!("pod/{name}"), TIMEOUT];
-        self.kubectl(&wait).await.map(drop)
     }
 }
 
