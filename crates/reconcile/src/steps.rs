@@ -16,7 +16,7 @@ use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
 use crate::host::virtual_cluster::Power;
 use crate::host::{
-    api_server, authentication, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
+    api_server, authentication, excess, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
 };
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
@@ -222,7 +222,14 @@ impl Host {
                 limits::spare(&mut bearable, &found, control_plane_runs);
             }
             let applied = host.apply_exactly(&bearable).await?;
-            counted.fit = desired.smaller.as_ref().and_then(|_| limits::fit(&quota, &applied, control_plane_runs));
+            if let Some(smaller) = &desired.smaller
+                && let Some(over) = limits::over(&quota, &applied, control_plane_runs)
+            {
+                counted.fit = Some(match over.as_slice() {
+                    [] => Fit::Fits,
+                    over => Fit::Exceeds(excess::told(host, names, &smaller.amounts, over).await?),
+                });
+            }
             if !limits::is_counted(&applied) {
                 return Ok((Progress::wait(150, format!("{}: is not counted yet", quota.title())), counted));
             }

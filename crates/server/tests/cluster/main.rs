@@ -15,6 +15,8 @@ mod isolation;
 mod lane;
 mod nodes;
 mod offboarding;
+mod plans;
+mod projects;
 mod removal;
 mod roles;
 mod sleep;
