@@ -15,6 +15,9 @@ use crate::progress::{Progress, seconds};
 /// The test that knows of seeds, rounds and cases.
 const ROUNDS: &str = "soak::rounds::a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_killed";
 
+/// How many tests tell what came of them: rounds, storms, control planes that never come up, and two of workers that were stopped.
+const REPORTS: u64 = 5;
+
 /// The beginning of the names of those that edit shares, on each database.
 const EDITS: &str = "ledger::no_hundred_thousand_edits";
 /// How many databases there are.
@@ -74,13 +77,14 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut sum = Sum::default();
     let outcome = on_cluster(&host, &arguments, &wishes, |command| follow(command, &mut sum));
     let is_whole = options.round.is_none() && options.case.is_none();
+    let told = if is_whole { sum.all_told() } else { Ok(()) };
     let edits = if is_whole { edit_shares() } else { Ok(()) };
-    for error in [&outcome, &edits].into_iter().filter_map(|outcome| outcome.as_ref().err()) {
+    for error in [&outcome, &told, &edits].into_iter().filter_map(|outcome| outcome.as_ref().err()) {
         eprintln!("{error:#}");
     }
     eprintln!("it took {}", seconds(progress.elapsed()));
     println!("{}", sum.line());
-    Ok(outcome.is_ok() && edits.is_ok() && sum.is_good())
+    Ok(outcome.is_ok() && told.is_ok() && edits.is_ok() && sum.is_good())
 }
 
 /// Edits shares of a plan a hundred thousand times at once, on each database.
@@ -114,6 +118,8 @@ fn follow(command: Cargo, sum: &mut Sum) -> Result<()> {
 /// What came of all cases.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
+    /// How many tests told what came of them.
+    reports: u64,
     cases: u64,
     lost: u64,
     orphaned: u64,
@@ -128,7 +134,10 @@ impl Sum {
             let Some((number, word)) = part.split_once(' ') else { return };
             let Ok(number) = number.parse::<u64>() else { return };
             match word {
-                "cases" => self.cases += number,
+                "cases" => {
+                    self.reports += 1;
+                    self.cases += number;
+                }
                 "lost" => self.lost += number,
                 "orphaned" => self.orphaned += number,
                 "doubled" => self.doubled += number,
@@ -138,13 +147,23 @@ impl Sum {
     }
 
     fn is_good(&self) -> bool {
-        let Self { cases, lost, orphaned, doubled } = self;
+        let Self { reports: _, cases, lost, orphaned, doubled } = self;
         *cases > 0 && lost + orphaned + doubled == 0
+    }
+
+    /// A test that is no longer found under its name, or not compiled, says nothing, and is missed by nobody else.
+    fn all_told(&self) -> Result<()> {
+        let reports = self.reports;
+        ensure!(
+            reports >= REPORTS,
+            "only {reports} of {REPORTS} tests told what came of them: did all run to their end?"
+        );
+        Ok(())
     }
 
     /// The closing line.
     fn line(&self) -> String {
-        let Self { cases, lost, orphaned, doubled } = self;
+        let Self { reports: _, cases, lost, orphaned, doubled } = self;
         format!("{cases} cases, {lost} lost, {orphaned} orphaned, {doubled} doubled")
     }
 }
@@ -162,6 +181,17 @@ mod tests {
         sum.add("the soak: it went well");
         assert_eq!(sum.line(), "27 cases, 1 lost, 2 orphaned, 3 doubled");
         assert!(!sum.is_good() && !Sum::default().is_good());
+    }
+
+    #[test]
+    fn a_test_that_tells_nothing_is_missed() {
+        let mut sum = Sum::default();
+        for _ in 1..REPORTS {
+            sum.add("soak: 5 cases, 0 lost, 0 orphaned, 0 doubled");
+        }
+        assert!(sum.is_good() && sum.all_told().is_err());
+        sum.add("soak: 1 cases, 0 lost, 0 orphaned, 0 doubled");
+        assert!(sum.all_told().is_ok());
     }
 
     #[test]

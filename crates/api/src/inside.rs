@@ -183,9 +183,15 @@ pub struct UsedAmounts {
     /// CPU that they request.
     #[schema(example = "1500m")]
     pub cpu_requested: String,
+    /// CPU that they may use at most, which the plan bounds as well.
+    #[schema(example = "4")]
+    pub cpu_limited: String,
     /// Memory that they request.
     #[schema(example = "512Mi")]
     pub memory_requested: String,
+    /// Memory that they may use at most, which the plan bounds as well.
+    #[schema(example = "2Gi")]
+    pub memory_limited: String,
     /// Storage that volume claims request.
     #[schema(example = "5Gi")]
     pub storage_requested: String,

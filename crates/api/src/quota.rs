@@ -18,6 +18,9 @@ pub struct WorkspaceQuota {
     pub given: ProjectQuota,
     /// What can still be given. A project's own share tells what is left of that (`available`).
     pub left: ProjectQuota,
+    /// What is used in the workspace, in its projects and outside of them, as Kubernetes counts it: of CPU and memory what is requested
+    /// or what is allowed, whichever is more. `null` while that is not known, as while it sleeps; up to a minute old.
+    pub used: Option<ProjectQuota>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: ProjectQuota,
     /// Projects.

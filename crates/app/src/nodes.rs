@@ -37,7 +37,7 @@ pub async fn get(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Workspa
 }
 
 /// Asks for so many nodes of its own for a workspace, or for none: then it runs on shared ones again. It goes on running, and moves
-/// with all it has or not at all. Asking twice changes nothing.
+/// as a whole or not at all, but for pods that nothing makes anew. Asking twice changes nothing.
 ///
 /// # Errors
 /// [`Error::LimitReached`] when its plan gives fewer.
@@ -47,9 +47,12 @@ pub async fn set(app: &App, ctx: &OpContext, id: &WorkspaceId, count: u32) -> Re
     let plan = plan_of(&tx, &scope).await?;
     if count > plan.max_nodes {
         let sentence = match plan.max_nodes {
-            0 => format!("the plan {} gives a workspace no nodes of its own; choose another plan", plan.id),
+            0 => format!(
+                "the plan {} gives a workspace no nodes of its own; an admin of the organization can choose another plan",
+                plan.id
+            ),
             most => format!(
-                "the plan {} gives a workspace {most} node(s) of its own; choose another plan for more",
+                "the plan {} gives a workspace {most} node(s) of its own; an admin of the organization can choose another plan for more",
                 plan.id
             ),
         };

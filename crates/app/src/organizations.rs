@@ -38,7 +38,10 @@ pub async fn create(app: &App, ctx: &OpContext, name: &str) -> Result<(Organizat
     }
     let mine = organizations::list_for_user(&tx, &ctx.user, None, MAX_PAGE).await?;
     if mine.iter().filter(|(_, role)| *role == OrganizationRole::Admin).count() >= MAX_CREATED {
-        return Err(Error::LimitReached(format!("one person administers at most {MAX_CREATED} organizations")));
+        return Err(Error::LimitReached(format!(
+            "one person administers at most {MAX_CREATED} organizations, which nobody can raise; hand one over to another admin, or \
+             delete one"
+        )));
     }
     organizations::insert(&tx, &organization, &ctx.user).await?;
     app.change(&tx, ctx, created(&organization))?;

@@ -6,18 +6,18 @@ use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::NodeClass;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, PlanWish, check_change};
-use hexabase_core::quota::Resource;
+use hexabase_core::quota::{Amounts, Resource};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::Fit;
+use hexabase_reconcile::{Fit, Users};
 use serde_json::{Value, json};
 
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::plans::{PlanChoice, choose, plan_of};
+use crate::plans::{PlanChoice, choose, plan_of, too_many_workspaces};
 use crate::workspaces::{WorkspaceDetails, details};
-use crate::{organization_quota, projects, quota};
+use crate::{organization_quota, projects, quota, tenant};
 
 /// Puts a workspace under a plan, in its newest version; also under a newer version of the plan that it has. Refused while more
 /// is used than the plan allows, with what uses it as far as the rows tell.
@@ -50,7 +50,11 @@ pub async fn change_plan(
         check(&tx, &scope, &from, &to).await?;
         // In what was never usable is nothing.
         if row.ready_at.is_some() && to.limits.takes_from(&from.limits) {
-            check_running(&row, &from, &to)?;
+            let too_much = too_much_of(&row, &from, &to);
+            if !too_much.is_empty() {
+                tx.rollback().await?;
+                return Err(in_use(app, &scope, (&row, &to), &too_much).await);
+            }
             let (plan, version, by) = (to.id.clone(), to.version, ctx.user.clone());
             let wish = PlanWish { plan, version, by, at: ctx.now, refused: None };
             workspaces::set_plan_wish(&tx, &scope, Some(&wish), ctx.now).await?;
@@ -169,10 +173,7 @@ async fn check_workspaces(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Pla
     if others < u64::from(to.limits.workspaces) {
         return organization_quota::check(tx, &organization, scope.workspace(), to).await;
     }
-    Err(Error::LimitReached(format!(
-        "the plan {} allows {} workspace(s) per organization and {others} exist; delete one or choose another plan",
-        to.id, to.limits.workspaces
-    )))
+    Err(too_many_workspaces(to, others))
 }
 
 /// Whether what the workspace has fits into the plan. The workspace is locked.
@@ -181,8 +182,11 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
     let made = project_rows::count_living(tx, scope).await?;
     for (what, most, used) in [("members", to.limits.members, people), ("projects", to.limits.projects, made)] {
         if used > u64::from(most) {
-            let detail =
-                format!("the plan {} allows {most} {what} and the workspace has {used}; remove some first", to.id);
+            let detail = format!(
+                "the plan {} allows {most} {what} and the workspace has {used}; members of WSAdmins can remove some first, or choose a \
+                 larger plan",
+                to.id
+            );
             return Err(Error::conflict("quota_in_use", detail));
         }
     }
@@ -200,7 +204,7 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
     let (most, asked) = (to.max_nodes, row.nodes_wanted);
     let has = u32::try_from(host_nodes::list(tx, scope).await?.len()).unwrap_or(u32::MAX);
     let what = if asked > most {
-        format!("has asked for {asked}; give some back first")
+        format!("has asked for {asked}; members of WSAdmins can give some back first")
     } else if has > most {
         format!("still has {has}; ask again once enough are given back")
     } else if most == 0 && row.placed == NodeClass::Dedicated {
@@ -212,24 +216,33 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
     Err(Error::conflict("quota_in_use", detail))
 }
 
-/// Refuses at once what would be refused in a moment: a plan that allows less than there was in the workspace, in projects and
-/// outside of them, when the host last counted it.
-fn check_running(row: &Workspace, from: &Plan, to: &Plan) -> Result<()> {
-    let (before, after) = (&from.limits.amounts, &to.limits.amounts);
+/// What would be refused in a moment: a plan that allows less than there was in the workspace, in projects and outside of them, when
+/// the host last counted it.
+fn too_much_of(row: &Workspace, from: &Plan, to: &Plan) -> Vec<Resource> {
     // Of one that sleeps it is no longer counted.
-    let Some(used) = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready) else { return Ok(()) };
-    let too_much = |resource: &Resource| {
-        let left = after.get(*resource);
-        left < before.get(*resource) && left < used.get(*resource)
+    let used = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready);
+    used.map(|used| quota::too_much(used, &from.limits.amounts, &to.limits.amounts).collect()).unwrap_or_default()
+}
+
+/// The refusal of that, with what uses it as far as whoever asks may see that. Not to be called inside a transaction.
+async fn in_use(app: &App, scope: &WorkspaceScope, (row, to): (&Workspace, &Plan), too_much: &[Resource]) -> Error {
+    let users = match tenant::as_caller(app, scope).await {
+        Ok(user) => user.users(None).await,
+        Err(_) => Users::default(),
     };
-    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
-    let (left, used) = (resource.write(after.get(resource)), resource.write(used.get(resource)));
-    Err(Error::conflict(
+    let used = row.used.as_ref().unwrap_or(&Amounts::NONE);
+    let each = too_much.iter().map(|resource| {
+        let (left, used) = (resource.write(to.limits.amounts.get(*resource)), resource.write(used.get(*resource)));
+        format!("{left} of {resource}, of which {used} is used{}", users.most_of(*resource))
+    });
+    let each: Vec<String> = each.collect();
+    Error::conflict(
         "quota_in_use",
         format!(
-            "the plan {} allows {left} of {resource} and the workspace uses {used}, in its projects and outside of them; end some \
-             of that, and ask again when it has been counted, in a minute at most",
-            to.id
+            "the plan {} allows less than is used in the workspace, in its projects and outside of them: {}; end some of that, and ask \
+             again when it has been counted, in a minute at most, or choose a larger plan",
+            to.id,
+            each.join("; ")
         ),
-    ))
+    )
 }

@@ -64,6 +64,15 @@ pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanC
     Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
 }
 
+/// The refusal of one more workspace of an organisation under a plan, with who can raise that.
+pub(crate) fn too_many_workspaces(plan: &Plan, living: u64) -> Error {
+    Error::LimitReached(format!(
+        "the plan {} allows {} workspace(s) per organization and {living} exist; delete one or choose another plan, or ask the \
+         platform's operator for a version that allows more",
+        plan.id, plan.limits.workspaces
+    ))
+}
+
 /// The plan of a workspace that is not leaving, with the workspace locked: what is counted against the plan stays so until
 /// `tx` ends.
 pub(crate) async fn plan_of(tx: &Tx, scope: &WorkspaceScope) -> Result<Plan> {

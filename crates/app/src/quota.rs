@@ -3,6 +3,7 @@
 use hexabase_backends::store::projects::{self, Project};
 use hexabase_backends::store::{plans, workspace_members, workspaces};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
 use hexabase_core::quota::{Amounts, Ledger, Refusal, Resource, Share};
@@ -198,23 +199,26 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
     }
 }
 
-/// How many pods a refusal names.
-const MOST_PODS: usize = 5;
-
-/// Refuses to leave a namespace less of something than it uses, and says which pods do.
+/// Refuses to leave a namespace less of anything than it uses, and says what does.
 pub(crate) fn check_used(usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
-    let too_much = |resource: &Resource| {
+    let each = too_much(&usage.used, before, after).map(|resource| {
+        let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
+        let who = usage.users.most_of(resource);
+        format!("{left} of {resource} would be left for its namespace, in which {used} is used{who}")
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict("quota_in_use", format!("{}; end some of that first", each.join("; "))))
+}
+
+/// What there would be less of than is used, of that which becomes less.
+pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> impl Iterator<Item = Resource> {
+    Resource::ALL.iter().copied().filter(move |resource| {
         let left = after.get(*resource);
-        left < before.get(*resource) && left < usage.used.get(*resource)
-    };
-    let Some(resource) = Resource::ALL.iter().copied().find(too_much) else { return Ok(()) };
-    let pods = match usage.by(resource, MOST_PODS) {
-        pods if pods.is_empty() => String::new(),
-        pods => format!(", most of it by the pods {}", pods.join(", ")),
-    };
-    let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
-    let detail = format!("{left} of {resource} would be left for its namespace, in which {used} is used{pods}");
-    Err(Error::conflict("quota_in_use", detail))
+        left < before.get(*resource) && left < used.get(*resource)
+    })
 }
 
 /// A number that is limited.
@@ -235,6 +239,8 @@ pub struct Headroom {
     pub given: Amounts,
     /// What can still be given.
     pub left: Amounts,
+    /// What is used in the workspace, in its projects and outside of them, when the host last counted it.
+    pub used: Option<Amounts>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: Amounts,
     /// Projects.
@@ -254,5 +260,7 @@ pub async fn headroom(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Re
     let projects = Count { limit: plan.limits.projects, used: projects::count_living(&app.store, &scope).await? };
     let members = Count { limit: plan.limits.members, used: workspace_members::count(&app.store, &scope).await? };
     let default_project = plan.limits.default_project().at_most(&left);
-    Ok(Headroom { plan, given, left, default_project, projects, members })
+    // Of one that sleeps it is no longer counted.
+    let used = row.used.filter(|_| row.phase == WorkspacePhase::Ready);
+    Ok(Headroom { plan, given, left, used, default_project, projects, members })
 }

@@ -53,10 +53,7 @@ pub async fn create<'a>(
     let plan = plans::choose(&tx, plan).await?;
     let living = workspaces::count_living(&tx, &scope, &plan.id).await?;
     if living >= u64::from(plan.limits.workspaces) {
-        return Err(Error::LimitReached(format!(
-            "the plan {} allows {} workspace(s) per organization and {living} exist; delete one or choose another plan",
-            plan.id, plan.limits.workspaces
-        )));
+        return Err(plans::too_many_workspaces(&plan, living));
     }
     // Those that were made ahead have the installation's own Kubernetes.
     let spare = match version_of_spares(&tx).await? {

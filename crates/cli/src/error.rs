@@ -61,6 +61,7 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     request_id: Option<String>,
+    status: Option<u16>,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -71,7 +72,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure with its sentence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, request_id: None, source: None }
+        Self { kind, message: message.into(), hint: None, request_id: None, status: None, source: None }
     }
 
     /// The same, with what the user can do.
@@ -106,6 +107,7 @@ impl Error {
             None => problem.detail,
         };
         let mut error = Self::new(kind, message);
+        error.status = Some(problem.status);
         if !problem.request_id.is_empty() {
             error.request_id = Some(problem.request_id);
         }
@@ -115,6 +117,11 @@ impl Error {
     /// What kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether the server said that it is not for the caller to know: 403 or 404.
+    pub fn is_out_of_sight(&self) -> bool {
+        matches!(self.status, Some(403 | 404))
     }
 
     /// The lines for stderr; `one_line` is for kubectl, which shows them in the middle of its own.

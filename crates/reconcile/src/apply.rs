@@ -229,38 +229,21 @@ impl Cluster {
         let mut wanted = manifest.json.clone();
         wanted["metadata"]["uid"] = json!(read.metadata.uid);
         wanted["metadata"]["resourceVersion"] = json!(read.metadata.resource_version);
+        let refuse = |error| self.error("replace", manifest.kind, &manifest.name, Error::SerdeError(error));
+        let wanted: DynamicObject = serde_json::from_value(wanted).map_err(refuse)?;
+        self.put(manifest, &wanted).await
+    }
+
+    /// Makes the manifest's object be this one; refused with 409 when somebody changed it since it was read.
+    pub(crate) async fn put(
+        &self,
+        manifest: &Manifest,
+        object: &DynamicObject,
+    ) -> Result<DynamicObject, ReconcileError> {
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let refuse = |error| self.error("replace", manifest.kind, &manifest.name, error);
-        let wanted: DynamicObject = serde_json::from_value(wanted).map_err(|error| refuse(Error::SerdeError(error)))?;
         let api = self.api(manifest.kind, manifest.namespace.as_deref());
-        api.replace(&manifest.name, &parameters, &wanted).await.map_err(refuse)
-    }
-
-    /// Applies all, several at a time; stops at the first that is refused.
-    pub(crate) async fn apply_all<'a>(
-        &self,
-        manifests: impl IntoIterator<Item = &'a Manifest>,
-    ) -> Result<(), ReconcileError> {
-        let calls = manifests.into_iter().map(|manifest| self.apply(manifest).boxed()).collect();
-        in_parallel(calls).await.map(drop)
-    }
-
-    /// As [`Self::apply_all`], and replaces those whose `spec` is not the manifest's alone: an apply leaves what somebody added
-    /// beside it, such as a rule that lets everybody in. The manifests name what Kubernetes would fill in by itself.
-    pub(crate) async fn apply_all_exactly<'a>(
-        &self,
-        manifests: impl IntoIterator<Item = &'a Manifest>,
-    ) -> Result<(), ReconcileError> {
-        let calls = manifests.into_iter().map(|manifest| self.apply_exactly(manifest).boxed()).collect();
-        in_parallel(calls).await.map(drop)
-    }
-
-    async fn apply_exactly(&self, manifest: &Manifest) -> Result<(), ReconcileError> {
-        let applied = self.apply(manifest).await?;
-        if applied.data.get("spec") != manifest.json.get("spec") {
-            self.replace(&applied, manifest).await?;
-        }
-        Ok(())
+        let replaced = api.replace(&manifest.name, &parameters, object).await;
+        replaced.map_err(|error| self.error("replace", manifest.kind, &manifest.name, error))
     }
 
     /// A JSON merge patch.

@@ -76,6 +76,8 @@ impl Host {
     /// Brings the removal of a workspace one call nearer to its end. Needs no tenant API server, and nothing of the
     /// workspace has to exist.
     pub async fn remove(&self, removal: &Removal) -> Result<Removed, ReconcileError> {
+        // The configuration of its whole control plane would stay in memory until so many others had come.
+        self.chart.forget(&Names::of(&removal.id).name);
         removal::remove(&self.cluster, removal).await
     }
 

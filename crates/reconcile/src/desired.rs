@@ -69,7 +69,7 @@ pub struct Placement {
     /// Whether it has or had nodes of its own: only then pods are looked for that are on the wrong ones.
     pub moves: bool,
     /// Set once its pods were asked to move so long ago that budgets of disruption hold them no more: the moment that long ago. A
-    /// pod that was made before it and is not ready holds up no other one.
+    /// pod that was made before it and is not ready holds up no other one, nor does one that has been ending since before it.
     pub insists: Option<Timestamp>,
 }
 

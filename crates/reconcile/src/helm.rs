@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 
 /// Rendering takes 0.2 s.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Renderings kept; there is one per workspace.
+/// Renderings kept; there is one per workspace, and as long as it lives.
 const KEPT: usize = 512;
 
 /// What to render.
@@ -52,6 +52,12 @@ impl Chart {
         make_room(&mut rendered, KEPT);
         rendered.insert(release.clone(), Arc::clone(&manifests));
         Ok(manifests)
+    }
+
+    /// Forgets what was rendered under this name: whoever bore it is going, and does not come back.
+    pub(crate) fn forget(&self, name: &str) {
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        rendered.retain(|release, _| release.name != name);
     }
 
     async fn template(&self, release: &Release) -> Result<String, ReconcileError> {
@@ -114,16 +120,39 @@ fn make_room<V>(rendered: &mut HashMap<Release, V>, most: usize) {
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::ids::WorkspaceId;
+    use hexabase_core::time::Timestamp;
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+
     use super::*;
+    use crate::connection::Host;
+    use crate::labels::Names;
+    use crate::receipt::Removal;
+    use crate::settings::HostSettings;
+
+    fn release(name: &str) -> Release {
+        Release { name: name.to_owned(), namespace: String::new(), kube_version: String::new(), values: String::new() }
+    }
+
+    #[tokio::test]
+    async fn of_a_workspace_that_is_removed_no_rendering_stays() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let id: WorkspaceId = "ws-0123456789abcdefghjk".parse().unwrap();
+        for name in [Names::of(&id).name.as_str(), "ws-of-another"] {
+            host.chart.rendered.lock().unwrap().insert(release(name), Arc::default());
+        }
+        let now = Timestamp::from_seconds(1_790_000_000);
+        let removal =
+            Removal { id, organization: None, fence: 1, now, begun: now, seen: Vec::new(), forced: Vec::new() };
+        host.remove(&removal).await.unwrap();
+        let names: Vec<String> = host.chart.rendered.lock().unwrap().keys().map(|left| left.name.clone()).collect();
+        assert_eq!(names, ["ws-of-another"]);
+    }
 
     #[test]
     fn one_rendering_makes_room_for_another() {
-        let release = |name: &str| Release {
-            name: name.to_owned(),
-            namespace: String::new(),
-            kube_version: String::new(),
-            values: String::new(),
-        };
         let mut rendered = HashMap::new();
         for name in ["a", "b", "c", "d"] {
             make_room(&mut rendered, 3);

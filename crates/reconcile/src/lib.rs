@@ -24,6 +24,7 @@ mod apply;
 mod connection;
 mod desired;
 mod error;
+mod exact;
 #[cfg(test)]
 mod golden;
 mod helm;
@@ -51,6 +52,7 @@ pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
-    Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question, Renewed, RolePlace,
-    SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Told, Turn, Usage, Verdict,
+    ClaimUsage, Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question,
+    Renewed, RolePlace, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Told, Turn,
+    Usage, Users, Verdict,
 };

@@ -2,7 +2,7 @@
 //! place.
 //!
 //! They are evicted inside, so that the tenant's own budgets of disruption hold. What nothing makes anew, and what would lose its
-//! volume, is left alone and told of.
+//! volume, is left alone and told of. Nothing is forced: what is on a node that does not answer may still write to its volume.
 
 use hexabase_core::nodes::NodeName;
 use hexabase_core::time::Timestamp;
@@ -22,6 +22,8 @@ use crate::status::Progress;
 /// When to look again, in milliseconds: what is on its way, and what somebody has to do something about.
 const SOON: u64 = 1_000;
 const LATER: u64 = 15_000;
+/// Seconds that a pod gets to end once it holds up the move, however many it asks for; nobody else bounds that.
+const LONGEST_GRACE: u32 = 60;
 
 /// Has the next pod end that is on the wrong node; done once none is.
 pub(crate) async fn progress(
@@ -40,7 +42,7 @@ pub(crate) async fn progress(
     if misplaced.is_empty() {
         return Ok(Progress::Done);
     }
-    if let Some(pod) = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_some()) {
+    if let Some(pod) = pods.iter().find(|pod| is_waited_for(pod, desired)) {
         return Ok(Progress::wait(SOON, format!("pod {}: Terminating", title(pod))));
     }
     // One that was moved is to serve before the next one goes.
@@ -53,7 +55,11 @@ pub(crate) async fn progress(
     let bound = left_behind(host, desired, names).await?;
     let mut kept = None;
     for pod in misplaced {
-        match end(tenant, pod, &bound, desired.placement.insists.is_some()).await? {
+        let ended = match pod.metadata.deletion_timestamp {
+            Some(_) => hasten(host, pod, names).await?,
+            None => end(tenant, pod, &bound, desired.placement.insists.is_some()).await?,
+        };
+        match ended {
             Ended::Asked => return Ok(Progress::wait(SOON, format!("pod {}: is being moved", title(pod)))),
             Ended::Kept(why) => kept = kept.or(Some(format!("pod {}: {why}", title(pod)))),
         }
@@ -93,6 +99,15 @@ async fn end(tenant: &Cluster, pod: &Pod, bound: &[Bound], insists: bool) -> Res
     let only = Preconditions { uid, resource_version: None };
     let deleted = tenant.delete_this(Kind::Pod, Some(&namespace), &name, only, Dependents::Go).await;
     asked(deleted.map(|_| None))
+}
+
+/// Bounds the time of a pod that has been ending for long.
+async fn hasten(host: &Cluster, pod: &Pod, names: &Names) -> Result<Ended, ReconcileError> {
+    if pod.metadata.deletion_grace_period_seconds > Some(LONGEST_GRACE.into()) {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        host.delete(Kind::Pod, Some(&names.namespace), name, Some(LONGEST_GRACE)).await?;
+    }
+    Ok(Ended::Kept("does not end; its node may not answer".to_owned()))
 }
 
 fn asked(result: Result<Option<String>, ReconcileError>) -> Result<Ended, ReconcileError> {
@@ -138,6 +153,16 @@ fn may_be_on(node: &str, desired: &DesiredWorkspace) -> bool {
     let Placement { dedicated, own, leaving, .. } = &desired.placement;
     let is_among = |nodes: &[NodeName]| nodes.iter().any(|name| name.as_str() == node);
     !is_among(leaving) && (!dedicated || is_among(own))
+}
+
+/// Whether a pod is ending, and no other is to end before it has. Once the move insists, only those in the wrong place count, and
+/// none that had its time.
+fn is_waited_for(pod: &Pod, desired: &DesiredWorkspace) -> bool {
+    let Some(ends) = &pod.metadata.deletion_timestamp else { return false };
+    let Some(long_ago) = desired.placement.insists else { return true };
+    // The deletion timestamp is the moment when the pod's grace ends.
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    is_misplaced(pod, desired) && Timestamp::from(ends.0).plus_seconds(grace.saturating_neg()) >= long_ago
 }
 
 /// Whether a pod had its time to become ready.

@@ -1,7 +1,7 @@
 //! Checks of the host and the tools before anything depends on them.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DynamicObject, PostParams};
 
 use crate::apply::Cluster;
 use crate::helm::{Chart, Release};
@@ -17,6 +17,8 @@ pub struct Finding {
     pub check: &'static str,
     /// What was found, or what is wrong.
     pub result: Result<String, String>,
+    /// What to know of it although it is right.
+    pub caution: Option<String>,
     /// What to do when it is wrong.
     pub remedy: &'static str,
 }
@@ -29,7 +31,8 @@ const NOBODY: &str = "ws-00000000000000000000";
 pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) -> Vec<Finding> {
     let version = version(host).await;
     let kube_version = version.as_ref().map_or("v1.35.0", String::as_str).to_owned();
-    let finding = |check, result, remedy| Finding { check, result, remedy };
+    let finding = |check, result, remedy| Finding { check, result, caution: None, remedy };
+    let classes = host.list(Kind::StorageClass, None, "").await.map_err(|error| error.to_string());
     vec![
         finding("host Kubernetes", version.and_then(check_version), "use a host with Kubernetes 1.34 or later"),
         finding(
@@ -37,11 +40,14 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
             rights(host).await,
             "give the worker's account that right in the whole host cluster; the role cluster-admin has all that are needed",
         ),
-        finding(
-            "storage class",
-            storage_class(host, settings).await,
-            "mark one storage class as the default, or name one in the settings",
-        ),
+        Finding {
+            caution: classes.as_ref().ok().and_then(|classes| unbounded(classes, settings)),
+            ..finding(
+                "storage class",
+                classes.as_ref().map_err(Clone::clone).and_then(|classes| storage_class(classes, settings)),
+                "mark one storage class as the default, or name one in the settings",
+            )
+        },
         finding(
             "vCluster chart",
             rendering(chart, settings, kube_version).await,
@@ -70,6 +76,8 @@ async fn rights(host: &Cluster) -> Result<String, String> {
         ("", "namespaces", "create"),
         ("", "namespaces", "delete"),
         ("", "secrets", "patch"),
+        ("", "secrets", "update"),
+        ("", "resourcequotas", "update"),
         ("", "pods", "delete"),
         ("", "persistentvolumes", "delete"),
         ("", "nodes", "list"),
@@ -80,6 +88,7 @@ async fn rights(host: &Cluster) -> Result<String, String> {
         ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "patch"),
         ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "update"),
         ("apps", "statefulsets", "patch"),
+        ("apps", "statefulsets", "update"),
         ("networking.k8s.io", "networkpolicies", "patch"),
         ("networking.k8s.io", "networkpolicies", "delete"),
         ("networking.k8s.io", "networkpolicies", "update"),
@@ -108,8 +117,18 @@ async fn rights(host: &Cluster) -> Result<String, String> {
     Ok(format!("{} rights checked", asked.len()))
 }
 
-async fn storage_class(host: &Cluster, settings: &HostSettings) -> Result<String, String> {
-    let classes = host.list(Kind::StorageClass, None, "").await.map_err(|error| error.to_string())?;
+fn unbounded(classes: &[DynamicObject], settings: &HostSettings) -> Option<String> {
+    let found = storage::without_sizes(settings, classes);
+    (!found.is_empty()).then(|| {
+        format!(
+            "volumes of {} are folders of a node that grow beyond what was asked for: neither `storage` of a plan nor the volume of a \
+             control plane bounds what is written to the disk that workspaces share",
+            found.join(", ")
+        )
+    })
+}
+
+fn storage_class(classes: &[DynamicObject], settings: &HostSettings) -> Result<String, String> {
     let found = classes.iter().find(|class| match &settings.storage_class {
         Some(name) => class.metadata.name.as_ref() == Some(name),
         None => storage::is_default(class),

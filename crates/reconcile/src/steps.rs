@@ -16,7 +16,7 @@ use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
 use crate::host::virtual_cluster::Power;
 use crate::host::{
-    api_server, authentication, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
+    api_server, authentication, excess, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
 };
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
@@ -212,7 +212,7 @@ impl Host {
         let amounts = limits::build(both.as_ref().unwrap_or(&desired.limits), &self.settings.endpoint, names, &own);
         let (quotas, ranges): (Vec<Manifest>, Vec<Manifest>) =
             amounts.into_iter().partition(|manifest| manifest.kind == Kind::ResourceQuota);
-        host.apply_all(&ranges).await?;
+        host.apply_all_exactly(&ranges).await?;
         let mut counted = Counted::default();
         for quota in quotas {
             let mut bearable = quota.clone();
@@ -221,8 +221,15 @@ impl Host {
             {
                 limits::spare(&mut bearable, &found, control_plane_runs);
             }
-            let applied = host.apply(&bearable).await?;
-            counted.fit = desired.smaller.as_ref().and_then(|_| limits::fit(&quota, &applied, control_plane_runs));
+            let applied = host.apply_exactly(&bearable).await?;
+            if let Some(smaller) = &desired.smaller
+                && let Some(over) = limits::over(&quota, &applied, control_plane_runs)
+            {
+                counted.fit = Some(match over.as_slice() {
+                    [] => Fit::Fits,
+                    over => Fit::Exceeds(excess::told(host, names, &smaller.amounts, over).await?),
+                });
+            }
             if !limits::is_counted(&applied) {
                 return Ok((Progress::wait(150, format!("{}: is not counted yet", quota.title())), counted));
             }
@@ -272,7 +279,7 @@ impl Host {
     async fn authentication(&self, desired: &DesiredWorkspace, names: &Names) -> Result<(), ReconcileError> {
         let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
         let secret = authentication::build(desired, &desired.kubernetes_tag(&self.settings), names, &own);
-        self.cluster.apply(&secret).await.map(drop)
+        self.cluster.apply_exactly(&secret).await.map(drop)
     }
 
     async fn virtual_cluster(

@@ -1,5 +1,8 @@
 //! Listeners: accept, TLS, HTTP/1.1 or HTTP/2 with upgrades, and an orderly end.
 
+mod flowing;
+mod patient;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +19,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use self::flowing::Flowing;
+use self::patient::Patient;
+
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// To say whether it is HTTP/1 or HTTP/2, and to send the head of a request by HTTP/1. Whoever speaks HTTP/2 is pinged.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
+/// ordinary object, a part of the largest. A long way is still as fast as this much per round trip.
+const BODY_WINDOW: u32 = 256 << 10;
+/// How much of an answer waits by HTTP/2 for a caller who does not read it, beside what waits on the way here.
+const ANSWER_BUFFER: usize = 64 << 10;
+/// How long whoever reads nothing at all holds all that waits for them.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Opens a listener; port 0 takes any free port.
@@ -59,12 +73,15 @@ pub(crate) async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
+        let stream = Flowing::new(stream, UNREAD_TIMEOUT);
         let (acceptor, router, stop, cut) = (acceptor.clone(), router.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(TokioIo::new(stream), peer, router, stop, cut).await,
+                None => connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await,
                 Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(TokioIo::new(stream), peer, router, stop, cut).await,
+                    Ok(Ok(stream)) => {
+                        connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -76,7 +93,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection<S>(
-    stream: TokioIo<S>,
+    stream: Patient<S>,
     peer: SocketAddr,
     router: Router,
     stop: CancellationToken,
@@ -88,8 +105,14 @@ async fn connection<S>(
     let Ok(service) = make.call(PeerAddress(peer)).await;
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20)).enable_connect_protocol();
-    let served = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .initial_stream_window_size(BODY_WINDOW)
+        .max_send_buf_size(ANSWER_BUFFER)
+        .enable_connect_protocol();
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
@@ -114,3 +137,6 @@ impl axum::extract::connect_info::Connected<PeerAddress> for SocketAddr {
         peer.0
     }
 }
+
+#[cfg(test)]
+mod tests;

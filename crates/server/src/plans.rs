@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use hexabase_app::clock::Clock;
-use hexabase_app::plan_terms::{self, PlanInUse};
+use hexabase_app::plan_terms::{self, PlanInUse, PlanTerms};
 use hexabase_backends::store::Store;
 use hexabase_core::plans::Plan;
 use serde::de::DeserializeOwned;
 
 use crate::break_glass::operator;
-use crate::config::Config;
+use crate::config::{Config, HostConfig};
 use crate::run;
 
 /// What to do with the plans.
@@ -45,23 +45,24 @@ pub enum PlansCommand {
 /// Carries it out on the database of a platform that has run before, and returns what to print.
 ///
 /// # Errors
-/// The database is not there or cannot be used, the file cannot be read, or its terms break a rule.
+/// The database is not there or cannot be used, the file cannot be read, or its terms break a rule or name a release of Kubernetes
+/// that the installation has no image of.
 pub async fn execute(config: &Config, command: PlansCommand) -> Result<String> {
     let store = run::open_existing(config).await?;
-    let said = act(&store, &Clock::System, command).await;
+    let said = act(&store, &Clock::System, &config.host, command).await;
     store.close().await?;
     said
 }
 
-async fn act(store: &Store, clock: &Clock, command: PlansCommand) -> Result<String> {
+async fn act(store: &Store, clock: &Clock, host: &HostConfig, command: PlansCommand) -> Result<String> {
     Ok(match command {
         PlansCommand::List => table(&plan_terms::list(store).await?),
         PlansCommand::Create { file } => {
-            let plan = plan_terms::create(store, clock, &read(&file)?, &operator()?).await?;
+            let plan = plan_terms::create(store, clock, &terms(&file, host)?, &operator()?).await?;
             told(&plan, "new workspaces can choose it")
         }
         PlansCommand::Version { file } => {
-            let plan = plan_terms::add_version(store, clock, &read(&file)?, &operator()?).await?;
+            let plan = plan_terms::add_version(store, clock, &terms(&file, host)?, &operator()?).await?;
             told(&plan, "new workspaces get it, those that are there keep theirs")
         }
         PlansCommand::Retire { plan } => {
@@ -73,6 +74,21 @@ async fn act(store: &Store, clock: &Clock, command: PlansCommand) -> Result<Stri
             format!("plan {plan} is offered again\n")
         }
     })
+}
+
+/// What a plan is to say: with a release of Kubernetes that workspaces can be put on.
+fn terms(file: &Path, host: &HostConfig) -> Result<PlanTerms> {
+    let terms: PlanTerms = read(file)?;
+    let releases = host.releases();
+    if let Some(wanted) = terms.kubernetes.map(|release| release.to_string()) {
+        ensure!(
+            releases.contains(&wanted),
+            "kubernetes: {wanted} is none of the releases that plans may name: {}. List it in the setting host.kubernetes_releases once \
+             the registry has its image",
+            releases.join(", ")
+        );
+    }
+    Ok(terms)
 }
 
 /// What an operator has written down.

@@ -323,6 +323,9 @@ async fn end_revoked_streams(app: App, revocations: Revocations, stop: Cancellat
 /// down now may be up later.
 async fn report_host(host: Arc<Host>) {
     for finding in host.preflight().await {
+        if let Some(caution) = finding.caution {
+            tracing::warn!(check = finding.check, caution, "the host cluster bounds less than plans say");
+        }
         match finding.result {
             Ok(found) => tracing::info!(check = finding.check, found, "host cluster checked"),
             Err(wrong) => tracing::warn!(

@@ -76,7 +76,7 @@ const BENCHES: &[(&str, Bench)] = &[
     (AN_HOUR, churn::run),
 ];
 
-/// Takes an hour, and is measured only when it is asked for.
+/// Takes more than an hour, and is measured only when it is asked for.
 const AN_HOUR: &str = "churn";
 
 /// Measures and prints.

@@ -2,6 +2,7 @@
 
 mod count;
 mod made;
+mod needs;
 
 use std::process::Command;
 use std::time::Instant;
@@ -163,6 +164,11 @@ fn cluster(host: &Host, count: &mut Count) -> Result<()> {
     if host.enforced.is_some() {
         // What only such a host can show.
         arguments.push("--include-ignored");
+    }
+    for name in needs::left_out(host.second_node.is_some(), host.kwok_nodes > 0) {
+        println!("SKIPPED: {name}: this host has not the nodes for it");
+        arguments.extend(["--skip", name]);
+        count.skipped += 1;
     }
     on_cluster(host, &arguments, &[], |command| test(command, count))
 }

@@ -30,7 +30,7 @@ pub(super) const DRIFT: Duration = Duration::from_secs(30);
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
-/// How often what came back after a deletion is looked at until it is gone, and one that takes very long.
+/// How often, at most, what came back after a deletion is looked at until it is gone, and one that takes very long.
 pub(super) const UNHURRIED: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {
@@ -351,8 +351,8 @@ async fn clear_away(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Re
     let removal = Removal { id, organization, fence, now, begun, seen: Vec::new(), forced: Vec::new() };
     match host.remove(&removal).await {
         Ok(Removed::Gone(_)) => Ok(Outcome::Done),
-        // Nobody waits for it.
-        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(after.max(UNHURRIED))),
+        // Nobody waits for it, and what somebody holds may stay for ever.
+        Ok(Removed::Waiting { after, .. }) => Ok(Outcome::Again(pace(after.max(UNHURRIED), now.millis_since(begun)))),
         Err(cause @ ReconcileError::NotOurs { .. }) => {
             tracing::error!(workspace.id = %removal.id, error = %cause, "what bears a deleted workspace's name is left alone");
             Ok(Outcome::Done)

@@ -83,8 +83,9 @@ pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespa
     if cut {
         say("There is more than was counted; name a namespace.");
     }
+    say("Of CPU and memory: what pods request / what they may use at most. The plan bounds both.");
     if !measured {
-        say("Nothing in the workspace measures what pods use, or it does not answer; these are their requests.");
+        say("Nothing in the workspace measures what pods use, or it does not answer.");
     }
     context.format.show(&found.raw, || {
         let mut rows: Vec<[String; 5]> = namespaces.into_iter().map(|one| row(one.namespace, one.used)).collect();
@@ -97,13 +98,13 @@ pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespa
 }
 
 fn row(namespace: String, used: UsedAmounts) -> [String; 5] {
-    let both = |requested: String, used: Option<String>| match used {
-        Some(used) => format!("{requested} ({used} used)"),
-        None => requested,
+    let all = |requested: String, limited: String, used: Option<String>| match used {
+        Some(used) => format!("{requested}/{limited} ({used} used)"),
+        None => format!("{requested}/{limited}"),
     };
-    let UsedAmounts { pods, cpu_requested, memory_requested, storage_requested, cpu_used, memory_used } = used;
-    let (cpu, memory) = (both(cpu_requested, cpu_used), both(memory_requested, memory_used));
-    [namespace, pods.to_string(), cpu, memory, storage_requested]
+    let cpu = all(used.cpu_requested, used.cpu_limited, used.cpu_used);
+    let memory = all(used.memory_requested, used.memory_limited, used.memory_used);
+    [namespace, used.pods.to_string(), cpu, memory, used.storage_requested]
 }
 
 fn within(namespace: Option<&str>) -> Vec<(&'static str, &str)> {

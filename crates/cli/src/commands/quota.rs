@@ -36,15 +36,16 @@ fn lines<const N: usize>(columns: [[String; 8]; N]) -> impl Iterator<Item = (&'s
 }
 
 fn workspace(quota: WorkspaceQuota) -> String {
-    let WorkspaceQuota { limit, given, left, default_project, projects, members, .. } = quota;
+    let WorkspaceQuota { limit, given, left, used, default_project, projects, members, .. } = quota;
     let count = |name: &'static str, Count { limit, used }: Count| {
         let left = u64::from(limit).saturating_sub(used);
-        (name, [limit.to_string(), used.to_string(), left.to_string(), "-".to_owned()])
+        (name, [limit.to_string(), used.to_string(), left.to_string(), used.to_string(), "-".to_owned()])
     };
-    let rows = lines([limit, given, left, default_project].map(amounts));
+    let used = used.map_or_else(|| std::array::from_fn(|_| "?".to_owned()), amounts);
+    let rows = lines([amounts(limit), amounts(given), amounts(left), used, amounts(default_project)]);
     let rows = rows.chain([count("projects", projects), count("members", members)]);
-    let rows = rows.map(|(name, [limit, given, left, usual])| [name.to_owned(), limit, given, left, usual]);
-    table(["OF", "LIMIT", "GIVEN", "LEFT", "NEXT PROJECT"], "", rows)
+    let rows = rows.map(|(name, [limit, given, left, used, next])| [name.to_owned(), limit, given, left, used, next]);
+    table(["OF", "LIMIT", "GIVEN", "LEFT", "USED", "NEXT PROJECT"], "", rows)
 }
 
 fn organization(quota: OrganizationQuota) -> String {

@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         args::Workspace::Create { name, plan, org, wait: _, no_wait, timeout } => {
             let organization = resolve::organization(&api, org.as_deref()).await?;
             // Who may not know the cost may not make a workspace either, and is told so by that.
-            let plan_version = shown(plans::estimate(&api, &organization.id, &plan, None).await);
+            let plan_version = shown(plans::estimate(&api, &organization.id, &plan, None).await)?;
             let path = ["organizations", organization.id.as_str(), "workspaces"];
             let made = api.post::<Workspace>(&path, &WorkspaceCreate { name, plan, plan_version }).await?;
             if no_wait {
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         args::Workspace::SetPlan { workspace, plan } => {
             let workspace = resolve::workspace(&api, &workspace).await?.value;
             let id = workspace.id.as_str();
-            let plan_version = shown(plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await);
+            let plan_version = shown(plans::estimate(&api, &workspace.organization, &plan, Some(&workspace.id)).await)?;
             let body = WorkspacePlanUpdate { plan, plan_version };
             let changed = api.put::<Workspace>(&["workspaces", id, "plan"], &body).await?;
             context.format.show(&changed.raw, || {
@@ -131,11 +131,17 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
     }
 }
 
-/// Shows an estimate, if there is one; gives the version that it is of, so that nobody gets another one than they were shown.
-fn shown(estimate: Result<Fetched<Estimate>>) -> Option<u32> {
-    let estimate = estimate.ok()?.value;
-    say(&plans::sentence(&estimate));
-    Some(estimate.plan.version)
+/// Shows an estimate, unless the caller may not see one; gives the version that it is of, so that nobody gets another one than they
+/// were shown. Nothing is chosen whose cost could not be asked for.
+fn shown(estimate: Result<Fetched<Estimate>>) -> Result<Option<u32>> {
+    match estimate {
+        Ok(Fetched { value: estimate, .. }) => {
+            say(&plans::sentence(&estimate));
+            Ok(Some(estimate.plan.version))
+        }
+        Err(error) if error.is_out_of_sight() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Asks something of a workspace that takes time.

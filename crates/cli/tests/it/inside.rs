@@ -24,8 +24,8 @@ fn words(text: &str) -> Vec<Vec<&str>> {
 }
 
 fn amounts(pods: u32, used: Option<&str>) -> Value {
-    let mut amounts =
-        json!({ "pods": pods, "cpu_requested": "250m", "memory_requested": "64Mi", "storage_requested": "5Gi" });
+    let mut amounts = json!({ "pods": pods, "cpu_requested": "250m", "cpu_limited": "400m", "memory_requested": "64Mi",
+        "memory_limited": "1Gi", "storage_requested": "5Gi" });
     if let Some(used) = used {
         amounts["cpu_used"] = json!(used);
     }
@@ -92,11 +92,11 @@ async fn usage_is_told_beside_what_the_plan_gives() {
     let ended = home.hxb(&["workspace", "usage", "shop"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
     let rows = words(&ended.out);
-    assert_eq!(rows[1], ["web", "1", "250m", "64Mi", "5Gi"]);
+    assert_eq!(rows[1], ["web", "1", "250m/400m", "64Mi/1Gi", "5Gi"]);
     assert_eq!(rows[2][..2], ["(together)", "1"]);
     assert_eq!(rows[3], ["(the", "plan)", "50", "4", "8Gi", "50Gi"]);
     assert!(ended.err.contains("Nothing in the workspace measures"), "{ended:?}");
     stub.answer(&request, 200, usage(true, Some("12m")));
     let ended = home.hxb(&["workspace", "usage", "shop"]).await;
-    assert!(ended.out.contains("250m (12m used)") && !ended.err.contains("measures"), "{ended:?}");
+    assert!(ended.out.contains("250m/400m (12m used)") && !ended.err.contains("measures"), "{ended:?}");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Home, ORGANIZATION, WORKSPACE};
-use crate::stub::{Stub, workspace};
+use crate::stub::{Stub, problem, workspace};
 
 fn birth() -> [serde_json::Value; 3] {
     [
@@ -221,6 +221,23 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
 }
 
 #[tokio::test]
+async fn no_plan_is_chosen_whose_cost_could_not_be_asked_for_but_by_whoever_may_not_know_it() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let estimate = format!("GET /organizations/{ORGANIZATION}/estimate");
+    let put = format!("PUT /workspaces/{WORKSPACE}/plan");
+    stub.answer(&put, 200, workspace("ready", &[]));
+    let asked = || stub.world().requests.iter().any(|(request, ..)| *request == put);
+    stub.answer(&estimate, 503, problem(503, "unavailable", "The database is away.").1);
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "free"]).await;
+    assert_eq!((ended.code, asked()), (1, false), "{ended:?}");
+    assert!(ended.err.contains("The database is away."), "{ended:?}");
+    stub.answer(&estimate, 403, problem(403, "forbidden", "You may not see costs.").1);
+    let ended = home.hxb(&["workspace", "set-plan", "shop", "free"]).await;
+    assert_eq!((ended.code, asked()), (0, true), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_smaller_plan_is_on_its_way_until_it_is_known_what_is_used() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
@@ -249,18 +266,25 @@ async fn what_a_plan_allows_and_what_is_left_of_it_is_shown() {
     let ended = home.hxb(&["plan", "get", "gold"]).await;
     assert_eq!((ended.code, ended.err.as_str()), (4, "error: plan gold not found; you can choose: standard\n"));
 
-    let quota = json!({
+    let mut quota = json!({
         "plan": "standard", "plan_version": 1, "limit": amounts(50), "given": amounts(20), "left": amounts(30),
-        "default_project": amounts(5), "projects": { "limit": 10, "used": 4 }, "members": { "limit": 50, "used": 3 },
+        "used": amounts(7), "default_project": amounts(5), "projects": { "limit": 10, "used": 4 }, "members": { "limit": 50, "used": 3 },
     });
-    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota);
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota.clone());
     let ended = home.hxb(&["workspace", "quota", "shop"]).await;
     let line = |name: &str| {
         let found = ended.out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         found.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(line("pods"), ["pods", "50", "20", "30", "5"]);
-    assert_eq!(line("projects"), ["projects", "10", "4", "6", "-"]);
+    assert_eq!(line("pods"), ["pods", "50", "20", "30", "7", "5"]);
+    assert_eq!(line("projects"), ["projects", "10", "4", "6", "4", "-"]);
+    quota["used"] = json!(null);
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/quota"), 200, quota);
+    let ended = home.hxb(&["workspace", "quota", "shop"]).await;
+    assert!(
+        ended.out.lines().any(|line| line.split_whitespace().eq(["pods", "50", "20", "30", "?", "5"])),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

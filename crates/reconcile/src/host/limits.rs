@@ -9,10 +9,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
+use crate::host::excess::Over;
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 use crate::settings::EndpointMode;
-use crate::status::Fit;
 use crate::tenant_user::{Quantities, amounts, thousandths};
 
 pub(crate) const NAME: &str = "hexabase";
@@ -32,7 +32,7 @@ const MEMORY_RANGE: (u64, u64) = (128, 1024);
 const SILENT: u64 = 10;
 /// What a pod may write to its node's disk on the average, and a container that says nothing: several of these fit into a pod, or
 /// pods with helpers beside them would use up what is for others of the plan.
-const SCRATCH: Bytes = Bytes::from_gibibytes(4);
+pub(crate) const SCRATCH: Bytes = Bytes::from_gibibytes(4);
 const SILENT_SCRATCH: Bytes = Bytes::from_gibibytes(1);
 /// What the control plane may write there.
 pub(crate) const CONTROL_PLANE_SCRATCH: Bytes = Bytes::from_gibibytes(10);
@@ -133,26 +133,23 @@ fn control_planes(name: &str) -> u128 {
     }
 }
 
-/// Whether no more is used than this quota lets in, and nothing beyond it is let in any more; unknown until Kubernetes judges by
-/// it. What was let in before it judged by it is counted in the same reading: both are of one version of the object, and Kubernetes
-/// writes the count before it lets anything in.
-pub(crate) fn fit(quota: &Manifest, applied: &DynamicObject, control_plane_runs: bool) -> Option<Fit> {
+/// By how much more is used than this quota lets in; by nothing once nothing beyond it is let in any more, unknown until Kubernetes
+/// judges by it. What was let in before it judged by it is counted in the same reading: both are of one version of the object, and
+/// Kubernetes writes the count before it lets anything in.
+pub(crate) fn over(quota: &Manifest, applied: &DynamicObject, control_plane_runs: bool) -> Option<Vec<Over>> {
     let hard = quota.json.pointer("/spec/hard")?.as_object()?;
-    let at = |place: &str, name: &str| applied.data.pointer(place)?.get(name)?.as_str();
-    let mut judged = true;
+    let at = |place: &str, name: &str| applied.data.pointer(place)?.get(name)?.as_str().map(number);
+    let (mut judged, mut over) = (true, Vec::new());
     for (name, most) in hard {
-        let most = most.as_str()?;
-        let used = at("/status/used", name)?;
+        let (most, used) = (number(most.as_str()?), at("/status/used", name)?);
         let own = if control_plane_runs { 0 } else { control_planes(name) };
-        if number(used).saturating_add(own) > number(most) {
-            let runs = if control_plane_runs { "with its control plane" } else { "while its control plane sleeps" };
-            return Some(Fit::Exceeds(format!(
-                "the workspace uses {used} of {name} {runs}, and would have {most} for both"
-            )));
+        let more = used.saturating_add(own).saturating_sub(most);
+        if more > 0 {
+            over.push((name.clone(), more));
         }
-        judged &= at("/status/hard", name).is_some_and(|counted| number(counted) <= number(most));
+        judged &= at("/status/hard", name).is_some_and(|counted| counted <= most);
     }
-    judged.then_some(Fit::Fits)
+    (judged || !over.is_empty()).then_some(over)
 }
 
 /// What the tenant uses, while the control plane runs: all that is counted, without as much as is added for the control plane.
@@ -181,6 +178,13 @@ pub(crate) fn is_counted(quota: &DynamicObject) -> bool {
     wanted.iter().all(|(name, wanted)| counted.get(name).and_then(most).is_some_and(|now| Some(now) <= most(wanted)))
 }
 
+/// Whether Kubernetes has ever counted by this quota: until then it refuses every pod, or does not know of it. It goes on counting
+/// by the amounts of before for the moment in which others are asked for.
+pub(crate) fn was_counted(quota: &DynamicObject) -> bool {
+    let counted = quota.data.pointer("/status/hard").and_then(Value::as_object);
+    counted.is_some_and(|counted| !counted.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,20 +209,20 @@ mod tests {
 
     #[test]
     fn a_smaller_quota_is_known_to_fit_only_once_kubernetes_lets_in_no_more() {
-        let fit = |allowed: &str, used: &str, runs| {
+        let over = |allowed: &str, used: &str, runs| {
             let counted = json!({ "limits.cpu": used, "pods": "8", "secrets": "30" });
             let status = json!({ "hard": { "limits.cpu": allowed, "pods": "8", "secrets": "30" }, "used": counted });
             let applied: DynamicObject = serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap();
-            super::fit(&hard("3", "12"), &applied, runs)
+            super::over(&hard("3", "12"), &applied, runs)
         };
-        assert_eq!(fit("20", "2500m", true), None, "more may be let in at this moment");
-        assert_eq!(fit("3", "2500m", true), Some(Fit::Fits));
-        let Some(Fit::Exceeds(sentence)) = fit("20", "3500m", true) else { panic!() };
-        assert!(sentence.starts_with("the workspace uses 3500m of limits.cpu with its control plane"), "{sentence}");
-        assert_eq!(fit("3", "500m", false), Some(Fit::Fits), "beside the control plane, which is to come");
-        assert!(matches!(fit("3", "600m", false), Some(Fit::Exceeds(_))));
+        let cpu = |over: u128| Some(vec![("limits.cpu".to_owned(), over)]);
+        assert_eq!(over("20", "2500m", true), None, "more may be let in at this moment");
+        assert_eq!(over("3", "2500m", true), Some(Vec::new()));
+        assert_eq!(over("20", "3500m", true), cpu(500));
+        assert_eq!(over("3", "500m", false), Some(Vec::new()), "beside the control plane, which is to come");
+        assert_eq!(over("3", "600m", false), cpu(100));
         let uncounted: DynamicObject = serde_json::from_value(json!({ "metadata": {} })).unwrap();
-        assert_eq!(super::fit(&hard("3", "12"), &uncounted, true), None);
+        assert_eq!(super::over(&hard("3", "12"), &uncounted, true), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod api_server;
 pub(crate) mod authentication;
+pub(crate) mod excess;
 pub(crate) mod inventory;
 pub(crate) mod limits;
 pub(crate) mod namespace;

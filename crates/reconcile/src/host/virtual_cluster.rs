@@ -74,9 +74,9 @@ pub(crate) async fn apply(
     power: Power,
 ) -> Result<(), ReconcileError> {
     let is_workload = |manifest: &&Manifest| matches!(manifest.kind, Kind::StatefulSet | Kind::Deployment);
-    host.apply_all(manifests.iter().filter(|manifest| !is_workload(manifest))).await?;
+    host.apply_all_exactly(manifests.iter().filter(|manifest| !is_workload(manifest))).await?;
     let workloads = manifests.iter().filter(is_workload).map(|workload| powered(workload, power));
-    host.apply_all(&workloads.collect::<Vec<_>>()).await?;
+    host.apply_all_exactly(&workloads.collect::<Vec<_>>()).await?;
     // Of the rendering itself: with sleep and waking nothing has to be pruned.
     let rendering = fingerprint(manifests);
     if last_rendering == Some(rendering.as_str()) {

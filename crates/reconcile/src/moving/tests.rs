@@ -68,6 +68,15 @@ impl Stage {
         self.host.put(&self.on_host(name), json!({ "metadata": metadata, "spec": spec, "status": status }));
     }
 
+    /// A pod of the tenant's that was told to end by then, within so many seconds, and does not.
+    fn put_ending(&self, name: &str, node: &str, ends: &str, grace: i64) {
+        self.put(name, node, Some("ReplicaSet"), None);
+        let mut pod = self.host.get(&self.on_host(name)).unwrap();
+        pod["metadata"]["deletionTimestamp"] = json!(ends);
+        pod["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+        self.host.put(&self.on_host(name), pod);
+    }
+
     /// What the syncer does with a pod that is gone inside.
     fn sync(&self, name: &str) {
         if self.tenant.get(&self.inside(name)).is_none() {
@@ -177,6 +186,34 @@ async fn a_pod_leaves_a_node_that_says_it_is_the_workspaces_and_is_not() {
     stage.host.put("/api/v1/persistentvolumes/disk", volume);
     assert!(stage.look().await.contains("cannot be reached from other nodes"));
     assert!(stage.is_inside("base"));
+}
+
+#[tokio::test]
+async fn a_pod_that_takes_a_year_to_end_gets_a_minute_after_its_time_and_holds_up_no_other() {
+    let (mut stage, year) = (Stage::set().await, 31_536_000);
+    stage.put("web", "shared", Some("ReplicaSet"), None);
+    stage.put_ending("slow", "shared", "2027-01-01T00:00:01Z", year);
+    assert_eq!(stage.look().await, "pod shop/slow: Terminating");
+    stage.desired.placement.insists = Some(long_ago());
+    assert_eq!(stage.look().await, "pod shop/slow: Terminating", "it has ten minutes of its own");
+    assert!(stage.is_inside("web"));
+    stage.put_ending("slow", "shared", "2026-12-31T23:59:59Z", year);
+    assert_eq!(stage.look().await, "pod shop/web: is being moved");
+    assert!(stage.host.get(&stage.on_host("slow")).is_none(), "it was asked again, with less time");
+}
+
+#[tokio::test]
+async fn a_pod_whose_node_does_not_answer_is_not_forced_and_holds_up_no_other() {
+    let mut stage = Stage::set().await;
+    stage.desired.placement.insists = Some(long_ago());
+    stage.put_ending("lost", "shared", "2026-01-01T00:00:20Z", 30);
+    stage.put_ending("well", "own", "2026-01-01T00:10:00Z", 30);
+    stage.put("web", "shared", Some("ReplicaSet"), None);
+    assert_eq!(stage.look().await, "pod shop/web: is being moved");
+    stage.sync("web");
+    let writes = stage.host.writes();
+    assert_eq!(stage.look().await, "pod shop/lost: does not end; its node may not answer");
+    assert_eq!(stage.host.writes(), writes);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::apply::{Cluster, each, in_parallel};
 use crate::desired::{DesiredProject, ProjectGrant};
 use crate::error::ReconcileError;
-use crate::host::limits::{PORTS_OF_A_LOAD_BALANCER, defaults};
+use crate::host::limits::{PORTS_OF_A_LOAD_BALANCER, defaults, was_counted};
 use crate::labels::{MANAGER, PROJECT};
 use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest, ending, label};
@@ -218,14 +218,37 @@ async fn keep(
             }
         }
     }
-    // Rights first: what was taken away does not live on because something else is refused.
     let namespace = Some(project.name.as_str());
-    let held = rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?;
-    let others = std::iter::once(&objects.namespace).chain(&objects.limits);
-    let made = each(others.map(|manifest| tenant.apply(manifest).map_ok(|_| Progress::Done).boxed()).collect()).await?;
+    let (held, made) = if rights.has_none_in(namespace) {
+        // Nobody is let into a new one before Kubernetes counts what they make there.
+        let made = bound(tenant, objects).await?;
+        if made != Progress::Done {
+            return without(made);
+        }
+        (rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?, made)
+    } else {
+        // Rights first: what was taken away does not live on because something else is refused.
+        let held = rights.make_true(tenant, namespace, &objects.roles, &objects.bindings).await?;
+        (held, bound(tenant, objects).await?)
+    };
     let is_ready = held == Progress::Done && made == Progress::Done;
     let phase = if is_ready { ProjectPhase::Ready } else { ProjectPhase::Creating };
     Ok(State { phase, rights: held, others: made })
+}
+
+/// Makes the namespace be as it should with its quota and defaults; done once Kubernetes counts by the quota.
+async fn bound(tenant: &Cluster, objects: &Objects) -> Result<Progress, ReconcileError> {
+    let wanted = std::iter::once(&objects.namespace).chain(&objects.limits);
+    let calls = wanted
+        .map(|manifest| tenant.apply_exactly(manifest).map_ok(move |applied| counted(manifest, &applied)).boxed());
+    each(calls.collect()).await
+}
+
+fn counted(manifest: &Manifest, applied: &DynamicObject) -> Progress {
+    if manifest.kind == Kind::ResourceQuota && !was_counted(applied) {
+        return Progress::wait(150, format!("{}: is not counted yet", manifest.title()));
+    }
+    Progress::Done
 }
 
 async fn remove(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> Result<State, ReconcileError> {

@@ -56,6 +56,14 @@ impl Rights {
         let made = self.roles.restore(tenant, roles).await?;
         Ok(ended.and(made).and(self.bindings.restore(tenant, bindings).await?))
     }
+
+    /// Whether nobody has a right of the platform's there: none that could be taken away.
+    pub(crate) fn has_none_in(&self, namespace: Option<&str>) -> bool {
+        [&self.roles, &self.bindings].into_iter().all(|found| {
+            let place = found.places.get(namespace.unwrap_or_default());
+            found.is_all && place.is_some_and(|place| place.objects.is_empty())
+        })
+    }
 }
 
 /// What is the platform's of one kind.

@@ -255,10 +255,18 @@ impl TenantUser {
         };
         let turn = self.turn().await?;
         let (mut items, mut next, mut more) = (Vec::<SeenEvent>::new(), None::<String>, false);
+        let mut limit = MOST_EVENTS;
         // Kubernetes tells them by name; the newest may be in any page.
         for _ in 0..EVENT_PAGES {
             let parameters = parameters.clone();
-            let found = self.page("events", &path, parameters, (MOST_EVENTS, next.as_deref()), seen_event).await?;
+            let found = match self.page("events", &path, parameters, (limit, next.as_deref()), seen_event).await {
+                // Fewer may be short enough.
+                Err(error) if error.is(413) && limit > 1 => {
+                    limit /= 2;
+                    continue;
+                }
+                found => found?,
+            };
             items.extend(found.items);
             items.sort_by_key(|item| std::cmp::Reverse(item.last_at));
             more |= items.len() > MOST_EVENTS as usize;

@@ -9,7 +9,7 @@ pub(super) const MOST_CONTAINERS: usize = 256;
 
 /// A pod.
 #[derive(Debug, Deserialize)]
-pub(super) struct AskingPod {
+pub(crate) struct AskingPod {
     #[serde(default)]
     pub(super) metadata: Metadata,
     #[serde(default)]
@@ -36,6 +36,9 @@ struct PodStatus {
 pub(super) struct PodSpec {
     containers: Option<First<Container, MOST_CONTAINERS>>,
     init_containers: Option<First<Container, MOST_CONTAINERS>>,
+    /// Of the pod as a whole; where it says something, that counts in place of what its containers say.
+    #[serde(default)]
+    resources: Resources,
 }
 
 impl PodSpec {
@@ -47,6 +50,30 @@ impl PodSpec {
     /// Those that are started before, in their order.
     pub(super) fn before(&self) -> &[Container] {
         First::of(&self.init_containers)
+    }
+
+    /// How much of something Kubernetes counts: what the pod says as a whole; else its containers together with those before them that
+    /// stay, or the one that runs before and wants more together with those that stay by then.
+    pub(super) fn counts(&self, of: impl Fn(&Resources) -> f64) -> f64 {
+        let whole = of(&self.resources);
+        if whole > 0.0 {
+            return whole;
+        }
+        let (mut beside, mut most) = (0.0, 0.0_f64);
+        for container in self.before() {
+            most = most.max(beside + of(&container.resources));
+            if container.stays() {
+                beside += of(&container.resources);
+            }
+        }
+        most.max(beside + self.containers().iter().map(|container| of(&container.resources)).sum::<f64>())
+    }
+
+    /// The more of what it requests and what it may use.
+    pub(super) fn bound(&self, amount: fn(&Asked) -> f64) -> f64 {
+        let (requested, allowed) =
+            (self.counts(|resources| amount(&resources.requests)), self.counts(|resources| amount(&resources.limits)));
+        requested.max(allowed)
     }
 
     /// Whether it has more than are read.
@@ -86,6 +113,8 @@ pub(super) struct Asked {
     cpu: Option<String>,
     memory: Option<String>,
     storage: Option<String>,
+    #[serde(rename = "ephemeral-storage")]
+    scratch: Option<String>,
 }
 
 impl Asked {
@@ -97,6 +126,11 @@ impl Asked {
     /// Bytes of memory.
     pub(super) fn memory(&self) -> f64 {
         amount(&self.memory)
+    }
+
+    /// Bytes on a node's disk.
+    pub(super) fn scratch(&self) -> f64 {
+        amount(&self.scratch)
     }
 
     /// Bytes of storage.
@@ -141,7 +175,24 @@ pub(super) fn number(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn what_a_pod_says_as_a_whole_counts_in_place_of_its_containers() {
+        let container = json!({ "resources": { "limits": { "cpu": "1", "memory": "1Gi" } } });
+        let spec = |whole: Value| -> PodSpec {
+            let spec =
+                json!({ "containers": [container, container], "initContainers": [container], "resources": whole });
+            serde_json::from_value(spec).unwrap()
+        };
+        let bound = |whole: Value| (spec(whole.clone()).bound(Asked::cpu), spec(whole).bound(Asked::memory));
+        let gibibyte = 1_073_741_824.0;
+        assert_eq!(bound(json!({})), (2.0, 2.0 * gibibyte));
+        let said = json!({ "requests": { "cpu": "3" }, "limits": { "cpu": "4" } });
+        assert_eq!(bound(said), (4.0, 2.0 * gibibyte), "of what it says nothing about the containers' counts");
+    }
 
     #[test]
     fn every_way_of_writing_an_amount_is_read() {

@@ -9,8 +9,9 @@ use kube::Resource as _;
 use serde::Deserialize;
 
 use super::TenantUser;
-use super::quantities::{Asked, AskingPod, Container, MOST_CONTAINERS, PodSpec, Resources};
+use super::quantities::{Asked, AskingPod, MOST_CONTAINERS};
 use super::reading::{First, Metadata, Told};
+use super::users::AskingClaim;
 use crate::error::ReconcileError;
 
 /// How long is waited for what measures: nothing does in most workspaces.
@@ -36,8 +37,12 @@ pub struct NamespaceUsage {
     pub pods: u32,
     /// CPU that they request.
     pub cpu_requested: Cpu,
+    /// CPU that they may use at most; of containers without a limit nothing.
+    pub cpu_limited: Cpu,
     /// Memory that they request.
     pub memory_requested: Bytes,
+    /// Memory that they may use at most; of containers without a limit nothing.
+    pub memory_limited: Bytes,
     /// Storage that volume claims request.
     pub storage_requested: Bytes,
     /// CPU that they use, where that is measured.
@@ -52,7 +57,9 @@ impl Default for NamespaceUsage {
         Self {
             pods: 0,
             cpu_requested: cpu,
+            cpu_limited: cpu,
             memory_requested: bytes,
+            memory_limited: bytes,
             storage_requested: bytes,
             cpu_used: cpu,
             memory_used: bytes,
@@ -69,7 +76,9 @@ impl NamespaceUsage {
         Self {
             pods: self.pods.saturating_add(other.pods),
             cpu_requested: cpu(self.cpu_requested, other.cpu_requested),
+            cpu_limited: cpu(self.cpu_limited, other.cpu_limited),
             memory_requested: bytes(self.memory_requested, other.memory_requested),
+            memory_limited: bytes(self.memory_limited, other.memory_limited),
             storage_requested: bytes(self.storage_requested, other.storage_requested),
             cpu_used: cpu(self.cpu_used, other.cpu_used),
             memory_used: bytes(self.memory_used, other.memory_used),
@@ -89,21 +98,6 @@ struct PodMetrics {
 struct ContainerMetrics {
     #[serde(default)]
     usage: Asked,
-}
-
-/// What a volume claim asks for.
-#[derive(Deserialize)]
-struct Claim {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    spec: ClaimSpec,
-}
-
-#[derive(Default, Deserialize)]
-struct ClaimSpec {
-    #[serde(default)]
-    resources: Resources,
 }
 
 type Sums = BTreeMap<String, NamespaceUsage>;
@@ -137,7 +131,7 @@ impl TenantUser {
                 containers_cut |= usage.pods > 0 && pod.spec.is_cut();
                 add(&mut namespaces, pod.metadata.namespace, usage);
             }),
-            self.each("volume claims", &claims, |claim: Claim| {
+            self.each("volume claims", &claims, |claim: AskingClaim| {
                 let storage_requested = bytes(claim.spec.resources.requests.storage());
                 let usage = NamespaceUsage { storage_requested, ..NamespaceUsage::default() };
                 add(&mut claimed, claim.metadata.namespace, usage);
@@ -179,29 +173,20 @@ fn requested_by(pod: &AskingPod) -> NamespaceUsage {
     if pod.is_over() {
         return NamespaceUsage::default();
     }
-    let cpu_requested = cpu(requested(&pod.spec, Asked::cpu));
-    let memory_requested = bytes(requested(&pod.spec, Asked::memory));
-    NamespaceUsage { pods: 1, cpu_requested, memory_requested, ..NamespaceUsage::default() }
+    NamespaceUsage {
+        pods: 1,
+        cpu_requested: cpu(pod.spec.counts(|resources| resources.requests.cpu())),
+        cpu_limited: cpu(pod.spec.counts(|resources| resources.limits.cpu())),
+        memory_requested: bytes(pod.spec.counts(|resources| resources.requests.memory())),
+        memory_limited: bytes(pod.spec.counts(|resources| resources.limits.memory())),
+        ..NamespaceUsage::default()
+    }
 }
 
 fn used_by(pod: &PodMetrics) -> NamespaceUsage {
     let sum =
         |of: fn(&Asked) -> f64| First::of(&pod.containers).iter().map(|container| of(&container.usage)).sum::<f64>();
     NamespaceUsage { cpu_used: cpu(sum(Asked::cpu)), memory_used: bytes(sum(Asked::memory)), ..Default::default() }
-}
-
-/// What the scheduler keeps for a pod: its containers together with those before them that stay, or the one that runs before
-/// and wants more together with those that stay by then.
-fn requested(spec: &PodSpec, amount: fn(&Asked) -> f64) -> f64 {
-    let of = |container: &Container| amount(&container.resources.requests);
-    let (mut beside, mut most) = (0.0, 0.0_f64);
-    for container in spec.before() {
-        most = most.max(beside + of(container));
-        if container.stays() {
-            beside += of(container);
-        }
-    }
-    most.max(beside + spec.containers().iter().map(of).sum::<f64>())
 }
 
 fn cpu(cores: f64) -> Cpu {
@@ -219,6 +204,7 @@ mod tests {
     use hexabase_testkit::tenant::FakeTenant;
     use serde_json::{Value, json};
 
+    use super::super::quantities::PodSpec;
     use super::*;
     use crate::connection::Host;
     use crate::settings::HostSettings;
@@ -229,7 +215,9 @@ mod tests {
     }
 
     fn wants(cpu: &str, memory: &str) -> Value {
-        json!({ "name": "c", "resources": { "requests": { "cpu": cpu, "memory": memory } } })
+        let resources =
+            json!({ "requests": { "cpu": cpu, "memory": memory }, "limits": { "cpu": "4", "memory": "2Gi" } });
+        json!({ "name": "c", "resources": resources })
     }
 
     async fn tenant(server: &FakeKubernetes, turns: &str) -> TenantUser {
@@ -246,7 +234,8 @@ mod tests {
         };
         let cores = |before: Value| {
             let spec = json!({ "containers": [container("1", None)], "initContainers": before });
-            requested(&serde_json::from_value(spec).unwrap(), Asked::cpu)
+            let spec: PodSpec = serde_json::from_value(spec).unwrap();
+            spec.counts(|resources| resources.requests.cpu())
         };
         assert_eq!(cores(json!([container("500m", Some("Always"))])), 1.5);
         assert_eq!(cores(json!([container("2", Some("Always")), container("4", None)])), 6.0);
@@ -291,7 +280,7 @@ mod tests {
         let asked = Cpu::from_millis(10 * MOST_CONTAINERS as u64);
         assert_eq!((usage.namespaces["web"].cpu_requested, usage.cut), (asked, true));
         let project = tenant.project_usage(&"web".parse().unwrap()).await.unwrap();
-        assert_eq!(project.pods.len(), 1);
+        assert_eq!(project.users.pods.len(), 1);
     }
 
     #[tokio::test]
@@ -322,7 +311,9 @@ mod tests {
         let web = NamespaceUsage {
             pods: 2,
             cpu_requested: Cpu::from_millis(3_000),
+            cpu_limited: Cpu::from_millis(12_000),
             memory_requested: Bytes::from_mebibytes(128 + 1_024),
+            memory_limited: Bytes::from_gibibytes(6),
             ..NamespaceUsage::default()
         };
         let shop = NamespaceUsage { pods: 1, storage_requested: Bytes::from_gibibytes(5), ..NamespaceUsage::default() };

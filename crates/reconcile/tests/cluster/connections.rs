@@ -22,7 +22,7 @@ use stand_ins::StandIns;
 use watch::Watch;
 
 /// What the pod of a tenant reaches: of itself, of the other one nothing, of the host nothing, and the internet.
-const WANTED: [&str; 5] = ["own pod", "own service", "own DNS", "own API", "public"];
+const WANTED: [&str; 6] = ["own pod", "own service", "own DNS", "own DNS by UDP", "own API", "public"];
 /// What nobody's policy is about. That it is reached shows that the others would find somebody there.
 const OPEN: [&str; 5] = ["host API", "node", "kubelet", "metadata", "public"];
 
@@ -41,9 +41,10 @@ impl Caller {
 
     /// The names of those places that it reaches, all tried at once.
     async fn reached(&self, places: &[Place]) -> Option<BTreeSet<String>> {
-        let tries = places.iter().enumerate().map(|(number, place)| {
-            format!("(nc -w 5 {} {} -e true </dev/null >/dev/null 2>&1 && echo {number}) &", place.address, place.port)
-        });
+        let tries = places
+            .iter()
+            .enumerate()
+            .map(|(number, place)| format!("({} </dev/null >/dev/null 2>&1 && echo {number}) &", place.attempt()));
         let script = tries.chain(["wait".to_owned()]).collect::<Vec<_>>().join("\n");
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let streams = AttachParams::default().stderr(false);
@@ -98,7 +99,7 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
             let watch = Watch::start([&caller, &outsider, &other], &one, &fixed);
 
             let observed = ready(&runner, &second).await;
-            let two = Tenant::settle(&client, &second.id, &observed.tenant.unwrap()).await;
+            let mut two = Tenant::settle(&client, &second.id, &observed.tenant.unwrap()).await;
             both(&caller, &other, &outsider, [&one, &two], &fixed).await;
             let mut kept = two.places("own");
             kept.retain(|place| place.name != "own API");
@@ -114,7 +115,15 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
             ready(&runner, &second).await;
             both(&caller, &other, &outsider, [&one, &two], &fixed).await;
 
+            // With all that runs in it, as a workspace sleeps of itself: at the end all of that comes up at once.
             watch.expect_of_newcomer(Vec::new());
+            asleep(&runner, &second, Workloads::Stop).await;
+            caller.reaches(&alone, &WANTED).await;
+            outsider.reaches(&alone, &OPEN).await;
+            let observed = ready(&runner, &second).await;
+            two.settle_again(&client, &second.id, &observed.tenant.unwrap()).await;
+            both(&caller, &other, &outsider, [&one, &two], &fixed).await;
+
             remove(&runner, &second.id, 2).await;
             caller.reaches(&alone, &WANTED).await;
             outsider.reaches(&alone, &OPEN).await;
@@ -137,7 +146,7 @@ async fn every_pair_is_connected_that_should_be_and_no_other_whatever_happens_me
 async fn both(one: &Caller, two: &Caller, outsider: &Caller, tenants: [&Tenant; 2], fixed: &[Place]) {
     for (caller, own, other) in [(one, tenants[0], tenants[1]), (two, tenants[1], tenants[0])] {
         let all = [own.places("own"), other.places("other"), fixed.to_vec()].concat();
-        assert_eq!(all.iter().map(|place| place.name.as_str()).collect::<BTreeSet<_>>().len(), 13);
+        assert_eq!(all.iter().map(|place| place.name.as_str()).collect::<BTreeSet<_>>().len(), 15);
         caller.reaches(&all, &WANTED).await;
     }
     let all = [tenants[0].places("one's"), tenants[1].places("the other's"), fixed.to_vec()].concat();

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::inside::tenant;
 use crate::support::{
-    DEADLINE, cleaned, client, desired, eventually, host, namespace, now, objects, optional, project, ready, remove,
+    DEADLINE, cleaned, client, desired, eventually, host, namespace, now, objects, project, ready, remove, second_node,
 };
 use lent::Lent;
 
@@ -160,7 +160,7 @@ async fn travelling_volume(client: &Client, desired: &DesiredWorkspace, claim: &
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_moves_to_a_node_of_its_own_and_back_with_all_it_has() {
-    let Some(second) = optional("HEXABASE_TEST_SECOND_NODE") else { return };
+    let second = second_node();
     let host = host().await;
     let mut wanted = desired();
     wanted.projects = vec![project("shop")];

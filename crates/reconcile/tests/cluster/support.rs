@@ -34,14 +34,14 @@ fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask check`, or see tests/cluster/support.rs"))
 }
 
-/// What is not there on every host; without it a test says that it is skipped.
-#[expect(clippy::disallowed_methods, reason = "beside the one above")]
-pub(crate) fn optional(name: &str) -> Option<String> {
-    let found = std::env::var(name).ok().filter(|value| !value.is_empty());
-    if found.is_none() {
-        println!("skipped: {name} is not set");
-    }
-    found
+/// The name of the host's second real node. Not every host has one: `check` leaves out what needs it, and counts that as skipped.
+pub(crate) fn second_node() -> String {
+    variable("HEXABASE_TEST_SECOND_NODE")
+}
+
+/// How many nodes are pretended; the same goes for them.
+pub(crate) fn kwok_nodes() -> usize {
+    variable("HEXABASE_TEST_KWOK_NODES").parse().unwrap()
 }
 
 /// The present moment, which the crate itself takes as an argument.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hexabase_core::plans::CONTROL_PLANE_STORAGE;
+use hexabase_core::plans::{CONTROL_PLANE_STORAGE, KubernetesVersion};
 use hexabase_core::quantity::Bytes;
 use serde::Deserialize;
 
@@ -25,6 +25,8 @@ pub struct HostConfig {
     pub vcluster_chart: Option<PathBuf>,
     /// Version of Kubernetes in new workspaces; the tag of its image.
     pub kubernetes_version: String,
+    /// Releases beside that one whose images there are, so that plans may name them.
+    pub kubernetes_releases: Vec<KubernetesVersion>,
     /// How this server reaches a workspace's API server.
     pub endpoint: EndpointKind,
     /// Address of a node, for `node-port`.
@@ -63,6 +65,13 @@ impl HostConfig {
     pub fn spares(&self) -> usize {
         let room = self.spare_storage.get() / CONTROL_PLANE_STORAGE.get();
         self.spare_workspaces.min(usize::try_from(room).unwrap_or(usize::MAX))
+    }
+
+    /// The releases that a plan may name: of any other there may be no image, and no way back once a workspace was put on it.
+    pub fn releases(&self) -> Vec<String> {
+        let more = self.kubernetes_releases.iter().map(ToString::to_string);
+        let more = more.filter(|release| *release != self.kubernetes_version);
+        std::iter::once(self.kubernetes_version.clone()).chain(more).collect()
     }
 
     /// From which namespaces workspaces are called; `own` is the one in which this server is a pod. A node port is open to

@@ -34,6 +34,15 @@ fn no_more_workspaces_are_made_ahead_than_storage_allows() {
 }
 
 #[test]
+fn plans_may_name_the_installations_own_release_and_those_that_are_listed() {
+    let releases = |text: &str| load(text).unwrap().host.releases();
+    assert_eq!(releases(""), ["v1.35.4"]);
+    let listed = "[host]\nkubernetes_version = \"v1.35.4+k3s1\"\nkubernetes_releases = [\"v1.35.4\", \"v1.36.0\"]";
+    assert_eq!(releases(listed), ["v1.35.4+k3s1", "v1.35.4", "v1.36.0"]);
+    assert!(load("[host]\nkubernetes_releases = [\"1.36\"]").is_err());
+}
+
+#[test]
 fn workspaces_are_called_from_the_servers_own_namespace_unless_others_are_named() {
     let callers = |text: &str, own: Option<&str>| load(text).unwrap().host.callers(own);
     assert_eq!(callers("", Some("hexabase\n")), ["hexabase"]);

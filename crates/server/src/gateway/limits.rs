@@ -103,9 +103,10 @@ impl Limits {
     }
 
     /// Refuses whoever was let in before while the workspace has nothing left of its rate or of its places, so that a flood
-    /// costs nothing more than this answer; and takes one of its rate at once, so that of many who come at the same time no
-    /// more are looked up than may pass. Whoever is refused again and again is told so without being looked up, and so is
-    /// whoever never waits to hear it. Of others nothing is told here: they are judged first.
+    /// costs nothing more than this answer, and what of its bodies is received before that is heard (a window's worth, see
+    /// `listen.rs`); and takes one of its rate at once, so that of many who come at the same time no more are looked up than
+    /// may pass. Whoever is refused again and again is told so without being looked up, and so is whoever never waits to hear
+    /// it. Of others nothing is told here: they are judged first.
     pub(super) fn hurried(
         &self,
         named: &str,
@@ -122,7 +123,7 @@ impl Limits {
         };
         let mut map = self.lock();
         let usage = self.entry(&mut map, &workspace, now);
-        // This costs nothing, and so it is charged to nobody.
+        // Nobody is looked up for this, and so it is charged to nobody.
         self.check_places(usage, long)?;
         self.charge(usage)?;
         drop(map);

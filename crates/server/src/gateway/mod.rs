@@ -13,7 +13,7 @@
 //! - Where a request goes is decided by [`Admission::upstream`] alone: the dialer never sees the request.
 //! - What the tenant reads is what was admitted: one token, rebuilt, of the caller and of nobody else; path and query byte
 //!   for byte; no header that claims another identity.
-//! - Bodies are never buffered, and no token is ever logged.
+//! - Of a body no more is held than a window of each connection that it passes, and no token is ever logged.
 //! - Nobody is given a ServiceAccount's token of which nobody knows when their access ends.
 //!
 //! Wiring: [`Router::merge`] it (never `nest`, which rewrites the path) outside any layer that times out, compresses,

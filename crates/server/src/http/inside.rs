@@ -48,7 +48,9 @@ fn amounts(used: &inside::NamespaceUsage, measured: bool) -> UsedAmounts {
     UsedAmounts {
         pods: used.pods,
         cpu_requested: used.cpu_requested.to_string(),
+        cpu_limited: used.cpu_limited.to_string(),
         memory_requested: used.memory_requested.to_string(),
+        memory_limited: used.memory_limited.to_string(),
         storage_requested: used.storage_requested.to_string(),
         cpu_used: measured.then(|| used.cpu_used.to_string()),
         memory_used: measured.then(|| used.memory_used.to_string()),

@@ -42,7 +42,7 @@ fn parent(text: String) -> ApiResult<ProjectId> {
     parsed.map_err(|_| Error::invalid("parent", "there is no such project in this workspace").into())
 }
 
-/// Asks for a project. Its namespace is there when its phase is `ready`.
+/// Asks for a project. Its namespace is there, and its quota counts, when its phase is `ready`.
 #[utoipa::path(post, path = "/workspaces/{workspace}/projects", tag = "projects",
     params(("workspace" = String, Path)), request_body = ProjectCreate, responses((status = 201, body = Project)))]
 pub(super) async fn create(

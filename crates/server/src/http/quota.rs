@@ -27,6 +27,7 @@ pub(super) async fn get(
         limit: found.plan.limits.amounts.into(),
         given: found.given.into(),
         left: found.left.into(),
+        used: found.used.map(Into::into),
         default_project: found.default_project.into(),
         projects: count(found.projects),
         members: count(found.members),

@@ -1,29 +1,53 @@
-//! A platform that is killed at calls which the proxy chooses by a seed: a sample of what `cargo xtask soak` does with every call.
+//! A platform that is killed at a few calls of each operation, and of which a few fail: a sample of what `cargo xtask soak` does with
+//! every call.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
-use hexabase_testkit::faults::{Aim, Means, Share};
+use hexabase_testkit::faults::{Aim, Boundary, Fault};
 use serde_json::json;
 
 use crate::lane::Lane;
 use crate::support::{run, shop, until};
 
-/// The sample is the same in every run.
-const SAMPLE: Share = Share { seed: 14, of: 40, number: 0, means: Means::Kills };
+/// By name, so that each operation has its strikes: a call that is not made any more, or is called something else, is missed.
+const SAMPLE: [&str; 12] = [
+    "create after POST /api/v1/namespaces = killed",
+    "create before APPLY /api/v1/namespaces/hxb-ws-ID/services/ws-ID = 503",
+    "create before APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID = killed",
+    "create after APPLY /apis/rbac.authorization.k8s.io/v1/clusterroles/hexabase:workspace-viewer (tenant) = killed",
+    "plan before APPLY /api/v1/namespaces/hxb-ws-ID/limitranges/hexabase = reset",
+    "plan after APPLY /api/v1/namespaces/hxb-ws-ID/resourcequotas/hexabase = killed",
+    "sleep after APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID = killed",
+    "wake after APPLY /api/v1/namespaces/hxb-ws-ID/resourcequotas/hexabase = cut short",
+    "wake before APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID = killed",
+    "delete before DELETE /apis/rbac.authorization.k8s.io/v1/namespaces/hxb-ws-ID/rolebindings/vc-ws-ID = 429",
+    "delete before DELETE /api/v1/namespaces/hxb-ws-ID = killed",
+    "delete after DELETE /api/v1/namespaces/hxb-ws-ID = killed",
+];
+
+fn sample() -> Result<BTreeMap<Boundary, Fault>> {
+    let strike = |text: &&str| {
+        let (moment, fault) = text.rsplit_once(" = ").context("a strike without a fault")?;
+        anyhow::Ok((moment.parse::<Boundary>()?, fault.parse::<Fault>()?))
+    };
+    SAMPLE.iter().map(strike).collect()
+}
 
 #[tokio::test]
 async fn a_workspace_is_whole_at_every_step_of_its_life_wherever_its_platform_is_killed() -> Result<()> {
     let mut lane = Lane::start().await?;
-    lane.proxy.aim(Aim::Share(SAMPLE));
+    let sample = sample()?;
+    lane.proxy.aim(Aim::These(sample.clone()));
     let lived = lane.life(false).await;
-    let struck = lane.proxy.struck();
-    for (moment, fault) in &struck {
-        println!("{fault}: {moment}");
+    let mut missed = sample;
+    for (moment, fault) in lane.proxy.struck() {
+        println!("cargo xtask soak --case '{moment} = {fault}'");
+        missed.remove(&moment);
     }
-    let Share { seed, of, number, .. } = SAMPLE;
-    lived.with_context(|| format!("replay with: cargo xtask soak --seed {seed} --round kills:{number}/{of}"))?;
-    ensure!(!struck.is_empty(), "nothing happened to it");
+    lived.context("each of the strikes above can be tried alone")?;
+    ensure!(missed.is_empty(), "these calls did not come by: {missed:#?}");
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! What the platform owns comes back, all of it and in time; what tenants own is not touched.
 
+mod edits;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::support::{run, shop, until};
 use crate::surroundings::Surroundings;
@@ -29,6 +32,43 @@ async fn objects(at: &Surroundings, kubeconfig: &Path, place: &[&str], kinds: &s
 
 fn without_uids(objects: &BTreeSet<String>) -> BTreeSet<&str> {
     objects.iter().filter_map(|object| object.rsplit_once(' ')).map(|(name, _)| name).collect()
+}
+
+/// What these objects are like, without what Kubernetes notes about them.
+async fn contents(at: &Surroundings, kubeconfig: &Path, place: &[&str], objects: &[&str]) -> Result<Vec<Value>> {
+    let mut command = at.kubectl(kubeconfig);
+    command.args(place).arg("get").args(objects).args(["--ignore-not-found", "-o", "json"]);
+    let mut list: Value = serde_json::from_str(&run(command).await?.good()?)?;
+    let items = list["items"].as_array_mut().context("no list")?;
+    for object in items.iter_mut() {
+        let (name, labels) = (object["metadata"]["name"].take(), object["metadata"]["labels"].take());
+        object["metadata"] = json!({ "name": name, "labels": labels });
+        object["status"] = Value::Null;
+    }
+    Ok(std::mem::take(items))
+}
+
+/// Waits until the objects are as they were before they were edited, which has to be soon.
+async fn soon_again(
+    at: &Surroundings,
+    kubeconfig: &Path,
+    place: &[&str],
+    objects: &[&str],
+    before: &[Value],
+    begun: Instant,
+) -> Result<()> {
+    let mut bent: Vec<String> = Vec::new();
+    let waited = until("what was edited", async || {
+        let now = contents(at, kubeconfig, place, objects).await?;
+        let differing = before.iter().filter(|object| !now.contains(object));
+        bent = differing.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect();
+        Ok(bent.is_empty() && now.len() == before.len())
+    })
+    .await;
+    waited.with_context(|| format!("still different: {bent:?}"))?;
+    println!("{} objects were as before after {:.1?}", before.len(), begun.elapsed());
+    ensure!(begun.elapsed() < BOUND, "{objects:?}: {:?}", begun.elapsed());
+    Ok(())
 }
 
 #[tokio::test]
@@ -86,6 +126,42 @@ async fn what_is_the_platforms_is_back_within_a_minute_and_what_is_the_tenants_s
         println!("{} objects were back after {:.1?}", before.len(), begun.elapsed());
         ensure!(begun.elapsed() < BOUND, "{kinds}: {:?}", begun.elapsed());
     }
+
+    let edits = [
+        (at.kubeconfig.as_path(), &on_host[..], edits::on_the_host(&id)),
+        (inside.as_path(), &on_host[..0], edits::in_the_tenant()),
+        (inside.as_path(), &in_project[..], edits::in_the_project()),
+    ];
+    let mut edited = Vec::new();
+    for (kubeconfig, place, edits) in &edits {
+        let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
+        let before = contents(at, kubeconfig, place, &names).await?;
+        ensure!(before.len() == names.len(), "{before:?}");
+        for (name, patch) in edits {
+            let mut command = at.kubectl(kubeconfig);
+            command.args(*place).args(["patch", name.as_str(), "--type", "merge", "-p", &patch.to_string()]);
+            run(command).await?.good()?;
+        }
+        edited.push((*kubeconfig, *place, names, before));
+    }
+    let begun = Instant::now();
+    for (kubeconfig, place, names, before) in edited {
+        soon_again(at, kubeconfig, place, &names, &before, begun).await?;
+    }
+
+    // Somebody makes the quota anew with a scope, in which ours cannot be applied and nothing of it counts.
+    let names = ["resourcequota/hexabase-quota", "limitrange/hexabase-limits"];
+    let before = contents(at, &inside, &in_project, &names).await?;
+    until("the other quota", async || {
+        let (mut end, mut make) = (at.kubectl(&inside), at.kubectl(&inside));
+        end.args(in_project).args(["delete", names[0], "--ignore-not-found"]);
+        run(end).await?.good()?;
+        make.args(in_project).args(["create", "quota", "hexabase-quota", "--hard=pods=1000", "--scopes=Terminating"]);
+        // The platform may have been faster.
+        Ok(run(make).await?.code == 0)
+    })
+    .await?;
+    soon_again(at, &inside, &in_project, &names, &before, Instant::now()).await?;
     ensure!(notes().await? == own, "what is the tenant's was touched: {own}");
     iris.hxb(&["workspace", "delete", "bent", "--yes", "--wait", "--timeout", "10m"]).await.map(drop)
 }

@@ -11,6 +11,7 @@ use hexabase_testkit::faults::FaultProxy;
 use hexabase_testkit::platform::Platform;
 use serde_json::{Value, json};
 
+use crate::belongings::Belongings;
 use crate::support::{PATIENCE, Person, shop, text, until};
 use crate::surroundings::Surroundings;
 
@@ -71,25 +72,30 @@ impl Lane {
         self.person.json(&["workspace", "get", &self.id]).await
     }
 
-    /// Everything that can be done to a workspace, and whether it is right after each; `thorough` also takes a deletion back.
+    /// Everything that can be done to a workspace, and whether it is right after each, with all that somebody has in it; `thorough`
+    /// also takes the plan and a deletion back.
     pub(crate) async fn life(&mut self, thorough: bool) -> Result<()> {
         self.create().await?;
         self.weigh("creation").await?;
-        self.change_plan().await?;
-        self.weigh("change of plan").await?;
+        let held = Belongings::bring(&self.at, &self.person, &self.id).await?;
+        self.change_plan(&held, thorough).await?;
         self.expect("workspace.falling_asleep");
         self.expect("workspace.waking");
         self.operation("sleep", &["workspace", "sleep"], &[], async |lane: &Self| lane.rests("asleep").await).await?;
+        self.look_for(&held, "sleep", false).await?;
         self.operation("wake", &["workspace", "wake"], &[], async |lane: &Self| lane.is("ready").await).await?;
         self.weigh("waking").await?;
+        self.look_for(&held, "waking", true).await?;
         if thorough {
             let rests = async |lane: &Self| lane.rests("to-be-deleted").await;
             self.expect("workspace.to_be_deleted");
             self.expect("workspace.restored");
             self.operation("regret", &["workspace", "delete"], &["--yes", "--grace", "1h"], rests).await?;
+            self.look_for(&held, "a deletion that can be undone", false).await?;
             let ready = async |lane: &Self| lane.is("ready").await;
             self.operation("restore", &["workspace", "restore"], &[], ready).await?;
             self.weigh("restoring").await?;
+            self.look_for(&held, "restoring", true).await?;
         }
         self.delete().await
     }
@@ -105,15 +111,42 @@ impl Lane {
         self.person.kubectl(&["auth", "whoami"]).await.context("ready, and a member's token is not believed").map(drop)
     }
 
-    /// Puts it under the plan of the shared workspace, until the host holds it to the same.
-    async fn change_plan(&mut self) -> Result<()> {
+    /// Puts it under the plan of the shared workspace, until the host holds it to the same, and if it is to go `back`, under its own
+    /// again, which gives less.
+    async fn change_plan(&mut self, held: &Belongings, back: bool) -> Result<()> {
         let shop = shop().await?;
-        let wanted = quota(&shop.at, &shop.id).await?;
-        let applied = async |lane: &Self| -> Result<bool> {
-            Ok(quota(&lane.at, &lane.id).await? == wanted && lane.is("ready").await?)
-        };
+        let (before, wanted) = (quota(&self.at, &self.id).await?, quota(&shop.at, &shop.id).await?);
         self.expect("workspace.plan_changed");
-        self.operation("plan", &["workspace", "set-plan"], &["premium"], applied).await
+        let larger = async |lane: &Self| lane.has_plan("premium", &wanted).await;
+        self.operation("plan", &["workspace", "set-plan"], &["premium"], larger).await?;
+        self.weigh("change of plan").await?;
+        self.look_for(held, "change of plan", true).await?;
+        if back {
+            self.expect("workspace.plan_asked_for");
+            self.expect("workspace.plan_changed");
+            let smaller = async |lane: &Self| lane.has_plan("standard", &before).await;
+            self.operation("shrink", &["workspace", "set-plan"], &["standard"], smaller).await?;
+            self.weigh("the smaller plan").await?;
+            self.look_for(held, "the smaller plan", true).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is under this plan, nothing else is asked for, and the host holds it to that.
+    async fn has_plan(&self, plan: &str, allowed: &str) -> Result<bool> {
+        let workspace = self.workspace().await?;
+        let settled = workspace["plan"] == plan && workspace["plan_change"].is_null();
+        Ok(settled && quota(&self.at, &self.id).await? == allowed && self.is("ready").await?)
+    }
+
+    /// Notes what of somebody's is no longer there; inside it is looked only while the workspace `runs`.
+    async fn look_for(&mut self, held: &Belongings, moment: &str, runs: bool) -> Result<()> {
+        let mut lost = held.lost_on_host(&self.at, &self.id).await?;
+        if runs {
+            lost.extend(held.lost_inside(&self.person).await?);
+        }
+        self.toll.lost.extend(lost.iter().map(|what| format!("after {moment}: {what}")));
+        Ok(())
     }
 
     /// Deletes it; there must be a receipt, one record of everything, and nothing left.
@@ -254,7 +287,7 @@ async fn rights(person: &Person) -> Result<BTreeSet<String>> {
 }
 
 /// What is allowed on the host, as Kubernetes writes it.
-async fn quota(at: &Surroundings, id: &str) -> Result<String> {
+pub(crate) async fn quota(at: &Surroundings, id: &str) -> Result<String> {
     let namespace = format!("hxb-{id}");
     let hard = ["-n", &namespace, "get", "resourcequota", "hexabase", "-o", "jsonpath={.spec.hard}"];
     at.host(&hard).await?.good()

@@ -5,6 +5,7 @@
 //! runs with `cargo xtask soak` only.
 
 mod access;
+mod belongings;
 mod boundaries;
 mod clients;
 mod drift;
@@ -14,6 +15,8 @@ mod isolation;
 mod lane;
 mod nodes;
 mod offboarding;
+mod plans;
+mod projects;
 mod removal;
 mod roles;
 mod sleep;

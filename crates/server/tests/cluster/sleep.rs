@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
+use hexabase_app::clock::Clock;
 
 use crate::support::{BUSYBOX, Person, TIMEOUT, shop, text, until};
 use crate::surroundings::Surroundings;
@@ -21,6 +22,16 @@ async fn fall_asleep(at: &Surroundings, person: &Person, name: &str, id: &str) -
     let left = pods(at, id).await?;
     ensure!(left.is_empty(), "it sleeps with {left:?}");
     Ok(())
+}
+
+/// What the log of the person's organisation has of this action.
+async fn noted(person: &Person, action: &str) -> Result<String> {
+    person.hxb(&["audit", "list", "--action", action, "--output", "json"]).await
+}
+
+/// How often workspaces of the person's were woken.
+async fn wakings(person: &Person) -> Result<usize> {
+    Ok(noted(person, "workspace.waking").await?.matches("\"workspace.waking\"").count())
 }
 
 #[tokio::test]
@@ -43,8 +54,7 @@ async fn kubectl_wakes_a_sleeping_workspace_and_finds_what_was_there() -> Result
     }
     println!("the first request was answered after {:.1?}", begun.elapsed());
     nora.kubectl(&["-n", "kept", "rollout", "status", "deployment/web", TIMEOUT]).await?;
-    let log = nora.hxb(&["audit", "list", "--action", "workspace.waking", "--output", "json"]).await?;
-    ensure!(log.matches("\"workspace.waking\"").count() == 1, "{log}");
+    ensure!(wakings(&nora).await? == 1, "it was woken more than once");
 
     // A right that ends while it sleeps is gone when it wakes.
     let otto = shop.somebody("otto").await?;
@@ -69,11 +79,60 @@ async fn kubectl_wakes_a_sleeping_workspace_and_finds_what_was_there() -> Result
         ensure!(!may().await?, "a right has outlived its end: {grant:?}");
     }
 
+    // What the API asks inside wakes it as well, whoever has access and asks.
+    fall_asleep(&shop.at, &nora, "sleepy", &id).await?;
+    let before = wakings(&nora).await?;
+    let begun = Instant::now();
+    otto.hxb(&["pod", "list", "-w", "sleepy", "-n", "kept"]).await?;
+    println!("the API's answer came after {:.1?}", begun.elapsed());
+    ensure!(wakings(&nora).await? == before + 1, "it was not woken by that");
+    until("the pods", async || Ok(otto.hxb(&["pod", "list", "-w", "sleepy", "-n", "kept"]).await?.contains("Running")))
+        .await?;
+
     fall_asleep(&shop.at, &nora, "sleepy", &id).await?;
     nora.hxb(&["workspace", "delete", "sleepy", "--yes", "--wait", "--timeout", "10m"]).await?;
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
+}
+
+/// The time of the day, in UTC, of this minute since 1970.
+fn time_of(minute: i64) -> String {
+    format!("{:02}:{:02}", minute / 60 % 24, minute % 60)
+}
+
+#[tokio::test]
+async fn a_workspace_sleeps_and_wakes_by_the_time_of_the_day_while_its_pods_go_on() -> Result<()> {
+    let shop = shop().await?;
+    let tove = shop.somebody("tove").await?;
+    let id = tove.workspace("nightly").await?;
+    tove.project("nightly", "kept", &[]).await?;
+    tove.kubectl(&["-n", "kept", "create", "deployment", "web", "--image", BUSYBOX, "--", "sleep", "3600"]).await?;
+    tove.kubectl(&["-n", "kept", "rollout", "status", "deployment/web", TIMEOUT]).await?;
+    let web = async || {
+        let pods = pods(&shop.at, &id).await?;
+        anyhow::Ok(pods.into_iter().filter(|pod| pod.starts_with("pod/web-")).collect::<Vec<_>>())
+    };
+    let before = web().await?;
+    ensure!(before.len() == 1, "{before:?}");
+
+    // The rule is there before the minute begins.
+    let minute = (Clock::System.now().as_seconds() + 5) / 60 + 1;
+    let (at, wake_at) = (time_of(minute), time_of(minute + 2));
+    let rule = ["workspace", "sleep-rule", "nightly", "--at", &at, "--wake-at", &wake_at, "--keep-workloads"];
+    tove.hxb(&rule).await?;
+    tove.hxb(&["workspace", "wait", "nightly", "--for", "asleep", "--timeout", "10m"]).await?;
+    let left = pods(&shop.at, &id).await?;
+    ensure!(!left.contains(&format!("pod/{id}-0")), "its control plane runs: {left:?}");
+    ensure!(web().await? == before, "its pods did not go on: {left:?}");
+    ensure!(noted(&tove, "workspace.falling_asleep").await?.contains("\"schedule\""), "it was not its rule");
+
+    // Nobody asks it anything.
+    tove.hxb(&["workspace", "wait", "nightly", "--for", "ready", "--timeout", "10m"]).await?;
+    ensure!(noted(&tove, "workspace.waking").await?.contains("\"schedule\""), "it was not its rule");
+    tove.kubectl(&["-n", "kept", "rollout", "status", "deployment/web", TIMEOUT]).await?;
+    ensure!(web().await? == before, "its pods did not go on while it woke");
+    tove.hxb(&["workspace", "delete", "nightly", "--yes", "--wait", "--timeout", "10m"]).await.map(drop)
 }
 
 #[tokio::test]

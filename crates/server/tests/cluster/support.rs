@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use hexabase_testkit::browser::{Hxb, Said};
 use hexabase_testkit::platform::Platform;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::OnceCell;
@@ -150,19 +150,29 @@ impl Person {
         Ok((child, port))
     }
 
+    /// Runs a pod that may use so much CPU, and waits until it does.
+    pub(crate) async fn run_pod(&self, namespace: &str, name: &str, cpu: &str) -> Result<()> {
+        let resources =
+            json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": cpu, "memory": "64Mi" } });
+        let container = json!({ "name": name, "image": BUSYBOX, "command": ["sleep", "3600"], "resources": resources });
+        let overrides = json!({ "spec": { "containers": [container] } }).to_string();
+        self.kubectl(&["-n", namespace, "run", name, "--image", BUSYBOX, "--overrides", &overrides]).await?;
+        let wait = ["-n", namespace, "wait", "--for=condition=Ready", &format!("pod/{name}"), TIMEOUT];
+        self.kubectl(&wait).await.map(drop)
+    }
+
     /// Makes a project and waits until pods can be made in its namespace.
     pub(crate) async fn project(&self, workspace: &str, name: &str, more: &[&str]) -> Result<()> {
         // The images that these tests run are ordinary ones.
         let mut arguments = vec!["project", "create", name, "--workspace", workspace, "--pod-security", "baseline"];
         arguments.extend(more);
         self.hxb(&arguments).await?;
-        // A namespace without its ServiceAccount, or whose quota Kubernetes has not counted yet, refuses every pod.
-        let needed = ["limitrange/hexabase-limits", "serviceaccount/default", "resourcequota/hexabase-quota"];
-        let mut get = vec!["-n", name, "get", "-o", "jsonpath={.items[*].status.hard.pods}"];
-        get.extend(needed);
+        // That its quota counts what is made there is what `ready` says; its ServiceAccount comes from Kubernetes.
+        let (get, account) =
+            (["project", "get", name, "--workspace", workspace], ["-n", name, "get", "serviceaccount/default"]);
         until("the project", async || {
-            let said = self.try_kubectl(&get).await?;
-            Ok(said.code == 0 && !said.stdout.is_empty())
+            let is_ready = self.json(&get).await?["phase"] == "ready";
+            Ok(is_ready && self.try_kubectl(&account).await?.code == 0)
         })
         .await
     }

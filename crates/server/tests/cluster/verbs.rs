@@ -140,17 +140,20 @@ async fn a_proxy_on_ones_own_machine_reaches_the_api_and_a_pod() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_is_debugged_by_a_container_beside_it() -> Result<()> {
+async fn a_pod_is_debugged_by_a_container_beside_it_over_both_protocols() -> Result<()> {
     let shop = shop().await?;
-    let alice = &shop.alice;
     pods(shop, "debug").await?;
-    let debug = ["-n", "debug", "debug", "web", "--image", BUSYBOX, "-c", "beside", "-q", "--", "sh", "-c"];
-    alice.kubectl(&[debug.as_slice(), &["wget -q -O - http://127.0.0.1:8080/; sleep 600"]].concat()).await?;
-    until("what the container beside it saw", async || {
-        let said = alice.try_kubectl(&["-n", "debug", "logs", "web", "-c", "beside"]).await?;
-        Ok(said.code == 0 && said.stdout == "page\n")
-    })
-    .await
+    // It goes on once it hears from whoever has attached to it.
+    let look = "read -r line; wget -q -O - http://127.0.0.1:8080/; echo \"heard $line\"";
+    for (websocket, protocol) in PROTOCOLS {
+        let (before, beside) = (opened(shop, protocol), format!("beside-{websocket}"));
+        let debug =
+            ["-n", "debug", "debug", "web", "--image", BUSYBOX, "-c", &beside, "-q", "-i", "--", "sh", "-c", look];
+        let said = with_input(&shop.alice, &debug, &toggles(websocket), b"me\n").await?;
+        ensure!(said.code == 0 && said.stdout.ends_with("page\nheard me\n"), "{protocol}: {said:?}");
+        ensure!(opened(shop, protocol) > before, "the tunnel was not opened by {protocol}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ fn worker() -> Value {
         "state": { "running": {} } });
     let helper = json!({ "name": "helper", "ready": false, "restartCount": 5, "image": "", "imageID": "",
         "state": { "waiting": { "reason": "CrashLoopBackOff" } } });
-    let requests = json!({ "requests": { "cpu": "250m", "memory": "64Mi" } });
+    let requests =
+        json!({ "requests": { "cpu": "250m", "memory": "64Mi" }, "limits": { "cpu": "400m", "memory": "1Gi" } });
     json!({ "metadata": { "name": "worker", "namespace": "web", "creationTimestamp": "2026-01-01T00:00:00Z" },
         "spec": { "containers": [{ "name": "main", "resources": requests }, { "name": "helper" }] },
         "status": { "phase": "Running", "containerStatuses": [main, helper] } })
@@ -156,11 +157,15 @@ async fn usage_stands_beside_what_the_plan_gives() -> Result<()> {
     tenant.answer("GET", CLAIMS, 200, list(json!([claim]), None));
     tenant.refuse("GET", METRICS, 404, "the server could not find the requested resource");
     let found = alice.api.get(&path).await?.expect(200)?.json()?;
-    let amounts = |pods: u32, cpu: &str, memory: &str, storage: &str| json!({ "pods": pods, "cpu_requested": cpu, "memory_requested": memory, "storage_requested": storage });
-    assert_eq!(found["total"], amounts(1, "250m", "64Mi", "5Gi"));
+    let amounts = |pods: u32, cpu: [&str; 2], memory: [&str; 2], storage: &str| {
+        json!({ "pods": pods, "cpu_requested": cpu[0], "cpu_limited": cpu[1], "memory_requested": memory[0],
+            "memory_limited": memory[1], "storage_requested": storage })
+    };
+    let (cpu, memory) = (["250m", "400m"], ["64Mi", "1Gi"]);
+    assert_eq!(found["total"], amounts(1, cpu, memory, "5Gi"));
     let namespaces = json!([
-        { "namespace": "shop", "used": amounts(0, "0", "0", "5Gi") },
-        { "namespace": "web", "used": amounts(1, "250m", "64Mi", "0") },
+        { "namespace": "shop", "used": amounts(0, ["0"; 2], ["0"; 2], "5Gi") },
+        { "namespace": "web", "used": amounts(1, cpu, memory, "0") },
     ]);
     assert_eq!(found["namespaces"], namespaces);
     assert_eq!((&found["measured"], &found["cut"]), (&json!(false), &json!(false)));
@@ -196,6 +201,11 @@ async fn what_is_too_much_for_one_answer_is_asked_for_in_smaller_ones() -> Resul
     problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 409, "too_much");
     // 100, 50, 25, 12, 6, 3, and one by one.
     assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == PODS).count(), 7);
+    let event = json!({ "metadata": { "name": "x".repeat(200), "namespace": "web" }, "message": "x".repeat(5 << 20) });
+    tenant.answer("GET", EVENTS, 200, list(json!([event]), None));
+    problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/kubernetes-events")).await?, 409, "too_much");
+    // 500, 250, 125, 62, 31, 15, 7, 3, and one by one.
+    assert_eq!(tenant.asked("GET").iter().filter(|asked| asked.path == EVENTS).count(), 9);
     // As many as nobody asked for.
     tenant.answer("GET", PODS, 200, list(json!(vec![json!({}); 5_001]), None));
     problem(&alice.api.get(&format!("/api/v1/workspaces/{workspace}/usage")).await?, 503, "unavailable");

@@ -42,7 +42,10 @@ async fn premium() -> Result<(Platform, Person, String)> {
 async fn a_workspace_asks_for_as_many_nodes_as_its_plan_gives_and_sees_what_it_got() -> Result<()> {
     let (platform, alice, workspace) = shop().await?;
     let refused = put(&alice, &at(&workspace), json!({ "count": 1 })).await?;
-    assert!(text(&problem(&refused, 409, "limit_reached")["detail"]).contains("choose another plan"));
+    assert!(
+        text(&problem(&refused, 409, "limit_reached")["detail"])
+            .contains("an admin of the organization can choose another plan")
+    );
     under(&alice, &workspace, "premium").await?.expect(200)?;
     let store = platform.store().await?;
     offer(&store, &platform, 2).await?;

@@ -48,7 +48,7 @@ async fn a_person_administers_twenty_organizations_at_most() -> Result<()> {
         alice.api.post(PATH, &json!({ "name": format!("Organization {number}") })).await?.expect(201)?;
     }
     let refused = problem(&alice.api.post(PATH, &json!({ "name": "one more" })).await?, 409, "limit_reached");
-    assert!(text(&refused["detail"]).contains("20"), "{refused}");
+    assert!(text(&refused["detail"]).contains("20 organizations, which nobody can raise; hand one over"), "{refused}");
     assert_eq!(items(&alice.api.get(PATH).await?).len(), 20);
     Ok(())
 }

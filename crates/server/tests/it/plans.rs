@@ -3,12 +3,13 @@
 use anyhow::{Context as _, Result};
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_backends::store::workspaces;
-use hexabase_core::quantity::Cpu;
+use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_testkit::http::Answer;
 use serde_json::{Value, json};
 
 use crate::gateway::set_ready;
+use crate::roles::answering;
 use crate::support::{Person, Platform, items, problem, text};
 
 fn terms(id: &str, price_minor: i64) -> Result<PlanTerms> {
@@ -199,7 +200,10 @@ async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
         project(&alice, &shop, name, tiny).await?.expect(201)?;
     }
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
-    assert!(text(&refused["detail"]).contains("allows 2 projects and the workspace has 3"), "{refused}");
+    assert!(
+        text(&refused["detail"]).contains("allows 2 projects and the workspace has 3; members of WSAdmins"),
+        "{refused}"
+    );
     // And back: a larger one always has room.
     let larger = set_plan(&alice, &shop, "premium").await?.expect(200)?.json()?;
     assert_eq!(larger["plan"], "premium");
@@ -234,10 +238,7 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_although_no_project_h
     set_ready(&platform, &shop, "127.0.0.1:1", "PEM").await?;
     note_used(&platform, &shop, 3_000).await?;
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
-    assert!(
-        text(&refused["detail"]).contains("of cpu and the workspace uses 3, in its projects and outside"),
-        "{refused}"
-    );
+    assert!(text(&refused["detail"]).contains("1 of cpu, of which 3 is used; end some"), "{refused}");
     // A larger one has room for it, whatever is known.
     set_plan(&alice, &shop, "premium").await?.expect(200)?;
     note_used(&platform, &shop, 100).await?;
@@ -252,6 +253,43 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_although_no_project_h
     // Choosing what it has takes that back.
     let kept = set_plan(&alice, &shop, "premium").await?.expect(200)?.json()?;
     assert_eq!((&kept["plan"], &kept["plan_change"]), (&json!("premium"), &Value::Null));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_is_too_much_and_its_pods() -> Result<()>
+{
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let shop = alice.workspace("shop").await?;
+    let tenant = answering(&platform, &shop).await?;
+    let list = |items: Value| json!({ "apiVersion": "v1", "kind": "List", "metadata": {}, "items": items });
+    let pod = |namespace: &str, name: &str, cpu: &str| {
+        let resources = json!({ "limits": { "cpu": cpu } });
+        json!({ "metadata": { "name": name, "namespace": namespace },
+            "spec": { "containers": [{ "name": "c", "resources": resources }] } })
+    };
+    tenant.answer("GET", "/api/v1/pods", 200, list(json!([pod("default", "job", "1"), pod("web", "front", "2")])));
+    let claim = json!({ "metadata": { "name": "data", "namespace": "web" },
+        "spec": { "resources": { "requests": { "storage": "40Gi" } } } });
+    tenant.answer("GET", "/api/v1/persistentvolumeclaims", 200, list(json!([claim])));
+    let store = platform.store().await?;
+    let tx = store.begin().await?;
+    let used = Amounts { cpu: Cpu::from_millis(3_000), storage: Bytes::from_gibibytes(40), pods: 2, ..Amounts::NONE };
+    workspaces::note_used(&tx, &shop.parse()?, &used).await?;
+    tx.commit().await?;
+    let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
+    for part in [
+        "1 of cpu, of which 3 is used, most of it by the pods web/front (2), default/job (1); ",
+        " of storage, of which 40Gi is used, most of it by the claims web/data (40Gi); end some of that",
+    ] {
+        assert!(text(&refused["detail"]).contains(part), "{refused}");
+    }
+    // As it is known before anything is asked for.
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!((&quota["used"]["cpu"], &quota["used"]["pods"]), (&json!("3"), &json!(2)));
+    // Not of pods, of which there are few.
+    assert!(!text(&refused["detail"]).contains("of pods"), "{refused}");
     Ok(())
 }
 

@@ -230,6 +230,15 @@ async fn an_operator_makes_changes_and_retires_a_plan_beside_a_running_server() 
     assert!(list.contains("    retired by "), "{list}");
     platform.run(&["plans", "restore", "team"]).await?.good()?;
     assert_eq!(offered().await?, Some(json!(2)));
+    // Nobody is put on a release that the installation may have no image of.
+    for (release, is_had) in [("v1.36.40", false), ("v1.35.4", true)] {
+        std::fs::write(&file, format!("kubernetes = \"{release}\"\n{terms}"))?;
+        let said = platform.run(&["plans", "version", path]).await?;
+        assert_eq!(said.code == 0, is_had, "{said:?}");
+        let named =
+            said.stderr.contains("plans may name: v1.35.4.") && said.stderr.contains("host.kubernetes_releases");
+        assert_eq!(named, !is_had, "{said:?}");
+    }
     std::fs::write(&file, format!("colour = \"red\"\n{terms}"))?;
     let unknown = platform.run(&["plans", "version", path]).await?;
     assert!(unknown.code != 0 && unknown.stderr.contains("colour"), "{unknown:?}");

@@ -72,6 +72,7 @@ async fn what_is_left_is_known_before_anything_is_asked_for() -> Result<()> {
     );
     assert_eq!((&quota["default_project"]["cpu"], &quota["given"]["cpu"]), (&json!("400m"), &json!("0")));
     assert_eq!(quota["projects"], json!({ "limit": 10, "used": 0 }));
+    assert_eq!(quota["used"], Value::Null, "nothing of it was ever counted");
     assert_eq!(quota["members"], json!({ "limit": 50, "used": 1 }));
     let web = shop.project("web", "3", None).await?;
     shop.project("api", "2", Some(&web)).await?;

@@ -89,6 +89,7 @@ async fn the_free_plan_gives_one_workspace() -> Result<()> {
     let detail = text(&refused["detail"]);
     assert!(detail.contains("plan free allows 1 workspace"), "{detail}");
     assert!(detail.contains("delete one or choose another plan"), "it says what to do: {detail}");
+    assert!(detail.contains("the platform's operator"), "and who can raise it: {detail}");
     alice.create_workspace("two", "standard").await?.expect(201)?;
     Ok(())
 }

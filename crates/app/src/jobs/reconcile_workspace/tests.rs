@@ -1,6 +1,8 @@
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::scope_for;
 use hexabase_core::quota::Amounts;
+use hexabase_reconcile::HostSettings;
+use hexabase_testkit::kubernetes::FakeKubernetes;
 use hexabase_testkit::on_both_engines;
 
 use super::*;
@@ -107,6 +109,27 @@ on_both_engines! {
         let row = stage.row().await?;
         assert_eq!((row.phase, row.plan_id.as_str()), (WorkspacePhase::Creating, "free"));
         assert_eq!(stage.found(&observed(None)).await?.phase, WorkspacePhase::Ready);
+    }
+
+    async fn what_came_back_of_a_deleted_workspace_is_looked_at_less_and_less_often(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let kubernetes = FakeKubernetes::start().await?;
+        let settings = HostSettings::new(Some(kubernetes.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await?;
+        let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+            "hexabase.ai/organization": stage.row().await?.organization_id.as_str() });
+        let mut paces = Vec::new();
+        for age in [0, 600, 86_400] {
+            let namespace = json!({ "metadata": { "name": "x", "labels": labels } });
+            kubernetes.put(&format!("/api/v1/namespaces/hxb-{}", stage.id), namespace);
+            let deleted_at = Some(stage.app.clock.now().plus_seconds(-age));
+            let row = Workspace { deleted_at, ..stage.row().await? };
+            match clear_away(&stage.app, &host, &stage.claim, row).await? {
+                Outcome::Again(after) => paces.push(after.as_secs()),
+                Outcome::Done => anyhow::bail!("it was gone at once"),
+            }
+        }
+        assert_eq!(paces, [2, 15, 60]);
     }
 
     async fn a_deletion_that_fails_says_why(store: TestStore) {

@@ -60,11 +60,59 @@ fn inside(namespace: &str, plural: &str, name: &str) -> String {
     format!("{RBAC}/namespaces/{namespace}/{plural}/{name}")
 }
 
+/// What a project's namespace may use.
+fn quota(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/resourcequotas/{}", projects::QUOTA)
+}
+
+/// What Kubernetes does with a new quota.
+fn count(server: &FakeKubernetes, namespace: &str) {
+    let mut object = server.get(&quota(namespace)).unwrap();
+    let hard = object["spec"]["hard"].clone();
+    object["status"] = json!({ "hard": hard });
+    server.put(&quota(namespace), object);
+}
+
+/// Makes the projects, up to where nothing is missing.
+async fn made(server: &FakeKubernetes, tenant: &Cluster, wanted: &[DesiredProject]) {
+    projects::progress(tenant, wanted).await.unwrap();
+    wanted.iter().for_each(|project| count(server, project.name.as_str()));
+    projects::progress(tenant, wanted).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_has_a_right_in_a_new_project_and_it_is_not_ready_before_its_quota_counts() {
+    let (server, tenant) = tenant().await;
+    let (shop, right) = ([project("shop")], inside("shop", "rolebindings", "hexabase:edit:team"));
+    let found = projects::progress(&tenant, &shop).await.unwrap();
+    assert_eq!((found.phases[0].1, &found.rights), (ProjectPhase::Creating, &Progress::Done));
+    let Progress::Wait { reason, .. } = found.progress else { panic!("{:?}", found.progress) };
+    assert_eq!(reason, "project shop: ResourceQuota hexabase-quota: is not counted yet");
+    assert_eq!(server.get(&right), None);
+
+    count(&server, "shop");
+    let found = projects::progress(&tenant, &shop).await.unwrap();
+    assert_eq!((found.phases[0].1, found.progress), (ProjectPhase::Ready, Progress::Done));
+    assert!(server.get(&right).is_some());
+
+    // Of one that was ready already the quota that is to be counted anew keeps nobody out.
+    let more = [DesiredProject { limits: Amounts::of(|_| 2), ..project("shop") }];
+    assert_eq!(projects::progress(&tenant, &more).await.unwrap().phases[0].1, ProjectPhase::Ready);
+
+    let blog = [DesiredProject { id: "prj-0123456789abcdefghj0".parse().unwrap(), ..project("blog") }];
+    server.refuse("PATCH", &quota("blog"), 403);
+    for _ in 0..2 {
+        assert_eq!(projects::progress(&tenant, &blog).await.unwrap().phases[0].1, ProjectPhase::Creating);
+    }
+    assert_eq!(server.get(&inside("blog", "rolebindings", "hexabase:edit:team")), None);
+}
+
 #[tokio::test]
 async fn a_run_without_changes_writes_no_role_and_no_binding() {
     let (server, tenant) = tenant().await;
     let custom = [deployer()];
     assert_eq!(access::progress(&tenant, &wanted(), &custom).await.unwrap(), Progress::Done);
+    made(&server, &tenant, &[project("shop")]).await;
     let projects::Found { progress, phases, .. } = projects::progress(&tenant, &[project("shop")]).await.unwrap();
     assert_eq!((progress, phases[0].1), (Progress::Done, ProjectPhase::Ready));
     assert!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")).is_some());
@@ -113,7 +161,7 @@ async fn a_right_that_was_taken_away_ends_although_another_object_is_refused() {
 async fn a_project_that_is_refused_something_loses_its_rights_and_holds_up_no_other() {
     let (server, tenant) = tenant().await;
     let both = [project("shop"), DesiredProject { id: "prj-0123456789abcdefghj0".parse().unwrap(), ..project("blog") }];
-    projects::progress(&tenant, &both).await.unwrap();
+    made(&server, &tenant, &both).await;
     server.put(&inside("shop", "rolebindings", "hexabase:admin:gone"), {
         let mut extra = binding("hexabase:admin:gone", json!({}));
         extra["metadata"]["namespace"] = json!("shop");
@@ -134,7 +182,7 @@ async fn a_project_that_is_refused_something_loses_its_rights_and_holds_up_no_ot
 async fn a_right_in_a_project_that_cannot_be_taken_away_is_told_apart_from_what_else_it_waits_for() {
     let (server, tenant) = tenant().await;
     let shop = [project("shop")];
-    projects::progress(&tenant, &shop).await.unwrap();
+    made(&server, &tenant, &shop).await;
     let path = inside("shop", "rolebindings", "hexabase:admin:gone");
     let mut extra = binding("hexabase:admin:gone", json!({}));
     extra["metadata"]["namespace"] = json!("shop");
@@ -170,7 +218,7 @@ async fn nobodys_finalizer_keeps_a_right_alive() {
     assert!(matches!(&progress, Progress::Wait { reason, .. } if reason.contains(name)), "{progress:?}");
 
     // Nor in a project that is going, whose namespace it holds up.
-    projects::progress(&tenant, &[project("shop")]).await.unwrap();
+    made(&server, &tenant, &[project("shop")]).await;
     let path = inside("shop", "rolebindings", "hexabase:edit:team");
     let mut object = server.get(&path).unwrap();
     object["metadata"]["finalizers"] = held["finalizers"].clone();

@@ -22,12 +22,38 @@ pub(super) const WEB: u16 = 8080;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) name: String,
-    pub(super) address: IpAddr,
-    pub(super) port: u16,
+    address: IpAddr,
+    by: By,
+}
+
+/// How it is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum By {
+    /// To connect to a port.
+    Tcp(u16),
+    /// To ask for a name that every tenant's DNS knows.
+    Dns,
 }
 
 pub(super) fn place(name: &str, address: &str, port: u16) -> Place {
-    Place { name: name.to_owned(), address: address.parse().unwrap(), port }
+    Place { name: name.to_owned(), address: address.parse().unwrap(), by: By::Tcp(port) }
+}
+
+/// A DNS that is asked by UDP.
+pub(super) fn dns(name: &str, address: &str) -> Place {
+    Place { by: By::Dns, ..place(name, address, 53) }
+}
+
+impl Place {
+    /// What busybox does to reach it, within five seconds.
+    pub(super) fn attempt(&self) -> String {
+        match self.by {
+            By::Tcp(port) => format!("nc -w 5 {} {port} -e true", self.address),
+            By::Dns => {
+                format!("nslookup -type=a -timeout=5 -retry=3 kubernetes.default.svc.cluster.local {}", self.address)
+            }
+        }
+    }
 }
 
 /// A tenant with a pod that serves, a Service before it, and a pod that calls.
@@ -63,12 +89,19 @@ impl Tenant {
         }
     }
 
+    /// After a sleep that ended its pods: makes them again.
+    pub(super) async fn settle_again(&mut self, client: &Client, id: &WorkspaceId, endpoint: &TenantEndpoint) {
+        let inside = tenant(client, id, endpoint).await;
+        self.pod = two_pods(client, &inside, id, "shop").await;
+    }
+
     /// Where it is reached, as `own pod`, `own service` and so on.
     pub(super) fn places(&self, whose: &str) -> Vec<Place> {
         vec![
             place(&format!("{whose} pod"), &self.pod, WEB),
             place(&format!("{whose} service"), &self.service, 80),
             place(&format!("{whose} DNS"), &self.dns, 53),
+            dns(&format!("{whose} DNS by UDP"), &self.dns),
             place(&format!("{whose} API"), &self.api, 443),
         ]
     }
@@ -141,9 +174,13 @@ pub(super) async fn everywhere(client: &Client, namespace: &str) -> Vec<Place> {
     for service in services.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
         let (name, spec) = (service.metadata.name.unwrap_or_default(), service.spec.unwrap_or_default());
         let Some(address) = spec.cluster_ip.filter(|address| address.parse::<IpAddr>().is_ok()) else { continue };
-        for port in spec.ports.iter().flatten().filter(|port| port.protocol.as_deref() != Some("UDP")) {
-            let port = u16::try_from(port.port).unwrap();
-            all.push(place(&format!("service {name}:{port}"), &address, port));
+        for port in spec.ports.iter().flatten() {
+            let (port, is_udp) = (u16::try_from(port.port).unwrap(), port.protocol.as_deref() == Some("UDP"));
+            match is_udp {
+                false => all.push(place(&format!("service {name}:{port}"), &address, port)),
+                true if port == 53 => all.push(dns(&format!("service {name} by UDP"), &address)),
+                true => {}
+            }
         }
     }
     all

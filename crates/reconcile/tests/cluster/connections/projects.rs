@@ -9,7 +9,7 @@ use hexabase_reconcile::{DesiredProject, TenantEndpoint};
 use kube::Client;
 
 use super::Caller;
-use super::places::{self, Place, WEB, address_of, on_the_host, place, two_pods};
+use super::places::{self, Place, WEB, address_of, dns, on_the_host, place, two_pods};
 use super::stand_ins::StandIns;
 use crate::inside::tenant;
 use crate::support::{cleaned, client, desired, eventually, host, namespace, project, ready};
@@ -17,7 +17,7 @@ use crate::support::{cleaned, client, desired, eventually, host, namespace, proj
 /// Projects, and a namespace that is none.
 const SPACES: [&str; 4] = ["bank", "mint", "shop", "default"];
 /// What all pods reach, whatever the network of their project is.
-const OF_ALL: [&str; 3] = ["DNS", "API", "public"];
+const OF_ALL: [&str; 4] = ["DNS", "DNS by UDP", "API", "public"];
 
 /// A pod that calls in each namespace, in their order, and all that they try: a pod that serves in each, and what is outside of
 /// them.
@@ -35,7 +35,8 @@ impl Spaces {
             places.push(place(space, &two_pods(client, &inside, id, space).await, WEB));
             callers.push(Caller::new(client, &on_host, &on_the_host("caller", space, id)));
         }
-        places.push(place("DNS", &address_of(&inside, "kube-system", "kube-dns").await, 53));
+        let names = address_of(&inside, "kube-system", "kube-dns").await;
+        places.extend([place("DNS", &names, 53), dns("DNS by UDP", &names)]);
         places.push(place("API", &address_of(client, &on_host, id.as_str()).await, 443));
         Self { callers, places }
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{POOL, TAINT, keeping, places, said, settled};
 use crate::nodes::lent::Lent;
-use crate::support::{cleaned, client, desired, eventually, host_with, namespace, objects, optional, until};
+use crate::support::{cleaned, client, desired, eventually, host_with, kwok_nodes, namespace, objects, until};
 
 /// Workspaces that share the nodes out; the last one has none.
 const WORKSPACES: usize = 5;
@@ -23,8 +23,7 @@ const PODS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_nodes_each_is_one_workspaces_and_no_pod_is_anywhere_else() {
-    let Some(many) = optional("HEXABASE_TEST_KWOK_NODES") else { return };
-    let many: usize = many.parse().unwrap();
+    let many = kwok_nodes();
     // No virtual cluster is wanted here.
     let host = host_with(|settings| settings.chart = PathBuf::from("no-chart")).await;
     let nodes: Api<Node> = Api::all(client().await);

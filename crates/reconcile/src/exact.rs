@@ -1,0 +1,158 @@
+//! Objects that are the platform's alone: of them also goes what somebody added, which an apply leaves alone.
+
+use futures::FutureExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::api::DynamicObject;
+use serde_json::Value;
+
+use crate::apply::{Cluster, in_parallel};
+use crate::error::ReconcileError;
+use crate::labels::MANAGER;
+use crate::manifest::{Kind, Manifest};
+use crate::status::Progress;
+use crate::tenant::rights::remove;
+
+/// By a change of these vCluster has its pods made anew, and so does `kubectl rollout restart`: they are left alone.
+const OF_THE_PODS: &str = "/spec/template/metadata/annotations";
+
+impl Cluster {
+    /// Makes all be so, several at a time, as [`Self::apply_exactly`] does; stops at the first that is refused.
+    pub(crate) async fn apply_all_exactly<'a>(
+        &self,
+        manifests: impl IntoIterator<Item = &'a Manifest>,
+    ) -> Result<(), ReconcileError> {
+        let calls = manifests.into_iter().map(|manifest| self.apply_exactly(manifest).boxed()).collect();
+        in_parallel(calls).await.map(drop)
+    }
+
+    /// As [`Self::apply`], and takes away what somebody put beside it, such as a rule that lets everybody in. Not by deleting
+    /// the object, so that there is no moment without it; only one that was made so that nobody can change it is made anew.
+    pub(crate) async fn apply_exactly(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
+        match self.apply_and_straighten(manifest).await {
+            Err(refusal) if refusal.is(422) => self.make_anew(manifest, refusal).await,
+            exact => exact,
+        }
+    }
+
+    async fn apply_and_straighten(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
+        let applied = self.apply(manifest).await?;
+        match is_bent(&applied, manifest) {
+            true => self.put(manifest, &straight(applied, manifest)).await,
+            false => Ok(applied),
+        }
+    }
+
+    async fn make_anew(&self, manifest: &Manifest, refusal: ReconcileError) -> Result<DynamicObject, ReconcileError> {
+        let Manifest { kind, namespace, name, .. } = manifest;
+        let found = self.get(*kind, namespace.as_deref(), name).await?;
+        let Some(found) = found.filter(|found| is_made_otherwise(found, manifest)) else { return Err(refusal) };
+        tracing::info!(object.kind = kind.as_str(), object.name = name, "is made anew, because nobody can change it");
+        match remove(self, *kind, namespace.as_deref(), name, found.metadata.uid.as_deref()).await? {
+            Progress::Done => self.apply(manifest).await,
+            Progress::Wait { .. } => Err(refusal),
+        }
+    }
+}
+
+/// What of an object of this kind is nobody else's to write.
+const fn own_fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Secret | Kind::ConfigMap => &["data", "binaryData", "immutable"],
+        // Controllers of some hosts name Secrets in it.
+        Kind::ServiceAccount => &["automountServiceAccountToken"],
+        // An apply writes these as a whole.
+        Kind::Role | Kind::RoleBinding => &["rules", "subjects"],
+        // Labels and annotations may be added to a namespace.
+        Kind::Namespace => &[],
+        _ => &["spec"],
+    }
+}
+
+/// Whether Kubernetes fills in much of it by itself, so that only those who wrote a field tell whether it was added.
+const fn has_defaults(kind: Kind) -> bool {
+    matches!(kind, Kind::StatefulSet | Kind::Deployment | Kind::Service | Kind::Ingress | Kind::PodDisruptionBudget)
+}
+
+/// What Kubernetes lets nobody change of it. Named only for what is made anew for its sake: all that vCluster brings to the host
+/// belongs to its Service and would go with it, pods would go with their workload.
+const fn fixed_fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Secret => &["/type", "/immutable"],
+        Kind::ConfigMap => &["/immutable"],
+        // With other scopes our amounts are refused.
+        Kind::ResourceQuota => &["/spec/scopes", "/spec/scopeSelector"],
+        Kind::RoleBinding => &["/roleRef"],
+        _ => &[],
+    }
+}
+
+fn is_made_otherwise(found: &DynamicObject, wanted: &Manifest) -> bool {
+    fixed_fields(wanted.kind).iter().any(|place| found.data.pointer(place) != wanted.json.pointer(place))
+}
+
+/// Whether somebody added something to what was just applied.
+fn is_bent(applied: &DynamicObject, manifest: &Manifest) -> bool {
+    if has_defaults(manifest.kind) {
+        return applied.metadata.managed_fields.iter().flatten().any(is_of_another);
+    }
+    own_fields(manifest.kind).iter().any(|field| {
+        let found = applied.data.get(*field).unwrap_or(&Value::Null);
+        adds(found, manifest.json.get(*field))
+    })
+}
+
+/// Whether there is something of which `wanted` says nothing. What both have was applied; Kubernetes may write it in another
+/// way, `1k` for `1000`.
+fn adds(found: &Value, wanted: Option<&Value>) -> bool {
+    match (found, wanted) {
+        (Value::Null, _) => false,
+        (_, None | Some(Value::Null)) => true,
+        (Value::Object(found), Some(Value::Object(wanted))) => {
+            found.iter().any(|(name, value)| adds(value, wanted.get(name)))
+        }
+        (Value::Array(found), Some(Value::Array(wanted))) => {
+            found.len() != wanted.len() || found.iter().zip(wanted).any(|(found, wanted)| adds(found, Some(wanted)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether these are fields of the spec that somebody wrote beside what we apply, also in our name.
+fn is_of_another(entry: &ManagedFieldsEntry) -> bool {
+    let ours = entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply");
+    let spec = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:spec"));
+    !ours && spec.is_some_and(|spec| !is_of_the_pods_only(spec))
+}
+
+fn is_of_the_pods_only(spec: &Value) -> bool {
+    let mut names = OF_THE_PODS.split('/').skip(2);
+    let last = names.try_fold(spec, |fields, name| {
+        fields.as_object().filter(|fields| fields.len() == 1)?.get(&format!("f:{name}"))
+    });
+    last.is_some()
+}
+
+/// The object with what is the platform's as it is wanted, and all else as it was found. Of what others wrote of that, nothing
+/// is noted any more.
+fn straight(mut object: DynamicObject, manifest: &Manifest) -> DynamicObject {
+    let of_the_pods = object.data.pointer(OF_THE_PODS).and_then(Value::as_object).cloned();
+    for field in own_fields(manifest.kind) {
+        match (manifest.json.get(*field), &mut object.data) {
+            (Some(wanted), data) => data[*field] = wanted.clone(),
+            (None, Value::Object(data)) => drop(data.remove(*field)),
+            (None, _) => {}
+        }
+    }
+    if let Some(wanted) = object.data.pointer_mut(OF_THE_PODS).and_then(Value::as_object_mut) {
+        for (name, value) in of_the_pods.into_iter().flatten() {
+            wanted.entry(name).or_insert(value);
+        }
+    }
+    if let Some(entries) = &mut object.metadata.managed_fields {
+        entries.retain(|entry| !is_of_another(entry));
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests;

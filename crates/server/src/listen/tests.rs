@@ -1,0 +1,96 @@
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const MOMENT: Duration = Duration::from_millis(100);
+const WHILE: Duration = Duration::from_secs(1);
+
+/// The server's side of a connection to `router`, whose caller has a moment to say what they speak, and a while
+/// to read.
+fn serving(stream: DuplexStream, router: Router) -> JoinHandle<()> {
+    let (peer, never) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
+    let stream = Patient::new(Flowing::new(stream, WHILE), MOMENT);
+    tokio::spawn(connection(stream, peer, router, never.clone(), never))
+}
+
+/// Fails a test that hangs.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("the test hangs")
+}
+
+#[tokio::test]
+async fn whoever_does_not_say_what_they_speak_is_hung_up_on() {
+    for said in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let (mut caller, stream) = tokio::io::duplex(1 << 10);
+        caller.write_all(said.as_bytes()).await.unwrap();
+        within(serving(stream, Router::new())).await.unwrap();
+        // Kept until here, or its end would be the reason.
+        drop(caller);
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_said_it_is_waited_for() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let slow = || async {
+        tokio::time::sleep(3 * MOMENT).await;
+        "late"
+    };
+    // Shorter than the beginning of HTTP/2.
+    caller.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new().route("/", get(slow)));
+    let mut answer = String::new();
+    within(caller.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("late"), "{answer}");
+    within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_more_of_a_body_than_its_window_is_received_unasked() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new());
+    let mut head = [0; 9];
+    within(caller.read_exact(&mut head)).await.unwrap();
+    let [_, _, length, kind, ..] = head;
+    assert_eq!(kind, 4, "the server begins with its settings");
+    let mut settings = vec![0; length.into()];
+    within(caller.read_exact(&mut settings)).await.unwrap();
+    let initial_window_size = [0, 4];
+    let setting = settings.chunks(6).find(|setting| setting.starts_with(&initial_window_size)).unwrap();
+    assert!(setting.ends_with(&BODY_WINDOW.to_be_bytes()), "{setting:?}");
+    drop(caller);
+    within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_reads_nothing_is_hung_up_on() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let long = || async { "x".repeat(1 << 20) };
+    caller.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await.unwrap();
+    within(serving(stream, Router::new().route("/", get(long)))).await.unwrap();
+    drop(caller);
+}
+
+#[tokio::test]
+async fn whoever_reads_slowly_gets_all() {
+    let (mut caller, stream) = tokio::io::duplex(1 << 10);
+    let long = || async { "x".repeat(8 << 10) };
+    caller.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let served = serving(stream, Router::new().route("/", get(long)));
+    let mut received = 0;
+    let slowly = async {
+        loop {
+            tokio::time::sleep(WHILE / 6).await;
+            match caller.read(&mut [0; 1 << 10]).await.unwrap() {
+                0 => break,
+                bytes => received += bytes,
+            }
+        }
+    };
+    within(slowly).await;
+    assert!(received > 8 << 10, "{received}");
+    within(served).await.unwrap();
+}
