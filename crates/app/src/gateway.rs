@@ -142,11 +142,19 @@ pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<I
 /// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
-    let mut found = identify(app, &id, bearer).await?;
-    let row = workspaces::load_for_issuer(&app.store, &id).await?.ok_or(Error::NotFound("workspace"))?;
+    let mut found = read(app, &id, bearer)?;
+    let (standing, row, groups) = tokio::join!(
+        check_standing(app, &id, &found.user, &found.basis),
+        workspaces::load_for_issuer(&app.store, &id),
+        groups_of(app, &id, &found.user),
+    );
+    // Nothing is told of the workspace to whoever may not know.
+    standing?;
+    let row = row?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
         return Err(Error::NotFound("workspace; it is being deleted"));
     }
+    let mut groups = groups?;
     sleep::note_use(app, &row).await;
     let (asleep, begun) = (sleep::is_asleep(&row), Instant::now());
     let row = sleep::awake(app, row, &found.user).await?;
@@ -154,11 +162,11 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     if asleep {
         // Meanwhile the token's time may have ended, its key been revoked, or whoever waited lost their access.
         found = identify(app, &id, bearer).await?;
+        groups = groups_of(app, &id, &found.user).await?;
     }
     let moved_at = row.moved_at;
     let Identified { user, basis, expires_at, claims } = found;
     let (endpoint, ca_pem) = endpoint_of(row)?;
-    let groups = groups_of(app, &id, &user).await?;
     let renewed = match groups == claims.groups() {
         true => None,
         false => {
@@ -249,8 +257,10 @@ pub(crate) async fn end_of(app: &App, user: &UserId, basis: &Basis) -> Result<Ti
 }
 
 async fn check_standing(app: &App, workspace: &WorkspaceId, user: &UserId, basis: &Basis) -> Result<()> {
-    end_of(app, user, basis).await?;
-    if !workspace_members::is_member_for_issuer(&app.store, workspace, user).await? {
+    let is_member = workspace_members::is_member_for_issuer(&app.store, workspace, user);
+    let (end, is_member) = tokio::join!(end_of(app, user, basis), is_member);
+    end?;
+    if !is_member? {
         return Err(Error::Forbidden("you are not, or no longer, a member of this workspace".to_owned()));
     }
     Ok(())

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hexabase_app::keys::RELOAD_SECONDS;
 use hexabase_backends::store::Digest;
 use hexabase_core::time::Timestamp;
 
 use crate::gateway::Admission;
 
 /// For how long somebody passes who was looked up, where nothing is known to have changed since. What this process writes is
-/// known at once, what another one writes is not.
-const MOMENT: Duration = Duration::from_secs(1);
+/// known at once, what another one writes is not; nor is it known sooner that a signing key was revoked there.
+const MOMENT: Duration = Duration::from_secs(RELOAD_SECONDS);
 /// Callers remembered before those are forgotten whose moment is over, and all if that is nobody's.
 const REMEMBERED: usize = 4_096;
 
@@ -133,7 +134,10 @@ mod tests {
         assert!(find(Now { at: now.at + MOMENT / 2, ..now }));
         assert!(!find(Now { at: now.at + MOMENT, ..now }), "the moment is over");
         assert!(!find(Now { changes: now.changes + 1, ..now }), "something was changed");
-        assert!(!find(Now { time: now.time.plus_millis(1_000), ..now }), "it is later by the platform's clock");
+        assert!(
+            !find(Now { time: now.time.plus_seconds(RELOAD_SECONDS as i64), ..now }),
+            "it is later by the platform's clock"
+        );
         assert!(!find(Now { time: now.time.plus_millis(-1), ..now }), "that clock was set back");
     }
 

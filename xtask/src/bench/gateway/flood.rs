@@ -3,8 +3,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,8 +17,8 @@ use super::{CONNECTIONS, Way, large};
 /// and together far more than the gateway lets pass.
 pub(super) const FLOOD: usize = 400;
 const PAUSE: Duration = Duration::from_millis(30);
-/// Objects of a megabyte that they make and delete: each list and each new watch is of all that are there.
-const OBJECTS: usize = 8;
+/// Objects of a megabyte that they make and delete: each list is of all that are there.
+const OBJECTS: usize = 2;
 /// Where of a hundred that passed more are broken, it is no flood.
 const BROKEN: u32 = 5;
 
@@ -35,6 +35,8 @@ pub(super) struct Answers {
     pub(super) written: u32,
     /// Watches that were open at the end.
     pub(super) open: u32,
+    /// What the first broken answer was.
+    why: Option<String>,
 }
 
 impl Answers {
@@ -48,7 +50,7 @@ impl Answers {
 
     /// Whether the workspace was there to be flooded, and was.
     pub(super) fn is_a_flood(&self) -> bool {
-        let Self { passed, refused, broken, written, open } = self;
+        let Self { passed, refused, broken, written, open, .. } = self;
         [refused, written, open].into_iter().all(|count| *count > 0) && broken * 100 <= (passed + broken) * BROKEN
     }
 }
@@ -108,9 +110,10 @@ pub(crate) fn run() -> Result<()> {
     }
     std::io::stdin().read_line(&mut line)?;
     let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
-    let Counts { passed, refused, broken, written, open } = &*counts;
+    let Counts { passed, refused, broken, written, open, why } = &*counts;
     let [passed, refused, broken, written, open] = [passed, refused, broken, written, open].map(read);
-    println!("{}", serde_json::to_string(&Answers { passed, refused, broken, written, open })?);
+    let why = why.get().cloned();
+    println!("{}", serde_json::to_string(&Answers { passed, refused, broken, written, open, why })?);
     runtime.shutdown_background();
     Ok(())
 }
@@ -122,19 +125,20 @@ struct Counts {
     broken: AtomicU32,
     written: AtomicU32,
     open: AtomicU32,
+    why: OnceLock<String>,
 }
 
-/// Every second one with watches that stay open, the others with lists and objects of a megabyte; whatever the answer is, the
-/// next question follows.
+/// Every second one with watches, which end soon and begin anew, the others with lists and objects of a megabyte; whatever the
+/// answer is, the next question follows. No watch is of those objects: that ends as soon as the API server has no memory left.
 async fn ask(number: usize, http: Http, counts: Arc<Counts>) {
     const LIST: &str = "/api/v1/namespaces/default/configmaps";
     let name = format!("flood-{}", number / 4 % OBJECTS);
     let (object, body) = (format!("{LIST}/{name}"), large(&name).to_string());
-    let (watch, is_watch) = (format!("{LIST}?watch=true"), number.is_multiple_of(2));
+    let (watch, is_watch) = ("/api/v1/pods?watch=true&timeoutSeconds=5", number.is_multiple_of(2));
     let mut is_there = false;
     loop {
         let request = match number % 4 {
-            0 | 2 => http.request(Method::GET, &watch),
+            0 | 2 => http.request(Method::GET, watch),
             1 => http.request(Method::GET, LIST),
             _ if is_there => http.request(Method::DELETE, &object),
             _ => http.request(Method::POST, LIST).header("content-type", "application/json").body(body.clone()),
@@ -149,7 +153,12 @@ async fn ask(number: usize, http: Http, counts: Arc<Counts>) {
         let count = match status {
             429 => &counts.refused,
             200..500 => &counts.passed,
-            _ => &counts.broken,
+            _ => {
+                counts
+                    .why
+                    .get_or_init(|| answer.as_ref().map_or_else(|error| format!("{error:?}"), |_| status.to_string()));
+                &counts.broken
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
         counts.written.fetch_add(u32::from(status == 201), Ordering::Relaxed);
@@ -170,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_workspace_that_broke_down_was_not_flooded() {
-        let flood = || Answers { passed: 1_000, refused: 20_000, broken: 10, written: 40, open: 150 };
+        let flood = || Answers { passed: 1_000, refused: 20_000, broken: 10, written: 40, open: 150, why: None };
         assert!(flood().is_a_flood());
         assert!(!Answers { broken: 100, ..flood() }.is_a_flood(), "much was broken");
         assert!(!Answers { open: 0, ..flood() }.is_a_flood(), "no watches were open");
