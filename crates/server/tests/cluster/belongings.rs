@@ -12,6 +12,11 @@ use crate::surroundings::Surroundings;
 
 const PROJECT: &str = "kept";
 const TEXT: &str = "kept";
+/// What the pod does: the file is another one each time that it is made. It is told in the log, because no tunnel goes through the
+/// proxy before the host's API server.
+const WRITE: &str =
+    "test -e /disk/file || cat /proc/sys/kernel/random/uuid > /disk/file; cat /disk/file; exec sleep 36000";
+const READ: [&str; 4] = ["-n", PROJECT, "logs", "deployment/writer"];
 /// A pod that was ended with its workspace runs again by then, on a machine with far too much to do.
 const RUNS: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(500);
@@ -21,6 +26,7 @@ pub(crate) struct Belongings {
     /// Namespace, claims and volumes on the host, the control plane's own included.
     on_host: BTreeSet<String>,
     inside: BTreeSet<String>,
+    file: String,
 }
 
 impl Belongings {
@@ -31,11 +37,11 @@ impl Belongings {
         write!(file, "{}", objects())?;
         person.kubectl(&["-n", PROJECT, "create", "-f", &file.path().display().to_string()]).await?;
         person.kubectl(&["-n", PROJECT, "rollout", "status", "deployment/writer", TIMEOUT]).await?;
-        let write = format!("echo {TEXT} > /disk/file");
-        person.kubectl(&["-n", PROJECT, "exec", "deploy/writer", "--", "sh", "-c", &write]).await?;
-        let brought = Self { on_host: on_host(at, id).await?, inside: inside(person).await? };
-        let Self { on_host, inside } = &brought;
-        ensure!(on_host.len() == 5 && inside.len() == 3, "not all of it is there: {on_host:?} {inside:?}");
+        let file = person.kubectl(&READ).await?;
+        let brought = Self { on_host: on_host(at, id).await?, inside: inside(person).await?, file };
+        let Self { on_host, inside, file } = &brought;
+        let is_whole = on_host.len() == 5 && inside.len() == 3 && !file.trim().is_empty();
+        ensure!(is_whole, "not all of it is there: {on_host:?} {inside:?} {file:?}");
         Ok(brought)
     }
 
@@ -47,11 +53,10 @@ impl Belongings {
     /// What is no longer inside, the file included; whoever asks wakes the workspace.
     pub(crate) async fn lost_inside(&self, person: &Person) -> Result<Vec<String>> {
         let mut lost: Vec<String> = self.inside.difference(&inside(person).await?).cloned().collect();
-        let read = ["-n", PROJECT, "exec", "deploy/writer", "--", "cat", "/disk/file"];
         let begun = Instant::now();
         loop {
-            let said = person.try_kubectl(&read).await?;
-            if said.code == 0 && said.stdout.trim() == TEXT {
+            let said = person.try_kubectl(&READ).await?;
+            if said.code == 0 && said.stdout == self.file {
                 return Ok(lost);
             }
             if begun.elapsed() > RUNS {
@@ -65,7 +70,7 @@ impl Belongings {
 
 fn objects() -> Value {
     let (labels, disk) = (json!({ "app": "writer" }), json!({ "claimName": "disk" }));
-    let container = json!({ "name": "main", "image": BUSYBOX, "command": ["sleep", "36000"],
+    let container = json!({ "name": "main", "image": BUSYBOX, "command": ["sh", "-c", WRITE],
         "volumeMounts": [{ "name": "disk", "mountPath": "/disk" }] });
     let pod = json!({ "terminationGracePeriodSeconds": 1, "containers": [container],
         "volumes": [{ "name": "disk", "persistentVolumeClaim": disk }] });

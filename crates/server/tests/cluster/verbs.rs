@@ -17,24 +17,28 @@ fn toggles(websocket: &'static str) -> [(&'static str, &'static str); 2] {
     [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websocket), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", websocket)]
 }
 
+/// What kubectl reads from.
+enum Input {
+    /// Ends.
+    Whole(&'static [u8]),
+    /// Stays open as long as kubectl runs: whoever attaches to a container ends with their input.
+    Beginning(&'static [u8]),
+}
+
 /// Runs kubectl with further variables and something to read.
-async fn with_input(
-    person: &Person,
-    arguments: &[&str],
-    environment: &[(&str, &str)],
-    input: &'static [u8],
-) -> Result<Said> {
+async fn with_input(person: &Person, arguments: &[&str], environment: &[(&str, &str)], input: Input) -> Result<Said> {
     let mut command = Command::from(person.kubectl_command(arguments));
     command.envs(environment.iter().copied()).kill_on_drop(true);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().context("no input")?;
     let write = async move {
+        let (Input::Whole(bytes) | Input::Beginning(bytes)) = input;
         // Whoever has heard enough hangs up.
-        let _ = stdin.write_all(input).await;
-        drop(stdin);
+        let _ = stdin.write_all(bytes).await;
+        matches!(input, Input::Beginning(_)).then_some(stdin)
     };
     let ended = in_time("the end of kubectl", async {
-        let (output, ()) = futures::future::join(child.wait_with_output(), write).await;
+        let (output, _open) = futures::future::join(child.wait_with_output(), write).await;
         Ok(output?)
     });
     let output = ended.await?;
@@ -80,7 +84,7 @@ async fn exec_attach_and_copies_work_over_both_protocols() -> Result<()> {
         let environment = toggles(websocket);
         let before = opened(shop, protocol);
         let exec = ["-n", "tunnels", "exec", "-i", "web", "--", "sh", "-c", "cat; echo aside >&2; exit 7"];
-        let said = with_input(alice, &exec, &environment, b"through\n").await?;
+        let said = with_input(alice, &exec, &environment, Input::Whole(b"through\n")).await?;
         ensure!(said.code == 7 && said.stdout == "through\n" && said.stderr.contains("aside"), "{protocol}: {said:?}");
 
         let attach = ["-n", "tunnels", "attach", "-i", "echo", "-c", "echo"];
@@ -149,7 +153,7 @@ async fn a_pod_is_debugged_by_a_container_beside_it_over_both_protocols() -> Res
         let (before, beside) = (opened(shop, protocol), format!("beside-{websocket}"));
         let debug =
             ["-n", "debug", "debug", "web", "--image", BUSYBOX, "-c", &beside, "-q", "-i", "--", "sh", "-c", look];
-        let said = with_input(&shop.alice, &debug, &toggles(websocket), b"me\n").await?;
+        let said = with_input(&shop.alice, &debug, &toggles(websocket), Input::Beginning(b"me\n")).await?;
         ensure!(said.code == 0 && said.stdout.ends_with("page\nheard me\n"), "{protocol}: {said:?}");
         ensure!(opened(shop, protocol) > before, "the tunnel was not opened by {protocol}");
     }
