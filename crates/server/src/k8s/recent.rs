@@ -169,6 +169,7 @@ mod tests {
             recent.keep(Shown::new(&number.to_string(), false), &admission, now);
         }
         assert!(recent.lock().len() <= REMEMBERED);
+        let recent = Recent::default();
         for number in 0..REMEMBERED {
             recent.keep(Shown::new(&number.to_string(), false), &admission, now);
         }

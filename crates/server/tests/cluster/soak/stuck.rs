@@ -26,10 +26,10 @@ fn container(pod: &mut Value) -> Option<&mut Value> {
     pod["containers"].as_array_mut()?.iter_mut().find(|container| container["name"] == "syncer")
 }
 
-/// No node suits it.
+/// No node suits it; by an architecture, which pods may choose.
 fn unschedulable(method: &str, path: &str, body: &mut Value) {
     if let Some(pod) = pod(method, path, body) {
-        pod["nodeSelector"] = json!({ "example.com/nowhere": "true" });
+        pod["nodeSelector"] = json!({ "kubernetes.io/arch": "none" });
     }
 }
 
