@@ -61,6 +61,7 @@ fn measure(_host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<
         count("answers to the flood, passed", answers.passed),
         count("answers to the flood, 429", answers.refused),
         count("answers to the flood, broken", answers.broken),
+        count("requests of the flood, hung up on", answers.cut),
         count("objects of 1 MB made by the flood", answers.written),
         count("watches open at the end of a flood", answers.open),
     ])

@@ -29,13 +29,15 @@ pub(super) struct Answers {
     pub(super) passed: u32,
     /// 429.
     pub(super) refused: u32,
-    /// 5xx, or no answer.
+    /// 5xx.
     pub(super) broken: u32,
+    /// No answer: the gateway hung up, as it may on whoever resets too much.
+    pub(super) cut: u32,
     /// Objects of a megabyte that were made.
     pub(super) written: u32,
     /// Watches that were open at the end.
     pub(super) open: u32,
-    /// What the first broken answer was.
+    /// What the first of both was.
     why: Option<String>,
 }
 
@@ -44,6 +46,7 @@ impl Answers {
         self.passed += other.passed;
         self.refused += other.refused;
         self.broken += other.broken;
+        self.cut += other.cut;
         self.written += other.written;
         self.open = self.open.max(other.open);
     }
@@ -110,10 +113,10 @@ pub(crate) fn run() -> Result<()> {
     }
     std::io::stdin().read_line(&mut line)?;
     let read = |count: &AtomicU32| count.load(Ordering::Relaxed);
-    let Counts { passed, refused, broken, written, open, why } = &*counts;
-    let [passed, refused, broken, written, open] = [passed, refused, broken, written, open].map(read);
+    let Counts { passed, refused, broken, cut, written, open, why } = &*counts;
+    let [passed, refused, broken, cut, written, open] = [passed, refused, broken, cut, written, open].map(read);
     let why = why.get().cloned();
-    println!("{}", serde_json::to_string(&Answers { passed, refused, broken, written, open, why })?);
+    println!("{}", serde_json::to_string(&Answers { passed, refused, broken, cut, written, open, why })?);
     runtime.shutdown_background();
     Ok(())
 }
@@ -123,6 +126,7 @@ struct Counts {
     passed: AtomicU32,
     refused: AtomicU32,
     broken: AtomicU32,
+    cut: AtomicU32,
     written: AtomicU32,
     open: AtomicU32,
     why: OnceLock<String>,
@@ -151,15 +155,16 @@ async fn ask(number: usize, http: Http, counts: Arc<Counts>) {
             _ => is_there,
         };
         let count = match status {
+            0 => &counts.cut,
             429 => &counts.refused,
             200..500 => &counts.passed,
-            _ => {
-                counts
-                    .why
-                    .get_or_init(|| answer.as_ref().map_or_else(|error| format!("{error:?}"), |_| status.to_string()));
-                &counts.broken
-            }
+            _ => &counts.broken,
         };
+        if status == 0 || status >= 500 {
+            counts.why.get_or_init(|| {
+                answer.as_ref().map_or_else(|error| format!("{error:?}"), |answer| answer.status().to_string())
+            });
+        }
         count.fetch_add(1, Ordering::Relaxed);
         counts.written.fetch_add(u32::from(status == 201), Ordering::Relaxed);
         if let Ok(mut answer) = answer {
@@ -179,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_workspace_that_broke_down_was_not_flooded() {
-        let flood = || Answers { passed: 1_000, refused: 20_000, broken: 10, written: 40, open: 150, why: None };
+        let flood =
+            || Answers { passed: 1_000, refused: 20_000, broken: 10, cut: 0, written: 40, open: 150, why: None };
         assert!(flood().is_a_flood());
         assert!(!Answers { broken: 100, ..flood() }.is_a_flood(), "much was broken");
         assert!(!Answers { open: 0, ..flood() }.is_a_flood(), "no watches were open");
