@@ -103,7 +103,7 @@ fn furnish(alice: &Person<'_>, manifest: &Path, shared: bool) -> Result<()> {
         alice.hxb(&["member", "add", "-w", WORKSPACE, "bob@example.test"])?;
     }
     let manifest = manifest.display().to_string();
-    // Its namespace refuses pods until Kubernetes has counted its quota.
+    // It is made a moment after it was asked for, and ready for pods when Kubernetes counts by its quota.
     alice.until("a project for pods", || Ok(alice.try_kubectl(&["-n", PROJECT, "apply", "-f", &manifest])?.ok))?;
     let ready = ["-n", PROJECT, "wait", "--for=condition=Ready", "pod/writer", "--timeout=180s"];
     alice.kubectl(&ready).map(drop)

@@ -102,13 +102,11 @@ pub(crate) fn run() -> Result<()> {
     let way: Way = serde_json::from_str(&line).context("flood is for `cargo xtask bench flood` only")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let counts = Arc::new(Counts::default());
-    for number in 0..FLOOD {
+    for connection in 0..CONNECTIONS {
+        let http = way.http()?;
         // Each connection has its share.
-        if number < CONNECTIONS {
-            let http = way.http()?;
-            for asker in (number..FLOOD).step_by(CONNECTIONS) {
-                runtime.spawn(ask(asker, http.clone(), Arc::clone(&counts)));
-            }
+        for asker in (connection..FLOOD).step_by(CONNECTIONS) {
+            runtime.spawn(ask(asker, http.clone(), Arc::clone(&counts)));
         }
     }
     std::io::stdin().read_line(&mut line)?;
