@@ -13,11 +13,15 @@ use hexabase_server::{break_glass, http, leftovers, nodes, quota};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Hexabase AI: Kubernetes workspaces for many people on one cluster.
+/// Gives back within seconds what a storm of requests has taken; the C library's allocator keeps all of it, for each thread.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What is logged if nothing is said. Errors of calls to Kubernetes are told by whoever makes the calls, and while a control
 /// plane starts they are none.
 const LOG: &str = "info,sea_orm_migration=warn,sqlx=warn,kube_client::client::builder=off";
 
+/// Hexabase AI: Kubernetes workspaces for many people on one cluster.
 #[derive(Debug, Parser)]
 #[command(name = "hexabase", version, about)]
 struct Arguments {
