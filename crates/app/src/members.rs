@@ -194,8 +194,8 @@ async fn with_groups(
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Takes a person's access away: the issuer refuses at once, the gateway with the next request. Everybody may give up their
-/// own, but for the last administrator.
+/// Takes a person's access away: the issuer refuses at once, the gateway with the next request, that of another
+/// process two seconds later at the most. Everybody may give up their own, but for the last administrator.
 pub async fn remove(app: &App, ctx: &OpContext, workspace: &WorkspaceId, user: &UserId) -> Result<()> {
     let action = if *user == ctx.user { WorkspaceAction::Leave } else { WorkspaceAction::ManageMembers };
     let tx = app.store.begin().await?;

@@ -20,12 +20,15 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// How often somebody who was never let in may be looked up in that time without an end: a program may begin with many requests
 /// at once, and whoever breaks off again and again is told nothing by whoever decides.
 const LOOK_UPS: u32 = 64;
+/// For how long somebody who was let in is taken for one of the workspace's people: what they ask is charged to it before they are
+/// looked up, also when they break off and it is never found out that they are none any more.
+const ACQUAINTANCE: Duration = Duration::from_secs(10);
 
 /// Who came lately.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     hasher: RandomState,
-    let_in: Mutex<HashMap<u64, WorkspaceId>>,
+    let_in: Mutex<HashMap<u64, (WorkspaceId, Instant)>>,
     strangers: Mutex<HashMap<u64, Stranger>>,
 }
 
@@ -41,19 +44,21 @@ struct Stranger {
 
 impl Callers {
     /// Remembers that `bearer` was let in to what `named` names.
-    pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId) {
+    pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId, now: Instant) {
         let caller = self.caller(named, bearer);
         if let Some(stranger) = lock(&self.strangers).get_mut(&caller) {
             stranger.begun = stranger.begun.saturating_sub(1);
         }
         let mut known = lock(&self.let_in);
         make_room(&mut known, caller);
-        known.insert(caller, workspace.clone());
+        known.insert(caller, (workspace.clone(), now));
     }
 
-    /// The workspace to which `bearer` was let in.
-    pub(super) fn workspace(&self, named: &str, bearer: &Bearer) -> Option<WorkspaceId> {
-        lock(&self.let_in).get(&self.caller(named, bearer)).cloned()
+    /// The workspace to which `bearer` was let in lately.
+    pub(super) fn workspace(&self, named: &str, bearer: &Bearer, now: Instant) -> Option<WorkspaceId> {
+        let known = lock(&self.let_in);
+        let (workspace, at) = known.get(&self.caller(named, bearer))?;
+        (now.saturating_duration_since(*at) < ACQUAINTANCE).then(|| workspace.clone())
     }
 
     /// Remembers that `bearer`, who was not let in before, is being looked up.
@@ -143,7 +148,7 @@ mod tests {
         for _ in 0..2 * LOOK_UPS {
             assert!(callers.refusal("one", &bearer, start).is_none());
             callers.begin("one", &bearer, start);
-            callers.let_in("one", &bearer, &workspace);
+            callers.let_in("one", &bearer, &workspace, start);
         }
         for _ in 0..LOOK_UPS {
             assert!(callers.refusal("one", &bearer, start).is_none());
@@ -151,5 +156,17 @@ mod tests {
         }
         assert_eq!(callers.refusal("one", &bearer, start).map(|failure| failure.code()), Some(429));
         assert!(callers.refusal("one", &bearer, start + MEMORY).is_none());
+    }
+
+    #[test]
+    fn whoever_was_not_let_in_for_a_while_is_a_stranger_again() {
+        let (callers, bearer, start) = (Callers::default(), Bearer::new("removed".to_owned()), Instant::now());
+        let workspace = WorkspaceId::from_parts(Timestamp::from_seconds(1), 1);
+        callers.let_in("one", &bearer, &workspace, start);
+        let after = |millis| callers.workspace("one", &bearer, start + Duration::from_millis(millis));
+        assert_eq!(after(9_999), Some(workspace.clone()));
+        assert_eq!(after(10_000), None);
+        callers.let_in("one", &bearer, &workspace, start + ACQUAINTANCE);
+        assert_eq!(after(10_000), Some(workspace));
     }
 }

@@ -37,12 +37,16 @@ async fn a_stream_holds_its_place_until_it_is_closed() {
 #[tokio::test]
 async fn too_many_requests_per_second_are_429() {
     let world = World::start(GatewaySettings { rate: 1, burst: 2, ..GatewaySettings::default() }).await;
-    let mut codes = Vec::new();
-    for _ in 0..3 {
-        codes.push(world.get("/api").await.status().as_u16());
-    }
-    assert_eq!(codes, [200, 200, 429]);
-    assert_eq!(world.orders.asked.load(SeqCst), 2, "of a flood nothing more is asked");
+    // On a slow machine a few are earned meanwhile.
+    let mut passed = 0;
+    within(async {
+        while world.get("/api").await.status() != 429 {
+            passed += 1;
+        }
+    })
+    .await;
+    assert!(passed >= 2, "{passed}");
+    assert_eq!(world.orders.asked.load(SeqCst), passed, "of a flood nothing more is asked");
 }
 
 #[tokio::test]
@@ -71,9 +75,16 @@ async fn whoever_breaks_off_while_they_are_looked_up_has_used_up_a_part_of_the_r
         let mut stream = TcpStream::connect(world.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         // Either it is refused at once, or it is being looked up, and then broken off.
-        let mut first = [0; 12];
-        let answer = tokio::time::timeout(Duration::from_millis(50), stream.read_exact(&mut first)).await;
-        refused += usize::from(answer.is_ok_and(|read| read.is_ok()) && first.ends_with(b"429"));
+        let (mut first, before) = ([0; 12], world.orders.asked.load(SeqCst));
+        let is_looked_up = async {
+            while world.orders.asked.load(SeqCst) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            read = stream.read_exact(&mut first) => refused += usize::from(read.is_ok() && first.ends_with(b"429")),
+            () = is_looked_up => {}
+        }
     }
     // On a slow machine a few are earned meanwhile.
     let asked = world.orders.asked.load(SeqCst);

@@ -94,9 +94,10 @@ impl<A: Authority> Gateway<A> {
         };
         span.record("workspace.id", display(&admission.workspace));
         span.record("principal", display(&admission.principal));
-        self.limits.let_in(&target.workspace, &bearer, &admission.workspace);
+        let now = Instant::now();
+        self.limits.let_in(&target.workspace, &bearer, &admission.workspace, now);
 
-        let permit = self.limits.enter(&admission.workspace, stays_open, taken, Instant::now())?;
+        let permit = self.limits.enter(&admission.workspace, stays_open, taken, now)?;
         let token_of = target.token_of.clone();
         if let Some(account) = &token_of {
             self.authority.check_room(&admission, account).await?;

@@ -93,8 +93,8 @@ impl Limits {
     }
 
     /// Remembers that `bearer` was let in to what `named` names: for [`Limits::hurried`].
-    pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId) {
-        self.callers.let_in(named, bearer, workspace);
+    pub(super) fn let_in(&self, named: &str, bearer: &Bearer, workspace: &WorkspaceId, now: Instant) {
+        self.callers.let_in(named, bearer, workspace, now);
     }
 
     /// Remembers that `bearer` was refused after it was looked up: for [`Limits::hurried`].
@@ -117,7 +117,7 @@ impl Limits {
         if let Some(failure) = self.callers.refusal(named, bearer, now) {
             return Err(failure);
         }
-        let Some(workspace) = self.callers.workspace(named, bearer) else {
+        let Some(workspace) = self.callers.workspace(named, bearer, now) else {
             self.callers.begin(named, bearer, now);
             return Ok(None);
         };
@@ -288,7 +288,7 @@ mod tests {
             }
             Err(failure) => failure.code(),
         };
-        limits.let_in("one", &known, &workspace(1));
+        limits.let_in("one", &known, &workspace(1), start);
         assert_eq!(code("one", &known, 0), 200, "nothing was asked yet");
         let permit = limits.enter(&workspace(1), false, None, start).unwrap();
         assert_eq!(code("one", &known, 0), 429);
@@ -302,7 +302,7 @@ mod tests {
     fn whoever_is_being_looked_up_holds_a_part_of_the_rate_and_gives_it_back_only_when_refused() {
         let limits = limits(100, 100, 10, 2);
         let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
-        limits.let_in("one", &bearer, &workspace(1));
+        limits.let_in("one", &bearer, &workspace(1), now);
         let hurried = || limits.hurried("one", &bearer, false, now);
         let (first, second) = (hurried().unwrap(), hurried().unwrap());
         assert!(hurried().is_err(), "two may pass, and two are being looked up");
@@ -321,7 +321,7 @@ mod tests {
     fn whoever_finds_no_place_is_refused_without_being_judged_and_charged_for_nothing() {
         let limits = limits(2, 1, 10, 3);
         let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
-        limits.let_in("one", &bearer, &workspace(1));
+        limits.let_in("one", &bearer, &workspace(1), now);
         let stream = limits.enter(&workspace(1), true, None, now).unwrap();
         for _ in 0..10 {
             assert!(limits.hurried("one", &bearer, true, now).is_err());

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use hexabase_app::gateway::{self, Basis, Held, TokenOf};
 use hexabase_app::{App, Error};
+use hexabase_backends::store::Digest;
 use hexabase_core::ids::UserId;
 
-use self::recent::{Now, Recent, Shown};
+use self::recent::{Now, Recent};
 use crate::gateway::{Admission, Authority, Bearer, Refusal, ServiceAccount, Upstream};
 
 /// Name in the certificate of every tenant's API server.
@@ -80,8 +81,9 @@ impl Authority for TokenAuthority {
     async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
         let bearer = bearer.ok_or_else(no_token)?;
-        let (shown, since) = (Shown::new(bearer, stays_open), self.now());
-        let recent = self.recent.find(&shown, workspace, since);
+        let (shown, since) = (Digest::of(bearer), self.now());
+        // What stays open is asked about again only after a while, so it begins with what is true now.
+        let recent = if stays_open { None } else { self.recent.find(&shown, workspace, since) };
         if let Some(admission) = recent.filter(|admission| !self.app.keys.is_revoked(&admission.key)) {
             return Ok(admission);
         }
@@ -107,7 +109,9 @@ impl Authority for TokenAuthority {
             renewed: admitted.renewed.map(Bearer::new),
             woken_in: admitted.woken_in,
         };
-        self.recent.keep(shown, &admission, since);
+        if !stays_open {
+            self.recent.keep(shown, &admission, since);
+        }
         Ok(admission)
     }
 

@@ -27,16 +27,9 @@ pub(super) struct Now {
     pub(super) time: Timestamp,
 }
 
-/// Who was let pass lately, by what they showed.
+/// Who was let pass lately, by the digest of the token that they showed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recent(Arc<Mutex<HashMap<Shown, Passed>>>);
-
-/// The digest of a token, and whether what was asked for stays open: more is known then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Shown {
-    token: Digest,
-    stays_open: bool,
-}
+pub(super) struct Recent(Arc<Mutex<HashMap<Digest, Passed>>>);
 
 #[derive(Debug)]
 struct Passed {
@@ -45,15 +38,9 @@ struct Passed {
     since: Now,
 }
 
-impl Shown {
-    pub(super) fn new(token: &str, stays_open: bool) -> Self {
-        Self { token: Digest::of(token), stays_open }
-    }
-}
-
 impl Recent {
     /// What was granted to whoever showed this a moment ago, for this workspace.
-    pub(super) fn find(&self, shown: &Shown, workspace: &str, now: Now) -> Option<Admission> {
+    pub(super) fn find(&self, shown: &Digest, workspace: &str, now: Now) -> Option<Admission> {
         let all = self.lock();
         let Passed { admission, since } = all.get(shown)?;
         let good = since.holds(now)
@@ -63,7 +50,7 @@ impl Recent {
     }
 
     /// Remembers what was granted; the look-up began `since`.
-    pub(super) fn keep(&self, shown: Shown, admission: &Admission, since: Now) {
+    pub(super) fn keep(&self, shown: Digest, admission: &Admission, since: Now) {
         let mut all = self.lock();
         if all.len() >= REMEMBERED && !all.contains_key(&shown) {
             all.retain(|_, passed| passed.since.holds(since));
@@ -76,7 +63,7 @@ impl Recent {
         all.insert(shown, Passed { admission, since });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Shown, Passed>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Passed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,7 +109,7 @@ mod tests {
     #[test]
     fn whoever_was_let_pass_passes_for_a_moment_while_nothing_changes() {
         let (recent, admission, now) = (Recent::default(), admission(), now());
-        let (shown, workspace) = (Shown::new("token", false), admission.workspace.to_string());
+        let (shown, workspace) = (Digest::of("token"), admission.workspace.to_string());
         assert!(recent.find(&shown, &workspace, now).is_none(), "nobody was let pass yet");
         recent.keep(shown, &admission, now);
         let found = recent.find(&shown, &workspace, now).unwrap();
@@ -142,20 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_granted_is_granted_for_the_same_token_workspace_and_kind_of_request_only() {
+    fn what_was_granted_is_granted_for_the_same_token_and_workspace_only() {
         let (recent, admission, now) = (Recent::default(), admission(), now());
         let workspace = admission.workspace.to_string();
-        recent.keep(Shown::new("token", false), &admission, now);
-        assert!(recent.find(&Shown::new("other", false), &workspace, now).is_none());
-        assert!(recent.find(&Shown::new("token", true), &workspace, now).is_none());
-        assert!(recent.find(&Shown::new("token", false), "ws-other", now).is_none());
-        assert!(recent.find(&Shown::new("token", false), &workspace, now).is_some());
+        recent.keep(Digest::of("token"), &admission, now);
+        assert!(recent.find(&Digest::of("other"), &workspace, now).is_none());
+        assert!(recent.find(&Digest::of("token"), "ws-other", now).is_none());
+        assert!(recent.find(&Digest::of("token"), &workspace, now).is_some());
     }
 
     #[test]
     fn a_token_whose_time_ends_within_the_moment_does_not_pass_afterwards() {
         let (recent, admission) = (Recent::default(), admission());
-        let (shown, workspace) = (Shown::new("token", false), admission.workspace.to_string());
+        let (shown, workspace) = (Digest::of("token"), admission.workspace.to_string());
         let before = Now { time: Timestamp::from_seconds(EXPIRES).plus_millis(-500), ..now() };
         recent.keep(shown, &admission, before);
         assert!(recent.find(&shown, &workspace, Now { time: before.time.plus_millis(499), ..before }).is_some());
@@ -166,15 +152,15 @@ mod tests {
     fn no_more_callers_are_remembered_than_there_is_room_for() {
         let (recent, admission, now) = (Recent::default(), admission(), now());
         for number in 0..=REMEMBERED {
-            recent.keep(Shown::new(&number.to_string(), false), &admission, now);
+            recent.keep(Digest::of(&number.to_string()), &admission, now);
         }
         assert!(recent.lock().len() <= REMEMBERED);
         let recent = Recent::default();
         for number in 0..REMEMBERED {
-            recent.keep(Shown::new(&number.to_string(), false), &admission, now);
+            recent.keep(Digest::of(&number.to_string()), &admission, now);
         }
         let later = Now { changes: now.changes + 1, ..now };
-        recent.keep(Shown::new("another one", false), &admission, later);
+        recent.keep(Digest::of("another one"), &admission, later);
         assert_eq!(recent.lock().len(), 1, "those of before pass no more");
     }
 }

@@ -190,7 +190,7 @@ impl Platform {
         self.folder.dir.path()
     }
 
-    /// Its database, by a connection of the test's own.
+    /// Its database, by a connection of the test's own: to the platform, what is written there was written by another process.
     pub(crate) async fn store(&self) -> Result<Store> {
         match &self.folder.database {
             Some(database) => database.reconnect().await,
