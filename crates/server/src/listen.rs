@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -28,11 +29,20 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
 /// ordinary object, a part of the largest. A long way is still as fast as this much per round trip.
 const BODY_WINDOW: u32 = 256 << 10;
+/// As many bodies as may be under way on one connection: those of a workspace that wait for its pace hold up no others.
+const BODIES_WINDOW: u32 = 200 * BODY_WINDOW;
+/// Pieces of refused bodies that may still arrive by HTTP/2 when the refusal is sent. Each counts as an error of ours, and whoever
+/// causes more is hung up on with all that is under way on their connection, watches of other workspaces among them. What such
+/// pieces cost is bounded by the gateway's limits, not here.
+const LATE_PIECES: usize = 1 << 20;
 /// How much of an answer waits by HTTP/2 for a caller who does not read it, beside what waits on the way here.
 const ANSWER_BUFFER: usize = 64 << 10;
 /// How long whoever reads nothing at all holds all that waits for them.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What serves each connection.
+type Services = IntoMakeServiceWithConnectInfo<Router, SocketAddr>;
 
 /// Opens a listener; port 0 takes any free port.
 ///
@@ -56,6 +66,8 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
+    // Once: what each connection takes of it is shared, where making it anew copies every route.
+    let make = router.into_make_service_with_connect_info::<SocketAddr>();
     let connections = TaskTracker::new();
     // Cuts off, when this function returns, whoever still talks then, such as a listener to the live feed.
     let cut = CancellationToken::new();
@@ -74,13 +86,13 @@ pub(crate) async fn serve(
         };
         let _ = stream.set_nodelay(true);
         let stream = Flowing::new(stream, UNREAD_TIMEOUT);
-        let (acceptor, router, stop, cut) = (acceptor.clone(), router.clone(), stop.clone(), cut.clone());
+        let (acceptor, make, stop, cut) = (acceptor.clone(), make.clone(), stop.clone(), cut.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await,
+                None => connection(Patient::new(stream, HEADER_TIMEOUT), peer, make, stop, cut).await,
                 Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        connection(Patient::new(stream, HEADER_TIMEOUT), peer, router, stop, cut).await;
+                        connection(Patient::new(stream, HEADER_TIMEOUT), peer, make, stop, cut).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
@@ -95,13 +107,12 @@ pub(crate) async fn serve(
 async fn connection<S>(
     stream: Patient<S>,
     peer: SocketAddr,
-    router: Router,
+    mut make: Services,
     stop: CancellationToken,
     cut: CancellationToken,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let mut make = router.into_make_service_with_connect_info::<SocketAddr>();
     let Ok(service) = make.call(PeerAddress(peer)).await;
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -110,6 +121,8 @@ async fn connection<S>(
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .initial_stream_window_size(BODY_WINDOW)
+        .initial_connection_window_size(BODIES_WINDOW)
+        .max_local_error_reset_streams(LATE_PIECES)
         .max_send_buf_size(ANSWER_BUFFER)
         .enable_connect_protocol();
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
@@ -125,7 +138,7 @@ async fn connection<S>(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%error, %peer, "connection ended early");
+        tracing::debug!(%error, cause = error.source(), %peer, "connection ended early");
     }
 }
 

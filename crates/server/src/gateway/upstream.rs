@@ -20,6 +20,12 @@ use super::{Admission, GatewaySettings, Upstream};
 /// What one answer may run ahead of a caller who reads slowly.
 const STREAM_WINDOW: u32 = 128 << 10;
 
+/// What one request may run ahead of an API server that reads slowly.
+const SEND_BUFFER: usize = 64 << 10;
+/// Answers that callers broke off and whose rest may still arrive, before the connection is given up, and all others with it.
+const BROKEN_OFF: usize = 256;
+const LATE_PIECES: usize = 1 << 20;
+
 /// The client of one API server.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -39,6 +45,9 @@ impl Link {
             .pool_idle_timeout(settings.idle_timeout)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(connection_window)
+            .http2_max_send_buf_size(SEND_BUFFER)
+            .http2_max_concurrent_reset_streams(BROKEN_OFF)
+            .http2_max_local_error_reset_streams(LATE_PIECES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .build(dialer.clone());

@@ -1,5 +1,10 @@
-use axum::routing::get;
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -12,7 +17,8 @@ const WHILE: Duration = Duration::from_secs(1);
 fn serving(stream: DuplexStream, router: Router) -> JoinHandle<()> {
     let (peer, never) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
     let stream = Patient::new(Flowing::new(stream, WHILE), MOMENT);
-    tokio::spawn(connection(stream, peer, router, never.clone(), never))
+    let make = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(connection(stream, peer, make, never.clone(), never))
 }
 
 /// Fails a test that hangs.
@@ -92,5 +98,40 @@ async fn whoever_reads_slowly_gets_all() {
     };
     within(slowly).await;
     assert!(received > 8 << 10, "{received}");
+    within(served).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_of_bodies_after_their_refusal_ends_nothing_else_on_the_connection() {
+    let told = Arc::new(Notify::new());
+    let news = Arc::clone(&told);
+    let watch = move || {
+        let news = Arc::clone(&news);
+        let body = async move {
+            news.notified().await;
+            Ok::<_, Infallible>("news")
+        };
+        async { Body::from_stream(futures::stream::once(body)) }
+    };
+    let refuse = || async { StatusCode::TOO_MANY_REQUESTS };
+    let router = Router::new().route("/watch", get(watch)).route("/refused", post(refuse));
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve(listener, None, router, stop.clone()));
+
+    // All on one connection.
+    let caller = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let open = within(caller.get(format!("http://{address}/watch")).send()).await.unwrap();
+    let upload = |_| async {
+        let body = vec![b'x'; 1 << 20];
+        // Some are told so, of others the upload is broken off.
+        let _ = caller.post(format!("http://{address}/refused")).body(body).send().await;
+    };
+    within(futures::future::join_all((0..400).map(upload))).await;
+    told.notify_one();
+    assert_eq!(within(open.text()).await.unwrap(), "news");
+    drop(caller);
+    stop.cancel();
     within(served).await.unwrap();
 }
