@@ -22,8 +22,8 @@ use crate::migrations::Migrator;
 
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
-/// Statements that each connection keeps prepared: more than there are, so that none is parsed twice.
-const STATEMENTS: usize = 512;
+/// Statements that each connection keeps prepared: those that are asked again and again. A list makes a statement for each length.
+const STATEMENTS: usize = 256;
 const WAIT: Duration = Duration::from_secs(10);
 const SQLITE_BUSY: Duration = Duration::from_secs(5);
 
