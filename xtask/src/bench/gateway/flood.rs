@@ -19,6 +19,8 @@ pub(super) const FLOOD: usize = 400;
 const PAUSE: Duration = Duration::from_millis(30);
 /// Objects of a megabyte that they make and delete: each list is of all that are there.
 const OBJECTS: usize = 2;
+/// Two of watches, one of lists, and one of objects that are made and deleted.
+const KINDS: usize = 4;
 /// Where of a hundred that passed more are broken, it is no flood.
 const BROKEN: u32 = 5;
 
@@ -104,7 +106,8 @@ pub(crate) fn run() -> Result<()> {
     let counts = Arc::new(Counts::default());
     for connection in 0..CONNECTIONS {
         let http = way.http()?;
-        // Each connection has its share.
+        // What comes at once would open a connection each.
+        runtime.block_on(http.get(super::SMALL))?;
         for asker in (connection..FLOOD).step_by(CONNECTIONS) {
             runtime.spawn(ask(asker, http.clone(), Arc::clone(&counts)));
         }
@@ -130,16 +133,21 @@ struct Counts {
     why: OnceLock<String>,
 }
 
+/// What one of them asks; on each connection there are as many of each kind.
+fn kind(number: usize) -> usize {
+    number / CONNECTIONS % KINDS
+}
+
 /// Every second one with watches, which end soon and begin anew, the others with lists and objects of a megabyte; whatever the
 /// answer is, the next question follows. No watch is of those objects: that ends as soon as the API server has no memory left.
 async fn ask(number: usize, http: Http, counts: Arc<Counts>) {
     const LIST: &str = "/api/v1/namespaces/default/configmaps";
-    let name = format!("flood-{}", number / 4 % OBJECTS);
+    let name = format!("flood-{}", number / (CONNECTIONS * KINDS) % OBJECTS);
     let (object, body) = (format!("{LIST}/{name}"), large(&name).to_string());
-    let (watch, is_watch) = ("/api/v1/pods?watch=true&timeoutSeconds=5", number.is_multiple_of(2));
+    let (watch, is_watch) = ("/api/v1/pods?watch=true&timeoutSeconds=5", kind(number).is_multiple_of(2));
     let mut is_there = false;
     loop {
-        let request = match number % 4 {
+        let request = match kind(number) {
             0 | 2 => http.request(Method::GET, watch),
             1 => http.request(Method::GET, LIST),
             _ if is_there => http.request(Method::DELETE, &object),
@@ -179,6 +187,15 @@ async fn ask(number: usize, http: Http, counts: Arc<Counts>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_connection_has_some_of_each_kind() {
+        for connection in 0..CONNECTIONS {
+            let mut kinds = [0; KINDS];
+            (connection..FLOOD).step_by(CONNECTIONS).for_each(|number| kinds[kind(number)] += 1);
+            assert_eq!(kinds, [FLOOD / CONNECTIONS / KINDS; KINDS]);
+        }
+    }
 
     #[test]
     fn a_workspace_that_broke_down_was_not_flooded() {
