@@ -14,6 +14,7 @@ use crate::tenant::rights::remove;
 
 /// By a change of these vCluster has its pods made anew, and so does `kubectl rollout restart`: they are left alone.
 const OF_THE_PODS: &str = "/spec/template/metadata/annotations";
+const TEMPLATE: &str = "/spec/template";
 
 impl Cluster {
     /// Makes all be so, several at a time, as [`Self::apply_exactly`] does; stops at the first that is refused.
@@ -143,9 +144,13 @@ fn straight(mut object: DynamicObject, manifest: &Manifest) -> DynamicObject {
             (None, _) => {}
         }
     }
-    if let Some(wanted) = object.data.pointer_mut(OF_THE_PODS).and_then(Value::as_object_mut) {
+    if let Some(template) = object.data.pointer_mut(TEMPLATE).filter(|template| template.is_object()) {
         for (name, value) in of_the_pods.into_iter().flatten() {
-            wanted.entry(name).or_insert(value);
+            // There may be no place for it yet: a manifest does not have to name any.
+            let wanted = &mut template["metadata"]["annotations"][name];
+            if wanted.is_null() {
+                *wanted = value;
+            }
         }
     }
     if let Some(entries) = &mut object.metadata.managed_fields {

@@ -115,6 +115,19 @@ async fn what_kubernetes_fills_in_is_told_from_what_somebody_wrote() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_pods_is_not_taken_back_by_what_names_no_annotation_of_them() {
+    let (server, cluster) = cluster().await;
+    let manifest = wanted(Kind::StatefulSet, json!({ "spec": { "replicas": 1, "template": { "spec": {} } } }));
+    let restarted = json!({ "metadata": { "annotations": { "restarted": "now" } }, "spec": {} });
+    let mut found = left(json!({ "spec": { "replicas": 1, "minReadySeconds": 5, "template": restarted } }));
+    let added = entry("kubectl-patch", "Update", json!({ "f:spec": { "f:minReadySeconds": {} } }));
+    found["metadata"]["managedFields"] = json!([added]);
+    server.put(SET, found);
+    cluster.apply_exactly(&manifest).await.unwrap();
+    assert_eq!(server.get(SET).unwrap()["spec"], json!({ "replicas": 1, "template": restarted }));
+}
+
+#[tokio::test]
 async fn what_was_made_so_that_nobody_can_change_it_is_made_anew() {
     for (kind, path, body, made) in [
         (
