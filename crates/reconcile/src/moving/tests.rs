@@ -203,6 +203,20 @@ async fn a_pod_that_takes_a_year_to_end_gets_a_minute_after_its_time_and_holds_u
 }
 
 #[tokio::test]
+async fn a_pod_that_has_the_name_of_one_which_does_not_end_has_its_own_time() {
+    let mut stage = Stage::set().await;
+    stage.desired.placement.insists = Some(long_ago());
+    stage.put_ending("slow", "shared", "2026-12-31T23:59:59Z", 31_536_000);
+    let host = client(&stage.host).await;
+    let read: Pod = host.get_as(Kind::Pod, Some(&stage.names.namespace), "slow-x-shop").await.unwrap().unwrap();
+    stage.host.remove(&stage.on_host("slow"));
+    assert!(matches!(hasten(&host, &read, &stage.names).await, Ok(Ended::Asked)));
+    stage.put("slow", "own", Some("ReplicaSet"), None);
+    assert!(matches!(hasten(&host, &read, &stage.names).await, Ok(Ended::Asked)));
+    assert!(stage.host.get(&stage.on_host("slow")).is_some(), "another one has its name");
+}
+
+#[tokio::test]
 async fn a_pod_whose_node_does_not_answer_is_not_forced_and_holds_up_no_other() {
     let mut stage = Stage::set().await;
     stage.desired.placement.insists = Some(long_ago());
