@@ -171,10 +171,11 @@ fn is_waited_for(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     is_misplaced(pod, desired) && Timestamp::from(ends.0).plus_seconds(grace.saturating_neg()) >= long_ago
 }
 
-/// Whether a pod had its time to become ready.
+/// Whether a pod had its time to become ready, or all of them had theirs.
 fn is_given_up(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     let made: Option<Timestamp> = pod.metadata.creation_timestamp.as_ref().map(|made| made.0.into());
-    desired.placement.insists.zip(made).is_some_and(|(long_ago, made)| made < long_ago)
+    let Placement { insists, hurries, .. } = desired.placement;
+    hurries || insists.zip(made).is_some_and(|(long_ago, made)| made < long_ago)
 }
 
 /// Whether a pod has ended by itself and holds no node.
