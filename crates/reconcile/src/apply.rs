@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::ReconcileError;
+use crate::exact::fights::Fights;
 use crate::labels::MANAGER;
 use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest};
@@ -42,6 +43,7 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     /// For messages.
     pub(crate) title: &'static str,
+    pub(crate) fights: Fights,
 }
 
 impl Cluster {

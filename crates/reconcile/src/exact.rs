@@ -1,5 +1,10 @@
 //! Objects that are the platform's alone: of them also goes what somebody added, which an apply leaves alone.
 
+pub(crate) mod fights;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::DynamicObject;
@@ -37,10 +42,27 @@ impl Cluster {
 
     async fn apply_and_straighten(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
         let applied = self.apply(manifest).await?;
-        match is_bent(&applied, manifest) {
-            true => self.put(manifest, &straight(applied, manifest)).await,
-            false => Ok(applied),
+        if !is_bent(&applied, manifest) {
+            return Ok(applied);
         }
+        let Manifest { kind, namespace, name, .. } = manifest;
+        let (managers, uid) = (others(&applied, *kind), applied.metadata.uid.clone().unwrap_or_default());
+        let makes_pods = matches!(kind, Kind::StatefulSet | Kind::Deployment);
+        if makes_pods && self.fights.is_on(&uid, Instant::now()) {
+            return Err(ReconcileError::Contested { object: manifest.title(), managers });
+        }
+        tracing::warn!(
+            object.kind = kind.as_str(),
+            object.namespace = namespace.as_deref(),
+            object.name = name,
+            object.managers = managers,
+            "is put straight: somebody has written into it"
+        );
+        let straight = self.put(manifest, &straight(applied, manifest)).await?;
+        if makes_pods {
+            self.fights.note(&uid, Instant::now());
+        }
+        Ok(straight)
     }
 
     async fn make_anew(&self, manifest: &Manifest, refusal: ReconcileError) -> Result<DynamicObject, ReconcileError> {
@@ -120,9 +142,35 @@ fn adds(found: &Value, wanted: Option<&Value>) -> bool {
 
 /// Whether these are fields of the spec that somebody wrote beside what we apply, also in our name.
 fn is_of_another(entry: &ManagedFieldsEntry) -> bool {
-    let ours = entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply");
-    let spec = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:spec"));
-    !ours && spec.is_some_and(|spec| !is_of_the_pods_only(spec))
+    !is_ours(entry) && noted(entry, "spec").is_some_and(|spec| !is_of_the_pods_only(spec))
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+}
+
+/// What of this field is in the note.
+fn noted<'a>(entry: &'a ManagedFieldsEntry, field: &str) -> Option<&'a Value> {
+    entry.fields_v1.as_ref()?.0.get(format!("f:{field}"))
+}
+
+/// Who wrote these fields. What a webhook changes in a request is noted as that of whoever sent it.
+fn name_of(entry: &ManagedFieldsEntry) -> &str {
+    match entry.manager.as_deref() {
+        Some(MANAGER) => "a webhook, or somebody in the platform's name,",
+        name => name.unwrap_or("somebody"),
+    }
+}
+
+/// Who wrote what is the platform's alone, by the names that they give themselves.
+fn others(found: &DynamicObject, kind: Kind) -> String {
+    let writes = |entry: &&ManagedFieldsEntry| match has_defaults(kind) {
+        true => is_of_another(entry),
+        false => !is_ours(entry) && own_fields(kind).iter().any(|field| noted(entry, field).is_some()),
+    };
+    let entries = found.metadata.managed_fields.iter().flatten().filter(writes);
+    let names: BTreeSet<&str> = entries.map(name_of).collect();
+    if names.is_empty() { "somebody".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
 fn is_of_the_pods_only(spec: &Value) -> bool {

@@ -174,9 +174,13 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                     other => Err(other.into()),
                 };
             }
-            // A message that is left tells of trouble that is over.
-            if first || moved || row.message.is_some() {
+            let beside = observed.contested.as_deref();
+            // Another message that is left tells of trouble that is over.
+            if first || moved || row.message.as_deref() != beside {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
+                if beside.is_some() {
+                    workspaces::set_progress(&tx, &row.id, WorkspacePhase::Ready, None, beside, now).await?;
+                }
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
             }
             if first {

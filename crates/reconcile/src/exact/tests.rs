@@ -115,6 +115,44 @@ async fn what_kubernetes_fills_in_is_told_from_what_somebody_wrote() {
 }
 
 #[tokio::test]
+async fn whoever_goes_on_writing_into_a_workload_is_named_and_its_pods_are_not_made_anew_for_ever() {
+    let (server, cluster) = cluster().await;
+    let manifest = wanted(Kind::StatefulSet, json!({ "spec": { "replicas": 1 } }));
+    let mut found = left(json!({ "spec": { "replicas": 1, "minReadySeconds": 5 } }));
+    found["metadata"]["uid"] = json!("u");
+    let added = entry("injector", "Update", json!({ "f:spec": { "f:minReadySeconds": {} } }));
+    found["metadata"]["managedFields"] = json!([entry(MANAGER, "Apply", json!({ "f:spec": {} })), added]);
+    for _ in 0..3 {
+        server.put(SET, found.clone());
+        cluster.apply_exactly(&manifest).await.unwrap();
+        assert_eq!(server.get(SET).unwrap()["spec"], json!({ "replicas": 1 }));
+    }
+    server.put(SET, found);
+    let writes = server.writes();
+    let told = cluster.apply_exactly(&manifest).await.unwrap_err().to_string();
+    assert_eq!(told, "StatefulSet x: injector puts back what is taken away from it, and has to leave it alone");
+    assert_eq!(server.writes(), writes + 1, "what is the platform's of it is applied all the same");
+}
+
+#[test]
+fn those_are_named_who_wrote_what_is_the_platforms() {
+    let status = entry("kube-controller-manager", "Update", json!({ "f:status": {} }));
+    let ours = entry(MANAGER, "Apply", json!({ "f:spec": {}, "f:data": {} }));
+    let edited = entry("kubectl-edit", "Update", json!({ "f:data": {}, "f:spec": { "f:hard": {} } }));
+    let labels = entry("labeller", "Update", json!({ "f:metadata": {} }));
+    let object = |entries: Value| {
+        serde_json::from_value(json!({ "metadata": { "name": "x", "managedFields": entries } })).unwrap()
+    };
+    let found: DynamicObject = object(json!([status, ours, edited, labels]));
+    for kind in [Kind::Secret, Kind::ResourceQuota, Kind::StatefulSet] {
+        assert_eq!(others(&found, kind), "kubectl-edit");
+    }
+    assert_eq!(others(&object(json!([])), Kind::Secret), "somebody");
+    let in_our_name = object(json!([entry(MANAGER, "Update", json!({ "f:data": {} }))]));
+    assert!(others(&in_our_name, Kind::Secret).starts_with("a webhook"));
+}
+
+#[tokio::test]
 async fn a_restart_of_the_pods_is_not_taken_back_by_what_names_no_annotation_of_them() {
     let (server, cluster) = cluster().await;
     let manifest = wanted(Kind::StatefulSet, json!({ "spec": { "replicas": 1, "template": { "spec": {} } } }));

@@ -98,6 +98,16 @@ on_both_engines! {
         assert_eq!(stage.run(&held(WorkspaceStep::ApiServer)).await?, after);
     }
 
+    async fn what_somebody_else_writes_into_a_control_plane_is_told_of_and_keeps_nobody_out(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let told = "StatefulSet x: injector puts back what is taken away from it";
+        let contested = Observed { contested: Some(told.to_owned()), ..observed(None) };
+        let row = stage.found(&contested).await?;
+        assert_eq!(shown(&row), (WorkspacePhase::Ready, Some(told)));
+        assert_eq!(stage.found(&contested).await?.version, row.version, "looking again writes nothing");
+        assert_eq!(shown(&stage.found(&observed(None)).await?), (WorkspacePhase::Ready, None));
+    }
+
     async fn nobody_is_let_into_a_workspace_that_wakes_before_every_right_in_its_projects_is_true(store: TestStore) {
         let stage = Stage::set(&store).await?;
         stage.found(&observed(None)).await?;
