@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
+use crate::host::workload;
 use crate::labels::MANAGER;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
@@ -69,7 +70,14 @@ impl Cluster {
         let Manifest { kind, namespace, name, .. } = manifest;
         let found = self.get(*kind, namespace.as_deref(), name).await?;
         let Some(found) = found.filter(|found| is_made_otherwise(found, manifest)) else { return Err(refusal) };
-        tracing::info!(object.kind = kind.as_str(), object.name = name, "is made anew, because nobody can change it");
+        tracing::warn!(
+            object.kind = kind.as_str(),
+            object.namespace = namespace.as_deref(),
+            object.name = name,
+            object.managers = others(&found, *kind),
+            "is made anew, because nobody can change it"
+        );
+        workload::outdate(self, manifest).await?;
         match remove(self, *kind, namespace.as_deref(), name, found.metadata.uid.as_deref()).await? {
             Progress::Done => self.apply(manifest).await,
             Progress::Wait { .. } => Err(refusal),

@@ -3,6 +3,7 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::connection::Host;
+use crate::labels::OUTDATED;
 use crate::settings::HostSettings;
 
 const CORE: &str = "/api/v1/namespaces/n";
@@ -190,6 +191,28 @@ async fn what_was_made_so_that_nobody_can_change_it_is_made_anew() {
         }
         assert_eq!(object["metadata"].get("deletionTimestamp"), None);
     }
+}
+
+#[tokio::test]
+async fn a_control_plane_is_known_to_go_on_with_a_secret_of_before_before_that_is_made_anew() {
+    let (server, cluster) = cluster().await;
+    let secret = format!("{CORE}/secrets/x");
+    for (name, mounted) in [("with", "x"), ("without", "y")] {
+        let metadata = json!({ "name": name, "namespace": "n", "labels": { "app": "vcluster" } });
+        let volumes = json!([{ "name": "v", "secret": { "secretName": mounted } }]);
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [], "volumes": volumes } });
+        server.put(&format!("{CORE}/pods/{name}"), pod);
+    }
+    server.put(&secret, left(json!({ "immutable": true })));
+    server.refuse("PUT", &secret, 422);
+    server.refuse("DELETE", &secret, 403);
+    let manifest = wanted(Kind::Secret, json!({ "data": { "a": "YQ==" } }));
+    assert!(cluster.apply_exactly(&manifest).await.unwrap_err().is(403), "it is still there");
+    let mark = |name: &str| {
+        let pod = server.get(&format!("{CORE}/pods/{name}")).unwrap();
+        pod["metadata"]["annotations"].get(OUTDATED).cloned()
+    };
+    assert_eq!((mark("with"), mark("without")), (Some(json!("Secret x")), None));
 }
 
 #[tokio::test]
