@@ -117,6 +117,12 @@ const fn fixed_fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+/// What an account has to be allowed to do with objects of this kind, so that they can be kept.
+pub(crate) fn verbs(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let anew = (!fixed_fields(kind).is_empty()).then_some("delete");
+    ["create", "get", "patch", "update"].into_iter().chain(anew)
+}
+
 fn is_made_otherwise(found: &DynamicObject, wanted: &Manifest) -> bool {
     fixed_fields(wanted.kind).iter().any(|place| found.data.pointer(place) != wanted.json.pointer(place))
 }
