@@ -155,7 +155,7 @@ pub struct Step {
     pub state: String,
     /// What is being waited for.
     pub message: Option<String>,
-    /// When it was first tried.
+    /// When it was begun; anew, if it was done before.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
     /// When it was done.

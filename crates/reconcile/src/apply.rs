@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::ReconcileError;
+use crate::exact::fights::Fights;
 use crate::labels::MANAGER;
 use crate::ledger::tolerate;
 use crate::manifest::{Kind, Manifest};
@@ -42,6 +43,7 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     /// For messages.
     pub(crate) title: &'static str,
+    pub(crate) fights: Fights,
 }
 
 impl Cluster {
@@ -288,6 +290,19 @@ impl Cluster {
             Dependents::Stay => DeleteParams::orphan(),
         };
         self.delete_with(kind, namespace, name, &parameters.preconditions(only)).await
+    }
+
+    /// Has the pod that was read end within so many seconds; refused with 409 when it is another one by now.
+    pub(crate) async fn end_this(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+        grace: u32,
+    ) -> Result<bool, ReconcileError> {
+        let only = Preconditions { uid: uid.map(ToOwned::to_owned), resource_version: None };
+        let parameters = DeleteParams::background().grace_period(grace).preconditions(only);
+        self.delete_with(Kind::Pod, Some(namespace), name, &parameters).await
     }
 
     /// Has the pod that was read end, as far as budgets of disruption let it; gives Kubernetes' sentence where they do not.

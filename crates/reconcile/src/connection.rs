@@ -10,6 +10,7 @@ use kube::{Client, Config};
 
 use crate::apply::Cluster;
 use crate::error::ReconcileError;
+use crate::exact::fights::Fights;
 use crate::helm::Chart;
 use crate::host::places::Places;
 use crate::host::{inventory, removal, volumes};
@@ -24,7 +25,8 @@ use crate::tenant;
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// The cluster that carries the workspaces. Holds no state of theirs, so any number of workers may share it.
+/// The cluster that carries the workspaces. Holds no state of theirs but what was looked at or done a moment ago, so any number of
+/// workers may share it.
 pub struct Host {
     pub(crate) settings: HostSettings,
     pub(crate) cluster: Cluster,
@@ -55,7 +57,7 @@ impl Host {
         tenant::limit(&mut config, CONNECT, ANSWER);
         let client = Client::try_from(config).map_err(|error| configuration(error.into()))?;
         let chart = Chart::new(settings.helm.clone(), settings.chart.clone());
-        let cluster = Cluster { client, title: "the host's API server" };
+        let cluster = Cluster { client, title: "the host's API server", fights: Fights::default() };
         Ok(Self {
             settings,
             cluster,

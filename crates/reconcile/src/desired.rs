@@ -71,6 +71,9 @@ pub struct Placement {
     /// Set once its pods were asked to move so long ago that budgets of disruption hold them no more: the moment that long ago. A
     /// pod that was made before it and is not ready holds up no other one, nor does one that has been ending since before it.
     pub insists: Option<Timestamp>,
+    /// Set once its pods were asked to move so long ago that none which is not ready holds up another one: something may make such
+    /// pods anew for ever.
+    pub hurries: bool,
 }
 
 /// What becomes of a workspace's pods while its control plane sleeps.

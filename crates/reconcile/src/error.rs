@@ -50,6 +50,15 @@ pub enum ReconcileError {
         /// Kubernetes' own sentence.
         message: String,
     },
+    /// A workload was put straight several times, and somebody else has written into it again. It is left as it is for now, because
+    /// its pods are made anew each time.
+    #[error("{object}: {managers} puts back what is taken away from it, and has to leave it alone")]
+    Contested {
+        /// Kind and name.
+        object: String,
+        /// Who, by the names that Kubernetes knows the writers by.
+        managers: String,
+    },
     /// The vCluster chart could not be turned into objects: a mistake in the settings or the chart.
     #[error("the vCluster chart could not be rendered: {reason}")]
     Rendering {
@@ -63,7 +72,7 @@ impl ReconcileError {
     /// makes it answer 500, and may be there for some objects only.
     pub(crate) fn concerns_one_object(&self) -> bool {
         match self {
-            Self::Refused { .. } => true,
+            Self::Refused { .. } | Self::Contested { .. } => true,
             Self::Unreachable { source, .. } => matches!(&**source, kube::Error::Api(status) if status.code == 500),
             _ => false,
         }

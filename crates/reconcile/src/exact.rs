@@ -1,5 +1,10 @@
 //! Objects that are the platform's alone: of them also goes what somebody added, which an apply leaves alone.
 
+pub(crate) mod fights;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::DynamicObject;
@@ -7,6 +12,7 @@ use serde_json::Value;
 
 use crate::apply::{Cluster, in_parallel};
 use crate::error::ReconcileError;
+use crate::host::workload;
 use crate::labels::MANAGER;
 use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
@@ -14,6 +20,7 @@ use crate::tenant::rights::remove;
 
 /// By a change of these vCluster has its pods made anew, and so does `kubectl rollout restart`: they are left alone.
 const OF_THE_PODS: &str = "/spec/template/metadata/annotations";
+const TEMPLATE: &str = "/spec/template";
 
 impl Cluster {
     /// Makes all be so, several at a time, as [`Self::apply_exactly`] does; stops at the first that is refused.
@@ -36,17 +43,41 @@ impl Cluster {
 
     async fn apply_and_straighten(&self, manifest: &Manifest) -> Result<DynamicObject, ReconcileError> {
         let applied = self.apply(manifest).await?;
-        match is_bent(&applied, manifest) {
-            true => self.put(manifest, &straight(applied, manifest)).await,
-            false => Ok(applied),
+        if !is_bent(&applied, manifest) {
+            return Ok(applied);
         }
+        let Manifest { kind, namespace, name, .. } = manifest;
+        let (managers, uid) = (others(&applied, *kind), applied.metadata.uid.clone().unwrap_or_default());
+        let makes_pods = matches!(kind, Kind::StatefulSet | Kind::Deployment);
+        if makes_pods && self.fights.is_on(&uid, Instant::now()) {
+            return Err(ReconcileError::Contested { object: manifest.title(), managers });
+        }
+        tracing::warn!(
+            object.kind = kind.as_str(),
+            object.namespace = namespace.as_deref(),
+            object.name = name,
+            object.managers = managers,
+            "is put straight: somebody has written into it"
+        );
+        let straight = self.put(manifest, &straight(applied, manifest)).await?;
+        if makes_pods {
+            self.fights.note(&uid, Instant::now());
+        }
+        Ok(straight)
     }
 
     async fn make_anew(&self, manifest: &Manifest, refusal: ReconcileError) -> Result<DynamicObject, ReconcileError> {
         let Manifest { kind, namespace, name, .. } = manifest;
         let found = self.get(*kind, namespace.as_deref(), name).await?;
         let Some(found) = found.filter(|found| is_made_otherwise(found, manifest)) else { return Err(refusal) };
-        tracing::info!(object.kind = kind.as_str(), object.name = name, "is made anew, because nobody can change it");
+        tracing::warn!(
+            object.kind = kind.as_str(),
+            object.namespace = namespace.as_deref(),
+            object.name = name,
+            object.managers = others(&found, *kind),
+            "is made anew, because nobody can change it"
+        );
+        workload::outdate(self, manifest).await?;
         match remove(self, *kind, namespace.as_deref(), name, found.metadata.uid.as_deref()).await? {
             Progress::Done => self.apply(manifest).await,
             Progress::Wait { .. } => Err(refusal),
@@ -86,6 +117,12 @@ const fn fixed_fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+/// What an account has to be allowed to do with objects of this kind, so that they can be kept.
+pub(crate) fn verbs(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let anew = (!fixed_fields(kind).is_empty()).then_some("delete");
+    ["create", "get", "patch", "update"].into_iter().chain(anew)
+}
+
 fn is_made_otherwise(found: &DynamicObject, wanted: &Manifest) -> bool {
     fixed_fields(wanted.kind).iter().any(|place| found.data.pointer(place) != wanted.json.pointer(place))
 }
@@ -119,9 +156,35 @@ fn adds(found: &Value, wanted: Option<&Value>) -> bool {
 
 /// Whether these are fields of the spec that somebody wrote beside what we apply, also in our name.
 fn is_of_another(entry: &ManagedFieldsEntry) -> bool {
-    let ours = entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply");
-    let spec = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:spec"));
-    !ours && spec.is_some_and(|spec| !is_of_the_pods_only(spec))
+    !is_ours(entry) && noted(entry, "spec").is_some_and(|spec| !is_of_the_pods_only(spec))
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+}
+
+/// What of this field is in the note.
+fn noted<'a>(entry: &'a ManagedFieldsEntry, field: &str) -> Option<&'a Value> {
+    entry.fields_v1.as_ref()?.0.get(format!("f:{field}"))
+}
+
+/// Who wrote these fields. What a webhook changes in a request is noted as that of whoever sent it.
+fn name_of(entry: &ManagedFieldsEntry) -> &str {
+    match entry.manager.as_deref() {
+        Some(MANAGER) => "a webhook, or somebody in the platform's name,",
+        name => name.unwrap_or("somebody"),
+    }
+}
+
+/// Who wrote what is the platform's alone, by the names that they give themselves.
+fn others(found: &DynamicObject, kind: Kind) -> String {
+    let writes = |entry: &&ManagedFieldsEntry| match has_defaults(kind) {
+        true => is_of_another(entry),
+        false => !is_ours(entry) && own_fields(kind).iter().any(|field| noted(entry, field).is_some()),
+    };
+    let entries = found.metadata.managed_fields.iter().flatten().filter(writes);
+    let names: BTreeSet<&str> = entries.map(name_of).collect();
+    if names.is_empty() { "somebody".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
 fn is_of_the_pods_only(spec: &Value) -> bool {
@@ -143,9 +206,13 @@ fn straight(mut object: DynamicObject, manifest: &Manifest) -> DynamicObject {
             (None, _) => {}
         }
     }
-    if let Some(wanted) = object.data.pointer_mut(OF_THE_PODS).and_then(Value::as_object_mut) {
+    if let Some(template) = object.data.pointer_mut(TEMPLATE).filter(|template| template.is_object()) {
         for (name, value) in of_the_pods.into_iter().flatten() {
-            wanted.entry(name).or_insert(value);
+            // There may be no place for it yet: a manifest does not have to name any.
+            let wanted = &mut template["metadata"]["annotations"][name];
+            if wanted.is_null() {
+                *wanted = value;
+            }
         }
     }
     if let Some(entries) = &mut object.metadata.managed_fields {

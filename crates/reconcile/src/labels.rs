@@ -36,6 +36,8 @@ pub(crate) const POOL_LABEL: &str = "hexabase.node-restriction.kubernetes.io/poo
 /// Label by which an operator offers a node of the host to workspaces, with the value [`OFFERED`].
 pub(crate) const NODE_OFFER: &str = "hexabase.node-restriction.kubernetes.io/offered-to";
 pub(crate) const OFFERED: &str = "workspaces";
+/// Annotation of a control plane's pod: what it has mounted was made anew, and it does not see that.
+pub(crate) const OUTDATED: &str = "hexabase.ai/outdated";
 /// Annotations by which vCluster says which object of the tenant's it has brought to the host.
 pub(crate) const OBJECT_NAME: &str = "vcluster.loft.sh/object-name";
 pub(crate) const OBJECT_NAMESPACE: &str = "vcluster.loft.sh/object-namespace";

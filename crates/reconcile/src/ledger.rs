@@ -19,6 +19,7 @@ pub(crate) struct Ledger {
     pub(crate) used: Option<Amounts>,
     pub(crate) moved: Option<Progress>,
     pub(crate) fit: Option<Fit>,
+    pub(crate) contested: Option<String>,
 }
 
 impl Ledger {
@@ -49,8 +50,8 @@ impl Ledger {
                 }
             });
         }
-        let Self { tenant, projects, used, moved, fit, .. } = self;
-        Observed { steps, tenant, projects, project_rights, used, moved, fit }
+        let Self { tenant, projects, used, moved, fit, contested, .. } = self;
+        Observed { steps, tenant, projects, project_rights, used, moved, fit, contested }
     }
 }
 
@@ -63,7 +64,9 @@ pub(crate) fn settle<T>(result: Result<T, ReconcileError>) -> Result<Result<T, P
             let after = if matches!(code, 404 | 409) { 500 } else { 10_000 };
             Ok(Err(Progress::wait(after, format!("{action} {object}: {message}"))))
         }
-        Err(error @ ReconcileError::Rendering { .. }) => Ok(Err(Progress::wait(30_000, error.to_string()))),
+        Err(error @ (ReconcileError::Rendering { .. } | ReconcileError::Contested { .. })) => {
+            Ok(Err(Progress::wait(30_000, error.to_string())))
+        }
         Err(error) => Err(error),
     }
 }

@@ -101,11 +101,17 @@ async fn end(tenant: &Cluster, pod: &Pod, bound: &[Bound], insists: bool) -> Res
     asked(deleted.map(|_| None))
 }
 
-/// Bounds the time of a pod that has been ending for long.
+/// Bounds the time of a pod that has been ending for long. One that was made anew by that name meanwhile has its own.
 async fn hasten(host: &Cluster, pod: &Pod, names: &Names) -> Result<Ended, ReconcileError> {
     if pod.metadata.deletion_grace_period_seconds > Some(LONGEST_GRACE.into()) {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        host.delete(Kind::Pod, Some(&names.namespace), name, Some(LONGEST_GRACE)).await?;
+        let (name, uid) = (pod.metadata.name.as_deref().unwrap_or_default(), pod.metadata.uid.as_deref());
+        match host.end_this(&names.namespace, name, uid, LONGEST_GRACE).await {
+            Ok(true) => {}
+            // It is gone.
+            Ok(false) => return Ok(Ended::Asked),
+            Err(error) if error.is(409) => return Ok(Ended::Asked),
+            Err(error) => return Err(error),
+        }
     }
     Ok(Ended::Kept("does not end; its node may not answer".to_owned()))
 }
@@ -165,10 +171,11 @@ fn is_waited_for(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     is_misplaced(pod, desired) && Timestamp::from(ends.0).plus_seconds(grace.saturating_neg()) >= long_ago
 }
 
-/// Whether a pod had its time to become ready.
+/// Whether a pod had its time to become ready, or all of them had theirs.
 fn is_given_up(pod: &Pod, desired: &DesiredWorkspace) -> bool {
     let made: Option<Timestamp> = pod.metadata.creation_timestamp.as_ref().map(|made| made.0.into());
-    desired.placement.insists.zip(made).is_some_and(|(long_ago, made)| made < long_ago)
+    let Placement { insists, hurries, .. } = desired.placement;
+    hurries || insists.zip(made).is_some_and(|(long_ago, made)| made < long_ago)
 }
 
 /// Whether a pod has ended by itself and holds no node.

@@ -1,13 +1,18 @@
 //! Checks of the host and the tools before anything depends on them.
 
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::api::{Api, DynamicObject, PostParams};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::apply::Cluster;
+use futures::FutureExt;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+
+use crate::apply::{Cluster, all_of};
+use crate::exact::verbs;
 use crate::helm::{Chart, Release};
 use crate::host::{storage, values};
 use crate::labels::Names;
-use crate::manifest::Kind;
+use crate::manifest::{Kind, Manifest};
 use crate::settings::HostSettings;
 
 /// One line of a report.
@@ -27,18 +32,45 @@ pub struct Finding {
 const OLDEST_MINOR: u32 = 34;
 /// An id that no workspace ever has: the first moment, the number nought.
 const NOBODY: &str = "ws-00000000000000000000";
+/// Of what the platform keeps on a host beside what comes out of the chart.
+const KEPT: [Kind; 6] = [
+    Kind::ResourceQuota,
+    Kind::LimitRange,
+    Kind::NetworkPolicy,
+    Kind::Secret,
+    Kind::ValidatingAdmissionPolicy,
+    Kind::ValidatingAdmissionPolicyBinding,
+];
+/// What else is done there.
+const OTHERS: [(Kind, &str); 13] = [
+    (Kind::Namespace, "create"),
+    (Kind::Namespace, "patch"),
+    (Kind::Namespace, "delete"),
+    (Kind::Node, "list"),
+    (Kind::Node, "patch"),
+    (Kind::PersistentVolume, "delete"),
+    (Kind::Pod, "list"),
+    (Kind::Pod, "patch"),
+    (Kind::Pod, "delete"),
+    (Kind::StorageClass, "list"),
+    (Kind::NetworkPolicy, "delete"),
+    (Kind::Role, "escalate"),
+    (Kind::ClusterRole, "delete"),
+];
 
 pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) -> Vec<Finding> {
     let version = version(host).await;
     let kube_version = version.as_ref().map_or("v1.35.0", String::as_str).to_owned();
     let finding = |check, result, remedy| Finding { check, result, caution: None, remedy };
     let classes = host.list(Kind::StorageClass, None, "").await.map_err(|error| error.to_string());
+    let rendered = rendered(chart, settings, kube_version).await;
+    let brought = rendered.as_ref().map(|manifests| manifests.as_slice()).unwrap_or_default();
     vec![
         finding("host Kubernetes", version.and_then(check_version), "use a host with Kubernetes 1.34 or later"),
         finding(
             "rights on the host",
-            rights(host).await,
-            "give the worker's account that right in the whole host cluster; the role cluster-admin has all that are needed",
+            rights(host, brought).await,
+            "give the worker's account these rights in the whole host cluster; the role cluster-admin has all that are needed",
         ),
         Finding {
             caution: classes.as_ref().ok().and_then(|classes| unbounded(classes, settings)),
@@ -50,7 +82,7 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
         },
         finding(
             "vCluster chart",
-            rendering(chart, settings, kube_version).await,
+            rendered.map(|manifests| format!("renders {} objects", manifests.len())),
             "check the paths of Helm and the chart in the settings, and that the chart is the supported version",
         ),
     ]
@@ -69,52 +101,43 @@ fn check_version(version: String) -> Result<String, String> {
     }
 }
 
-/// The rights without which nothing works, and which show that the whole role is there.
-async fn rights(host: &Cluster) -> Result<String, String> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(host.client.clone());
-    let asked = [
-        ("", "namespaces", "create"),
-        ("", "namespaces", "delete"),
-        ("", "secrets", "patch"),
-        ("", "secrets", "update"),
-        ("", "resourcequotas", "update"),
-        ("", "pods", "delete"),
-        ("", "persistentvolumes", "delete"),
-        ("", "nodes", "list"),
-        ("", "nodes", "patch"),
-        ("storage.k8s.io", "storageclasses", "list"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicies", "patch"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicies", "update"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "patch"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", "update"),
-        ("apps", "statefulsets", "patch"),
-        ("apps", "statefulsets", "update"),
-        ("networking.k8s.io", "networkpolicies", "patch"),
-        ("networking.k8s.io", "networkpolicies", "delete"),
-        ("networking.k8s.io", "networkpolicies", "update"),
-        ("rbac.authorization.k8s.io", "roles", "escalate"),
-        ("rbac.authorization.k8s.io", "rolebindings", "patch"),
-        ("rbac.authorization.k8s.io", "clusterroles", "delete"),
-    ];
-    for (group, resource, verb) in asked {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    group: Some(group.to_owned()),
-                    resource: Some(resource.to_owned()),
-                    verb: Some(verb.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
-        if !answer.status.is_some_and(|status| status.allowed) {
-            return Err(format!("may not {verb} {resource}"));
+/// The rights without which nothing works, and which show that the whole role is there; by what the chart brings.
+fn asked(chart: &[Manifest]) -> BTreeSet<(Kind, &'static str)> {
+    let kept = KEPT.into_iter().chain(chart.iter().map(|manifest| manifest.kind));
+    kept.flat_map(|kind| verbs(kind).map(move |verb| (kind, verb))).chain(OTHERS).collect()
+}
+
+async fn rights(host: &Cluster, chart: &[Manifest]) -> Result<String, String> {
+    let (asked, reviews) = (asked(chart), Api::all(host.client.clone()));
+    let calls = asked.iter().map(|(kind, verb)| is_allowed(&reviews, *kind, verb).boxed()).collect();
+    let mut missing = Vec::new();
+    for ((kind, verb), allowed) in asked.iter().zip(all_of(calls).await) {
+        if !allowed? {
+            missing.push(format!("{verb} {}", kind.resource().plural));
         }
     }
-    Ok(format!("{} rights checked", asked.len()))
+    match missing.is_empty() {
+        true => Ok(format!("{} rights checked", asked.len())),
+        false => Err(format!("may not {}", missing.join(", "))),
+    }
+}
+
+async fn is_allowed(reviews: &Api<SelfSubjectAccessReview>, kind: Kind, verb: &str) -> Result<bool, String> {
+    let ApiResource { group, plural, .. } = kind.resource();
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(group),
+                resource: Some(plural),
+                verb: Some(verb.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 fn unbounded(classes: &[DynamicObject], settings: &HostSettings) -> Option<String> {
@@ -140,19 +163,48 @@ fn storage_class(classes: &[DynamicObject], settings: &HostSettings) -> Result<S
     }
 }
 
-async fn rendering(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<String, String> {
+async fn rendered(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<Arc<Vec<Manifest>>, String> {
     let names =
         NOBODY.parse().map(|id| Names::of(&id)).map_err(|error: hexabase_core::ids::InvalidId| error.to_string())?;
     let labels = serde_json::Map::new();
     let values = values::build(settings, &settings.kubernetes_tag, &names, &labels, None).to_string();
     let release = Release { name: names.name, namespace: names.namespace, kube_version, values };
-    let manifests = chart.render(&release).await.map_err(|error| error.to_string())?;
-    Ok(format!("renders {} objects", manifests.len()))
+    chart.render(&release).await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
+    use crate::host::places::Places;
+    use crate::host::{authentication, limits, network, policies};
+
+    #[test]
+    fn whatever_may_have_to_be_put_straight_or_made_anew_on_a_host_is_asked_for() {
+        let (desired, labels) = (crate::golden::desired(), Map::new());
+        let names = Names::of(&desired.id);
+        let settings = HostSettings::new(None, "helm".into(), "chart".into());
+        let (trusted, places) = (&desired.authentication, Places::default());
+        let built = [
+            policies::build(),
+            network::build(&settings, trusted, &places, &names, &labels, &desired.projects),
+            limits::build(&desired.limits, &settings.endpoint, &names, &labels),
+            vec![authentication::build(&desired, "v1.35.4", &names, &labels)],
+        ];
+        for manifest in built.iter().flatten() {
+            assert!(KEPT.contains(&manifest.kind), "{}", manifest.title());
+        }
+        let brought = |kind| Manifest::new(kind, Some("n"), "x", &labels, Value::Null);
+        let asked = asked(&[brought(Kind::Service), brought(Kind::RoleBinding)]);
+        for kind in [Kind::LimitRange, Kind::Secret, Kind::ResourceQuota, Kind::Service, Kind::RoleBinding] {
+            assert!(asked.contains(&(kind, "update")), "{kind:?}");
+        }
+        for kind in [Kind::Secret, Kind::ResourceQuota, Kind::RoleBinding] {
+            assert!(asked.contains(&(kind, "delete")), "{kind:?}");
+        }
+        assert!(!asked.contains(&(Kind::Service, "delete")), "what vCluster brought would go with it");
+    }
 
     #[test]
     fn a_host_that_is_too_old_is_named() {

@@ -26,6 +26,8 @@ pub struct Observed {
     pub moved: Option<Progress>,
     /// Whether what is used fits into the smaller limits that were asked for, once that is known.
     pub fit: Option<Fit>,
+    /// Who else on the host goes on writing into its control plane, which is left as it is for now. That keeps nobody out of it.
+    pub contested: Option<String>,
 }
 
 impl Observed {

@@ -158,7 +158,14 @@ impl Host {
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }
         let applied = match go_on {
-            true => Some(settle(self.virtual_cluster(desired, names, rendering, Power::On).await)?),
+            true => match self.virtual_cluster(desired, names, rendering, Power::On).await {
+                // It runs all the same.
+                Err(error @ ReconcileError::Contested { .. }) => {
+                    ledger.contested = Some(error.to_string());
+                    Some(Ok(()))
+                }
+                applied => Some(settle(applied)?),
+            },
             false => None,
         };
         let pod = workload::pod(host, names).await?;

@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 const LATER: Duration = Duration::from_secs(15);
 /// So long after a move began, budgets of disruption hold it up no more.
 const PATIENCE_MILLIS: i64 = 600_000;
+/// So long after, pods that are not ready hold it up no more, however young they are.
+const HURRY_MILLIS: i64 = 3_600_000;
 
 /// Said until its pods were looked at in their new place.
 const MOVING: &str = "its pods are being moved";
@@ -78,6 +80,7 @@ pub(super) async fn settle(app: &App, host: &Host, claim: &Claim, row: &Workspac
         leaving,
         moves: true,
         insists: insists(since, now),
+        hurries: hurries(since, now),
     };
     if nodes.is_empty() && wanted.placed == wanted.goal && goal == NodeClass::Shared {
         let begun = begun(row, None, since, now);
@@ -131,6 +134,11 @@ fn was_at_rest(told: Option<&str>, message: Option<&str>) -> bool {
 fn insists(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let long_ago = now.plus_millis(-PATIENCE_MILLIS);
     (since < long_ago).then_some(long_ago)
+}
+
+/// Whether its pods were asked to move so long ago that none of them is waited for to be ready.
+fn hurries(since: Timestamp, now: Timestamp) -> bool {
+    now.millis_since(since) > HURRY_MILLIS
 }
 
 /// Since when pods are being moved: since the workspace was placed where it is, or since a node that it gives back was closed to new

@@ -11,7 +11,7 @@ use hexabase_backends::store::workspace_steps::{self, StepRecord, StepState};
 use hexabase_backends::store::workspaces::{self, Departed, Desired, Workspace};
 use hexabase_backends::store::{MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::WorkspaceId;
-use hexabase_core::phases::{WorkspacePhase, WorkspaceStep};
+use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{Host, Observed, Progress, Receipt, ReconcileError, Removal, Removed};
 use serde_json::json;
@@ -30,6 +30,8 @@ pub(super) const DRIFT: Duration = Duration::from_secs(30);
 const PATIENCE_SECONDS: i64 = 600;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
+/// How often, at least, what people hold up inside of a workspace is looked at.
+const HELD: Duration = Duration::from_secs(15);
 /// How often, at most, what came back after a deletion is looked at until it is gone, and one that takes very long.
 pub(super) const UNHURRIED: Duration = Duration::from_secs(2);
 
@@ -100,8 +102,24 @@ async fn follow_up(
         expiry::forget(app, claim, row, wanted.at).await?;
     }
     // What was accepted just now is to be bound; what ends next is to end on time.
-    let waiting = observed.waiting().map(|(_, _, after)| after).unwrap_or(DRIFT);
+    let waiting = pause(app, row, observed).await?;
     Ok(if settled { Duration::ZERO } else { expiry::until(wanted.next_expiry, app.clock.now()).min(waiting) })
+}
+
+/// When to look again at what waits. What is inside of a workspace its people can hold up for ever, such as the count of a quota or a
+/// namespace: the longer that lasts the later, but for a project that was asked for a moment ago.
+async fn pause(app: &App, row: &Workspace, observed: &Observed) -> Result<Duration> {
+    let Some((step, _, after)) = observed.waiting() else { return Ok(DRIFT) };
+    if step < WorkspaceStep::Access {
+        return Ok(after);
+    }
+    let steps = workspace_steps::list_for_job(&app.store, &row.id).await?;
+    let begun = steps.iter().filter(|known| known.step == step).map(|known| known.started_at);
+    let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
+    let made = projects.iter().filter(|project| project.phase == ProjectPhase::Creating);
+    let now = app.clock.now();
+    let since = begun.chain(made.map(|project| project.created_at)).max().unwrap_or(now);
+    Ok(pace(after, now.millis_since(since)).min(HELD.max(after)))
 }
 
 /// Stores what was found, and tells the feed what changed. Nothing is written when nothing changed.
@@ -130,7 +148,8 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
             step: status.step,
             state,
             message: message.map(str::to_owned),
-            started_at: known.map_or(now, |step| step.started_at),
+            // What was done begins anew.
+            started_at: known.filter(|step| step.state != StepState::Done).map_or(now, |step| step.started_at),
             finished_at: (state == StepState::Done).then_some(now),
         };
         workspace_steps::upsert(&tx, &row.id, &record).await?;
@@ -155,9 +174,13 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
                     other => Err(other.into()),
                 };
             }
-            // A message that is left tells of trouble that is over.
-            if first || moved || row.message.is_some() {
+            let beside = observed.contested.as_deref();
+            // Another message that is left tells of trouble that is over.
+            if first || moved || row.message.as_deref() != beside {
                 workspaces::set_ready(&tx, &row.id, &endpoint, &tenant.ca_pem, now).await?;
+                if beside.is_some() {
+                    workspaces::set_progress(&tx, &row.id, WorkspacePhase::Ready, None, beside, now).await?;
+                }
                 append(app, &tx, row, "workspace.ready", json!({ "phase": "ready" }))?;
             }
             if first {

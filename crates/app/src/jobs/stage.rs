@@ -87,5 +87,6 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         used: None,
         moved: Some(Progress::Done),
         fit: None,
+        contested: None,
     }
 }

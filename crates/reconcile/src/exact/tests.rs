@@ -3,6 +3,7 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::connection::Host;
+use crate::labels::OUTDATED;
 use crate::settings::HostSettings;
 
 const CORE: &str = "/api/v1/namespaces/n";
@@ -115,6 +116,57 @@ async fn what_kubernetes_fills_in_is_told_from_what_somebody_wrote() {
 }
 
 #[tokio::test]
+async fn whoever_goes_on_writing_into_a_workload_is_named_and_its_pods_are_not_made_anew_for_ever() {
+    let (server, cluster) = cluster().await;
+    let manifest = wanted(Kind::StatefulSet, json!({ "spec": { "replicas": 1 } }));
+    let mut found = left(json!({ "spec": { "replicas": 1, "minReadySeconds": 5 } }));
+    found["metadata"]["uid"] = json!("u");
+    let added = entry("injector", "Update", json!({ "f:spec": { "f:minReadySeconds": {} } }));
+    found["metadata"]["managedFields"] = json!([entry(MANAGER, "Apply", json!({ "f:spec": {} })), added]);
+    for _ in 0..3 {
+        server.put(SET, found.clone());
+        cluster.apply_exactly(&manifest).await.unwrap();
+        assert_eq!(server.get(SET).unwrap()["spec"], json!({ "replicas": 1 }));
+    }
+    server.put(SET, found);
+    let writes = server.writes();
+    let told = cluster.apply_exactly(&manifest).await.unwrap_err().to_string();
+    assert_eq!(told, "StatefulSet x: injector puts back what is taken away from it, and has to leave it alone");
+    assert_eq!(server.writes(), writes + 1, "what is the platform's of it is applied all the same");
+}
+
+#[test]
+fn those_are_named_who_wrote_what_is_the_platforms() {
+    let status = entry("kube-controller-manager", "Update", json!({ "f:status": {} }));
+    let ours = entry(MANAGER, "Apply", json!({ "f:spec": {}, "f:data": {} }));
+    let edited = entry("kubectl-edit", "Update", json!({ "f:data": {}, "f:spec": { "f:hard": {} } }));
+    let labels = entry("labeller", "Update", json!({ "f:metadata": {} }));
+    let object = |entries: Value| {
+        serde_json::from_value(json!({ "metadata": { "name": "x", "managedFields": entries } })).unwrap()
+    };
+    let found: DynamicObject = object(json!([status, ours, edited, labels]));
+    for kind in [Kind::Secret, Kind::ResourceQuota, Kind::StatefulSet] {
+        assert_eq!(others(&found, kind), "kubectl-edit");
+    }
+    assert_eq!(others(&object(json!([])), Kind::Secret), "somebody");
+    let in_our_name = object(json!([entry(MANAGER, "Update", json!({ "f:data": {} }))]));
+    assert!(others(&in_our_name, Kind::Secret).starts_with("a webhook"));
+}
+
+#[tokio::test]
+async fn a_restart_of_the_pods_is_not_taken_back_by_what_names_no_annotation_of_them() {
+    let (server, cluster) = cluster().await;
+    let manifest = wanted(Kind::StatefulSet, json!({ "spec": { "replicas": 1, "template": { "spec": {} } } }));
+    let restarted = json!({ "metadata": { "annotations": { "restarted": "now" } }, "spec": {} });
+    let mut found = left(json!({ "spec": { "replicas": 1, "minReadySeconds": 5, "template": restarted } }));
+    let added = entry("kubectl-patch", "Update", json!({ "f:spec": { "f:minReadySeconds": {} } }));
+    found["metadata"]["managedFields"] = json!([added]);
+    server.put(SET, found);
+    cluster.apply_exactly(&manifest).await.unwrap();
+    assert_eq!(server.get(SET).unwrap()["spec"], json!({ "replicas": 1, "template": restarted }));
+}
+
+#[tokio::test]
 async fn what_was_made_so_that_nobody_can_change_it_is_made_anew() {
     for (kind, path, body, made) in [
         (
@@ -139,6 +191,28 @@ async fn what_was_made_so_that_nobody_can_change_it_is_made_anew() {
         }
         assert_eq!(object["metadata"].get("deletionTimestamp"), None);
     }
+}
+
+#[tokio::test]
+async fn a_control_plane_is_known_to_go_on_with_a_secret_of_before_before_that_is_made_anew() {
+    let (server, cluster) = cluster().await;
+    let secret = format!("{CORE}/secrets/x");
+    for (name, mounted) in [("with", "x"), ("without", "y")] {
+        let metadata = json!({ "name": name, "namespace": "n", "labels": { "app": "vcluster" } });
+        let volumes = json!([{ "name": "v", "secret": { "secretName": mounted } }]);
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [], "volumes": volumes } });
+        server.put(&format!("{CORE}/pods/{name}"), pod);
+    }
+    server.put(&secret, left(json!({ "immutable": true })));
+    server.refuse("PUT", &secret, 422);
+    server.refuse("DELETE", &secret, 403);
+    let manifest = wanted(Kind::Secret, json!({ "data": { "a": "YQ==" } }));
+    assert!(cluster.apply_exactly(&manifest).await.unwrap_err().is(403), "it is still there");
+    let mark = |name: &str| {
+        let pod = server.get(&format!("{CORE}/pods/{name}")).unwrap();
+        pod["metadata"]["annotations"].get(OUTDATED).cloned()
+    };
+    assert_eq!((mark("with"), mark("without")), (Some(json!("Secret x")), None));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Step 3: the Secret that tells the tenant API server which tokens to trust, and which pods.
 //!
 //! Format: Kubernetes "Authenticating", "Authentication configuration from a file". The file is reloaded when it
-//! changes; only the first one delays a start.
+//! changes; only the first one delays a start, and one that somebody made so that nobody can change it (`workload.rs`).
 
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};

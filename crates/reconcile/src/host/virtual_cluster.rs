@@ -76,15 +76,20 @@ pub(crate) async fn apply(
     let is_workload = |manifest: &&Manifest| matches!(manifest.kind, Kind::StatefulSet | Kind::Deployment);
     host.apply_all_exactly(manifests.iter().filter(|manifest| !is_workload(manifest))).await?;
     let workloads = manifests.iter().filter(is_workload).map(|workload| powered(workload, power));
-    host.apply_all_exactly(&workloads.collect::<Vec<_>>()).await?;
+    let applied = host.apply_all_exactly(&workloads.collect::<Vec<_>>()).await;
+    // What somebody else writes into one keeps nothing else from its turn.
+    if !matches!(applied, Ok(()) | Err(ReconcileError::Contested { .. })) {
+        return applied;
+    }
     // Of the rendering itself: with sleep and waking nothing has to be pruned.
     let rendering = fingerprint(manifests);
     if last_rendering == Some(rendering.as_str()) {
-        return Ok(());
+        return applied;
     }
     prune(host, names, manifests).await?;
     let patch = json!({ "metadata": { "annotations": { RENDERING: rendering } } });
-    host.merge(Kind::Namespace, None, &names.namespace, &patch).await
+    host.merge(Kind::Namespace, None, &names.namespace, &patch).await?;
+    applied
 }
 
 /// The workload as it is applied. One that is off wants no replicas, and says so: left out, the number would be Kubernetes' own.

@@ -1,12 +1,13 @@
-//! Whether the control plane's pod runs, and if not, what Kubernetes says about it.
+//! Whether the control plane's pod runs, and if not, what Kubernetes says about it; and that it is made anew where it has to be.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Preconditions};
+use serde_json::json;
 
-use crate::apply::Cluster;
+use crate::apply::{Cluster, Dependents};
 use crate::error::ReconcileError;
-use crate::labels::Names;
-use crate::manifest::Kind;
+use crate::labels::{Names, OUTDATED};
+use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
 
 /// The container that is vCluster itself.
@@ -28,8 +29,60 @@ pub(crate) async fn pod(host: &Cluster, names: &Names) -> Result<Option<Pod>, Re
     }))
 }
 
-/// Done once the control plane's container runs.
+/// Notes on the control plane's pods that they are to be made anew, if they have mounted this Secret or ConfigMap: a node that has seen
+/// one which nobody can change goes on giving out what was in it for as long as there is a pod that has it. To be called before that
+/// one is made anew, so that it is not forgotten if nothing comes after it.
+pub(crate) async fn outdate(host: &Cluster, mounted: &Manifest) -> Result<(), ReconcileError> {
+    if !matches!(mounted.kind, Kind::Secret | Kind::ConfigMap) {
+        return Ok(());
+    }
+    let namespace = mounted.namespace.as_deref();
+    let pods: Vec<Pod> = host.list_as(Kind::Pod, namespace, "app=vcluster").await?;
+    let mark = json!({ "metadata": { "annotations": { OUTDATED: mounted.title() } } });
+    for pod in pods.iter().filter(|pod| has_mounted(pod, mounted)) {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        match host.merge(Kind::Pod, namespace, name, &mark).await {
+            Err(error) if error.is(404) => {}
+            noted => noted?,
+        }
+    }
+    Ok(())
+}
+
+fn has_mounted(pod: &Pod, mounted: &Manifest) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.any(|volume| match mounted.kind {
+        Kind::Secret => volume.secret.as_ref().is_some_and(|of| of.secret_name.as_ref() == Some(&mounted.name)),
+        Kind::ConfigMap => volume.config_map.as_ref().is_some_and(|of| of.name == mounted.name),
+        _ => false,
+    })
+}
+
+/// What the pod had mounted before it was made anew, if it goes on with that.
+fn outdated(pod: &Pod) -> Option<&str> {
+    let mark = pod.metadata.annotations.as_ref()?.get(OUTDATED)?;
+    pod.metadata.deletion_timestamp.is_none().then_some(mark.as_str())
+}
+
+/// Ends the pod that was read; its StatefulSet makes another one.
+async fn renew(host: &Cluster, names: &Names, pod: &Pod, mounted: &str) -> Result<Progress, ReconcileError> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let only = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
+    match host.delete_this(Kind::Pod, Some(&names.namespace), name, only, Dependents::Go).await {
+        // Another one has its name by now.
+        Err(error) if error.is(409) => {}
+        ended => {
+            ended?;
+        }
+    }
+    Ok(Progress::wait(SOON, format!("pod {name}: is made anew, since {mounted} was")))
+}
+
+/// Done once the control plane's container runs, with all that it has mounted as it is now.
 pub(crate) async fn progress(host: &Cluster, names: &Names, pod: Option<&Pod>) -> Result<Progress, ReconcileError> {
+    if let Some((pod, mounted)) = pod.and_then(|pod| Some((pod, outdated(pod)?))) {
+        return renew(host, names, pod, mounted).await;
+    }
     let progress = judge(names, pod, None);
     if progress == Progress::Done {
         return Ok(progress);
@@ -129,9 +182,12 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use serde_json::Value;
 
     use super::*;
+    use crate::connection::Host;
+    use crate::settings::HostSettings;
 
     fn names() -> Names {
         Names::of(&"ws-0123456789abcdefghjk".parse().unwrap())
@@ -146,6 +202,26 @@ mod tests {
             Progress::Wait { reason, .. } => reason,
             Progress::Done => "done".to_owned(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_that_goes_on_with_what_was_made_anew_is_ended_and_no_other() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let (host, names) = (Host::connect(settings).await.unwrap().cluster, names());
+        let path = format!("/api/v1/namespaces/{}/pods/ws-0", names.namespace);
+        let put = |annotations: Value| {
+            let metadata = json!({ "name": "ws-0", "annotations": annotations });
+            server.put(&path, json!({ "metadata": metadata, "spec": { "containers": [] } }));
+        };
+        put(json!({ OUTDATED: "Secret x" }));
+        let read: Option<Pod> = host.get_as(Kind::Pod, Some(&names.namespace), "ws-0").await.unwrap();
+        let wait = Progress::wait(SOON, "pod ws-0: is made anew, since Secret x was");
+        assert_eq!(progress(&host, &names, read.as_ref()).await.unwrap(), wait);
+        assert_eq!(server.get(&path), None);
+        put(json!({}));
+        assert_eq!(progress(&host, &names, read.as_ref()).await.unwrap(), wait);
+        assert!(server.get(&path).is_some(), "another one has its name");
     }
 
     #[test]

@@ -77,6 +77,15 @@ impl Stage {
         self.host.put(&self.on_host(name), pod);
     }
 
+    /// A pod of the tenant's in its place, which was made then and is not ready.
+    fn put_starting(&self, name: &str, made: &str) {
+        self.put(name, "own", Some("Job"), None);
+        let mut pod = self.host.get(&self.on_host(name)).unwrap();
+        pod["status"] = json!({ "phase": "Pending" });
+        pod["metadata"]["creationTimestamp"] = json!(made);
+        self.host.put(&self.on_host(name), pod);
+    }
+
     /// What the syncer does with a pod that is gone inside.
     fn sync(&self, name: &str) {
         if self.tenant.get(&self.inside(name)).is_none() {
@@ -136,15 +145,26 @@ async fn a_pod_that_is_not_ready_holds_up_the_next_one_for_its_own_time_whatever
     let mut stage = Stage::set().await;
     stage.desired.placement.insists = Some(long_ago());
     stage.put("web", "shared", Some("ReplicaSet"), None);
-    stage.put("api", "own", Some("ReplicaSet"), None);
-    let mut starting = stage.host.get(&stage.on_host("api")).unwrap();
-    starting["status"] = json!({ "phase": "Pending" });
-    starting["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:01Z");
-    stage.host.put(&stage.on_host("api"), starting.clone());
+    stage.put_starting("api", "2026-01-01T00:00:01Z");
     assert_eq!(stage.look().await, "pod shop/api: is not ready yet in its new place");
-    starting["metadata"]["creationTimestamp"] = json!("2025-12-31T23:59:59Z");
-    stage.host.put(&stage.on_host("api"), starting);
+    stage.put_starting("api", "2025-12-31T23:59:59Z");
     assert_eq!(stage.look().await, "pod shop/web: is being moved");
+}
+
+#[tokio::test]
+async fn pods_that_are_made_again_and_again_and_never_get_ready_do_not_hold_up_a_move_for_ever() {
+    let mut stage = Stage::set().await;
+    stage.desired.placement.insists = Some(long_ago());
+    stage.put("web", "shared", Some("ReplicaSet"), None);
+    for (name, made) in [("job-1", "2026-01-01T00:05:00Z"), ("job-2", "2026-01-01T00:10:00Z")] {
+        stage.put_starting(name, made);
+        assert_eq!(stage.look().await, format!("pod shop/{name}: is not ready yet in its new place"));
+        stage.host.remove(&stage.on_host(name));
+    }
+    stage.put_starting("job-3", "2026-01-01T00:15:00Z");
+    stage.desired.placement.hurries = true;
+    assert_eq!(stage.look().await, "pod shop/web: is being moved");
+    assert!(stage.is_inside("job-3"));
 }
 
 #[tokio::test]
@@ -200,6 +220,20 @@ async fn a_pod_that_takes_a_year_to_end_gets_a_minute_after_its_time_and_holds_u
     stage.put_ending("slow", "shared", "2026-12-31T23:59:59Z", year);
     assert_eq!(stage.look().await, "pod shop/web: is being moved");
     assert!(stage.host.get(&stage.on_host("slow")).is_none(), "it was asked again, with less time");
+}
+
+#[tokio::test]
+async fn a_pod_that_has_the_name_of_one_which_does_not_end_has_its_own_time() {
+    let mut stage = Stage::set().await;
+    stage.desired.placement.insists = Some(long_ago());
+    stage.put_ending("slow", "shared", "2026-12-31T23:59:59Z", 31_536_000);
+    let host = client(&stage.host).await;
+    let read: Pod = host.get_as(Kind::Pod, Some(&stage.names.namespace), "slow-x-shop").await.unwrap().unwrap();
+    stage.host.remove(&stage.on_host("slow"));
+    assert!(matches!(hasten(&host, &read, &stage.names).await, Ok(Ended::Asked)));
+    stage.put("slow", "own", Some("ReplicaSet"), None);
+    assert!(matches!(hasten(&host, &read, &stage.names).await, Ok(Ended::Asked)));
+    assert!(stage.host.get(&stage.on_host("slow")).is_some(), "another one has its name");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Map, Value, json};
 
 use crate::apply::Cluster;
+use crate::exact::fights::Fights;
 use crate::host::api_server::Credentials;
 use crate::labels::{MANAGED_BY, MANAGER};
 use crate::status::TenantEndpoint;
@@ -55,7 +56,7 @@ pub(crate) async fn client(address: &str, server_name: &str, ca_pem: &str, user:
     let mut config = config.map_err(|error| error.to_string())?;
     limit(&mut config, CONNECT, ANSWER);
     let client = bounds::client(config).map_err(|error| error.to_string())?;
-    Ok(Cluster { client, title: "the tenant's API server" })
+    Ok(Cluster { client, title: "the tenant's API server", fights: Fights::default() })
 }
 
 /// A call either succeeds soon or is repeated by the worker, not by the client.

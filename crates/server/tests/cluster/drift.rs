@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::support::{run, shop, until};
+use crate::support::{Person, run, shop, until};
 use crate::surroundings::Surroundings;
 
 /// Everything is back after this time.
 const BOUND: Duration = Duration::from_secs(60);
 const OURS: &str = "app.kubernetes.io/managed-by=hexabase";
-/// What of it can be deleted while the control plane goes on.
-const HOST: &str = "resourcequotas,limitranges,networkpolicies,roles,rolebindings";
+/// What of it can be deleted while the control plane goes on. Its pod has its Secrets already; but its token ends with its
+/// ServiceAccount, what vCluster has brought to the host with its Service, and itself with its StatefulSet.
+const HOST: &str = "resourcequotas,limitranges,networkpolicies,roles,rolebindings,secrets";
 const TENANT: &str = "clusterroles,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,\
                       validatingadmissionpolicies,validatingadmissionpolicybindings";
 const PROJECT: &str = "resourcequotas,limitranges,rolebindings";
@@ -69,6 +70,30 @@ async fn soon_again(
     println!("{} objects were as before after {:.1?}", before.len(), begun.elapsed());
     ensure!(begun.elapsed() < BOUND, "{objects:?}: {:?}", begun.elapsed());
     Ok(())
+}
+
+/// Sees to it that Secrets which nobody can change any more are made anew, and the control plane with them: its node would go on
+/// giving it what they held.
+async fn made_anew(at: &Surroundings, person: &Person, id: &str) -> Result<()> {
+    let (namespace, edits) = (format!("hxb-{id}"), edits::for_good(id));
+    let on_host = ["-n", namespace.as_str()];
+    let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
+    let before = contents(at, &at.kubeconfig, &on_host, &names).await?;
+    ensure!(before.len() == names.len(), "{before:?}");
+    let control_plane = async || {
+        let uids = "jsonpath={.items[*].metadata.uid}";
+        at.host(&["-n", namespace.as_str(), "get", "pods", "-l", "app=vcluster", "-o", uids]).await?.good()
+    };
+    let old = control_plane().await?;
+    ensure!(!old.is_empty(), "there is no control plane");
+    let begun = Instant::now();
+    for (name, patch) in &edits {
+        at.host(&["-n", &namespace, "patch", name, "--type", "merge", "-p", &patch.to_string()]).await?.good()?;
+    }
+    soon_again(at, &at.kubeconfig, &on_host, &names, &before, begun).await?;
+    until("the end of the control plane", async || Ok(!control_plane().await?.contains(&old))).await?;
+    let read = ["-n", "web", "get", "configmap", "note"];
+    until("another control plane", async || Ok(person.try_kubectl(&read).await?.code == 0)).await
 }
 
 #[tokio::test]
@@ -162,6 +187,7 @@ async fn what_is_the_platforms_is_back_within_a_minute_and_what_is_the_tenants_s
     })
     .await?;
     soon_again(at, &inside, &in_project, &names, &before, Instant::now()).await?;
+    made_anew(at, &iris, &id).await?;
     ensure!(notes().await? == own, "what is the tenant's was touched: {own}");
     iris.hxb(&["workspace", "delete", "bent", "--yes", "--wait", "--timeout", "10m"]).await.map(drop)
 }

@@ -59,6 +59,12 @@ fn budgets_of_disruption_hold_from_the_moment_when_pods_begin_to_move() {
 }
 
 #[test]
+fn pods_that_are_not_ready_hold_up_a_move_for_an_hour_of_it_in_all() {
+    let now = Timestamp::from_seconds(1_790_000_000);
+    assert_eq!([0, 600, 3_600, 3_601].map(|age| hurries(now.plus_seconds(-age), now)), [false, false, false, true]);
+}
+
+#[test]
 fn pods_that_are_found_in_the_wrong_place_long_after_a_move_have_their_time_as_well() {
     let lacks = Settled { message: Some("1 of 2 nodes".to_owned()), ..Settled::default() };
     let wait = Progress::Wait { reason: "pod shop/web: is held".to_owned(), after: LATER };

@@ -6,7 +6,10 @@ use hexabase_testkit::kubernetes::FakeKubernetes;
 use hexabase_testkit::on_both_engines;
 
 use super::*;
+use crate::clock::Clock;
+use crate::context::OpContext;
 use crate::jobs::stage::{Stage, observed};
+use crate::projects::ProjectRequest;
 
 impl Stage {
     /// Stores what was found; returns the row as it is then.
@@ -61,6 +64,48 @@ on_both_engines! {
         // A project that is not there yet is no trouble of the workspace, and looking again writes nothing.
         let again = stage.found(&observed(Some((WorkspaceStep::Projects, "namespace web: being made")))).await?;
         assert_eq!((shown(&again), again.version), (shown(&row), row.version));
+    }
+
+    async fn what_its_people_hold_up_is_looked_at_less_and_less_often_and_a_new_project_at_once(store: TestStore) {
+        let mut stage = Stage::set(&store).await?;
+        let clock = Clock::standing_at(stage.app.clock.now());
+        stage.app.clock = clock.clone();
+        let after = Duration::from_millis(150);
+        let held = |step: WorkspaceStep| {
+            let mut found = observed(None);
+            for status in found.steps.iter_mut().filter(|status| status.step >= step) {
+                status.progress = Progress::Wait { reason: "it is not counted yet".to_owned(), after };
+            }
+            found
+        };
+        let uncounted = held(WorkspaceStep::Projects);
+        let mut looks = Vec::new();
+        for seconds in [0, 60, 600] {
+            clock.advance_seconds(seconds);
+            looks.push(stage.run(&uncounted).await?.as_millis());
+        }
+        assert_eq!(looks, [150, 1_500, 15_000]);
+        let blog = ProjectRequest { name: "blog", ..ProjectRequest::default() };
+        let alice = OpContext { now: clock.now(), ..stage.alice.clone() };
+        let blog = crate::projects::create(&stage.app, &alice, &stage.id, blog).await?.row.id;
+        assert_eq!(stage.run(&uncounted).await?, after, "somebody waits for that one");
+        let made = Observed { projects: vec![(blog, ProjectPhase::Ready)], ..uncounted.clone() };
+        assert_eq!(stage.run(&made).await?, HELD, "and no longer");
+        assert_eq!(stage.run(&observed(None)).await?, DRIFT);
+        assert_eq!(stage.run(&uncounted).await?, after, "it was over in between");
+        // What is not its people's to hold up is not kept waiting.
+        clock.advance_seconds(600);
+        assert_eq!(stage.run(&held(WorkspaceStep::ApiServer)).await?, after);
+    }
+
+    async fn what_somebody_else_writes_into_a_control_plane_is_told_of_and_keeps_nobody_out(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let told = "StatefulSet x: injector puts back what is taken away from it";
+        let contested = Observed { contested: Some(told.to_owned()), ..observed(None) };
+        let row = stage.found(&contested).await?;
+        assert_eq!(shown(&row), (WorkspacePhase::Ready, Some(told)));
+        assert_eq!(stage.found(&contested).await?.version, row.version, "looking again writes nothing");
+        assert_eq!(shown(&stage.found(&observed(None)).await?), (WorkspacePhase::Ready, None));
     }
 
     async fn nobody_is_let_into_a_workspace_that_wakes_before_every_right_in_its_projects_is_true(store: TestStore) {

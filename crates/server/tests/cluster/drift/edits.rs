@@ -29,8 +29,7 @@ pub(super) fn on_the_host(id: &str) -> Vec<(String, Value)> {
         ("limitrange/hexabase".to_owned(), other_limits()),
         ("networkpolicy/hexabase-dns".to_owned(), json!({ "spec": { "ingress": [{}] } })),
         ("secret/hexabase-authn".to_owned(), json!({ "data": { "more": "e30=", "admission.yaml": "e30=" } })),
-        // Which nobody can change any more.
-        (format!("secret/vc-config-{id}"), json!({ "data": { "more": "e30=" }, "immutable": true })),
+        (format!("secret/vc-config-{id}"), json!({ "data": { "more": "e30=" } })),
         (format!("serviceaccount/{account}"), json!({ "automountServiceAccountToken": true })),
         (format!("role/{account}"), everything()),
         (format!("rolebinding/{account}"), json!({ "subjects": [own, group("everybody")] })),
@@ -41,6 +40,12 @@ pub(super) fn on_the_host(id: &str) -> Vec<(String, Value)> {
         (format!("statefulset/{id}"), json!({ "spec": { "minReadySeconds": 1, "revisionHistoryLimit": 3 } })),
         (format!("namespace/{namespace}"), json!({ "metadata": { "labels": labels } })),
     ]
+}
+
+/// For what the control plane has mounted, which nobody can change any more afterwards.
+pub(super) fn for_good(id: &str) -> Vec<(String, Value)> {
+    let fixed = json!({ "data": { "more": "e30=" }, "immutable": true });
+    vec![("secret/hexabase-authn".to_owned(), fixed.clone()), (format!("secret/vc-config-{id}"), fixed)]
 }
 
 /// For those inside the workspace.
