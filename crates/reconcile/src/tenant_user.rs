@@ -44,7 +44,7 @@ pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
 pub use self::usage::{NamespaceUsage, Usage};
 pub(crate) use self::users::AskingClaim;
-pub use self::users::{ClaimUsage, PodUsage, Users};
+pub use self::users::{ClaimUsage, PodUsage, ServiceUsage, Users};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";

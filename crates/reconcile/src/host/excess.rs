@@ -89,6 +89,7 @@ async fn users(host: &Cluster, names: &Names) -> Result<Users, ReconcileError> {
     Ok(Users {
         pods: pods.into_iter().filter_map(pod).collect(),
         claims: claims.into_iter().filter_map(claim).collect(),
+        services: Vec::new(),
     })
 }
 

@@ -1,10 +1,10 @@
-//! Which pods and volume claims use most of something.
+//! Which pods, volume claims and Services use most of something.
 
 use std::cmp::Reverse;
 
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Resource;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::Resource as _;
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ use super::reading::Metadata;
 
 /// How the pods of the workspace's own DNS are called: the control plane's share is for them.
 const DNS: &str = "kube-system/coredns-";
+/// Services that vCluster makes in every workspace: these are the control plane's share as well, or count for nothing.
+const OWN_SERVICES: [&str; 3] = ["default/kubernetes", "kube-system/kube-dns", "kube-system/metrics-server"];
 /// How many of them are named.
 const MOST_NAMED: usize = 5;
 
@@ -24,6 +26,8 @@ pub struct Users {
     pub pods: Vec<PodUsage>,
     /// Volume claims.
     pub claims: Vec<ClaimUsage>,
+    /// Services.
+    pub services: Vec<ServiceUsage>,
 }
 
 /// What a pod may use.
@@ -48,6 +52,15 @@ pub struct ClaimUsage {
     pub storage: Bytes,
 }
 
+/// A Service that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceUsage {
+    /// Its name, with that of its namespace where there are several.
+    pub name: String,
+    /// Whether it is reached from outside, through a load balancer.
+    pub balanced: bool,
+}
+
 impl PodUsage {
     /// What counts of a pod; of one that is over, or of the workspace's own DNS, nothing.
     pub(crate) fn of(name: String, pod: &AskingPod) -> Option<Self> {
@@ -65,6 +78,14 @@ impl ClaimUsage {
     }
 }
 
+impl ServiceUsage {
+    /// What counts of a Service; of one that every workspace has, nothing.
+    fn of(name: String, service: &AskingService) -> Option<Self> {
+        let balanced = service.spec.kind.as_deref() == Some("LoadBalancer");
+        (!OWN_SERVICES.contains(&name.as_str())).then_some(Self { name, balanced })
+    }
+}
+
 impl Users {
     /// Those that use most of it, as the end of a sentence; nothing where it is others that use it, or they are not known.
     pub fn most_of(&self, resource: Resource) -> String {
@@ -74,7 +95,10 @@ impl Users {
             Resource::Pods => told("pods", self.pods.iter().map(|pod| pod.name.clone())),
             Resource::Storage => self.claims_by_storage(),
             Resource::PersistentVolumeClaims => told("claims", self.claims.iter().map(|claim| claim.name.clone())),
-            Resource::Services | Resource::LoadBalancers | Resource::Objects => String::new(),
+            Resource::Services => self.services_that(|_| true),
+            Resource::LoadBalancers => self.services_that(|service| service.balanced),
+            // Of Secrets and ConfigMaps there are many, and none is larger than another.
+            Resource::Objects => String::new(),
         }
     }
 
@@ -93,6 +117,10 @@ impl Users {
         let mut claims: Vec<&ClaimUsage> = self.claims.iter().collect();
         claims.sort_by_key(|claim| Reverse(claim.storage));
         told("claims", claims.into_iter().map(|claim| format!("{} ({})", claim.name, claim.storage)))
+    }
+
+    fn services_that(&self, counts: impl Fn(&ServiceUsage) -> bool) -> String {
+        told("services", self.services.iter().filter(|service| counts(service)).map(|service| service.name.clone()))
     }
 }
 
@@ -116,6 +144,21 @@ pub(super) struct ClaimSpec {
     pub(super) resources: Resources,
 }
 
+/// A Service.
+#[derive(Debug, Deserialize)]
+struct AskingService {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ServiceSpec {
+    #[serde(rename = "type", default, deserialize_with = "super::reading::name")]
+    kind: Option<String>,
+}
+
 impl TenantUser {
     /// The users in one namespace or in all, as far as the person may see them. Of very many some are left out, and all that cannot
     /// be read: what is used is known without, and what comes of that is not to depend on what people put into their objects.
@@ -137,6 +180,15 @@ impl TenantUser {
         if let Err(error) = claims.await {
             tracing::debug!(error = %error, "the claims that use a quota cannot be told");
             users.claims.clear();
+        }
+        let path = Service::url_path(&(), namespace);
+        let services = self.each("services", &path, |service: AskingService| {
+            let named = title(namespace, &service.metadata);
+            users.services.extend(named.and_then(|title| ServiceUsage::of(title, &service)));
+        });
+        if let Err(error) = services.await {
+            tracing::debug!(error = %error, "the services that use a quota cannot be told");
+            users.services.clear();
         }
         users
     }
@@ -171,7 +223,7 @@ mod tests {
             pod("over", "Succeeded", ["4", "4"]),
             pod("kube-system/coredns-x", "Running", ["4", "4"]),
         ];
-        let users = Users { pods: pods.into_iter().flatten().collect(), claims: Vec::new() };
+        let users = Users { pods: pods.into_iter().flatten().collect(), ..Users::default() };
         assert_eq!(users.most_of(Resource::Cpu), ", most of it by the pods large (1500m), small (150m)");
         assert_eq!(users.most_of(Resource::Pods), ", most of it by the pods small, large");
         for nobody in [users.most_of(Resource::Memory), users.most_of(Resource::Storage), users.most_of_scratch()] {
@@ -185,8 +237,26 @@ mod tests {
             let spec = json!({ "resources": { "requests": { "storage": format!("{number}Gi") } } });
             ClaimUsage::of(format!("shop/{number}"), &serde_json::from_value(json!({ "spec": spec })).unwrap())
         };
-        let users = Users { pods: Vec::new(), claims: (1..8).map(claim).collect() };
+        let users = Users { claims: (1..8).map(claim).collect(), ..Users::default() };
         let most = ", most of it by the claims shop/7 (7Gi), shop/6 (6Gi), shop/5 (5Gi), shop/4 (4Gi), shop/3 (3Gi)";
         assert_eq!(users.most_of(Resource::Storage), most);
+    }
+
+    #[test]
+    fn services_are_told_but_not_those_of_every_workspace_and_of_load_balancers_only_those_that_are_one() {
+        let service = |name: &str, kind: Value| {
+            let service: AskingService = serde_json::from_value(json!({ "spec": { "type": kind } })).unwrap();
+            ServiceUsage::of(name.to_owned(), &service)
+        };
+        let services = [
+            service("default/kubernetes", json!("ClusterIP")),
+            service("kube-system/kube-dns", json!("ClusterIP")),
+            service("shop/front", json!("LoadBalancer")),
+            service("shop/back", Value::Null),
+        ];
+        let users = Users { services: services.into_iter().flatten().collect(), ..Users::default() };
+        assert_eq!(users.most_of(Resource::Services), ", most of it by the services shop/front, shop/back");
+        assert_eq!(users.most_of(Resource::LoadBalancers), ", most of it by the services shop/front");
+        assert_eq!(users.most_of(Resource::Objects), "");
     }
 }
