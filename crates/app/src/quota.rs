@@ -1,7 +1,8 @@
 //! How a workspace's plan is shared out among its projects: what is asked for, what is left, and why more is refused.
 
 use hexabase_backends::store::projects::{self, Project};
-use hexabase_backends::store::{plans, workspace_members, workspaces};
+use hexabase_backends::store::workspaces::{self, Workspace};
+use hexabase_backends::store::{plans, workspace_members};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::WorkspacePhase;
@@ -231,6 +232,12 @@ pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> imp
     })
 }
 
+/// What the host counts as used in the workspace. It is not counted while it sleeps, and what stands in the row may be of hours ago
+/// while something keeps the worker from coming to the end of a look: then there is a message.
+pub(crate) fn counted(row: &Workspace) -> Option<&Amounts> {
+    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready && row.message.is_none())
+}
+
 /// A number that is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
@@ -249,7 +256,7 @@ pub struct Headroom {
     pub given: Amounts,
     /// What can still be given.
     pub left: Amounts,
-    /// What is used in the workspace, in its projects and outside of them, when the host last counted it.
+    /// What is used in the workspace, in its projects and outside of them, where the host has counted it within the last minute.
     pub used: Option<Amounts>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: Amounts,
@@ -270,7 +277,6 @@ pub async fn headroom(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Re
     let projects = Count { limit: plan.limits.projects, used: projects::count_living(&app.store, &scope).await? };
     let members = Count { limit: plan.limits.members, used: workspace_members::count(&app.store, &scope).await? };
     let default_project = plan.limits.default_project().at_most(&left);
-    // Of one that sleeps it is no longer counted.
-    let used = row.used.filter(|_| row.phase == WorkspacePhase::Ready);
+    let used = counted(&row).cloned();
     Ok(Headroom { plan, given, left, used, default_project, projects, members })
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_backends::store::workspaces;
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_testkit::http::Answer;
@@ -295,6 +296,15 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     assert_eq!((&quota["used"]["cpu"], &quota["used"]["pods"]), (&json!("3"), &json!(2)));
     // Not of pods, of which there are few.
     assert!(!text(&refused["detail"]).contains("of pods"), "{refused}");
+    // What was counted before its host stopped answering says nothing about now.
+    let tx = store.begin().await?;
+    let trouble = Some("the host's API server did not answer");
+    workspaces::set_progress(&tx, &shop.parse()?, WorkspacePhase::Ready, None, trouble, platform.clock.now()).await?;
+    tx.commit().await?;
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!(quota["used"], Value::Null);
+    let asked = set_plan(&alice, &shop, "free").await?.expect(200)?.json()?;
+    assert_eq!((&asked["plan"], &asked["plan_change"]["plan"]), (&json!("standard"), &json!("free")), "{asked}");
     Ok(())
 }
 
