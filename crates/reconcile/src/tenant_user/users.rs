@@ -39,8 +39,6 @@ pub struct PodUsage {
     pub cpu: Cpu,
     /// Memory.
     pub memory: Bytes,
-    /// What it may write to its node's disk.
-    pub scratch: Bytes,
 }
 
 /// What a volume claim asks for.
@@ -63,17 +61,17 @@ pub struct ServiceUsage {
 
 impl PodUsage {
     /// What counts of a pod; of one that is over, or of the workspace's own DNS, nothing.
-    pub(crate) fn of(name: String, pod: &AskingPod) -> Option<Self> {
+    fn of(name: String, pod: &AskingPod) -> Option<Self> {
         // Above what a number of this kind can be, it is the greatest.
         let bytes = |amount: fn(&Asked) -> f64| Bytes::new(pod.spec.bound(amount).ceil() as u64);
         let cpu = Cpu::from_millis((pod.spec.bound(Asked::cpu) * 1_000.0).round() as u64);
-        let usage = Self { name, cpu, memory: bytes(Asked::memory), scratch: bytes(Asked::scratch) };
+        let usage = Self { name, cpu, memory: bytes(Asked::memory) };
         (!pod.is_over() && !usage.name.starts_with(DNS)).then_some(usage)
     }
 }
 
 impl ClaimUsage {
-    pub(crate) fn of(name: String, claim: &AskingClaim) -> Self {
+    fn of(name: String, claim: &AskingClaim) -> Self {
         Self { name, storage: Bytes::new(claim.spec.resources.requests.storage().ceil() as u64) }
     }
 }
@@ -102,11 +100,6 @@ impl Users {
         }
     }
 
-    /// The same of what is written to nodes' disks.
-    pub(crate) fn most_of_scratch(&self) -> String {
-        self.pods_by(|pod| pod.scratch.to_string(), |pod| pod.scratch.get())
-    }
-
     fn pods_by(&self, written: impl Fn(&PodUsage) -> String, number: impl Fn(&PodUsage) -> u64) -> String {
         let mut pods: Vec<&PodUsage> = self.pods.iter().filter(|pod| number(pod) > 0).collect();
         pods.sort_by_key(|pod| Reverse(number(pod)));
@@ -131,7 +124,7 @@ fn told(what: &str, named: impl Iterator<Item = String>) -> String {
 
 /// A volume claim.
 #[derive(Debug, Deserialize)]
-pub(crate) struct AskingClaim {
+pub(super) struct AskingClaim {
     #[serde(default)]
     pub(super) metadata: Metadata,
     #[serde(default)]
@@ -226,7 +219,7 @@ mod tests {
         let users = Users { pods: pods.into_iter().flatten().collect(), ..Users::default() };
         assert_eq!(users.most_of(Resource::Cpu), ", most of it by the pods large (1500m), small (150m)");
         assert_eq!(users.most_of(Resource::Pods), ", most of it by the pods small, large");
-        for nobody in [users.most_of(Resource::Memory), users.most_of(Resource::Storage), users.most_of_scratch()] {
+        for nobody in [users.most_of(Resource::Memory), users.most_of(Resource::Storage)] {
             assert_eq!(nobody, "");
         }
     }
