@@ -18,8 +18,9 @@ pub struct WorkspaceQuota {
     pub given: ProjectQuota,
     /// What can still be given. A project's own share tells what is left of that (`available`).
     pub left: ProjectQuota,
-    /// What is used in the workspace, in its projects and outside of them, as Kubernetes counts it: of CPU and memory what is requested
-    /// or what is allowed, whichever is more. `null` while that is not known, as while it sleeps; up to a minute old.
+    /// What is used in the workspace, in its projects and outside of them, without what its control plane takes: of CPU and memory what
+    /// is requested or what is allowed, whichever is more; of objects no more than pods use. Up to a minute old while a
+    /// worker runs; `null` while it is not counted, as while the workspace sleeps or the host does not answer.
     pub used: Option<ProjectQuota>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: ProjectQuota,

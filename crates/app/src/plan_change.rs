@@ -4,7 +4,6 @@ use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceSc
 use hexabase_backends::store::{Tx, host_nodes, organizations, plans, projects as project_rows, workspace_members};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::NodeClass;
-use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::{Plan, PlanWish, check_change};
 use hexabase_core::quota::{Amounts, Resource};
 use hexabase_core::time::Timestamp;
@@ -217,11 +216,11 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
 }
 
 /// What would be refused in a moment: a plan that allows less than there was in the workspace, in projects and outside of them, when
-/// the host last counted it.
+/// the host last counted it. What was counted long ago refuses nothing.
 fn too_much_of(row: &Workspace, from: &Plan, to: &Plan) -> Vec<Resource> {
-    // Of one that sleeps it is no longer counted.
-    let used = row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready);
-    used.map(|used| quota::too_much(used, &from.limits.amounts, &to.limits.amounts).collect()).unwrap_or_default()
+    quota::counted(row)
+        .map(|used| quota::too_much(used, &from.limits.amounts, &to.limits.amounts).collect())
+        .unwrap_or_default()
 }
 
 /// The refusal of that, with what uses it as far as whoever asks may see that. Not to be called inside a transaction.

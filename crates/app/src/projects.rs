@@ -1,6 +1,7 @@
 //! Projects: namespaces with a share of the plan inside a workspace.
 
 mod moving;
+mod used;
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::projects::{InvalidLabels, NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
-use hexabase_reconcile::ProjectUsage;
 use serde_json::{Value, json};
 
 pub use hexabase_backends::store::projects::Project;
 
+use self::used::Used;
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ use crate::members;
 use crate::plans::plan_of;
 use crate::quota::{self, Giver, QuotaRequest};
 use crate::role_assignments as given;
-use crate::{roles, sleep, tenant};
+use crate::{roles, sleep};
 
 /// A project to be made.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +105,8 @@ pub(crate) fn is_wanted(project: &Project) -> bool {
     matches!(project.phase, ProjectPhase::Creating | ProjectPhase::Ready)
 }
 
-/// Asks for a project; below a parent, the roles given there hold in it too, and its share is one of the parent's.
+/// Asks for a project; below a parent, the roles given there hold in it too, and its share is one of the parent's. Refused where that
+/// leaves the parent's own namespace less than is used there.
 pub async fn create(
     app: &App,
     ctx: &OpContext,
@@ -113,6 +115,13 @@ pub async fn create(
 ) -> Result<ProjectDetails> {
     let ProjectRequest { name, quota, parent, labels: given, pod_security, network } = request;
     let (name, labels): (ProjectName, ProjectLabels) = (name.parse()?, labels(given)?);
+    let used = match &parent {
+        Some(parent) => {
+            let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageProjects).await?;
+            Used::before_create(app, &scope, parent).await?
+        }
+        None => Used::default(),
+    };
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
     let plan = plan_of(&tx, &scope).await?;
@@ -129,6 +138,7 @@ pub async fn create(
         moving::check_parent(&tx, &scope, &living, parent, ctx.now).await?;
     }
     let mut ledger = quota::ledger(&plan.limits.amounts, &living);
+    let shares = ledger.clone();
     let limits = {
         let giver = Giver::new(&plan, &living, &ledger, parent.as_ref());
         let limits = quota.amounts(&giver.default_share(&plan), &giver)?;
@@ -138,6 +148,7 @@ pub async fn create(
     let id: ProjectId = app.new_id()?;
     let reserved = ledger.reserve(id.clone(), parent.clone(), limits.clone());
     reserved.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
+    used.check(&shares, &ledger)?;
     let pod_security = pod_security.unwrap_or(PodSecurity::Restricted);
     let network = network.unwrap_or(NetworkIsolation::Isolated);
     let new = NewProject { id, name, limits, parent_id: parent, labels, pod_security, network };
@@ -168,12 +179,14 @@ pub async fn update(
 ) -> Result<ProjectDetails> {
     let ProjectChanges { quota, parent, labels: given, pod_security, network } = changes;
     let given = given.map(labels).transpose()?;
-    let usage = usage_before(app, ctx, workspace, id, &quota).await?;
     let action = match parent {
         // Whoever was given a role there has it here, too.
         Some(Some(_)) => WorkspaceAction::GiveAccess,
         Some(None) | None => WorkspaceAction::ManageProjects,
     };
+    // Nobody wakes the workspace and has it asked for a change that they may not make.
+    let scope = authz::workspace(&app.store, ctx, workspace, action).await?;
+    let used = Used::before_update(app, &scope, id, &quota, parent.as_ref()).await?;
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, workspace, action).await?;
     let before = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
@@ -192,6 +205,7 @@ pub async fn update(
         moving::check_move(&tx, &scope, &living, id, after.parent_id.as_ref(), ctx.now).await?;
     }
     let mut ledger = quota::ledger(&plan.limits.amounts, &living);
+    let shares = ledger.clone();
     after.limits = quota.amounts(&before.limits, &Giver::new(&plan, &living, &ledger, after.parent_id.as_ref()))?;
     // As small as it is on the way: it need not fit in both places with more than it has in one of them.
     let edited = ledger
@@ -199,10 +213,7 @@ pub async fn update(
         .and_then(|()| ledger.relocate(id, after.parent_id.clone()))
         .and_then(|()| ledger.resize(id, after.limits.clone()));
     edited.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
-    if let Some(usage) = usage {
-        let given_on = ledger.given(Some(id));
-        quota::check_used(&usage, &before.limits.less(&given_on), &after.limits.less(&given_on))?;
-    }
+    used.check(&shares, &ledger)?;
     if after == before {
         tx.rollback().await?;
         return get(app, ctx, workspace, id).await;
@@ -229,25 +240,6 @@ pub async fn update(
     }
     sleep::stir(app, &scope).await;
     get(app, ctx, workspace, id).await
-}
-
-/// What the project's namespace uses, where less than it has is asked for. Nothing is known of that, and nothing refused, when
-/// the workspace does not answer or the caller may not look: then Kubernetes refuses what is new until less is used.
-async fn usage_before(
-    app: &App,
-    ctx: &OpContext,
-    workspace: &WorkspaceId,
-    id: &ProjectId,
-    quota: &QuotaRequest,
-) -> Result<Option<ProjectUsage>> {
-    // Nobody wakes the workspace and has it asked for a change that they may not make.
-    let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageProjects).await?;
-    let Some(project) = projects::get(&app.store, &scope, id).await? else { return Ok(None) };
-    if project.phase != ProjectPhase::Ready || !quota.lowers(&project.limits) {
-        return Ok(None);
-    }
-    let Ok(user) = tenant::as_caller(app, &scope).await else { return Ok(None) };
-    Ok(user.project_usage(&project.name).await.ok())
 }
 
 /// What the audit log tells of a project.

@@ -1,8 +1,10 @@
 //! How a workspace's plan is shared out among its projects: what is asked for, what is left, and why more is refused.
 
 use hexabase_backends::store::projects::{self, Project};
-use hexabase_backends::store::{plans, workspace_members, workspaces};
+use hexabase_backends::store::workspaces::{self, Workspace};
+use hexabase_backends::store::{plans, workspace_members};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
+use hexabase_core::names::ProjectName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
@@ -108,19 +110,28 @@ impl QuotaRequest {
 
     /// Whether less of something is asked for than there is now.
     pub(crate) fn lowers(&self, now: &Amounts) -> bool {
+        self.asks(now, |asked, now| asked < now)
+    }
+
+    /// Whether more of something is.
+    pub(crate) fn raises(&self, now: &Amounts) -> bool {
+        self.asks(now, |asked, now| asked > now)
+    }
+
+    fn asks(&self, now: &Amounts, is: impl Fn(u64, u64) -> bool) -> bool {
         let cpu = self.cpu.as_deref().and_then(|text| text.parse::<Cpu>().ok());
-        let bytes = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Bytes>().ok());
-        let pieces = [
-            (self.pods, now.pods),
-            (self.services, now.services),
-            (self.load_balancers, now.load_balancers),
-            (self.persistent_volume_claims, now.persistent_volume_claims),
-            (self.objects, now.objects),
-        ];
-        cpu.is_some_and(|asked| asked < now.cpu)
-            || bytes(&self.memory).is_some_and(|asked| asked < now.memory)
-            || bytes(&self.storage).is_some_and(|asked| asked < now.storage)
-            || pieces.into_iter().any(|(asked, now)| asked.is_some_and(|asked| asked < now))
+        let bytes = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Bytes>().ok()).map(Bytes::get);
+        let asked = |resource: Resource| match resource {
+            Resource::Cpu => cpu.map(Cpu::as_millis),
+            Resource::Memory => bytes(&self.memory),
+            Resource::Storage => bytes(&self.storage),
+            Resource::Pods => self.pods.map(u64::from),
+            Resource::Services => self.services.map(u64::from),
+            Resource::LoadBalancers => self.load_balancers.map(u64::from),
+            Resource::PersistentVolumeClaims => self.persistent_volume_claims.map(u64::from),
+            Resource::Objects => self.objects.map(u64::from),
+        };
+        Resource::ALL.iter().any(|resource| asked(*resource).is_some_and(|asked| is(asked, now.get(*resource))))
     }
 
     /// Refuses a new project that asked for nothing and would get nothing.
@@ -199,12 +210,12 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
     }
 }
 
-/// Refuses to leave a namespace less of anything than it uses, and says what does.
-pub(crate) fn check_used(usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
+/// Refuses to leave a project's namespace less of anything than is used there, and says what does.
+pub(crate) fn check_used(project: &ProjectName, usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
     let each = too_much(&usage.used, before, after).map(|resource| {
         let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
         let who = usage.users.most_of(resource);
-        format!("{left} of {resource} would be left for its namespace, in which {used} is used{who}")
+        format!("{left} of {resource} would be left for the namespace of {project}, in which {used} is used{who}")
     });
     let each: Vec<String> = each.collect();
     if each.is_empty() {
@@ -219,6 +230,12 @@ pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> imp
         let left = after.get(*resource);
         left < before.get(*resource) && left < used.get(*resource)
     })
+}
+
+/// What the host counts as used in the workspace. It is not counted while it sleeps, and what stands in the row may be of hours ago
+/// while something keeps the worker from coming to the end of a look: then there is a message.
+pub(crate) fn counted(row: &Workspace) -> Option<&Amounts> {
+    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready && row.message.is_none())
 }
 
 /// A number that is limited.
@@ -239,7 +256,7 @@ pub struct Headroom {
     pub given: Amounts,
     /// What can still be given.
     pub left: Amounts,
-    /// What is used in the workspace, in its projects and outside of them, when the host last counted it.
+    /// What is used in the workspace, in its projects and outside of them, where the host has counted it within the last minute.
     pub used: Option<Amounts>,
     /// What the next project at the top gets that asks for nothing.
     pub default_project: Amounts,
@@ -260,7 +277,6 @@ pub async fn headroom(app: &App, ctx: &OpContext, workspace: &WorkspaceId) -> Re
     let projects = Count { limit: plan.limits.projects, used: projects::count_living(&app.store, &scope).await? };
     let members = Count { limit: plan.limits.members, used: workspace_members::count(&app.store, &scope).await? };
     let default_project = plan.limits.default_project().at_most(&left);
-    // Of one that sleeps it is no longer counted.
-    let used = row.used.filter(|_| row.phase == WorkspacePhase::Ready);
+    let used = counted(&row).cloned();
     Ok(Headroom { plan, given, left, used, default_project, projects, members })
 }

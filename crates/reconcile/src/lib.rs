@@ -53,6 +53,6 @@ pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint};
 pub use tenant::believes_token;
 pub use tenant_user::{
     ClaimUsage, Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question,
-    Renewed, RolePlace, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, TenantUser, TokenSecret, Told, Turn,
-    Usage, Users, Verdict,
+    Renewed, RolePlace, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod, ServiceUsage, TenantUser, TokenSecret,
+    Told, Turn, Usage, Users, Verdict,
 };

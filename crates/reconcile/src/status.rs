@@ -67,7 +67,7 @@ pub struct Rest {
 pub enum Fit {
     /// No more is used, and the host lets in nothing beyond it.
     Fits,
-    /// More is used: what, how much, and by whom, as the tenant knows it.
+    /// More is used: what and how much, in the tenant's terms. Not by whom, which is not for all who see the workspace.
     Exceeds(String),
 }
 

@@ -12,6 +12,7 @@ use crate::apply::Cluster;
 use crate::connection::Host;
 use crate::desired::{DesiredWorkspace, Workloads};
 use crate::error::ReconcileError;
+use crate::host::limits::ControlPlane;
 use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
 use crate::host::virtual_cluster::Power;
@@ -87,7 +88,8 @@ impl Host {
             let waits = Progress::Wait { reason: reason.to_owned(), after };
             return Ok(Rest { stopped: waits.clone(), kept: waits, fit: None });
         };
-        let (limits, counted) = settled_limits(self.limits(desired, &names, false).await)?;
+        let left = if workloads == Workloads::Stay { ControlPlane::OnlyDns } else { ControlPlane::Rests };
+        let (limits, counted) = settled_limits(self.limits(desired, &names, left).await)?;
         let trusted = settle(self.authentication(desired, &names).await)?.err().unwrap_or(Progress::Done);
         let chart = self.virtual_cluster(desired, &names, rendering.as_deref(), Power::Off).await;
         let chart = settle(chart)?.err().unwrap_or(Progress::Done);
@@ -146,7 +148,8 @@ impl Host {
             let running = workload::progress(host, names, Some(&pod)).await?;
             return Ok(ledger.record(WorkspaceStep::VirtualCluster, running));
         }
-        let (limits, counted) = settled_limits(self.limits(desired, names, runs).await)?;
+        let control_plane = if runs { ControlPlane::Runs } else { ControlPlane::Rests };
+        let (limits, counted) = settled_limits(self.limits(desired, names, control_plane).await)?;
         // While it does not run, what is counted is not all.
         if runs {
             ledger.used = counted.used;
@@ -206,7 +209,7 @@ impl Host {
         &self,
         desired: &DesiredWorkspace,
         names: &Names,
-        control_plane_runs: bool,
+        control_plane: ControlPlane,
     ) -> Result<(Progress, Counted), ReconcileError> {
         let host = &self.cluster;
         self.policies().await?;
@@ -226,15 +229,15 @@ impl Host {
             if desired.smaller.is_some()
                 && let Some(found) = host.get(quota.kind, quota.namespace.as_deref(), &quota.name).await?
             {
-                limits::spare(&mut bearable, &found, control_plane_runs);
+                limits::spare(&mut bearable, &found, control_plane);
             }
             let applied = host.apply_exactly(&bearable).await?;
             if let Some(smaller) = &desired.smaller
-                && let Some(over) = limits::over(&quota, &applied, control_plane_runs)
+                && let Some(over) = limits::over(&quota, &applied, control_plane)
             {
                 counted.fit = Some(match over.as_slice() {
                     [] => Fit::Fits,
-                    over => Fit::Exceeds(excess::told(host, names, &smaller.amounts, over).await?),
+                    over => Fit::Exceeds(excess::told(&smaller.amounts, over)),
                 });
             }
             if !limits::is_counted(&applied) {
@@ -342,6 +345,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::labels::{OBJECT_NAME, OBJECT_NAMESPACE};
     use crate::settings::HostSettings;
 
     #[tokio::test]
@@ -381,9 +385,36 @@ mod tests {
             let metadata = json!({ "name": limits::NAME });
             server.put(&path, json!({ "metadata": metadata, "spec": { "hard": hard }, "status": { "used": used } }));
             desired.smaller = smaller;
-            host.limits(&desired, &names, true).await.unwrap();
+            host.limits(&desired, &names, ControlPlane::Runs).await.unwrap();
             assert_eq!(server.get(&path).unwrap()["spec"]["hard"]["limits.cpu"], expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_is_too_small_is_refused_without_the_name_of_any_pod() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let mut desired = crate::golden::desired();
+        let names = Names::of(&desired.id);
+        let namespace = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&namespace, json!({ "metadata": { "name": names.namespace } }));
+        let inside = json!({ OBJECT_NAMESPACE: "web", OBJECT_NAME: "front" });
+        let metadata = json!({ "name": "front-x-web", "namespace": names.namespace, "annotations": inside });
+        let container = json!({ "name": "c", "resources": { "limits": { "cpu": "50" } } });
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [container] } });
+        server.put(&format!("{namespace}/pods/front-x-web"), pod);
+        let built = limits::build(&desired.limits, &host.settings.endpoint, &names, &serde_json::Map::new());
+        let mut used = built[0].json["spec"]["hard"].clone();
+        for (name, number) in used.as_object_mut().unwrap() {
+            *number = json!(if name == "limits.cpu" { "50" } else { "0" });
+        }
+        let path = format!("{namespace}/resourcequotas/{}", limits::NAME);
+        server.put(&path, json!({ "metadata": { "name": limits::NAME }, "status": { "used": used } }));
+        desired.smaller = Some(hexabase_core::plans::seed().remove(0).limits);
+        let (_, counted) = host.limits(&desired, &names, ControlPlane::Runs).await.unwrap();
+        let told = "the plan would allow less than is used in the workspace: 1 of cpu, of which 47500m is used";
+        assert_eq!(counted.fit, Some(Fit::Exceeds(told.to_owned())));
     }
 
     #[tokio::test]

@@ -38,13 +38,11 @@ use crate::tenant::{self, access, projects};
 pub use self::looks::{LogQuestion, MOST_LOG_BYTES, SeenContainer, SeenEvent, SeenLine, SeenLog, SeenPod};
 pub use self::project_usage::ProjectUsage;
 pub(crate) use self::project_usage::{Quantities, amounts, thousandths};
-pub(crate) use self::quantities::AskingPod;
 pub use self::reading::{Listed, Told, Turn};
 pub use self::renewal::Missing;
 pub use self::service_accounts::{Renewed, TokenSecret};
 pub use self::usage::{NamespaceUsage, Usage};
-pub(crate) use self::users::AskingClaim;
-pub use self::users::{ClaimUsage, PodUsage, Users};
+pub use self::users::{ClaimUsage, PodUsage, ServiceUsage, Users};
 
 /// Whom Kubernetes counts among everybody who has shown who they are.
 const AUTHENTICATED: &str = "system:authenticated";

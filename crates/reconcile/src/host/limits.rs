@@ -10,6 +10,7 @@ use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use crate::host::excess::Over;
+use crate::host::values;
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 use crate::settings::EndpointMode;
@@ -17,12 +18,19 @@ use crate::tenant_user::{Quantities, amounts, thousandths};
 
 pub(crate) const NAME: &str = "hexabase";
 
-/// Services of the control plane: its own, the headless one, DNS, and the throw-away ones of vCluster's first start.
+/// Services of the control plane: its own, the headless one, those that vCluster makes inside for DNS and for metrics and brings
+/// here, and room for the throw-away ones of its first start.
 const CONTROL_PLANE_SERVICES: u32 = 8;
 /// Claims of the control plane: its own, and room for what vCluster makes anew.
 const CONTROL_PLANE_CLAIMS: u32 = 4;
 /// Secrets and ConfigMaps that vCluster keeps for itself.
 const CONTROL_PLANE_OBJECTS: u32 = 20;
+/// How many of these there are, but for moments: the control plane's pod and its DNS, the four Services, the claim of its store.
+const OWN_PODS: u32 = 2;
+const OWN_SERVICES: u32 = 4;
+const OWN_CLAIMS: u32 = 1;
+/// The memory of both pods. The CPU that is kept for them is all theirs.
+const OWN_MEMORY: u64 = values::MEMORY.get() + values::DNS_MEMORY.get();
 /// Kubernetes opens a port of every node for each port of a Service that is reached from outside, and counts these as well.
 pub(crate) const PORTS_OF_A_LOAD_BALANCER: u32 = 4;
 /// The least that a silent container gets, so that ordinary images start in time, and the most.
@@ -39,6 +47,17 @@ pub(crate) const CONTROL_PLANE_SCRATCH: Bytes = Bytes::from_gibibytes(10);
 /// What a silent container reserves, whatever its share is.
 const REQUEST_CPU: u64 = 25;
 const REQUEST_MEMORY: u64 = 32;
+
+/// What of the control plane runs, and so is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ControlPlane {
+    /// All of it.
+    Runs,
+    /// Its DNS, which goes on with the pods of a workspace that sleeps.
+    OnlyDns,
+    /// Nothing.
+    Rests,
+}
 
 /// The quota (plan plus control plane) and the defaults for containers that say nothing.
 pub(crate) fn build(
@@ -105,13 +124,12 @@ pub(crate) fn defaults(amounts: &Amounts) -> Value {
 /// Lets nothing of the quota fall below what is used, while it is still to be seen whether that fits into less: beside pods that
 /// were let in before, the control plane's would be refused when it has to be made anew, and without it nobody could end those. It
 /// is never more than was allowed so far, and comes down as they go.
-pub(crate) fn spare(quota: &mut Manifest, found: &DynamicObject, control_plane_runs: bool) {
+pub(crate) fn spare(quota: &mut Manifest, found: &DynamicObject, control_plane: ControlPlane) {
     let Some(hard) = quota.json.pointer_mut("/spec/hard").and_then(Value::as_object_mut) else { return };
     for (name, wanted) in hard.iter_mut() {
         let at = |place: &str| found.data.pointer(place)?.get(name.as_str())?.as_str().map(number);
         let (Some(allowed), Some(used)) = (at("/spec/hard"), at("/status/used")) else { continue };
-        let needed = if control_plane_runs { used } else { used.saturating_add(control_planes(name)) };
-        let least = needed.min(allowed);
+        let least = used.saturating_add(to_come(name, control_plane)).min(allowed);
         if wanted.as_str().map(number).is_some_and(|wanted| wanted < least) {
             *wanted = json!(if least.is_multiple_of(1000) { (least / 1000).to_string() } else { format!("{least}m") });
         }
@@ -122,48 +140,78 @@ fn number(text: &str) -> u128 {
     thousandths(&Quantity(text.to_owned()))
 }
 
-/// What the control plane's pods need of it, in thousandths.
-fn control_planes(name: &str) -> u128 {
-    match name {
+/// What the control plane's pods need of it beyond what is counted, in thousandths.
+fn to_come(name: &str, control_plane: ControlPlane) -> u128 {
+    let all: u128 = match name {
         "requests.cpu" | "limits.cpu" => CONTROL_PLANE_CPU.as_millis().into(),
         "requests.memory" | "limits.memory" => u128::from(CONTROL_PLANE_MEMORY.get()).saturating_mul(1000),
         "pods" => u128::from(CONTROL_PLANE_PODS).saturating_mul(1000),
         "limits.ephemeral-storage" => u128::from(CONTROL_PLANE_SCRATCH.get()).saturating_mul(1000),
         _ => 0,
+    };
+    match control_plane {
+        ControlPlane::Runs => 0,
+        ControlPlane::OnlyDns => all.saturating_sub(dns(name)),
+        ControlPlane::Rests => all,
     }
 }
 
-/// By how much more is used than this quota lets in; by nothing once nothing beyond it is let in any more, unknown until Kubernetes
-/// judges by it. What was let in before it judged by it is counted in the same reading: both are of one version of the object, and
-/// Kubernetes writes the count before it lets anything in.
-pub(crate) fn over(quota: &Manifest, applied: &DynamicObject, control_plane_runs: bool) -> Option<Vec<Over>> {
+/// What of that its DNS has. It requests less than it may use, as all pods do: what they may use is what is exceeded first.
+fn dns(name: &str) -> u128 {
+    match name {
+        "requests.cpu" | "limits.cpu" => values::DNS_CPU.as_millis().into(),
+        "requests.memory" | "limits.memory" => u128::from(values::DNS_MEMORY.get()).saturating_mul(1000),
+        "pods" => 1000,
+        _ => 0,
+    }
+}
+
+/// How much of what is kept for the control plane it does not take, in thousandths: as much more than the plan gives is used before
+/// the quota is exceeded.
+fn not_taken(name: &str, control_plane: ControlPlane) -> u128 {
+    let pieces = match (name, control_plane) {
+        ("services", _) => u64::from(CONTROL_PLANE_SERVICES - OWN_SERVICES),
+        ("persistentvolumeclaims", _) => u64::from(CONTROL_PLANE_CLAIMS - OWN_CLAIMS),
+        ("pods", ControlPlane::Runs) => u64::from(CONTROL_PLANE_PODS - OWN_PODS),
+        ("limits.memory", ControlPlane::Runs) => CONTROL_PLANE_MEMORY.get().saturating_sub(OWN_MEMORY),
+        // On the average; its DNS says nothing of that.
+        ("limits.ephemeral-storage", _) => SCRATCH.get() * u64::from(CONTROL_PLANE_PODS) - SILENT_SCRATCH.get(),
+        _ => 0,
+    };
+    u128::from(pieces).saturating_mul(1000)
+}
+
+/// What more is used of than this quota lets in, and by how much more than the plan gives; nothing once nothing beyond it is let in
+/// any more, unknown until Kubernetes judges by it. What was let in before it judged by it is counted in the same reading: both are
+/// of one version of the object, and Kubernetes writes the count before it lets anything in.
+pub(crate) fn over(quota: &Manifest, applied: &DynamicObject, control_plane: ControlPlane) -> Option<Vec<Over>> {
     let hard = quota.json.pointer("/spec/hard")?.as_object()?;
     let at = |place: &str, name: &str| applied.data.pointer(place)?.get(name)?.as_str().map(number);
     let (mut judged, mut over) = (true, Vec::new());
     for (name, most) in hard {
         let (most, used) = (number(most.as_str()?), at("/status/used", name)?);
-        let own = if control_plane_runs { 0 } else { control_planes(name) };
-        let more = used.saturating_add(own).saturating_sub(most);
+        let more = used.saturating_add(to_come(name, control_plane)).saturating_sub(most);
         if more > 0 {
-            over.push((name.clone(), more));
+            over.push((name.clone(), more.saturating_add(not_taken(name, control_plane))));
         }
         judged &= at("/status/hard", name).is_some_and(|counted| counted <= most);
     }
     (judged || !over.is_empty()).then_some(over)
 }
 
-/// What the tenant uses, while the control plane runs: all that is counted, without as much as is added for the control plane.
+/// What the tenant uses, while the control plane runs: all that is counted, without what the control plane takes of it. Of Secrets and
+/// ConfigMaps nobody knows which are whose; without what is kept for the control plane's it is no more than the tenant's.
 pub(crate) fn used(quota: &DynamicObject, projects: u32) -> Option<Amounts> {
     let counted: Quantities = serde_json::from_value(quota.data.pointer("/status/used")?.clone()).ok()?;
     let all = amounts(&counted);
     let own = Amounts {
         cpu: CONTROL_PLANE_CPU,
-        memory: CONTROL_PLANE_MEMORY,
+        memory: Bytes::new(OWN_MEMORY),
         storage: CONTROL_PLANE_STORAGE,
-        pods: CONTROL_PLANE_PODS,
-        services: CONTROL_PLANE_SERVICES,
+        pods: OWN_PODS,
+        services: OWN_SERVICES,
         load_balancers: 0,
-        persistent_volume_claims: CONTROL_PLANE_CLAIMS,
+        persistent_volume_claims: OWN_CLAIMS,
         objects: CONTROL_PLANE_OBJECTS.saturating_add(projects).saturating_add(all.pods),
     };
     Some(all.less(&own))
@@ -187,6 +235,7 @@ pub(crate) fn was_counted(quota: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::ControlPlane::{OnlyDns, Rests, Runs};
     use super::*;
 
     #[test]
@@ -209,20 +258,40 @@ mod tests {
 
     #[test]
     fn a_smaller_quota_is_known_to_fit_only_once_kubernetes_lets_in_no_more() {
-        let over = |allowed: &str, used: &str, runs| {
+        let over = |allowed: &str, used: &str, control_plane| {
             let counted = json!({ "limits.cpu": used, "pods": "8", "secrets": "30" });
             let status = json!({ "hard": { "limits.cpu": allowed, "pods": "8", "secrets": "30" }, "used": counted });
             let applied: DynamicObject = serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap();
-            super::over(&hard("3", "12"), &applied, runs)
+            super::over(&hard("3", "12"), &applied, control_plane)
         };
         let cpu = |over: u128| Some(vec![("limits.cpu".to_owned(), over)]);
-        assert_eq!(over("20", "2500m", true), None, "more may be let in at this moment");
-        assert_eq!(over("3", "2500m", true), Some(Vec::new()));
-        assert_eq!(over("20", "3500m", true), cpu(500));
-        assert_eq!(over("3", "500m", false), Some(Vec::new()), "beside the control plane, which is to come");
-        assert_eq!(over("3", "600m", false), cpu(100));
+        assert_eq!(over("20", "2500m", Runs), None, "more may be let in at this moment");
+        assert_eq!(over("3", "2500m", Runs), Some(Vec::new()));
+        assert_eq!(over("20", "3500m", Runs), cpu(500));
+        assert_eq!(over("3", "500m", Rests), Some(Vec::new()), "beside the control plane, which is to come");
+        assert_eq!(over("3", "600m", Rests), cpu(100));
+        assert_eq!(over("3", "1", OnlyDns), Some(Vec::new()), "a half of which its DNS has");
+        assert_eq!(over("3", "1100m", OnlyDns), cpu(100));
         let uncounted: DynamicObject = serde_json::from_value(json!({ "metadata": {} })).unwrap();
-        assert_eq!(super::over(&hard("3", "12"), &uncounted, true), None);
+        assert_eq!(super::over(&hard("3", "12"), &uncounted, Runs), None);
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_as_what_the_tenant_uses_more_than_the_plan_gives() {
+        // A plan of one pod and one claim.
+        let body = json!({ "spec": { "hard": { "pods": "5", "persistentvolumeclaims": "5" } } });
+        let quota = Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body);
+        let over = |pods: &str, control_plane| {
+            let used = json!({ "pods": pods, "persistentvolumeclaims": "6" });
+            let applied = json!({ "metadata": {}, "status": { "hard": {}, "used": used } });
+            let mut over = super::over(&quota, &serde_json::from_value(applied).unwrap(), control_plane).unwrap();
+            over.sort();
+            over
+        };
+        let expected = |pods: u128| vec![("persistentvolumeclaims".to_owned(), 4_000), ("pods".to_owned(), pods)];
+        assert_eq!(over("6", Runs), expected(3_000), "four of the six are the tenant's");
+        assert_eq!(over("4", OnlyDns), expected(2_000));
+        assert_eq!(over("3", Rests), expected(2_000));
     }
 
     #[test]
@@ -234,13 +303,13 @@ mod tests {
         .unwrap();
         let body = json!({ "spec": { "hard": quota("60Gi") } });
         let mut wanted = Manifest::new(Kind::ResourceQuota, Some("n"), NAME, &Map::new(), body);
-        spare(&mut wanted, &found, false);
+        spare(&mut wanted, &found, Rests);
         let kept = wanted.json["spec"]["hard"]["limits.ephemeral-storage"].as_str().map(number);
         assert_eq!(kept, Some(number("90Gi")));
     }
 
     /// What is applied in place of a quota of 20 cores and 64 pods when 3 cores and 8 pods are wanted.
-    fn lowered(cpu: &str, pods: &str, control_plane_runs: bool) -> (String, String) {
+    fn lowered(cpu: &str, pods: &str, control_plane: ControlPlane) -> (String, String) {
         let found: DynamicObject = serde_json::from_value(json!({
             "metadata": {},
             "spec": { "hard": { "limits.cpu": "20", "pods": "64" } },
@@ -248,7 +317,7 @@ mod tests {
         }))
         .unwrap();
         let mut wanted = hard("3", "8");
-        spare(&mut wanted, &found, control_plane_runs);
+        spare(&mut wanted, &found, control_plane);
         let hard = &wanted.json["spec"]["hard"];
         assert_eq!(hard["secrets"], "30", "of which nothing is known");
         (hard["limits.cpu"].as_str().unwrap().to_owned(), hard["pods"].as_str().unwrap().to_owned())
@@ -257,10 +326,11 @@ mod tests {
     #[test]
     fn a_smaller_quota_leaves_the_control_plane_its_place_beside_what_runs() {
         let of = |cpu: &str, pods: &str| (cpu.to_owned(), pods.to_owned());
-        assert_eq!(lowered("2500m", "8", true), of("3", "8"), "all of it fits");
-        assert_eq!(lowered("7500m", "12", true), of("7500m", "12"), "the control plane is counted among it");
-        assert_eq!(lowered("5500m", "9", false), of("8", "13"), "its pod is still to come");
-        assert_eq!(lowered("19", "64", false), of("20", "64"), "never more than before");
+        assert_eq!(lowered("2500m", "8", Runs), of("3", "8"), "all of it fits");
+        assert_eq!(lowered("7500m", "12", Runs), of("7500m", "12"), "the control plane is counted among it");
+        assert_eq!(lowered("5500m", "9", Rests), of("8", "13"), "its pod is still to come");
+        assert_eq!(lowered("5500m", "9", OnlyDns), of("7500m", "12"), "its DNS is there already");
+        assert_eq!(lowered("19", "64", Rests), of("20", "64"), "never more than before");
     }
 
     #[test]
@@ -270,10 +340,22 @@ mod tests {
             super::used(&serde_json::from_value::<DynamicObject>(quota).unwrap(), 2)
         };
         assert_eq!(used(json!({})), None);
-        let counted =
-            json!({ "requests.cpu": "1", "limits.cpu": "4500m", "pods": "6", "secrets": "30", "services": "3" });
-        let found = used(json!({ "used": counted })).unwrap();
-        assert_eq!((found.cpu, found.pods, found.objects, found.services), (Cpu::from_millis(2000), 2, 2, 0));
+        let counted = json!({ "requests.cpu": "1", "limits.cpu": "4500m", "limits.memory": "3242Mi", "pods": "6",
+            "secrets": "30", "services": "5", "persistentvolumeclaims": "4", "requests.storage": "8Gi" });
+        let expected = Amounts {
+            cpu: Cpu::from_millis(2_000),
+            memory: Bytes::from_gibibytes(1),
+            storage: Bytes::from_gibibytes(3),
+            pods: 4,
+            services: 1,
+            load_balancers: 0,
+            persistent_volume_claims: 3,
+            objects: 2,
+        };
+        assert_eq!(used(json!({ "used": counted })), Some(expected));
+        let nothing = json!({ "limits.cpu": "2500m", "limits.memory": "2218Mi", "pods": "2", "services": "4",
+            "persistentvolumeclaims": "1", "requests.storage": "5Gi" });
+        assert_eq!(used(json!({ "used": nothing })), Some(Amounts::NONE));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Values of the vCluster chart, made of typed data only. A key that is not here has the chart's default.
 
 use hexabase_core::plans::CONTROL_PLANE_STORAGE;
+use hexabase_core::quantity::{Bytes, Cpu};
 use serde_json::{Map, Value, json};
 
 use crate::host::{admission, authentication, limits};
@@ -8,6 +9,11 @@ use crate::labels::{NODE_POOL, Names, POOL_LABEL};
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
 
+/// What the control plane may use, and its DNS, which has a pod of its own.
+pub(crate) const CPU: Cpu = Cpu::from_millis(2_000);
+pub(crate) const MEMORY: Bytes = Bytes::from_gibibytes(2);
+pub(crate) const DNS_CPU: Cpu = Cpu::from_millis(500);
+pub(crate) const DNS_MEMORY: Bytes = Bytes::from_mebibytes(170);
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
@@ -112,7 +118,7 @@ fn coredns(settings: &HostSettings) -> Value {
     json!({
         "image": settings.coredns_image.as_deref().unwrap_or_default(),
         "resources": {
-            "limits": { "cpu": "500m", "memory": "170Mi" },
+            "limits": { "cpu": DNS_CPU.to_string(), "memory": DNS_MEMORY.to_string() },
             "requests": { "cpu": "20m", "memory": "64Mi" },
         },
     })
@@ -141,7 +147,9 @@ fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
         "probes": { "startupProbe": { "periodSeconds": 1, "failureThreshold": 300 } },
         "resources": {
             "limits": {
-                "cpu": "2", "memory": "2Gi", "ephemeral-storage": limits::CONTROL_PLANE_SCRATCH.to_string(),
+                "cpu": CPU.to_string(),
+                "memory": MEMORY.to_string(),
+                "ephemeral-storage": limits::CONTROL_PLANE_SCRATCH.to_string(),
             },
             "requests": { "cpu": "200m", "memory": "512Mi", "ephemeral-storage": "512Mi" },
         },

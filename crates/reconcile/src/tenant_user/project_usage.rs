@@ -19,7 +19,7 @@ use crate::tenant::projects::QUOTA;
 pub struct ProjectUsage {
     /// As Kubernetes counts it.
     pub used: Amounts,
-    /// Its pods and claims, by name.
+    /// Its pods, claims and Services, by name.
     pub users: Users,
 }
 

@@ -9,7 +9,7 @@ pub(super) const MOST_CONTAINERS: usize = 256;
 
 /// A pod.
 #[derive(Debug, Deserialize)]
-pub(crate) struct AskingPod {
+pub(super) struct AskingPod {
     #[serde(default)]
     pub(super) metadata: Metadata,
     #[serde(default)]
@@ -113,8 +113,6 @@ pub(super) struct Asked {
     cpu: Option<String>,
     memory: Option<String>,
     storage: Option<String>,
-    #[serde(rename = "ephemeral-storage")]
-    scratch: Option<String>,
 }
 
 impl Asked {
@@ -126,11 +124,6 @@ impl Asked {
     /// Bytes of memory.
     pub(super) fn memory(&self) -> f64 {
         amount(&self.memory)
-    }
-
-    /// Bytes on a node's disk.
-    pub(super) fn scratch(&self) -> f64 {
-        amount(&self.scratch)
     }
 
     /// Bytes of storage.

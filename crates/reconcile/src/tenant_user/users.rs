@@ -1,10 +1,10 @@
-//! Which pods and volume claims use most of something.
+//! Which pods, volume claims and Services use most of something.
 
 use std::cmp::Reverse;
 
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Resource;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::Resource as _;
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ use super::reading::Metadata;
 
 /// How the pods of the workspace's own DNS are called: the control plane's share is for them.
 const DNS: &str = "kube-system/coredns-";
+/// Services that vCluster makes in every workspace: these are the control plane's share as well, or count for nothing.
+const OWN_SERVICES: [&str; 3] = ["default/kubernetes", "kube-system/kube-dns", "kube-system/metrics-server"];
 /// How many of them are named.
 const MOST_NAMED: usize = 5;
 
@@ -24,6 +26,8 @@ pub struct Users {
     pub pods: Vec<PodUsage>,
     /// Volume claims.
     pub claims: Vec<ClaimUsage>,
+    /// Services.
+    pub services: Vec<ServiceUsage>,
 }
 
 /// What a pod may use.
@@ -35,8 +39,6 @@ pub struct PodUsage {
     pub cpu: Cpu,
     /// Memory.
     pub memory: Bytes,
-    /// What it may write to its node's disk.
-    pub scratch: Bytes,
 }
 
 /// What a volume claim asks for.
@@ -48,20 +50,37 @@ pub struct ClaimUsage {
     pub storage: Bytes,
 }
 
+/// A Service that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceUsage {
+    /// Its name, with that of its namespace where there are several.
+    pub name: String,
+    /// Whether it is reached from outside, through a load balancer.
+    pub balanced: bool,
+}
+
 impl PodUsage {
     /// What counts of a pod; of one that is over, or of the workspace's own DNS, nothing.
-    pub(crate) fn of(name: String, pod: &AskingPod) -> Option<Self> {
+    fn of(name: String, pod: &AskingPod) -> Option<Self> {
         // Above what a number of this kind can be, it is the greatest.
         let bytes = |amount: fn(&Asked) -> f64| Bytes::new(pod.spec.bound(amount).ceil() as u64);
         let cpu = Cpu::from_millis((pod.spec.bound(Asked::cpu) * 1_000.0).round() as u64);
-        let usage = Self { name, cpu, memory: bytes(Asked::memory), scratch: bytes(Asked::scratch) };
+        let usage = Self { name, cpu, memory: bytes(Asked::memory) };
         (!pod.is_over() && !usage.name.starts_with(DNS)).then_some(usage)
     }
 }
 
 impl ClaimUsage {
-    pub(crate) fn of(name: String, claim: &AskingClaim) -> Self {
+    fn of(name: String, claim: &AskingClaim) -> Self {
         Self { name, storage: Bytes::new(claim.spec.resources.requests.storage().ceil() as u64) }
+    }
+}
+
+impl ServiceUsage {
+    /// What counts of a Service; of one that every workspace has, nothing.
+    fn of(name: String, service: &AskingService) -> Option<Self> {
+        let balanced = service.spec.kind.as_deref() == Some("LoadBalancer");
+        (!OWN_SERVICES.contains(&name.as_str())).then_some(Self { name, balanced })
     }
 }
 
@@ -74,13 +93,11 @@ impl Users {
             Resource::Pods => told("pods", self.pods.iter().map(|pod| pod.name.clone())),
             Resource::Storage => self.claims_by_storage(),
             Resource::PersistentVolumeClaims => told("claims", self.claims.iter().map(|claim| claim.name.clone())),
-            Resource::Services | Resource::LoadBalancers | Resource::Objects => String::new(),
+            Resource::Services => self.services_that(|_| true),
+            Resource::LoadBalancers => self.services_that(|service| service.balanced),
+            // Of Secrets and ConfigMaps there are many, and none is larger than another.
+            Resource::Objects => String::new(),
         }
-    }
-
-    /// The same of what is written to nodes' disks.
-    pub(crate) fn most_of_scratch(&self) -> String {
-        self.pods_by(|pod| pod.scratch.to_string(), |pod| pod.scratch.get())
     }
 
     fn pods_by(&self, written: impl Fn(&PodUsage) -> String, number: impl Fn(&PodUsage) -> u64) -> String {
@@ -94,6 +111,10 @@ impl Users {
         claims.sort_by_key(|claim| Reverse(claim.storage));
         told("claims", claims.into_iter().map(|claim| format!("{} ({})", claim.name, claim.storage)))
     }
+
+    fn services_that(&self, counts: impl Fn(&ServiceUsage) -> bool) -> String {
+        told("services", self.services.iter().filter(|service| counts(service)).map(|service| service.name.clone()))
+    }
 }
 
 fn told(what: &str, named: impl Iterator<Item = String>) -> String {
@@ -103,7 +124,7 @@ fn told(what: &str, named: impl Iterator<Item = String>) -> String {
 
 /// A volume claim.
 #[derive(Debug, Deserialize)]
-pub(crate) struct AskingClaim {
+pub(super) struct AskingClaim {
     #[serde(default)]
     pub(super) metadata: Metadata,
     #[serde(default)]
@@ -114,6 +135,21 @@ pub(crate) struct AskingClaim {
 pub(super) struct ClaimSpec {
     #[serde(default)]
     pub(super) resources: Resources,
+}
+
+/// A Service.
+#[derive(Debug, Deserialize)]
+struct AskingService {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ServiceSpec {
+    #[serde(rename = "type", default, deserialize_with = "super::reading::name")]
+    kind: Option<String>,
 }
 
 impl TenantUser {
@@ -137,6 +173,15 @@ impl TenantUser {
         if let Err(error) = claims.await {
             tracing::debug!(error = %error, "the claims that use a quota cannot be told");
             users.claims.clear();
+        }
+        let path = Service::url_path(&(), namespace);
+        let services = self.each("services", &path, |service: AskingService| {
+            let named = title(namespace, &service.metadata);
+            users.services.extend(named.and_then(|title| ServiceUsage::of(title, &service)));
+        });
+        if let Err(error) = services.await {
+            tracing::debug!(error = %error, "the services that use a quota cannot be told");
+            users.services.clear();
         }
         users
     }
@@ -171,10 +216,10 @@ mod tests {
             pod("over", "Succeeded", ["4", "4"]),
             pod("kube-system/coredns-x", "Running", ["4", "4"]),
         ];
-        let users = Users { pods: pods.into_iter().flatten().collect(), claims: Vec::new() };
+        let users = Users { pods: pods.into_iter().flatten().collect(), ..Users::default() };
         assert_eq!(users.most_of(Resource::Cpu), ", most of it by the pods large (1500m), small (150m)");
         assert_eq!(users.most_of(Resource::Pods), ", most of it by the pods small, large");
-        for nobody in [users.most_of(Resource::Memory), users.most_of(Resource::Storage), users.most_of_scratch()] {
+        for nobody in [users.most_of(Resource::Memory), users.most_of(Resource::Storage)] {
             assert_eq!(nobody, "");
         }
     }
@@ -185,8 +230,26 @@ mod tests {
             let spec = json!({ "resources": { "requests": { "storage": format!("{number}Gi") } } });
             ClaimUsage::of(format!("shop/{number}"), &serde_json::from_value(json!({ "spec": spec })).unwrap())
         };
-        let users = Users { pods: Vec::new(), claims: (1..8).map(claim).collect() };
+        let users = Users { claims: (1..8).map(claim).collect(), ..Users::default() };
         let most = ", most of it by the claims shop/7 (7Gi), shop/6 (6Gi), shop/5 (5Gi), shop/4 (4Gi), shop/3 (3Gi)";
         assert_eq!(users.most_of(Resource::Storage), most);
+    }
+
+    #[test]
+    fn services_are_told_but_not_those_of_every_workspace_and_of_load_balancers_only_those_that_are_one() {
+        let service = |name: &str, kind: Value| {
+            let service: AskingService = serde_json::from_value(json!({ "spec": { "type": kind } })).unwrap();
+            ServiceUsage::of(name.to_owned(), &service)
+        };
+        let services = [
+            service("default/kubernetes", json!("ClusterIP")),
+            service("kube-system/kube-dns", json!("ClusterIP")),
+            service("shop/front", json!("LoadBalancer")),
+            service("shop/back", Value::Null),
+        ];
+        let users = Users { services: services.into_iter().flatten().collect(), ..Users::default() };
+        assert_eq!(users.most_of(Resource::Services), ", most of it by the services shop/front, shop/back");
+        assert_eq!(users.most_of(Resource::LoadBalancers), ", most of it by the services shop/front");
+        assert_eq!(users.most_of(Resource::Objects), "");
     }
 }

@@ -36,6 +36,15 @@ async fn a_share_is_lowered_no_further_than_pods_use_and_a_project_moves_with_it
     ensure!(refused.code != 0 && names_it, "{refused:?}");
     alice.hxb(&["project", "update", "hall", "-w", "shop", "--cpu", "900m"]).await?;
     until_cpu(shop, "hall", "700m").await?;
+    // Nor is what is used given to one below it.
+    let more = ["project", "update", "room", "-w", "shop", "--cpu", "400m"];
+    let another = ["project", "create", "closet", "-w", "shop", "--below", "hall", "--cpu", "200m"];
+    for arguments in [&more[..], &another[..]] {
+        let refused = alice.hxb.run(arguments).await?;
+        let is_told =
+            refused.stderr.contains("500m of cpu would be left for the namespace of hall, in which 600m is used");
+        ensure!(refused.code != 0 && is_told && refused.stderr.contains("busy (600m)"), "{refused:?}");
+    }
 
     for (group, project) in [("hall-people", "hall"), ("yard-people", "yard")] {
         alice.hxb(&["group", "create", group, "-w", "shop"]).await?;

@@ -5,6 +5,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use hexabase_app::clock::Clock;
+use hexabase_testkit::platform::Platform;
+use sea_orm::{ConnectionTrait as _, Database};
+use serde_json::Value;
 
 use crate::support::{BUSYBOX, Person, TIMEOUT, shop, text, until};
 use crate::surroundings::Surroundings;
@@ -32,6 +35,15 @@ async fn noted(person: &Person, action: &str) -> Result<String> {
 /// How often workspaces of the person's were woken.
 async fn wakings(person: &Person) -> Result<usize> {
     Ok(noted(person, "workspace.waking").await?.matches("\"workspace.waking\"").count())
+}
+
+/// Lets everything that a rule of sleep goes by be so many minutes earlier, behind the platform's back.
+async fn pass(platform: &Platform, id: &str, minutes: i64) -> Result<()> {
+    let database = Database::connect(format!("sqlite://{}", platform.data().join("hexabase.db").display())).await?;
+    let earlier = |column: &str| format!("{column} = {column} - {}", minutes * 60_000_000);
+    let columns = ["ready_at", "desired_since", "sleep_rule_at", "last_used_at"].map(earlier).join(", ");
+    database.execute_unprepared(&format!("UPDATE workspaces SET {columns} WHERE id = '{id}'")).await?;
+    Ok(database.close().await?)
 }
 
 #[tokio::test]
@@ -89,7 +101,13 @@ async fn kubectl_wakes_a_sleeping_workspace_and_finds_what_was_there() -> Result
     until("the pods", async || Ok(otto.hxb(&["pod", "list", "-w", "sleepy", "-n", "kept"]).await?.contains("Running")))
         .await?;
 
-    fall_asleep(&shop.at, &nora, "sleepy", &id).await?;
+    // Nobody uses it for the shortest time that a rule can name.
+    nora.hxb(&["workspace", "sleep-rule", "sleepy", "--after", "5m"]).await?;
+    pass(&shop.platform, &id, 5).await?;
+    nora.hxb(&["workspace", "wait", "sleepy", "--for", "asleep", "--timeout", "10m"]).await?;
+    let left = pods(&shop.at, &id).await?;
+    ensure!(left.is_empty(), "it sleeps with {left:?}");
+    ensure!(noted(&nora, "workspace.falling_asleep").await?.contains("\"idle\""), "it was not its rule");
     nora.hxb(&["workspace", "delete", "sleepy", "--yes", "--wait", "--timeout", "10m"]).await?;
     let left = shop.at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
@@ -115,6 +133,7 @@ async fn a_workspace_sleeps_and_wakes_by_the_time_of_the_day_while_its_pods_go_o
     };
     let before = web().await?;
     ensure!(before.len() == 1, "{before:?}");
+    tove.run_pod("default", "big", "3").await?;
 
     // The rule is there before the minute begins.
     let minute = (Clock::System.now().as_seconds() + 5) / 60 + 1;
@@ -126,6 +145,18 @@ async fn a_workspace_sleeps_and_wakes_by_the_time_of_the_day_while_its_pods_go_o
     ensure!(!left.contains(&format!("pod/{id}-0")), "its control plane runs: {left:?}");
     ensure!(web().await? == before, "its pods did not go on: {left:?}");
     ensure!(noted(&tove, "workspace.falling_asleep").await?.contains("\"schedule\""), "it was not its rule");
+
+    // What goes on is too much for a smaller plan, and is seen without waking it. Whose it is stands in no log.
+    tove.hxb(&["workspace", "set-plan", "nightly", "free"]).await?;
+    let mut seen = Value::Null;
+    until("the refusal of the plan", async || {
+        seen = tove.json(&["workspace", "get", "nightly"]).await?;
+        Ok(seen["plan_change"]["refused"].is_string())
+    })
+    .await?;
+    let why = text(&seen["plan_change"], "refused")?;
+    ensure!(why.contains("1 of cpu, of which 3100m is used") && !why.contains("big"), "{why}");
+    ensure!(seen["phase"] == "asleep" && seen["plan"] == "standard", "{seen}");
 
     // Nobody asks it anything.
     tove.hxb(&["workspace", "wait", "nightly", "--for", "ready", "--timeout", "10m"]).await?;

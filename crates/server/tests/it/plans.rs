@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_backends::store::workspaces;
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_testkit::http::Answer;
@@ -273,15 +274,20 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     let claim = json!({ "metadata": { "name": "data", "namespace": "web" },
         "spec": { "resources": { "requests": { "storage": "40Gi" } } } });
     tenant.answer("GET", "/api/v1/persistentvolumeclaims", 200, list(json!([claim])));
+    let service = |namespace: &str, name: &str| json!({ "metadata": { "name": name, "namespace": namespace } });
+    let services = json!([service("default", "kubernetes"), service("web", "front")]);
+    tenant.answer("GET", "/api/v1/services", 200, list(services));
     let store = platform.store().await?;
     let tx = store.begin().await?;
-    let used = Amounts { cpu: Cpu::from_millis(3_000), storage: Bytes::from_gibibytes(40), pods: 2, ..Amounts::NONE };
+    let (cpu, storage) = (Cpu::from_millis(3_000), Bytes::from_gibibytes(40));
+    let used = Amounts { cpu, storage, pods: 2, services: 11, ..Amounts::NONE };
     workspaces::note_used(&tx, &shop.parse()?, &used).await?;
     tx.commit().await?;
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
     for part in [
         "1 of cpu, of which 3 is used, most of it by the pods web/front (2), default/job (1); ",
-        " of storage, of which 40Gi is used, most of it by the claims web/data (40Gi); end some of that",
+        " of storage, of which 40Gi is used, most of it by the claims web/data (40Gi); ",
+        "10 of services, of which 11 is used, most of it by the services web/front; end some of that",
     ] {
         assert!(text(&refused["detail"]).contains(part), "{refused}");
     }
@@ -290,6 +296,15 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     assert_eq!((&quota["used"]["cpu"], &quota["used"]["pods"]), (&json!("3"), &json!(2)));
     // Not of pods, of which there are few.
     assert!(!text(&refused["detail"]).contains("of pods"), "{refused}");
+    // What was counted before its host stopped answering says nothing about now.
+    let tx = store.begin().await?;
+    let trouble = Some("the host's API server did not answer");
+    workspaces::set_progress(&tx, &shop.parse()?, WorkspacePhase::Ready, None, trouble, platform.clock.now()).await?;
+    tx.commit().await?;
+    let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
+    assert_eq!(quota["used"], Value::Null);
+    let asked = set_plan(&alice, &shop, "free").await?.expect(200)?.json()?;
+    assert_eq!((&asked["plan"], &asked["plan_change"]["plan"]), (&json!("standard"), &json!("free")), "{asked}");
     Ok(())
 }
 

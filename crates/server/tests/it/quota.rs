@@ -7,6 +7,7 @@ use hexabase_core::ids::OrganizationId;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::quota::{Amounts, Resource};
 use hexabase_testkit::http::Answer;
+use hexabase_testkit::tenant::FakeTenant;
 use serde_json::{Value, json};
 
 use crate::role_assignments::team;
@@ -114,10 +115,13 @@ async fn less_than_pods_use_is_refused_with_the_pods_if_the_workspace_answers() 
     let shop = Shop::open(&platform).await?;
     let web = shop.project("web", "3", None).await?;
     shop.project("api", "500m", Some(&web)).await?;
-    let store = platform.store().await?;
-    let tx = store.begin().await?;
-    projects::set_phase(&tx, &web.parse()?, ProjectPhase::Ready, platform.clock.now()).await?;
-    tx.commit().await?;
+    let is = async |phase: ProjectPhase| {
+        let store = platform.store().await?;
+        let tx = store.begin().await?;
+        projects::set_phase(&tx, &web.parse()?, phase, platform.clock.now()).await?;
+        anyhow::Ok(tx.commit().await?)
+    };
+    is(ProjectPhase::Ready).await?;
     let tenant = answering(&platform, shop.path.rsplit('/').next().unwrap_or_default()).await?;
     let pod = |name: &str, cpu: &str| {
         let resources = json!({ "limits": { "cpu": cpu, "memory": "64Mi" } });
@@ -140,10 +144,13 @@ async fn less_than_pods_use_is_refused_with_the_pods_if_the_workspace_answers() 
     let asked = || tenant.asked("GET").into_iter().find(|asked| asked.path == "/api/v1/namespaces/web/pods");
     assert!(asked().is_none());
     // A half of it is given on already.
-    let refused = shop.give_cpu(&web, "1900m").await?;
-    says(&refused, 409, "quota_in_use", &["1400m of cpu would be left", "1500m is used", "back (1), front (500m)"]);
+    let words = &["1400m of cpu would be left", "1500m is used", "back (1), front (500m)"];
+    says(&shop.give_cpu(&web, "1900m").await?, 409, "quota_in_use", words);
     let query = asked().map(|asked| asked.query).unwrap_or_default();
     assert!(query.contains("limit=100"), "{query}");
+    // Nor while something of it is missing.
+    is(ProjectPhase::Creating).await?;
+    says(&shop.give_cpu(&web, "1900m").await?, 409, "quota_in_use", words);
     // Of what nobody uses it may be less.
     shop.change(&web, json!({ "quota": { "cpu": "4", "objects": 40 } })).await?.expect(200)?;
     shop.give_cpu(&web, "2").await?.expect(200)?;
@@ -153,6 +160,42 @@ async fn less_than_pods_use_is_refused_with_the_pods_if_the_workspace_answers() 
     // Nobody knows.
     tenant.refuse("GET", "/api/v1/namespaces/web/resourcequotas/hexabase-quota", 403, "resourcequotas is forbidden");
     shop.give_cpu(&web, "1").await?.expect(200)?;
+    Ok(())
+}
+
+/// From now on this much CPU is used in the namespace of a project, by one pod.
+fn uses(tenant: &FakeTenant, project: &str, pod: &str, cpu: &str) {
+    let resources = json!({ "limits": { "cpu": cpu } });
+    let spec = json!({ "containers": [{ "name": "c", "resources": resources }] });
+    let pods = json!([{ "metadata": { "name": pod }, "spec": spec }]);
+    let list = json!({ "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods });
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "hexabase-quota" },
+        "status": { "used": { "limits.cpu": cpu } } });
+    let namespace = format!("/api/v1/namespaces/{project}");
+    tenant.answer("GET", &format!("{namespace}/pods"), 200, list);
+    tenant.answer("GET", &format!("{namespace}/resourcequotas/hexabase-quota"), 200, quota);
+}
+
+#[tokio::test]
+async fn no_project_is_given_what_is_used_in_the_one_above_it() -> Result<()> {
+    let platform = Platform::start().await?;
+    let shop = Shop::open(&platform).await?;
+    let hall = shop.project("hall", "1", None).await?;
+    let yard = shop.project("yard", "500m", None).await?;
+    let tenant = answering(&platform, shop.path.rsplit('/').next().unwrap_or_default()).await?;
+    uses(&tenant, "hall", "busy", "600m");
+    let words = &["200m of cpu would be left for the namespace of hall, in which 600m is used", "busy (600m)"];
+    says(&shop.try_project("room", Some("800m"), Some(&hall)).await?, 409, "quota_in_use", words);
+    let room = shop.project("room", "200m", Some(&hall)).await?;
+    says(&shop.give_cpu(&room, "800m").await?, 409, "quota_in_use", words);
+    shop.give_cpu(&room, "400m").await?.expect(200)?;
+    let below = json!({ "parent": hall, "quota": { "memory": "1Mi", "storage": "1Mi", "pods": 1, "services": 1,
+        "persistent_volume_claims": 1, "objects": 1 } });
+    let refused = shop.change(&yard, below.clone()).await?;
+    says(&refused, 409, "quota_in_use", &["100m of cpu would be left for the namespace of hall", "busy (600m)"]);
+    // Nobody knows.
+    tenant.refuse("GET", "/api/v1/namespaces/hall/resourcequotas/hexabase-quota", 403, "resourcequotas is forbidden");
+    shop.change(&yard, below).await?.expect(200)?;
     Ok(())
 }
 

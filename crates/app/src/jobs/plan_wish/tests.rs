@@ -1,5 +1,6 @@
 use anyhow::Context as _;
 use hexabase_backends::store::{organizations, workspaces};
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::quantity::Cpu;
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
@@ -105,9 +106,19 @@ on_both_engines! {
         tx.commit().await?;
         assert!(stage.asks_for("free").await.is_err());
         let tx = stage.app.store.begin().await?;
+        let trouble = Some("the host's API server did not answer");
+        workspaces::set_progress(&tx, &stage.id, WorkspacePhase::Ready, None, trouble, stage.app.clock.now()).await?;
+        tx.commit().await?;
+        stage.asks_for("free").await?;
+        stage.asks_for("standard").await?;
+        let tx = stage.app.store.begin().await?;
         workspaces::request_sleep(&tx, &stage.id, stage.app.clock.now()).await?;
         tx.commit().await?;
         stage.asks_for("free").await?;
         assert_eq!(stage.row().await?.plan_id, "standard", "the host has the last word");
+        let tx = stage.app.store.begin().await?;
+        assert!(workspaces::request_wake(&tx, &stage.id, stage.app.clock.now()).await?);
+        tx.commit().await?;
+        assert_eq!(stage.row().await?.used, None, "it is counted anew");
     }
 }

@@ -104,7 +104,8 @@ pub struct Workspace {
     pub removal_at: Option<Timestamp>,
     /// When a project of it was last moved: roles that were given where it stood ended in it then.
     pub moved_at: Option<Timestamp>,
-    /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that.
+    /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that, also each time that
+    /// it was woken.
     pub used: Option<Amounts>,
     /// How many nodes of its own it is to have.
     pub nodes_wanted: u32,

@@ -65,9 +65,11 @@ fn want_asleep(id: &WorkspaceId, now: Timestamp) -> UpdateMany<workspace::Entity
 }
 
 /// As [`want`], of a workspace that is to come back. Nobody is let in where it was before its sleep: where it is, is said anew
-/// once all is true again.
+/// once all is true again. What was used in it is counted anew as well.
 fn want_back(id: &WorkspaceId, phase: Expr, now: Timestamp) -> UpdateMany<workspace::Entity> {
-    want(id, Desired::Present, phase, now).col_expr(workspace::Column::Endpoint, Expr::value(None::<String>))
+    want(id, Desired::Present, phase, now)
+        .col_expr(workspace::Column::Endpoint, Expr::value(None::<String>))
+        .col_expr(workspace::Column::Used, Expr::value(None::<String>))
 }
 
 /// Asks for a sleeping workspace to be woken; of many who ask at once one is told `true`. Its steps begin anew.
