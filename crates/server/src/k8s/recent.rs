@@ -152,12 +152,12 @@ mod tests {
     fn no_more_callers_are_remembered_than_there_is_room_for() {
         let (recent, admission, now) = (Recent::default(), admission(), now());
         for number in 0..=REMEMBERED {
-            recent.keep(Digest::of(&number.to_string()), &admission, now);
+            recent.keep(Digest::of(number.to_string()), &admission, now);
         }
         assert!(recent.lock().len() <= REMEMBERED);
         let recent = Recent::default();
         for number in 0..REMEMBERED {
-            recent.keep(Digest::of(&number.to_string()), &admission, now);
+            recent.keep(Digest::of(number.to_string()), &admission, now);
         }
         let later = Now { changes: now.changes + 1, ..now };
         recent.keep(Digest::of("another one"), &admission, later);
