@@ -216,7 +216,10 @@ impl Limits {
     ) -> &'a mut Usage {
         if map.len() >= REMEMBERED && !map.contains_key(workspace) {
             map.retain(|_, usage| {
-                usage.requests > 0 || usage.refusals.kept_back > 0 || self.refilled(usage, now) < self.burst || !usage.pace.is_rested(now)
+                usage.requests > 0
+                    || usage.refusals.kept_back > 0
+                    || self.refilled(usage, now) < self.burst
+                    || !usage.pace.is_rested(now)
             });
         }
         let usage = map.entry(workspace.clone()).or_insert_with(|| Usage {
