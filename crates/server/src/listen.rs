@@ -27,8 +27,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// To say whether it is HTTP/1 or HTTP/2, and to send the head of a request by HTTP/1. Whoever speaks HTTP/2 is pinged.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
-/// ordinary object, a part of the largest. A long way is still as fast as this much per round trip.
-const BODY_WINDOW: u32 = 256 << 10;
+/// ordinary object, a part of a large one. A long way is still as fast as this much per round trip.
+const BODY_WINDOW: u32 = 64 << 10;
 /// As many bodies as may be under way on one connection: those of a workspace that wait for its pace hold up no others.
 const BODIES_WINDOW: u32 = 200 * BODY_WINDOW;
 /// Pieces of refused bodies that may still arrive by HTTP/2 when the refusal is sent. Each counts as an error of ours, and whoever

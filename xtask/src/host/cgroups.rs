@@ -83,6 +83,25 @@ pub(crate) fn adopt(pid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Puts one of our processes into a cgroup beside ours, where it runs only while nothing else on the machine would (`cpu.idle`, since
+/// Linux 5.15). Its folder, to be removed when the process has ended; none where there is no such thing.
+pub(crate) fn idle(pid: u32) -> Option<PathBuf> {
+    let second = version()? == Version::V2;
+    let carries_cpu = |mount: &Mount| match second {
+        true => mount.kind == "cgroup2",
+        false => mount.options.split(',').any(|option| option == "cpu"),
+    };
+    let folder = mounts().into_iter().find(carries_cpu)?.path.join(format!("{NETWORK}-idle"));
+    fs::create_dir_all(&folder).ok()?;
+    let moved =
+        fs::write(folder.join("cpu.idle"), "1").and_then(|()| fs::write(folder.join("cgroup.procs"), pid.to_string()));
+    if moved.is_err() {
+        let _ = fs::remove_dir(&folder);
+        return None;
+    }
+    Some(folder)
+}
+
 /// Pids of all processes in our cgroup: ours, containerd's shims and everything in pods.
 pub(crate) fn members() -> Vec<u32> {
     let mut pids = BTreeSet::new();

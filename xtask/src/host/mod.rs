@@ -2,7 +2,7 @@
 //! xtask only needs the `Host` that it gives.
 
 mod addons;
-mod cgroups;
+pub(crate) mod cgroups;
 mod cilium;
 mod containerd;
 mod control_plane;

@@ -13,7 +13,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::headers::{self, Upgrade};
-use super::limits::{Limits, Permit, Taken};
+use super::limits::{Hurried, Limits, Permit, Taken};
 use super::pace::Step;
 use super::path::{self, Target};
 use super::status::Failure;
@@ -79,7 +79,15 @@ impl<A: Authority> Gateway<A> {
         let bearer = credential::take(request.headers_mut(), upgrade == Some(Upgrade::WebSocket))?;
         headers::refuse_impersonation(request.headers())?;
         let stays_open = target.long || upgrade.is_some();
-        let taken = self.limits.hurried(&target.workspace, &bearer, stays_open, Instant::now())?;
+        let taken = match self.limits.hurried(&target.workspace, &bearer, stays_open, Instant::now()) {
+            Ok(taken) => taken,
+            Err(Hurried { failure, wait }) => {
+                if let Some(wait) = wait {
+                    wait.end().await;
+                }
+                return Err(failure);
+            }
+        };
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
         let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await;

@@ -14,6 +14,11 @@ use super::status::Failure;
 
 /// Workspaces remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4_096;
+/// Of a workspace's refusals within a second, how many are told at once, how long further ones are kept back, and how many at most
+/// are. Whoever waits as they were told meets none of this; whoever asks again at once costs less the less often they hear no.
+const PROMPT: u32 = 50;
+const KEPT_BACK: Duration = Duration::from_secs(1);
+const MOST_KEPT_BACK: u32 = 1_000;
 
 #[derive(Debug)]
 struct Usage {
@@ -22,6 +27,16 @@ struct Usage {
     tokens: f64,
     refilled: Instant,
     pace: Arc<Pace>,
+    refusals: Refusals,
+}
+
+/// Refusals without a look-up.
+#[derive(Debug)]
+struct Refusals {
+    since: Instant,
+    /// Within the second that began then.
+    count: u32,
+    kept_back: u32,
 }
 
 /// What every workspace uses right now.
@@ -59,6 +74,41 @@ impl Taken {
             self.give_back();
         }
         is_here
+    }
+}
+
+/// A refusal without a look-up, and what its sender waits for before they hear it.
+#[derive(Debug)]
+pub(super) struct Hurried {
+    pub(super) failure: Failure,
+    pub(super) wait: Option<Wait>,
+}
+
+/// One of the refusals that are kept back, until dropped.
+#[derive(Debug)]
+pub(super) struct Wait {
+    limits: Limits,
+    workspace: WorkspaceId,
+}
+
+impl Wait {
+    /// Returns when it may be told.
+    pub(super) async fn end(self) {
+        tokio::time::sleep(KEPT_BACK).await;
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(usage) = self.limits.lock().get_mut(&self.workspace) {
+            usage.refusals.kept_back = usage.refusals.kept_back.saturating_sub(1);
+        }
+    }
+}
+
+impl From<Failure> for Hurried {
+    fn from(failure: Failure) -> Self {
+        Self { failure, wait: None }
     }
 }
 
@@ -113,9 +163,9 @@ impl Limits {
         bearer: &Bearer,
         long: bool,
         now: Instant,
-    ) -> Result<Option<Taken>, Failure> {
+    ) -> Result<Option<Taken>, Hurried> {
         if let Some(failure) = self.callers.refusal(named, bearer, now) {
-            return Err(failure);
+            return Err(failure.into());
         }
         let Some(workspace) = self.callers.workspace(named, bearer, now) else {
             self.callers.begin(named, bearer, now);
@@ -124,8 +174,10 @@ impl Limits {
         let mut map = self.lock();
         let usage = self.entry(&mut map, &workspace, now);
         // Nobody is looked up for this, and so it is charged to nobody.
-        self.check_places(usage, long)?;
-        self.charge(usage)?;
+        if let Err(failure) = self.check_places(usage, long).and_then(|()| self.charge(usage)) {
+            let wait = usage.refusals.another(now).then(|| Wait { limits: self.clone(), workspace });
+            return Err(Hurried { failure, wait });
+        }
         drop(map);
         Ok(Some(Taken { limits: self.clone(), workspace }))
     }
@@ -164,7 +216,10 @@ impl Limits {
     ) -> &'a mut Usage {
         if map.len() >= REMEMBERED && !map.contains_key(workspace) {
             map.retain(|_, usage| {
-                usage.requests > 0 || self.refilled(usage, now) < self.burst || !usage.pace.is_rested(now)
+                usage.requests > 0
+                    || usage.refusals.kept_back > 0
+                    || self.refilled(usage, now) < self.burst
+                    || !usage.pace.is_rested(now)
             });
         }
         let usage = map.entry(workspace.clone()).or_insert_with(|| Usage {
@@ -173,6 +228,7 @@ impl Limits {
             tokens: self.burst,
             refilled: now,
             pace: Arc::new(Pace::new(self.bytes_per_second, now)),
+            refusals: Refusals { since: now, count: 0, kept_back: 0 },
         });
         usage.tokens = self.refilled(usage, now);
         usage.refilled = usage.refilled.max(now);
@@ -215,6 +271,19 @@ impl Limits {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Usage>> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refusals {
+    /// Counts one more; whether it is kept back.
+    fn another(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count = self.count.saturating_add(1);
+        let is_kept_back = self.count > PROMPT && self.kept_back < MOST_KEPT_BACK;
+        self.kept_back += u32::from(is_kept_back);
+        is_kept_back
     }
 }
 
@@ -286,7 +355,7 @@ mod tests {
                 taken.into_iter().for_each(Taken::give_back);
                 200
             }
-            Err(failure) => failure.code(),
+            Err(hurried) => hurried.failure.code(),
         };
         limits.let_in("one", &known, &workspace(1), start);
         assert_eq!(code("one", &known, 0), 200, "nothing was asked yet");
@@ -332,6 +401,25 @@ mod tests {
         assert!(limits.enter(&workspace(1), false, None, now).is_err());
         drop((stream, request));
         assert!(limits.hurried("one", &bearer, false, now).is_err(), "three were looked up");
+    }
+
+    #[test]
+    fn of_many_refusals_within_a_second_the_later_ones_are_kept_back_and_not_all_of_those() {
+        let limits = limits(100, 100, 10, 1);
+        let (bearer, start) = (Bearer::new("impatient".to_owned()), Instant::now());
+        limits.let_in("one", &bearer, &workspace(1), start);
+        let asked = limits.hurried("one", &bearer, false, start).unwrap();
+        let refused = |now| limits.hurried("one", &bearer, false, now).unwrap_err();
+        for _ in 0..PROMPT {
+            assert!(refused(start).wait.is_none());
+        }
+        let kept_back: Vec<_> = (0..MOST_KEPT_BACK).map(|_| refused(start).wait.unwrap()).collect();
+        assert!(refused(start).wait.is_none(), "there is room for no more");
+        drop(kept_back);
+        assert!(refused(start).wait.is_some());
+        let later = start + Duration::from_millis(1_099);
+        drop((asked, limits.hurried("one", &bearer, false, later)));
+        assert!(refused(later).wait.is_none(), "another second has begun");
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! A flood of one workspace: many who do not wait as they are told. It runs in a process of its own, at the lowest priority:
-//! those who flood have machines of their own, and must not take from this one what the platform would have.
+//! A flood of one workspace: many who do not wait as they are told. It runs in a process of its own, which has what processor time
+//! nobody else wants: those who flood have machines of their own, and must not take from this one what the platform would have.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,6 +14,7 @@ use hexabase_testkit::http::{Http, Method};
 use serde::{Deserialize, Serialize};
 
 use super::{CONNECTIONS, Way, large};
+use crate::host::cgroups;
 
 /// By how many, with a pause after each answer: twice as many as may be in progress, more watches among them than may be open,
 /// and together far more than the gateway lets pass.
@@ -60,8 +63,8 @@ impl Answers {
     }
 }
 
-/// A flood that goes on.
-pub(super) struct Flood(Child);
+/// A flood that goes on, and its cgroup.
+pub(super) struct Flood(Child, Option<PathBuf>);
 
 impl Flood {
     pub(super) fn start(way: &Way) -> Result<Self> {
@@ -75,7 +78,8 @@ impl Flood {
             .context("cannot start a flood")?;
         let input = child.stdin.as_mut().context("a flood without input")?;
         writeln!(input, "{}", serde_json::to_string(way)?)?;
-        Ok(Self(child))
+        let folder = cgroups::idle(child.id());
+        Ok(Self(child, folder))
     }
 
     /// Ends it.
@@ -93,6 +97,9 @@ impl Drop for Flood {
         // It ends with its input; this is for whoever gave up.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
+        if let Some(folder) = &self.1 {
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 
