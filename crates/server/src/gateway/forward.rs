@@ -81,7 +81,8 @@ impl<A: Authority> Gateway<A> {
         let stays_open = target.long || upgrade.is_some();
         let taken = match self.limits.hurried(&target.workspace, &bearer, stays_open, Instant::now()) {
             Ok(taken) => taken,
-            Err(Hurried { failure, wait }) => {
+            Err(hurried) => {
+                let Hurried { failure, wait } = *hurried;
                 if let Some(wait) = wait {
                     wait.end().await;
                 }

@@ -106,12 +106,6 @@ impl Drop for Wait {
     }
 }
 
-impl From<Failure> for Hurried {
-    fn from(failure: Failure) -> Self {
-        Self { failure, wait: None }
-    }
-}
-
 /// Leave to run one request; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
@@ -163,9 +157,9 @@ impl Limits {
         bearer: &Bearer,
         long: bool,
         now: Instant,
-    ) -> Result<Option<Taken>, Hurried> {
+    ) -> Result<Option<Taken>, Box<Hurried>> {
         if let Some(failure) = self.callers.refusal(named, bearer, now) {
-            return Err(failure.into());
+            return Err(Box::new(Hurried { failure, wait: None }));
         }
         let Some(workspace) = self.callers.workspace(named, bearer, now) else {
             self.callers.begin(named, bearer, now);
@@ -176,7 +170,7 @@ impl Limits {
         // Nobody is looked up for this, and so it is charged to nobody.
         if let Err(failure) = self.check_places(usage, long).and_then(|()| self.charge(usage)) {
             let wait = usage.refusals.another(now).then(|| Wait { limits: self.clone(), workspace });
-            return Err(Hurried { failure, wait });
+            return Err(Box::new(Hurried { failure, wait }));
         }
         drop(map);
         Ok(Some(Taken { limits: self.clone(), workspace }))
