@@ -14,6 +14,11 @@ pub(crate) const CPU: Cpu = Cpu::from_millis(2_000);
 pub(crate) const MEMORY: Bytes = Bytes::from_gibibytes(2);
 pub(crate) const DNS_CPU: Cpu = Cpu::from_millis(500);
 pub(crate) const DNS_MEMORY: Bytes = Bytes::from_mebibytes(170);
+/// From where on Go collects harder in each process of the control plane, instead of letting it grow. Of the pod's bound Go knows
+/// nothing: while somebody writes large objects, the API server, by far the largest, would grow up to it, and for half a minute before
+/// the pod is killed its file pages would be thrown away and read again from a disk that is everybody's. What is left is for these
+/// pages and the smaller processes.
+const GO_MEMORY: &str = "1280MiB";
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
@@ -127,6 +132,7 @@ fn coredns(settings: &HostSettings) -> Value {
 fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
     json!({
         "enableServiceLinks": false,
+        "env": [{ "name": "GOMEMLIMIT", "value": GO_MEMORY }],
         "highAvailability": { "replicas": 1 },
         "image": { "repository": "loft-sh/vcluster-oss", "tag": settings.vcluster_tag },
         "imagePullPolicy": "IfNotPresent",
