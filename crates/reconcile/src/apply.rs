@@ -327,6 +327,14 @@ impl Cluster {
         }
     }
 
+    /// Changes what containers of a pod may use, in place. When its node does so is not waited for.
+    pub(crate) async fn resize(&self, namespace: &str, name: &str, patch: &Value) -> Result<(), ReconcileError> {
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let pods = self.api(Kind::Pod, Some(namespace));
+        let resized = pods.patch_subresource("resize", name, &parameters, &Patch::Strategic(patch)).await;
+        resized.map(drop).map_err(|error| self.error("resize", Kind::Pod, name, error))
+    }
+
     async fn delete_with(
         &self,
         kind: Kind,

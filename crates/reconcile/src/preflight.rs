@@ -58,6 +58,12 @@ const OTHERS: [(Kind, &str); 13] = [
     (Kind::ClusterRole, "delete"),
 ];
 
+/// What is done there with a part of an object.
+const PARTS: [Right; 1] = [(Kind::Pod, "patch", Some("resize"))];
+
+/// A kind, a verb, and the part of the objects if it is not good for them as a whole.
+type Right = (Kind, &'static str, Option<&'static str>);
+
 pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) -> Vec<Finding> {
     let version = version(host).await;
     let kube_version = version.as_ref().map_or("v1.35.0", String::as_str).to_owned();
@@ -102,18 +108,20 @@ fn check_version(version: String) -> Result<String, String> {
 }
 
 /// The rights without which nothing works, and which show that the whole role is there; by what the chart brings.
-fn asked(chart: &[Manifest]) -> BTreeSet<(Kind, &'static str)> {
+fn asked(chart: &[Manifest]) -> BTreeSet<Right> {
     let kept = KEPT.into_iter().chain(chart.iter().map(|manifest| manifest.kind));
-    kept.flat_map(|kind| verbs(kind).map(move |verb| (kind, verb))).chain(OTHERS).collect()
+    let whole = kept.flat_map(|kind| verbs(kind).map(move |verb| (kind, verb))).chain(OTHERS);
+    whole.map(|(kind, verb)| (kind, verb, None)).chain(PARTS).collect()
 }
 
 async fn rights(host: &Cluster, chart: &[Manifest]) -> Result<String, String> {
     let (asked, reviews) = (asked(chart), Api::all(host.client.clone()));
-    let calls = asked.iter().map(|(kind, verb)| is_allowed(&reviews, *kind, verb).boxed()).collect();
+    let calls = asked.iter().map(|right| is_allowed(&reviews, *right).boxed()).collect();
     let mut missing = Vec::new();
-    for ((kind, verb), allowed) in asked.iter().zip(all_of(calls).await) {
+    for ((kind, verb, part), allowed) in asked.iter().zip(all_of(calls).await) {
         if !allowed? {
-            missing.push(format!("{verb} {}", kind.resource().plural));
+            let part = part.map(|part| format!("/{part}")).unwrap_or_default();
+            missing.push(format!("{verb} {}{part}", kind.resource().plural));
         }
     }
     match missing.is_empty() {
@@ -122,13 +130,14 @@ async fn rights(host: &Cluster, chart: &[Manifest]) -> Result<String, String> {
     }
 }
 
-async fn is_allowed(reviews: &Api<SelfSubjectAccessReview>, kind: Kind, verb: &str) -> Result<bool, String> {
+async fn is_allowed(reviews: &Api<SelfSubjectAccessReview>, (kind, verb, part): Right) -> Result<bool, String> {
     let ApiResource { group, plural, .. } = kind.resource();
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 group: Some(group),
                 resource: Some(plural),
+                subresource: part.map(ToOwned::to_owned),
                 verb: Some(verb.to_owned()),
                 ..ResourceAttributes::default()
             }),
@@ -198,12 +207,13 @@ mod tests {
         let brought = |kind| Manifest::new(kind, Some("n"), "x", &labels, Value::Null);
         let asked = asked(&[brought(Kind::Service), brought(Kind::RoleBinding)]);
         for kind in [Kind::LimitRange, Kind::Secret, Kind::ResourceQuota, Kind::Service, Kind::RoleBinding] {
-            assert!(asked.contains(&(kind, "update")), "{kind:?}");
+            assert!(asked.contains(&(kind, "update", None)), "{kind:?}");
         }
         for kind in [Kind::Secret, Kind::ResourceQuota, Kind::RoleBinding] {
-            assert!(asked.contains(&(kind, "delete")), "{kind:?}");
+            assert!(asked.contains(&(kind, "delete", None)), "{kind:?}");
         }
-        assert!(!asked.contains(&(Kind::Service, "delete")), "what vCluster brought would go with it");
+        assert!(!asked.contains(&(Kind::Service, "delete", None)), "what vCluster brought would go with it");
+        assert!(asked.contains(&(Kind::Pod, "patch", Some("resize"))));
     }
 
     #[test]

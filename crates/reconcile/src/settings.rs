@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use hexabase_core::quantity::Cpu;
+
 /// How to reach the host cluster and what to run on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSettings {
@@ -19,6 +21,8 @@ pub struct HostSettings {
     pub image_registry: Option<String>,
     /// The image of the tenants' DNS; without it vCluster's choice for the Kubernetes version.
     pub coredns_image: Option<String>,
+    /// What a control plane may use of its node's processors once it is up. It starts with two, and keeps them if this is no less.
+    pub control_plane_cpu: Cpu,
     /// Class of the control planes' volumes; without it the host's default class.
     pub storage_class: Option<String>,
     /// Classes that tenants' volume claims may name beside that one and the host's default.
@@ -48,6 +52,7 @@ impl HostSettings {
             kubernetes_tag: "v1.35.4".to_owned(),
             image_registry: None,
             coredns_image: None,
+            control_plane_cpu: Cpu::from_millis(1_000),
             storage_class: None,
             tenant_storage_classes: Vec::new(),
             tenant_runtime_classes: Vec::new(),

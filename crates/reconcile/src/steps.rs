@@ -17,7 +17,8 @@ use crate::host::namespace::Claim;
 use crate::host::places::{self, Places};
 use crate::host::virtual_cluster::Power;
 use crate::host::{
-    api_server, authentication, excess, limits, namespace, network, policies, rest, storage, virtual_cluster, workload,
+    api_server, authentication, excess, limits, namespace, network, policies, resize, rest, storage, virtual_cluster,
+    workload,
 };
 use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
@@ -49,23 +50,38 @@ impl Host {
         let names = Names::of(&desired.id);
         let mut ledger = Ledger::default();
         let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else { return Ok(ledger.finish()) };
-        if !self.host_side(desired, &names, rendering.as_deref(), &mut ledger).await? {
+        let Some(pod) = self.host_side(desired, &names, rendering.as_deref(), &mut ledger).await? else {
             return Ok(ledger.finish());
-        }
-        let answer = api_server::progress(&self.cluster, &self.settings.endpoint, &names, desired).await;
+        };
+        self.inside(desired, &names, &mut ledger).await?;
+        let observed = ledger.finish();
+        // Last, so that the rest of its start is as fast as the start.
+        let (is_open, most) = (observed.has_done(WorkspaceStep::Access), self.settings.control_plane_cpu);
+        resize::bound(&self.cluster, &names, &pod, is_open, most).await?;
+        Ok(observed)
+    }
+
+    /// What is inside the tenant, once its API server answers.
+    async fn inside(
+        &self,
+        desired: &DesiredWorkspace,
+        names: &Names,
+        ledger: &mut Ledger,
+    ) -> Result<(), ReconcileError> {
+        let answer = api_server::progress(&self.cluster, &self.settings.endpoint, names, desired).await;
         let tenant = match settle(answer)? {
             Ok(Ok(tenant)) => tenant,
             Ok(Err(wait)) | Err(wait) => {
                 ledger.record(WorkspaceStep::ApiServer, wait);
-                return Ok(ledger.finish());
+                return Ok(());
             }
         };
         ledger.record(WorkspaceStep::ApiServer, Progress::Done);
         ledger.tenant = Some(tenant.endpoint);
-        tenant_side(&tenant.cluster, desired, &desired.kubernetes_tag(&self.settings), &mut ledger).await;
-        let moved = moving::progress(&self.cluster, &tenant.cluster, desired, &names).await;
+        tenant_side(&tenant.cluster, desired, &desired.kubernetes_tag(&self.settings), ledger).await;
+        let moved = moving::progress(&self.cluster, &tenant.cluster, desired, names).await;
         ledger.moved = Some(tolerate(moved).unwrap_or_else(|wait| wait));
-        Ok(ledger.finish())
+        Ok(())
     }
 
     /// Brings the workspace one call nearer to sleep: everything of it on the host stays and is kept as it should be, and
@@ -127,14 +143,14 @@ impl Host {
     }
 
     /// Everything else on the host: applied before anything is waited for, but nothing is started before its limits are
-    /// in force. Whether the control plane's API server may be called.
+    /// in force. Gives the control plane's pod if its API server may be called.
     async fn host_side(
         &self,
         desired: &DesiredWorkspace,
         names: &Names,
         rendering: Option<&str>,
         ledger: &mut Ledger,
-    ) -> Result<bool, ReconcileError> {
+    ) -> Result<Option<Pod>, ReconcileError> {
         let host = &self.cluster;
         let pod = workload::pod(host, names).await?;
         let runs = pod.as_ref().is_some_and(workload::is_ready);
@@ -146,7 +162,7 @@ impl Host {
                 ledger.record(step, Progress::Done);
             }
             let running = workload::progress(host, names, Some(&pod)).await?;
-            return Ok(ledger.record(WorkspaceStep::VirtualCluster, running));
+            return Ok(ledger.record(WorkspaceStep::VirtualCluster, running).then_some(pod));
         }
         let control_plane = if runs { ControlPlane::Runs } else { ControlPlane::Rests };
         let (limits, counted) = settled_limits(self.limits(desired, names, control_plane).await)?;
@@ -181,7 +197,7 @@ impl Host {
             Some(Err(wait)) => ledger.record(WorkspaceStep::VirtualCluster, wait),
             None => false,
         };
-        Ok(runs || pod.as_ref().is_some_and(workload::is_ready))
+        Ok(pod.filter(|pod| runs || workload::is_ready(pod)))
     }
 
     /// Whether everything on the host was applied a moment ago, and the control plane is starting since.

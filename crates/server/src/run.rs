@@ -390,6 +390,7 @@ fn host_settings(config: &Config) -> Result<HostSettings> {
     settings.tenant_storage_classes.clone_from(&config.host.tenant_storage_classes);
     settings.tenant_runtime_classes.clone_from(&config.host.tenant_runtime_classes);
     settings.closed_networks.clone_from(&config.host.closed_networks);
+    settings.control_plane_cpu = config.host.control_plane_cpu;
     Ok(settings)
 }
 

@@ -1,5 +1,6 @@
 //! A Kubernetes API in memory, as far as a worker talks to its host: get, list by label and by the node of a pod, create, apply,
-//! merge, replace, evict, delete with finalizers. What a real API server does beyond that is for the suites on a real cluster.
+//! merge, replace, evict, resize, delete with finalizers. What a real API server does beyond that is for the suites on a real
+//! cluster.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -262,6 +263,7 @@ impl Objects {
                 self.delete(path.trim_end_matches("/eviction"), &body["deleteOptions"])
             }
             ("POST", false) => self.create(path, body),
+            ("PATCH", _) if path.ends_with("/resize") => self.resize(path.trim_end_matches("/resize"), &body),
             ("PATCH", true) if content_type.starts_with("application/apply-patch") => self.apply(path, body),
             ("PATCH", true) => self.patch(path, body),
             ("PUT", true) => self.replace(path, body),
@@ -332,6 +334,19 @@ impl Objects {
         let written = self.write(path, found);
         self.end(path);
         (200, written)
+    }
+
+    /// Changes what the containers of a pod may use that the patch names.
+    fn resize(&mut self, path: &str, patch: &Value) -> Answer {
+        let Some(mut pod) = self.all.get(path).cloned() else { return absent(path) };
+        let containers = pod.pointer_mut("/spec/containers").and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let mut named = patch["spec"]["containers"].as_array().into_iter().flatten();
+            if let Some(named) = named.find(|named| named["name"] == container["name"]) {
+                merge(&mut container["resources"], named["resources"].clone());
+            }
+        }
+        (200, self.write(path, pod))
     }
 
     fn replace(&mut self, path: &str, object: Value) -> Answer {
@@ -447,6 +462,27 @@ mod tests {
         };
         assert_eq!((count("spec.nodeName=one"), count("spec.nodeName=two"), count("type=Opaque")), (1, 0, 2));
         assert_eq!((count("spec.nodeName=one,status.phase!=Failed"), count("status.phase!=Failed")), (0, 1));
+    }
+
+    #[test]
+    fn a_resize_changes_the_containers_that_it_names_and_of_these_what_it_says() {
+        let mut objects = objects();
+        let container = |name: &str, cpu: &str| {
+            let resources = json!({ "limits": { "cpu": cpu, "memory": "2Gi" } });
+            json!({ "name": name, "image": "i", "resources": resources })
+        };
+        let both = json!([container("a", "2"), container("b", "2")]);
+        let pod = json!({ "metadata": { "name": "p" }, "spec": { "containers": both } });
+        objects.create("/api/v1/namespaces/x/pods", pod);
+        let mut resize = |path: &str| {
+            let named = json!({ "name": "b", "resources": { "limits": { "cpu": "1" } } });
+            let body = json!({ "spec": { "containers": [named] } });
+            objects.carry_out("PATCH", path, &Selector::default(), "application/strategic-merge-patch+json", body)
+        };
+        let (status, resized) = resize("/api/v1/namespaces/x/pods/p/resize");
+        let expected = json!([container("a", "2"), container("b", "1")]);
+        assert_eq!((status, &resized["spec"]["containers"]), (200, &expected));
+        assert_eq!(resize("/api/v1/namespaces/x/pods/q/resize").0, 404);
     }
 
     #[test]

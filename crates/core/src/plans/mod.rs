@@ -114,6 +114,8 @@ impl Plan {
 pub const CONTROL_PLANE_MEMORY: Bytes = Bytes::from_mebibytes(2048 + 512);
 /// CPU of the tenant's own control plane and its DNS, on top of the plan.
 pub const CONTROL_PLANE_CPU: Cpu = Cpu::from_millis(2500);
+/// CPU that the tenant's own control plane asks its node for. Less than that cannot be all that it may use.
+pub const CONTROL_PLANE_CPU_REQUEST: Cpu = Cpu::from_millis(200);
 /// Storage of the tenant's own control plane, on top of the plan.
 pub const CONTROL_PLANE_STORAGE: Bytes = Bytes::from_gibibytes(5);
 /// Pods of the tenant's own control plane, on top of the plan.

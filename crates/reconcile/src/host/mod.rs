@@ -12,6 +12,7 @@ pub(crate) mod nodes;
 pub(crate) mod places;
 pub(crate) mod policies;
 pub(crate) mod removal;
+pub(crate) mod resize;
 pub(crate) mod rest;
 pub(crate) mod storage;
 pub(crate) mod values;

@@ -1,6 +1,6 @@
 //! Values of the vCluster chart, made of typed data only. A key that is not here has the chart's default.
 
-use hexabase_core::plans::CONTROL_PLANE_STORAGE;
+use hexabase_core::plans::{CONTROL_PLANE_CPU_REQUEST, CONTROL_PLANE_STORAGE};
 use hexabase_core::quantity::{Bytes, Cpu};
 use serde_json::{Map, Value, json};
 
@@ -9,11 +9,16 @@ use crate::labels::{NODE_POOL, Names, POOL_LABEL};
 use crate::settings::{EndpointMode, HostSettings};
 use crate::tenant::makers;
 
-/// What the control plane may use, and its DNS, which has a pod of its own.
+/// What the control plane may use, the CPU while it starts (`resize.rs`), and its DNS, which has a pod of its own.
 pub(crate) const CPU: Cpu = Cpu::from_millis(2_000);
 pub(crate) const MEMORY: Bytes = Bytes::from_gibibytes(2);
 pub(crate) const DNS_CPU: Cpu = Cpu::from_millis(500);
 pub(crate) const DNS_MEMORY: Bytes = Bytes::from_mebibytes(170);
+/// From where on Go collects harder in each process of the control plane, instead of letting it grow. Of the pod's bound Go knows
+/// nothing: while somebody writes large objects, the API server, by far the largest, would grow up to it, and for half a minute before
+/// the pod is killed its file pages would be thrown away and read again from a disk that is everybody's. What is left is for these
+/// pages and the smaller processes.
+const GO_MEMORY: &str = "1280MiB";
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
@@ -40,8 +45,9 @@ pub(crate) fn build(
                 // At its first start it makes an account for each of its controllers, three calls each. With its own bound of
                 // twenty a second that takes four seconds, for which everything else waits.
                 "controllerManager": { "extraArgs": ["--kube-api-qps=100", "--kube-api-burst=200"] },
-                // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds.
-                "resources": { "limits": { "cpu": "2", "memory": "256Mi" } },
+                // Copies binaries when the pod starts: with the chart's tenth of a core that takes seconds. As long as the pod is
+                // there Kubernetes counts no less for it than this, so that there is room for a new one after it was resized.
+                "resources": { "limits": { "cpu": CPU.to_string(), "memory": "256Mi" } },
             } },
             "ingress": { "host": "" },
             "proxy": { "extraSANs": [
@@ -127,6 +133,7 @@ fn coredns(settings: &HostSettings) -> Value {
 fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
     json!({
         "enableServiceLinks": false,
+        "env": [{ "name": "GOMEMLIMIT", "value": GO_MEMORY }],
         "highAvailability": { "replicas": 1 },
         "image": { "repository": "loft-sh/vcluster-oss", "tag": settings.vcluster_tag },
         "imagePullPolicy": "IfNotPresent",
@@ -151,7 +158,11 @@ fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
                 "memory": MEMORY.to_string(),
                 "ephemeral-storage": limits::CONTROL_PLANE_SCRATCH.to_string(),
             },
-            "requests": { "cpu": "200m", "memory": "512Mi", "ephemeral-storage": "512Mi" },
+            "requests": {
+                "cpu": CONTROL_PLANE_CPU_REQUEST.to_string(),
+                "memory": "512Mi",
+                "ephemeral-storage": "512Mi",
+            },
         },
     })
 }

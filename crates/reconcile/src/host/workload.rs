@@ -11,7 +11,7 @@ use crate::manifest::{Kind, Manifest};
 use crate::status::Progress;
 
 /// The container that is vCluster itself.
-const CONTAINER: &str = "syncer";
+pub(crate) const CONTAINER: &str = "syncer";
 /// When to look again while all goes well, and when something has to change first; in milliseconds.
 const SOON: u64 = 250;
 const LATER: u64 = 3_000;

@@ -86,6 +86,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         .await;
 
         as_designed(&client, &id, &organization).await;
+        is_bound(&client, &place).await;
 
         drift(&client, &inside, &place).await;
         ready(&runner, &wanted).await;
@@ -263,6 +264,26 @@ async fn as_designed(client: &Client, id: &WorkspaceId, organization: &Organizat
         let roles = objects(client, RBAC, kind, None).list_metadata(&ListParams::default()).await.unwrap();
         assert!(!roles.items.iter().any(|role| role.metadata.name.as_deref().unwrap().contains(id.as_str())), "{kind}");
     }
+}
+
+/// Its control plane may use less than it started with, and nobody noticed; there is room for the next start all the same.
+async fn is_bound(client: &Client, place: &str) {
+    let pods = objects(client, "v1", "Pod", Some(place));
+    eventually("the control plane is bound", || async {
+        let found = pods.list(&ListParams::default().labels("app=vcluster")).await.ok()?;
+        let [pod] = &found.items[..] else { return None };
+        let (asked, running) = (&pod.data["spec"]["containers"][0], &pod.data["status"]["containerStatuses"][0]);
+        assert_eq!(running["restartCount"], 0, "{running}");
+        let limit = |container: &Value| container["resources"]["limits"]["cpu"] == "1";
+        (limit(asked) && limit(running)).then_some(())
+    })
+    .await;
+    let quotas = objects(client, "v1", "ResourceQuota", Some(place));
+    eventually("the host counts two cores and those of its DNS", || async {
+        let quota = quotas.get("hexabase").await.ok()?;
+        (quota.data["status"]["used"]["limits.cpu"] == "2500m").then_some(())
+    })
+    .await;
 }
 
 /// Everything that somebody might bend.

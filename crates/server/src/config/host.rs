@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use hexabase_core::plans::{CONTROL_PLANE_STORAGE, KubernetesVersion};
-use hexabase_core::quantity::Bytes;
+use hexabase_core::plans::{CONTROL_PLANE_CPU_REQUEST, CONTROL_PLANE_STORAGE, KubernetesVersion};
+use hexabase_core::quantity::{Bytes, Cpu};
 use serde::Deserialize;
 
 use super::{ConfigError, existing, invalid, networks};
@@ -27,6 +27,8 @@ pub struct HostConfig {
     pub kubernetes_version: String,
     /// Releases beside that one whose images there are, so that plans may name them.
     pub kubernetes_releases: Vec<KubernetesVersion>,
+    /// CPU that a workspace's control plane may use once it is up. It starts with two.
+    pub control_plane_cpu: Cpu,
     /// How this server reaches a workspace's API server.
     pub endpoint: EndpointKind,
     /// Address of a node, for `node-port`.
@@ -95,6 +97,12 @@ impl HostConfig {
         let no_address = self.node_address.as_deref().is_none_or(str::is_empty);
         if self.spare_workspaces > MOST_SPARES {
             return Err(invalid("host.spare_workspaces", format!("must be at most {MOST_SPARES}")));
+        }
+        if self.control_plane_cpu < CONTROL_PLANE_CPU_REQUEST {
+            return Err(invalid(
+                "host.control_plane_cpu",
+                format!("must be at least {CONTROL_PLANE_CPU_REQUEST}, which a control plane asks its node for"),
+            ));
         }
         if self.endpoint == EndpointKind::NodePort && no_address {
             return Err(invalid("host.node_address", "is required with host.endpoint = \"node-port\""));

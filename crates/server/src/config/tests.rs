@@ -34,6 +34,18 @@ fn no_more_workspaces_are_made_ahead_than_storage_allows() {
 }
 
 #[test]
+fn cores_are_written_as_kubernetes_writes_them_and_whole_ones_as_a_number_too() {
+    assert_eq!(load("").unwrap().host.control_plane_cpu.as_millis(), 1_000);
+    let written = |cpu: &str| load(&format!("[host]\ncontrol_plane_cpu = {cpu}"));
+    for (cpu, millis) in [("\"1500m\"", 1_500), ("\"2\"", 2_000), ("2", 2_000)] {
+        assert_eq!(written(cpu).unwrap().host.control_plane_cpu.as_millis(), millis, "{cpu}");
+    }
+    for wrong in ["\"-1\"", "\"one\"", "1.5"] {
+        assert!(matches!(written(wrong), Err(ConfigError::Unreadable(_))), "{wrong}");
+    }
+}
+
+#[test]
 fn plans_may_name_the_installations_own_release_and_those_that_are_listed() {
     let releases = |text: &str| load(text).unwrap().host.releases();
     assert_eq!(releases(""), ["v1.35.4"]);
@@ -79,6 +91,8 @@ fn what_a_server_could_not_start_with_is_refused_by_its_key() {
         ("[gateway]\nburst = 0", "gateway.burst"),
         ("[gateway]\nrequests_at_once = 150", "gateway.streams_at_once"),
         ("[host]\nspare_workspaces = 101", "host.spare_workspaces"),
+        ("[host]\ncontrol_plane_cpu = \"0\"", "host.control_plane_cpu"),
+        ("[host]\ncontrol_plane_cpu = \"199m\"", "host.control_plane_cpu"),
         ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/24\", \"proxy.example/24\"]", "server.trusted_proxies"),
         ("[server]\ntrusted_proxies = [\"::/129\"]", "server.trusted_proxies"),
