@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use super::testkit::*;
 use super::*;
 
+/// Seconds' worth of bytes that pass at once.
+const BURST: usize = pace::BURST as usize;
+
 /// A request of somebody in the other workspace.
 async fn elsewhere(world: &World) -> u16 {
     let request = Request::builder().uri("/api").header("authorization", format!("Bearer {OTHER}"));
@@ -153,9 +156,9 @@ async fn answers_are_not_faster_than_the_workspace_may_and_another_one_does_not_
     let world = World::start(GatewaySettings { bytes_per_second: rate.into(), ..GatewaySettings::default() }).await;
     let begun = Instant::now();
     let mut flood = world.get("/flood").await.into_body();
-    // Two seconds' worth pass at once; of the rest half a second's is read.
+    // Some seconds' worth pass at once; of the rest half a second's is read.
     let mut received = 0;
-    while received < 2 * rate as usize + rate as usize / 2 {
+    while received < BURST * rate as usize + rate as usize / 2 {
         received += chunk(&mut flood).await.unwrap().unwrap().len();
     }
     // The last piece may be ahead of its time.
@@ -177,7 +180,7 @@ async fn what_is_sent_waits_for_its_turn_and_arrives_whole() {
     let rate: u32 = 256 << 10;
     let world = World::start(GatewaySettings { bytes_per_second: rate.into(), ..GatewaySettings::default() }).await;
     let begun = Instant::now();
-    let sent = 2 * rate as usize + rate as usize / 2;
+    let sent = BURST * rate as usize + rate as usize / 2;
     let response = world.send(admitted("POST", "/api").body(Body::from(vec![b'x'; sent])).unwrap()).await;
     assert_eq!(response.headers()["x-body-bytes"], sent.to_string());
     within(response.collect()).await.unwrap();
@@ -200,8 +203,8 @@ async fn what_waits_for_its_turn_is_not_taken_for_an_api_server_that_does_not_an
     let response_timeout = Duration::from_millis(700);
     let settings = GatewaySettings { bytes_per_second: rate.into(), response_timeout, ..GatewaySettings::default() };
     let world = World::start(settings).await;
-    // Two seconds' worth pass at once, the rest takes two more.
-    let sent = vec![b'x'; 4 * rate as usize];
+    // Some seconds' worth pass at once, the rest takes two more.
+    let sent = vec![b'x'; (BURST + 2) * rate as usize];
     let response = world.send(admitted("POST", "/api").body(Body::from(sent)).unwrap()).await;
     assert_eq!(response.status(), 200);
 }

@@ -199,7 +199,8 @@ pub struct GatewaySettings {
     pub rate: u32,
     /// Requests of one workspace that may arrive at once after a pause.
     pub burst: u32,
-    /// Bytes per second of one workspace, bodies and tunnels, both ways together; what is ahead of that waits.
+    /// Bytes per second of one workspace, bodies and tunnels, both ways together; what is ahead of that waits. Eight seconds' worth
+    /// pass at once after a pause.
     pub bytes_per_second: u64,
     /// When to try again, as told to callers whose workspace does not answer.
     pub retry_after: Duration,
@@ -223,7 +224,7 @@ impl Default for GatewaySettings {
             long_streams: 150,
             rate: 100,
             burst: 400,
-            bytes_per_second: 32 << 20,
+            bytes_per_second: 8 << 20,
             retry_after: Duration::from_secs(2),
             revocations: Revocations::default(),
             shutdown: CancellationToken::new(),

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Seconds' worth of bytes that pass at once after a pause.
-const BURST: f64 = 2.0;
+/// Seconds' worth of bytes that pass at once after a pause: what a person or a starting controller asks for is not slowed down, what
+/// goes on and on is.
+pub(super) const BURST: f64 = 8.0;
 /// Seconds that a piece waits at most. Many short answers may owe more together; the rest of that is given to them, so that
 /// nobody who comes long afterwards pays for it.
 const MOST_DEBT: f64 = 5.0;
@@ -181,13 +182,13 @@ mod tests {
         let start = Instant::now();
         let pace = Pace::new(1_000, start);
         let after = |millis: u64| start + Duration::from_millis(millis);
-        assert_eq!(pace.pass(2_000, start), Duration::ZERO, "two seconds' worth");
+        assert_eq!(pace.pass(8_000, start), Duration::ZERO, "all that a pause has earned");
         assert_eq!(pace.pass(500, start), Duration::from_millis(500));
         assert_eq!(pace.pass(500, start), Duration::from_secs(1), "whoever comes later waits longer");
-        assert!(!pace.is_rested(after(2_999)));
+        assert!(!pace.is_rested(after(8_999)));
         assert_eq!(pace.pass(0, after(1_000)), Duration::ZERO);
-        assert!(pace.is_rested(after(3_000)));
-        assert_eq!(pace.pass(2_001, after(3_600_000)), Duration::from_millis(1), "nothing is saved beyond that");
+        assert!(pace.is_rested(after(9_000)));
+        assert_eq!(pace.pass(8_001, after(3_600_000)), Duration::from_millis(1), "nothing is saved beyond that");
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
         let start = Instant::now();
         let pace = Pace::new(1_000, start);
         let most = Duration::from_secs_f64(MOST_DEBT);
-        for _ in 0..1_000 {
+        for _ in 0..2_000 {
             pace.pass(16_384, start);
         }
         assert_eq!(pace.owed(start), most);
@@ -206,7 +207,7 @@ mod tests {
     async fn the_first_piece_of_a_body_waits_for_those_of_others() {
         let begun = Instant::now();
         let pace = Arc::new(Pace::new(1_000_000, begun));
-        let behind = pace.pass(2_050_000, begun);
+        let behind = pace.pass(8_050_000, begun);
         let mut step = Step::new(Arc::clone(&pace));
         std::future::poll_fn(|context| step.poll_ready(context)).await;
         assert!(begun.elapsed() >= behind, "{:?}", begun.elapsed());
@@ -217,7 +218,7 @@ mod tests {
         let begun = Instant::now();
         let pace = Arc::new(Pace::new(1_000_000, begun));
         let behind = Duration::from_millis(50);
-        assert_eq!(pace.pass(2_050_000, begun), behind);
+        assert_eq!(pace.pass(8_050_000, begun), behind);
         let (one, mut other) = tokio::io::duplex(64);
         let mut paced = Paced::new(one, &pace);
         paced.write_all(b"first").await.unwrap();
