@@ -1,5 +1,6 @@
 //! What a quiet workspace notices of a loud one that is flooded.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -27,6 +28,9 @@ fn measure(_host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<
     let [quiet, loud] = WORKSPACES;
     let (quiet, loud) = (workspace(alice, quiet, progress)?, workspace(alice, loud, progress)?);
     let (asker, loud) = (Way::new(alice, &quiet)?.http()?, Way::new(alice, &loud)?);
+    // Whoever asks has a machine of their own as well: what they wait for is to be the platform, not this machine's processor. Where
+    // there are no such groups, what is measured is longer.
+    let _ = fs::write("/proc/self/autogroup", "-20");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // What starts with a workspace is not over when it answers.
     progress.step("let both come to rest", || runtime.block_on(calmly(&asker, 3 * CALM)))?;
