@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hexabase_testkit::http::Http;
+use hexabase_testkit::http::{Http, Method};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,9 @@ use crate::progress::Progress;
 
 /// Questions one after the other, at each of two in turn.
 const QUESTIONS: usize = 2_000;
+/// Watches that are begun so, each ended before the next one.
+const WATCHES: usize = 500;
+const WATCH: &str = "/api/v1/namespaces?watch=true&timeoutSeconds=1";
 /// Rounds of each proxy in turn, and how long one lasts.
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
@@ -111,32 +114,53 @@ pub(super) fn measure(host: &Host, alice: &Person<'_>, progress: &Progress) -> R
     Ok(figures)
 }
 
-/// What the gateway adds, between questions without it.
+/// What the gateway adds, between questions without it: to what is over in a moment, whose caller is looked up only now and then, and
+/// to what stays open, whose caller is looked up each time.
 fn latency(runtime: &Runtime, ways: &Ways) -> Result<Vec<Figure>> {
-    let gateway = ways.gateway.clients.first().context("no client")?;
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    runtime.block_on(async {
-        for number in 0..QUESTIONS + 100 {
-            for (http, samples) in [(&ways.direct, &mut without), (gateway, &mut with)] {
-                let begun = Instant::now();
-                http.get(SMALL).await?.expect(200)?;
-                // The first ones open connections.
-                if number >= 100 {
-                    samples.push(begun.elapsed().as_secs_f64() * 1_000.0);
-                }
-            }
-        }
-        anyhow::Ok(())
-    })?;
-    let mut added = |share: f64| {
-        let (with, without) = (percentile(&mut with, share), percentile(&mut without, share));
-        (with - without, format!("{with:.2} ms with it, {without:.2} ms without; one asker, SQLite"))
-    };
-    let ((p50, of_p50), (p99, of_p99)) = (added(0.5), added(0.99));
+    let mut short =
+        runtime.block_on(added(ways, QUESTIONS, async |http| http.get(SMALL).await?.expect(200).map(drop)))?;
+    let mut open = runtime.block_on(added(ways, WATCHES, async |http| {
+        http.request(Method::GET, WATCH).send().await?.error_for_status()?;
+        Ok(())
+    }))?;
+    let ((p50, of_p50), (p99, of_p99)) = (short.at(0.5), short.at(0.99));
+    let ((open_p50, of_open_p50), (open_p99, of_open_p99)) = (open.at(0.5), open.at(0.99));
     Ok(vec![
         Figure::plain("gateway adds, p50", p50, "ms", of_p50),
         Figure::at_most("gateway adds, p99", p99, "ms", 2.0, of_p99),
+        Figure::plain("gateway adds to a watch, p50", open_p50, "ms", of_open_p50),
+        Figure::plain("gateway adds to a watch, p99", open_p99, "ms", of_open_p99),
     ])
+}
+
+/// How long answers took, in ms.
+#[derive(Default)]
+struct Added {
+    with: Vec<f64>,
+    without: Vec<f64>,
+}
+
+impl Added {
+    fn at(&mut self, share: f64) -> (f64, String) {
+        let (with, without) = (percentile(&mut self.with, share), percentile(&mut self.without, share));
+        (with - without, format!("{with:.2} ms with it, {without:.2} ms without; one asker, SQLite"))
+    }
+}
+
+async fn added(ways: &Ways, questions: usize, ask: impl AsyncFn(&Http) -> Result<()>) -> Result<Added> {
+    let gateway = ways.gateway.clients.first().context("no client")?;
+    let mut added = Added::default();
+    for number in 0..questions + 100 {
+        for (http, samples) in [(&ways.direct, &mut added.without), (gateway, &mut added.with)] {
+            let begun = Instant::now();
+            ask(http).await?;
+            // The first ones open connections.
+            if number >= 100 {
+                samples.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+        }
+    }
+    Ok(added)
 }
 
 impl Proxy {
