@@ -164,15 +164,15 @@ async fn answers_are_not_faster_than_the_workspace_may_and_another_one_does_not_
     // The last piece may be ahead of its time.
     let took = begun.elapsed();
     assert!(took > Duration::from_millis(200), "{took:?}");
-    // On the same account this would take more than a second.
+    // On the same account this would take four seconds.
     let begun = Instant::now();
     let request = Request::builder().uri("/flood").header("authorization", format!("Bearer {OTHER}"));
     let mut other = world.send(request.body(Body::empty()).unwrap()).await.into_body();
     let mut received = 0;
-    while received < rate as usize * 3 / 2 {
+    while received < rate as usize * 4 {
         received += chunk(&mut other).await.unwrap().unwrap().len();
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
