@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use futures::FutureExt as _;
 use hexabase_backends::store::workspaces as rows;
 use hexabase_oidc::jwt::Typ;
-use hexabase_testkit::http::Answer;
+use hexabase_testkit::http::{Answer, Http};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
@@ -400,14 +400,31 @@ async fn an_open_watch_does_not_outlive_a_role_that_was_given_for_a_time() -> Re
     ends(watch).await
 }
 
+/// Alice's workspace on two servers of one platform, and Bob, who has access and asks the second one.
+struct Elsewhere {
+    alice: Person,
+    bob: Person,
+    workspace: String,
+    api: Http,
+    // Both serve until the end of the test.
+    _servers: [Platform; 2],
+}
+
+impl Elsewhere {
+    async fn set() -> Result<Self> {
+        let (one, alice, workspace) = shop().await?;
+        let two = one.replica().await?;
+        let bob = one.person("bob").await?;
+        alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
+        Tenant::of(&one, &workspace).await?;
+        let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+        Ok(Self { alice, bob, workspace, api, _servers: [one, two] })
+    }
+}
+
 #[tokio::test]
 async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()> {
-    let (one, alice, workspace) = shop().await?;
-    let two = one.replica().await?;
-    let bob = one.person("bob").await?;
-    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
-    Tenant::of(&one, &workspace).await?;
-    let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+    let Elsewhere { alice, bob, workspace, api, _servers } = Elsewhere::set().await?;
     let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
     let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
     soon("the first event", watch.chunk()).await??;
@@ -420,12 +437,7 @@ async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()>
 
 #[tokio::test]
 async fn another_server_lets_whoever_was_removed_pass_for_a_moment_at_most_and_begin_no_watch() -> Result<()> {
-    let (one, alice, workspace) = shop().await?;
-    let two = one.replica().await?;
-    let bob = one.person("bob").await?;
-    alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
-    Tenant::of(&one, &workspace).await?;
-    let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
+    let Elsewhere { alice, bob, workspace, api, _servers } = Elsewhere::set().await?;
     api.get(&version(&workspace)).await?.expect(200)?;
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     let watch = api.get(&format!("/k8s/{workspace}/api/v1/pods?watch=true")).await?;
