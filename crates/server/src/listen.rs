@@ -31,10 +31,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 const BODY_WINDOW: u32 = 64 << 10;
 /// As many bodies as may be under way on one connection: those of a workspace that wait for its pace hold up no others.
 const BODIES_WINDOW: u32 = 200 * BODY_WINDOW;
-/// Pieces of refused bodies that may still arrive by HTTP/2 when the refusal is sent. Each counts as an error of ours, and whoever
-/// causes more is hung up on with all that is under way on their connection, watches of other workspaces among them. What such
-/// pieces cost is bounded by the gateway's limits, not here.
-const LATE_PIECES: usize = 1 << 20;
+/// Pieces of bodies that may arrive by HTTP/2 after their refusal was sent, four of each body at most, for as long as a connection
+/// lasts. Each counts as an error of ours, and whoever causes more is hung up on with all that is under way on their connection,
+/// watches of other workspaces among them. But anybody can send such pieces, also of what never began and without a token, and what
+/// each is answered with, some 600 bytes, is held until it is read.
+const LATE_PIECES: usize = 8 << 10;
 /// How much of an answer waits by HTTP/2 for a caller who does not read it, beside what waits on the way here.
 const ANSWER_BUFFER: usize = 64 << 10;
 /// How long whoever reads nothing at all holds all that waits for them.

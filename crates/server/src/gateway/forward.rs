@@ -84,6 +84,8 @@ impl<A: Authority> Gateway<A> {
             Err(hurried) => {
                 let Hurried { failure, wait } = *hurried;
                 if let Some(wait) = wait {
+                    // What comes of its body meanwhile is thrown away.
+                    drop(request);
                     wait.end().await;
                 }
                 return Err(failure);

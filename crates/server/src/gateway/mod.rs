@@ -36,7 +36,7 @@ mod upstream;
 #[cfg(test)]
 mod fairness_tests;
 #[cfg(test)]
-mod smuggling;
+pub(crate) mod smuggling;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
