@@ -29,8 +29,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
 /// ordinary object, a part of a large one. A long way is still as fast as this much per round trip.
 const BODY_WINDOW: u32 = 64 << 10;
-/// As many bodies as may be under way on one connection: those of a workspace that wait for its pace hold up no others.
-const BODIES_WINDOW: u32 = 200 * BODY_WINDOW;
+/// How many requests may be under way by HTTP/2 on one connection, and room for a body of each: those of a workspace that wait for its
+/// pace hold up no others.
+const STREAMS: u32 = 200;
+const BODIES_WINDOW: u32 = STREAMS * BODY_WINDOW;
 /// Pieces of bodies that may arrive by HTTP/2 after their refusal was sent, four of each body at most, for as long as a connection
 /// lasts. Each counts as an error of ours, and whoever causes more is hung up on with all that is under way on their connection,
 /// watches of other workspaces among them. But anybody can send such pieces, also of what never began and without a token, and what
@@ -121,6 +123,7 @@ async fn connection<S>(
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
+        .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(BODY_WINDOW)
         .initial_connection_window_size(BODIES_WINDOW)
         .max_local_error_reset_streams(LATE_PIECES)
