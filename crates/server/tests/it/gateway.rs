@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
 use futures::FutureExt as _;
-use hexabase_backends::store::workspaces as rows;
+use hexabase_backends::store::{service_account_tokens, workspaces as rows};
 use hexabase_oidc::jwt::Typ;
 use hexabase_testkit::http::{Answer, Http};
 use rcgen::{CertificateParams, KeyPair};
@@ -407,7 +407,7 @@ struct Elsewhere {
     workspace: String,
     api: Http,
     // Both serve until the end of the test.
-    _servers: [Platform; 2],
+    servers: [Platform; 2],
 }
 
 impl Elsewhere {
@@ -418,13 +418,13 @@ impl Elsewhere {
         alice.add(&workspace, &bob.id, &[]).await?.expect(201)?;
         Tenant::of(&one, &workspace).await?;
         let api = two.nobody().with_token(bob.workspace_token(&one, &workspace).await?);
-        Ok(Self { alice, bob, workspace, api, _servers: [one, two] })
+        Ok(Self { alice, bob, workspace, api, servers: [one, two] })
     }
 }
 
 #[tokio::test]
 async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()> {
-    let Elsewhere { alice, bob, workspace, api, _servers } = Elsewhere::set().await?;
+    let Elsewhere { alice, bob, workspace, api, servers: _servers } = Elsewhere::set().await?;
     let path = format!("/k8s/{workspace}/api/v1/pods?watch=true");
     let mut watch = api.request(reqwest::Method::GET, &path).send().await?.error_for_status()?;
     soon("the first event", watch.chunk()).await??;
@@ -437,7 +437,7 @@ async fn an_open_watch_on_another_server_ends_without_being_told() -> Result<()>
 
 #[tokio::test]
 async fn another_server_lets_whoever_was_removed_pass_for_a_moment_at_most_and_begin_no_watch() -> Result<()> {
-    let Elsewhere { alice, bob, workspace, api, _servers } = Elsewhere::set().await?;
+    let Elsewhere { alice, bob, workspace, api, servers: _servers } = Elsewhere::set().await?;
     api.get(&version(&workspace)).await?.expect(200)?;
     alice.remove(&workspace, &bob.id).await?.expect(204)?;
     let watch = api.get(&format!("/k8s/{workspace}/api/v1/pods?watch=true")).await?;
@@ -449,6 +449,19 @@ async fn another_server_lets_whoever_was_removed_pass_for_a_moment_at_most_and_b
         anyhow::Ok(())
     })
     .await?
+}
+
+#[tokio::test]
+async fn another_server_gives_whoever_was_removed_no_token_of_a_service_account() -> Result<()> {
+    let Elsewhere { alice, bob, workspace, api, servers } = Elsewhere::set().await?;
+    api.get(&version(&workspace)).await?.expect(200)?;
+    alice.remove(&workspace, &bob.id).await?.expect(204)?;
+    let path = format!("/k8s/{workspace}/api/v1/namespaces/web/serviceaccounts/robot/token");
+    status(&api.post(&path, &json!({})).await?, 403, "Forbidden");
+    let store = servers[0].store().await?;
+    let scope = rows::scope_for(&store, &alice.id.parse()?, &workspace.parse()?).await?.context("hers")?;
+    assert_eq!(service_account_tokens::list(&store, &scope, None).await?, []);
+    Ok(())
 }
 
 #[tokio::test]
