@@ -1,6 +1,8 @@
 //! How much one workspace may ask at once and per second, so that none slows down another.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,10 +17,12 @@ use super::status::Failure;
 /// Workspaces remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4_096;
 /// Of a workspace's refusals within a second, how many are told at once, how long further ones are kept back, and how many at most
-/// are. Whoever waits as they were told meets none of this; whoever asks again at once costs less the less often they hear no.
+/// are, of it and of all. Whoever waits as they were told meets none of this; whoever asks again at once costs less the less often
+/// they hear no.
 const PROMPT: u32 = 50;
 const KEPT_BACK: Duration = Duration::from_secs(1);
-const MOST_KEPT_BACK: u32 = 1_000;
+const MOST_KEPT_BACK: u32 = 300;
+const MOST_KEPT_BACK_OF_ALL: u32 = 2_000;
 
 #[derive(Debug)]
 struct Usage {
@@ -48,6 +52,8 @@ pub(super) struct Limits {
     burst: f64,
     bytes_per_second: u64,
     usage: Arc<Mutex<HashMap<WorkspaceId, Usage>>>,
+    /// Refusals of all workspaces that are kept back; changed under the lock of `usage` only.
+    kept_back: Arc<AtomicU32>,
     callers: Arc<Callers>,
 }
 
@@ -100,7 +106,9 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(usage) = self.limits.lock().get_mut(&self.workspace) {
+        let mut map = self.limits.lock();
+        self.limits.kept_back.fetch_sub(1, Relaxed);
+        if let Some(usage) = map.get_mut(&self.workspace) {
             usage.refusals.kept_back = usage.refusals.kept_back.saturating_sub(1);
         }
     }
@@ -132,6 +140,7 @@ impl Limits {
             burst: f64::from(settings.burst.max(1)),
             bytes_per_second: settings.bytes_per_second,
             usage: Arc::default(),
+            kept_back: Arc::default(),
             callers: Arc::default(),
         }
     }
@@ -169,7 +178,7 @@ impl Limits {
         let usage = self.entry(&mut map, &workspace, now);
         // Nobody is looked up for this, and so it is charged to nobody.
         if let Err(failure) = self.check_places(usage, long).and_then(|()| self.charge(usage)) {
-            let wait = usage.refusals.another(now).then(|| Wait { limits: self.clone(), workspace });
+            let wait = usage.refusals.another(&self.kept_back, now).then(|| Wait { limits: self.clone(), workspace });
             return Err(Box::new(Hurried { failure, wait }));
         }
         drop(map);
@@ -269,14 +278,16 @@ impl Limits {
 }
 
 impl Refusals {
-    /// Counts one more; whether it is kept back.
-    fn another(&mut self, now: Instant) -> bool {
+    /// Counts one more; whether it is kept back, as one more of `all` that are.
+    fn another(&mut self, all: &AtomicU32, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
             (self.since, self.count) = (now, 0);
         }
         self.count = self.count.saturating_add(1);
-        let is_kept_back = self.count > PROMPT && self.kept_back < MOST_KEPT_BACK;
+        let has_room = self.kept_back < MOST_KEPT_BACK && all.load(Relaxed) < MOST_KEPT_BACK_OF_ALL;
+        let is_kept_back = self.count > PROMPT && has_room;
         self.kept_back += u32::from(is_kept_back);
+        all.fetch_add(u32::from(is_kept_back), Relaxed);
         is_kept_back
     }
 }
@@ -414,6 +425,24 @@ mod tests {
         let later = start + Duration::from_millis(1_099);
         drop((asked, limits.hurried("one", &bearer, false, later)));
         assert!(refused(later).wait.is_none(), "another second has begun");
+    }
+
+    #[test]
+    fn of_the_refusals_of_many_workspaces_only_so_many_are_kept_back_together() {
+        let limits = limits(100, 100, 10, 1);
+        let (bearer, now) = (Bearer::new("impatient".to_owned()), Instant::now());
+        let ask = |number: u64| limits.hurried(&number.to_string(), &bearer, false, now);
+        let mut kept_back = Vec::new();
+        let workspaces = u64::from(MOST_KEPT_BACK_OF_ALL.div_ceil(MOST_KEPT_BACK) + 1);
+        for number in 0..workspaces {
+            limits.let_in(&number.to_string(), &bearer, &workspace(number), now);
+            drop(ask(number).unwrap());
+            kept_back.extend((0..PROMPT + MOST_KEPT_BACK).filter_map(|_| ask(number).unwrap_err().wait));
+        }
+        assert_eq!(kept_back.len(), MOST_KEPT_BACK_OF_ALL as usize);
+        drop(kept_back);
+        assert!((0..workspaces).all(|number| ask(number).unwrap_err().wait.is_some()));
+        assert_eq!(limits.kept_back.load(Relaxed), 0);
     }
 
     #[test]
