@@ -11,7 +11,7 @@ use hexabase_core::ids::WorkspaceId;
 use super::credential::Bearer;
 use super::status::Failure;
 
-/// Callers remembered before all are forgotten.
+/// Callers remembered before those are forgotten whose time is over, and all if that is nobody's.
 const CALLERS: usize = 16_384;
 /// How often somebody may be refused by whoever decides before the answer is the one of before, and for how long after the
 /// first time. Whoever waits for the end of a refusal does not ask that often.
@@ -50,7 +50,7 @@ impl Callers {
             stranger.begun = stranger.begun.saturating_sub(1);
         }
         let mut known = lock(&self.let_in);
-        make_room(&mut known, caller);
+        make_room(&mut known, caller, |(_, at)| now.saturating_duration_since(*at) < ACQUAINTANCE);
         known.insert(caller, (workspace.clone(), now));
     }
 
@@ -92,7 +92,7 @@ impl Callers {
     fn note(&self, named: &str, bearer: &Bearer, now: Instant, change: impl FnOnce(&mut Stranger)) {
         let caller = self.caller(named, bearer);
         let mut strangers = lock(&self.strangers);
-        make_room(&mut strangers, caller);
+        make_room(&mut strangers, caller, |stranger| now.saturating_duration_since(stranger.since) < MEMORY);
         let fresh = || Stranger { since: now, begun: 0, refused: 0, last: None };
         let stranger = strangers.entry(caller).or_insert_with(fresh);
         if now.saturating_duration_since(stranger.since) >= MEMORY {
@@ -110,9 +110,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn make_room<T>(all: &mut HashMap<u64, T>, caller: u64) {
+fn make_room<T>(all: &mut HashMap<u64, T>, caller: u64, is_remembered: impl Fn(&T) -> bool) {
     if all.len() >= CALLERS && !all.contains_key(&caller) {
-        all.clear();
+        all.retain(|_, one| is_remembered(one));
+        if all.len() >= CALLERS {
+            all.clear();
+        }
     }
 }
 
@@ -168,5 +171,23 @@ mod tests {
         assert_eq!(after(10_000), None);
         callers.let_in("one", &bearer, &workspace, start + ACQUAINTANCE);
         assert_eq!(after(10_000), Some(workspace));
+    }
+
+    #[test]
+    fn whoever_asks_too_often_is_not_forgotten_because_many_asked_before() {
+        let (callers, start) = (Callers::default(), Instant::now());
+        let refuse = |token: &str, now| {
+            callers.refuse("one", &Bearer::new(token.to_owned()), &Failure::forbidden("not a member"), now);
+        };
+        for number in 1..CALLERS {
+            refuse(&number.to_string(), start);
+        }
+        for _ in 0..REFUSALS {
+            refuse("impatient", start + MEMORY);
+        }
+        assert_eq!(lock(&callers.strangers).len(), CALLERS);
+        refuse("one more", start + MEMORY);
+        assert_eq!(lock(&callers.strangers).len(), 2);
+        assert!(callers.refusal("one", &Bearer::new("impatient".to_owned()), start + MEMORY).is_some());
     }
 }
