@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hexabase_core::ids::WorkspaceId;
 
 use super::GatewaySettings;
-use super::callers::Callers;
+use super::callers::{Callers, Known};
 use super::credential::Bearer;
 use super::pace::Pace;
 use super::status::Failure;
@@ -157,8 +157,9 @@ impl Limits {
 
     /// Refuses whoever was let in before while the workspace has nothing left of its rate or of its places, so that a flood
     /// costs nothing more than this answer, and what of its bodies is received before that is heard (a window's worth, see
-    /// `listen.rs`); and takes one of its rate at once, so that of many who come at the same time no more are looked up than
-    /// may pass. Whoever is refused again and again is told so without being looked up, and so is whoever never waits to hear
+    /// `listen.rs`). Of whoever was let in lately it takes one of the rate at once, so that of many who come at the same time no
+    /// more are looked up than may pass; whoever was before may be none of the workspace's people any more, and is charged once
+    /// that is known. Whoever is refused again and again is told so without being looked up, and so is whoever never waits to hear
     /// it. Of others nothing is told here: they are judged first.
     pub(super) fn hurried(
         &self,
@@ -167,21 +168,30 @@ impl Limits {
         long: bool,
         now: Instant,
     ) -> Result<Option<Taken>, Box<Hurried>> {
-        if let Some(failure) = self.callers.refusal(named, bearer, now) {
+        let known = self.callers.known(named, bearer, now);
+        if let Some(failure) = self.callers.refusal(named, bearer, known.is_some(), now) {
             return Err(Box::new(Hurried { failure, wait: None }));
         }
-        let Some(workspace) = self.callers.workspace(named, bearer, now) else {
+        let Some(Known { workspace, lately }) = known else {
             self.callers.begin(named, bearer, now);
             return Ok(None);
         };
         let mut map = self.lock();
         let usage = self.entry(&mut map, &workspace, now);
+        let left = self.check_places(usage, long).and_then(|()| match lately {
+            true => self.charge(usage),
+            false => self.check_rate(usage),
+        });
         // Nobody is looked up for this, and so it is charged to nobody.
-        if let Err(failure) = self.check_places(usage, long).and_then(|()| self.charge(usage)) {
+        if let Err(failure) = left {
             let wait = usage.refusals.another(&self.kept_back, now).then(|| Wait { limits: self.clone(), workspace });
             return Err(Box::new(Hurried { failure, wait }));
         }
         drop(map);
+        if !lately {
+            self.callers.begin(named, bearer, now);
+            return Ok(None);
+        }
         Ok(Some(Taken { limits: self.clone(), workspace }))
     }
 
@@ -239,11 +249,13 @@ impl Limits {
     }
 
     fn charge(&self, usage: &mut Usage) -> Result<(), Failure> {
-        if usage.tokens < 1.0 {
-            return Err(self.too_fast(usage.tokens));
-        }
+        self.check_rate(usage)?;
         usage.tokens -= 1.0;
         Ok(())
+    }
+
+    fn check_rate(&self, usage: &Usage) -> Result<(), Failure> {
+        if usage.tokens < 1.0 { Err(self.too_fast(usage.tokens)) } else { Ok(()) }
     }
 
     fn check_places(&self, usage: &Usage, long: bool) -> Result<(), Failure> {
@@ -370,6 +382,24 @@ mod tests {
         assert_eq!(code("two", &known, 0), 200);
         assert_eq!(code("one", &known, 101), 200, "it used up nothing itself");
         drop(permit);
+    }
+
+    #[test]
+    fn whoever_was_let_in_a_while_ago_is_refused_without_being_judged_and_charged_only_afterwards() {
+        let limits = limits(100, 1, 10, 2);
+        let (bearer, start) = (Bearer::new("idle".to_owned()), Instant::now());
+        limits.let_in("one", &bearer, &workspace(1), start);
+        let now = start + Duration::from_secs(60);
+        let hurried = |long| limits.hurried("one", &bearer, long, now);
+        for _ in 0..10 {
+            assert!(hurried(true).unwrap().is_none(), "nothing is taken of the rate");
+        }
+        let stream = limits.enter(&workspace(1), true, None, now).unwrap();
+        assert!(hurried(true).is_err(), "there is no place for another stream");
+        assert!(hurried(false).unwrap().is_none());
+        let request = limits.enter(&workspace(1), false, None, now).unwrap();
+        assert!(hurried(false).is_err(), "nothing is left of the rate");
+        drop((stream, request));
     }
 
     #[test]
