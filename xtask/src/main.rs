@@ -2,6 +2,7 @@
 //!
 //! To add a command: a variant of `Command`, a module of its own, and a line in `main`.
 
+mod autogroup;
 mod bench;
 mod cargo;
 mod check;

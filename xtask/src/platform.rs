@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::autogroup;
 use crate::host::{self, Host, process};
 use crate::progress::Progress;
 use crate::settings;
@@ -77,9 +78,9 @@ pub(crate) fn start(host: &Host, programs: &Path, which: Which, progress: &Progr
 }
 
 /// Gives the platform's session more of the processor than each of the host's others, as a node does with pods that request more than
-/// a control plane (docs/guides/gateway.md). Where sessions are no groups to the kernel, nothing changes.
+/// a control plane (docs/guides/gateway.md).
 fn prefer(pid: u32) {
-    let _ = fs::write(format!("/proc/{pid}/autogroup"), "-10");
+    autogroup::set(pid, -10);
 }
 
 /// Refuses, before anything is changed, ports that another program has. `node` is the node's address, if there is one.

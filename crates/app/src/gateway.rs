@@ -223,9 +223,15 @@ pub async fn check_room(app: &App, token: &TokenOf<'_>) -> Result<()> {
 /// access ends (docs/adr/0017-ending-service-account-tokens.md).
 ///
 /// # Errors
-/// [`Error::Forbidden`] for somebody with tokens of far too many, of whom nothing is written down.
+/// [`Error::Forbidden`] for somebody with tokens of far too many, and for somebody who is no member any more: whoever took their
+/// access away may have been told already what they were given. Nothing is written down of either.
 pub async fn note_token(app: &App, token: &TokenOf<'_>) -> Result<()> {
     let (tx, now) = (app.store.begin().await?, app.clock.now());
+    if !workspace_members::stays_member_for_issuer(&tx, token.workspace, token.user).await? {
+        return Err(Error::Forbidden(
+            "you are no longer a member of this workspace; the token is kept back".to_owned(),
+        ));
+    }
     let noted = service_account_tokens::note_for_issuer(&tx, token, now).await?;
     tx.commit().await?;
     if noted { Ok(()) } else { Err(too_many(token)) }

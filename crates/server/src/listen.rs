@@ -29,12 +29,15 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a body is received by HTTP/2 before anybody asks for it, and so also of one that is refused unread: all of an
 /// ordinary object, a part of a large one. A long way is still as fast as this much per round trip.
 const BODY_WINDOW: u32 = 64 << 10;
-/// As many bodies as may be under way on one connection: those of a workspace that wait for its pace hold up no others.
-const BODIES_WINDOW: u32 = 200 * BODY_WINDOW;
-/// Pieces of refused bodies that may still arrive by HTTP/2 when the refusal is sent. Each counts as an error of ours, and whoever
-/// causes more is hung up on with all that is under way on their connection, watches of other workspaces among them. What such
-/// pieces cost is bounded by the gateway's limits, not here.
-const LATE_PIECES: usize = 1 << 20;
+/// How many requests may be under way by HTTP/2 on one connection, and room for a body of each: those of a workspace that wait for its
+/// pace hold up no others.
+const STREAMS: u32 = 200;
+const BODIES_WINDOW: u32 = STREAMS * BODY_WINDOW;
+/// Pieces of bodies that may arrive by HTTP/2 after their refusal was sent, four of each body at most, for as long as a connection
+/// lasts. Each counts as an error of ours, and whoever causes more is hung up on with all that is under way on their connection,
+/// watches of other workspaces among them. But anybody can send such pieces, also of what never began and without a token, and what
+/// each is answered with, some 600 bytes, is held until it is read.
+const LATE_PIECES: usize = 8 << 10;
 /// How much of an answer waits by HTTP/2 for a caller who does not read it, beside what waits on the way here.
 const ANSWER_BUFFER: usize = 64 << 10;
 /// How long whoever reads nothing at all holds all that waits for them.
@@ -120,6 +123,7 @@ async fn connection<S>(
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
+        .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(BODY_WINDOW)
         .initial_connection_window_size(BODIES_WINDOW)
         .max_local_error_reset_streams(LATE_PIECES)

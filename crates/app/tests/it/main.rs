@@ -2,6 +2,7 @@
 
 mod audit;
 mod deliveries;
+mod gateway;
 mod nodes;
 mod people;
 mod removal;

@@ -2,7 +2,8 @@
 
 use hexabase_core::ids::{GroupId, UserId, WorkspaceId};
 use hexabase_core::time::Timestamp;
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+use sea_orm::sea_query::LockType;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::column::{Table, signed, time};
 use super::db::{self, Connection, Db};
@@ -154,6 +155,13 @@ pub async fn is_member(db: &impl Db, scope: &WorkspaceScope, user: &UserId) -> R
 pub async fn is_member_for_issuer(db: &impl Db, workspace: &WorkspaceId, user: &UserId) -> Result<bool, StoreError> {
     let key = (workspace.to_string(), user.to_string());
     Ok(workspace_member::Entity::find_by_id(key).one(db.conn()).await?.is_some())
+}
+
+/// The same, for the gateway, and so until the transaction ends: whoever takes the access away waits for that.
+pub async fn stays_member_for_issuer(tx: &Tx, workspace: &WorkspaceId, user: &UserId) -> Result<bool, StoreError> {
+    let key = (workspace.to_string(), user.to_string());
+    let query = workspace_member::Entity::find_by_id(key).lock(LockType::KeyShare);
+    Ok(query.one(tx.conn()).await?.is_some())
 }
 
 /// How many people have access; service accounts, which an organisation has few of, do not count. To hold a limit, take

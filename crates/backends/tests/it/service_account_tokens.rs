@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use hexabase_backends::store::service_account_tokens::{self as tokens, TokenOf, TokensGiven};
-use hexabase_backends::store::workspaces;
+use hexabase_backends::store::{workspace_members, workspaces};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_testkit::on_both_engines;
 use serde_json::json;
@@ -135,5 +137,27 @@ on_both_engines! {
             writer.await??;
         }
         assert_eq!(tokens::list(&*store, &scope, Some(scope.user())).await?.len(), 2);
+    }
+
+    async fn whoever_is_about_to_be_given_a_token_is_removed_only_when_that_is_noted(store: TestStore) {
+        let scope = add_workspace(&store, &add_organization(&store, "Ada").await?, "shop").await?;
+        let bob = add_person(&store, "Bob").await?;
+        let tx = store.begin().await?;
+        workspace_members::add(&tx, &scope, &bob, now()).await?;
+        tx.commit().await?;
+        let tx = store.begin().await?;
+        assert!(workspace_members::stays_member_for_issuer(&tx, scope.workspace(), &bob).await?);
+        let (other, shop, user) = (store.reconnect().await?, scope.clone(), bob.clone());
+        let mut removal = tokio::spawn(async move {
+            let tx = other.begin().await?;
+            workspace_members::remove(&tx, &shop, &user).await?;
+            tx.commit().await
+        });
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut removal).await;
+        assert!(early.is_err(), "it did not wait");
+        tx.commit().await?;
+        removal.await??;
+        let tx = store.begin().await?;
+        assert!(!workspace_members::stays_member_for_issuer(&tx, scope.workspace(), &bob).await?);
     }
 }

@@ -108,6 +108,28 @@ async fn streams_beyond_what_a_workspace_may_are_refused_without_being_looked_up
 }
 
 #[tokio::test]
+async fn whoever_asks_again_at_once_hears_late_that_there_is_no_place() {
+    let world = World::start(GatewaySettings { concurrency: 1, ..GatewaySettings::default() }).await;
+    let open = world.get(WATCH).await;
+    let ask = |_| async {
+        let begun = Instant::now();
+        (world.get("/api").await.status().as_u16(), begun.elapsed())
+    };
+    let second = Duration::from_secs(1);
+    let (status, took) = ask(0).await;
+    assert_eq!(status, 429);
+    assert!(took < second, "{took:?}");
+    let answers = futures::future::join_all((0..200).map(ask)).await;
+    assert!(answers.iter().all(|(status, _)| *status == 429), "{answers:?}");
+    // Fifty are told at once, in each second that a slow machine takes for all of them.
+    let late = answers.iter().filter(|(_, took)| *took >= second).count();
+    assert!(late >= 50, "{late}");
+    assert_eq!(world.orders.asked.load(SeqCst), 1, "nobody was looked up for it");
+    drop(open);
+    within(async { while world.get("/api").await.status() != 200 {} }).await;
+}
+
+#[tokio::test]
 async fn whoever_is_refused_again_and_again_is_looked_up_no_more() {
     let world = World::start(GatewaySettings::default()).await;
     for _ in 0..60 {

@@ -84,6 +84,8 @@ impl<A: Authority> Gateway<A> {
             Err(hurried) => {
                 let Hurried { failure, wait } = *hurried;
                 if let Some(wait) = wait {
+                    // What comes of its body meanwhile is thrown away.
+                    drop(request);
                     wait.end().await;
                 }
                 return Err(failure);
@@ -91,7 +93,8 @@ impl<A: Authority> Gateway<A> {
         };
         // Before the admission, so that a revocation while it is decided is not missed.
         let listener = self.settings.revocations.listen();
-        let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), stays_open).await;
+        let lasts = stays_open || target.token_of.is_some();
+        let admitted = self.authority.admit(&target.workspace, Some(bearer.token()), lasts).await;
         let admission = match admitted {
             Ok(admission) => Arc::new(admission),
             Err(refusal) => {

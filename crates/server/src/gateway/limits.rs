@@ -1,13 +1,15 @@
 //! How much one workspace may ask at once and per second, so that none slows down another.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hexabase_core::ids::WorkspaceId;
 
 use super::GatewaySettings;
-use super::callers::Callers;
+use super::callers::{Callers, Known};
 use super::credential::Bearer;
 use super::pace::Pace;
 use super::status::Failure;
@@ -15,10 +17,12 @@ use super::status::Failure;
 /// Workspaces remembered before those at rest are forgotten.
 const REMEMBERED: usize = 4_096;
 /// Of a workspace's refusals within a second, how many are told at once, how long further ones are kept back, and how many at most
-/// are. Whoever waits as they were told meets none of this; whoever asks again at once costs less the less often they hear no.
+/// are, of it and of all. Whoever waits as they were told meets none of this; whoever asks again at once costs less the less often
+/// they hear no.
 const PROMPT: u32 = 50;
 const KEPT_BACK: Duration = Duration::from_secs(1);
-const MOST_KEPT_BACK: u32 = 1_000;
+const MOST_KEPT_BACK: u32 = 300;
+const MOST_KEPT_BACK_OF_ALL: u32 = 2_000;
 
 #[derive(Debug)]
 struct Usage {
@@ -48,6 +52,8 @@ pub(super) struct Limits {
     burst: f64,
     bytes_per_second: u64,
     usage: Arc<Mutex<HashMap<WorkspaceId, Usage>>>,
+    /// Refusals of all workspaces that are kept back; changed under the lock of `usage` only.
+    kept_back: Arc<AtomicU32>,
     callers: Arc<Callers>,
 }
 
@@ -100,7 +106,9 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(usage) = self.limits.lock().get_mut(&self.workspace) {
+        let mut map = self.limits.lock();
+        self.limits.kept_back.fetch_sub(1, Relaxed);
+        if let Some(usage) = map.get_mut(&self.workspace) {
             usage.refusals.kept_back = usage.refusals.kept_back.saturating_sub(1);
         }
     }
@@ -132,6 +140,7 @@ impl Limits {
             burst: f64::from(settings.burst.max(1)),
             bytes_per_second: settings.bytes_per_second,
             usage: Arc::default(),
+            kept_back: Arc::default(),
             callers: Arc::default(),
         }
     }
@@ -148,8 +157,9 @@ impl Limits {
 
     /// Refuses whoever was let in before while the workspace has nothing left of its rate or of its places, so that a flood
     /// costs nothing more than this answer, and what of its bodies is received before that is heard (a window's worth, see
-    /// `listen.rs`); and takes one of its rate at once, so that of many who come at the same time no more are looked up than
-    /// may pass. Whoever is refused again and again is told so without being looked up, and so is whoever never waits to hear
+    /// `listen.rs`). Of whoever was let in lately it takes one of the rate at once, so that of many who come at the same time no
+    /// more are looked up than may pass; whoever was before may be none of the workspace's people any more, and is charged once
+    /// that is known. Whoever is refused again and again is told so without being looked up, and so is whoever never waits to hear
     /// it. Of others nothing is told here: they are judged first.
     pub(super) fn hurried(
         &self,
@@ -158,21 +168,30 @@ impl Limits {
         long: bool,
         now: Instant,
     ) -> Result<Option<Taken>, Box<Hurried>> {
-        if let Some(failure) = self.callers.refusal(named, bearer, now) {
+        let known = self.callers.known(named, bearer, now);
+        if let Some(failure) = self.callers.refusal(named, bearer, known.is_some(), now) {
             return Err(Box::new(Hurried { failure, wait: None }));
         }
-        let Some(workspace) = self.callers.workspace(named, bearer, now) else {
+        let Some(Known { workspace, lately }) = known else {
             self.callers.begin(named, bearer, now);
             return Ok(None);
         };
         let mut map = self.lock();
         let usage = self.entry(&mut map, &workspace, now);
+        let left = self.check_places(usage, long).and_then(|()| match lately {
+            true => self.charge(usage),
+            false => self.check_rate(usage),
+        });
         // Nobody is looked up for this, and so it is charged to nobody.
-        if let Err(failure) = self.check_places(usage, long).and_then(|()| self.charge(usage)) {
-            let wait = usage.refusals.another(now).then(|| Wait { limits: self.clone(), workspace });
+        if let Err(failure) = left {
+            let wait = usage.refusals.another(&self.kept_back, now).then(|| Wait { limits: self.clone(), workspace });
             return Err(Box::new(Hurried { failure, wait }));
         }
         drop(map);
+        if !lately {
+            self.callers.begin(named, bearer, now);
+            return Ok(None);
+        }
         Ok(Some(Taken { limits: self.clone(), workspace }))
     }
 
@@ -230,11 +249,13 @@ impl Limits {
     }
 
     fn charge(&self, usage: &mut Usage) -> Result<(), Failure> {
-        if usage.tokens < 1.0 {
-            return Err(self.too_fast(usage.tokens));
-        }
+        self.check_rate(usage)?;
         usage.tokens -= 1.0;
         Ok(())
+    }
+
+    fn check_rate(&self, usage: &Usage) -> Result<(), Failure> {
+        if usage.tokens < 1.0 { Err(self.too_fast(usage.tokens)) } else { Ok(()) }
     }
 
     fn check_places(&self, usage: &Usage, long: bool) -> Result<(), Failure> {
@@ -269,14 +290,16 @@ impl Limits {
 }
 
 impl Refusals {
-    /// Counts one more; whether it is kept back.
-    fn another(&mut self, now: Instant) -> bool {
+    /// Counts one more; whether it is kept back, as one more of `all` that are.
+    fn another(&mut self, all: &AtomicU32, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
             (self.since, self.count) = (now, 0);
         }
         self.count = self.count.saturating_add(1);
-        let is_kept_back = self.count > PROMPT && self.kept_back < MOST_KEPT_BACK;
+        let has_room = self.kept_back < MOST_KEPT_BACK && all.load(Relaxed) < MOST_KEPT_BACK_OF_ALL;
+        let is_kept_back = self.count > PROMPT && has_room;
         self.kept_back += u32::from(is_kept_back);
+        all.fetch_add(u32::from(is_kept_back), Relaxed);
         is_kept_back
     }
 }
@@ -362,6 +385,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_let_in_a_while_ago_is_refused_without_being_judged_and_charged_only_afterwards() {
+        let limits = limits(100, 1, 10, 2);
+        let (bearer, start) = (Bearer::new("idle".to_owned()), Instant::now());
+        limits.let_in("one", &bearer, &workspace(1), start);
+        let now = start + Duration::from_secs(60);
+        let hurried = |long| limits.hurried("one", &bearer, long, now);
+        for _ in 0..10 {
+            assert!(hurried(true).unwrap().is_none(), "nothing is taken of the rate");
+        }
+        let stream = limits.enter(&workspace(1), true, None, now).unwrap();
+        assert!(hurried(true).is_err(), "there is no place for another stream");
+        assert!(hurried(false).unwrap().is_none());
+        let request = limits.enter(&workspace(1), false, None, now).unwrap();
+        assert!(hurried(false).is_err(), "nothing is left of the rate");
+        drop((stream, request));
+    }
+
+    #[test]
     fn whoever_is_being_looked_up_holds_a_part_of_the_rate_and_gives_it_back_only_when_refused() {
         let limits = limits(100, 100, 10, 2);
         let (bearer, now) = (Bearer::new("known".to_owned()), Instant::now());
@@ -414,6 +455,24 @@ mod tests {
         let later = start + Duration::from_millis(1_099);
         drop((asked, limits.hurried("one", &bearer, false, later)));
         assert!(refused(later).wait.is_none(), "another second has begun");
+    }
+
+    #[test]
+    fn of_the_refusals_of_many_workspaces_only_so_many_are_kept_back_together() {
+        let limits = limits(100, 100, 10, 1);
+        let (bearer, now) = (Bearer::new("impatient".to_owned()), Instant::now());
+        let ask = |number: u64| limits.hurried(&number.to_string(), &bearer, false, now);
+        let mut kept_back = Vec::new();
+        let workspaces = u64::from(MOST_KEPT_BACK_OF_ALL.div_ceil(MOST_KEPT_BACK) + 1);
+        for number in 0..workspaces {
+            limits.let_in(&number.to_string(), &bearer, &workspace(number), now);
+            drop(ask(number).unwrap());
+            kept_back.extend((0..PROMPT + MOST_KEPT_BACK).filter_map(|_| ask(number).unwrap_err().wait));
+        }
+        assert_eq!(kept_back.len(), MOST_KEPT_BACK_OF_ALL as usize);
+        drop(kept_back);
+        assert!((0..workspaces).all(|number| ask(number).unwrap_err().wait.is_some()));
+        assert_eq!(limits.kept_back.load(Relaxed), 0);
     }
 
     #[test]

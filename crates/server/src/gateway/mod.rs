@@ -36,7 +36,7 @@ mod upstream;
 #[cfg(test)]
 mod fairness_tests;
 #[cfg(test)]
-mod smuggling;
+pub(crate) mod smuggling;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]
@@ -143,13 +143,13 @@ pub trait Authority: Clone + Send + Sync + 'static {
     /// A workspace that is asleep is woken, and this returns once it is awake: that may take a minute.
     ///
     /// The gateway itself answers requests without a usable token, so `bearer` is never `None` today; an
-    /// implementation must refuse `None` as [`Refusal::Unauthorized`]. What `stays_open` may need more to be asked about again
-    /// than what is over in a moment.
+    /// implementation must refuse `None` as [`Refusal::Unauthorized`]. What `lasts`, because it stays open or is a token of a
+    /// ServiceAccount, may need more than what is over in a moment.
     fn admit(
         &self,
         workspace: &str,
         bearer: Option<&str>,
-        stays_open: bool,
+        lasts: bool,
     ) -> impl Future<Output = Result<Admission, Refusal>> + Send;
 
     /// Whether `admission` would still be granted; asked again and again while a stream is open.
@@ -165,7 +165,7 @@ pub trait Authority: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Notes that the caller is about to be given a token of `account`, which outlives the admission. If it is not written
-    /// down, the token is kept back.
+    /// down, or the caller may not pass any more, the token is kept back.
     fn note_token(
         &self,
         admission: &Admission,

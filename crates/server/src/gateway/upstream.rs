@@ -22,9 +22,11 @@ const STREAM_WINDOW: u32 = 128 << 10;
 
 /// What one request may run ahead of an API server that reads slowly.
 const SEND_BUFFER: usize = 64 << 10;
-/// Answers that callers broke off and whose rest may still arrive, before the connection is given up, and all others with it.
+/// Answers that callers broke off within a second, and whose rest may still arrive.
 const BROKEN_OFF: usize = 256;
-const LATE_PIECES: usize = 1 << 20;
+/// Pieces of others that may arrive before the connection is given up, with all that is under way on it, for as long as it lasts. Each is
+/// answered, and the answer held until it is sent, as in `listen.rs`.
+const LATE_PIECES: usize = 8 << 10;
 
 /// The client of one API server.
 #[derive(Debug, Clone)]

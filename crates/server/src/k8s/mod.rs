@@ -78,12 +78,12 @@ impl TokenAuthority {
 }
 
 impl Authority for TokenAuthority {
-    async fn admit(&self, workspace: &str, bearer: Option<&str>, stays_open: bool) -> Result<Admission, Refusal> {
+    async fn admit(&self, workspace: &str, bearer: Option<&str>, lasts: bool) -> Result<Admission, Refusal> {
         let no_token = || Refusal::Unauthorized { message: "the request carries no token".to_owned() };
         let bearer = bearer.ok_or_else(no_token)?;
         let (shown, since) = (Digest::of(bearer), self.now());
-        // What stays open is asked about again only after a while, so it begins with what is true now.
-        let recent = if stays_open { None } else { self.recent.find(&shown, workspace, since) };
+        // What stays open is asked about again only after a while, and a token never, so both begin with what is true now.
+        let recent = if lasts { None } else { self.recent.find(&shown, workspace, since) };
         if let Some(admission) = recent.filter(|admission| !self.app.keys.is_revoked(&admission.key)) {
             return Ok(admission);
         }
@@ -92,7 +92,7 @@ impl Authority for TokenAuthority {
             retry_after: Duration::from_secs(2),
         };
         let _place = self.undecided.enter(workspace).ok_or_else(too_many)?;
-        let admitted = gateway::admit(&self.app, workspace, bearer, stays_open).await.map_err(refusal)?;
+        let admitted = gateway::admit(&self.app, workspace, bearer, lasts).await.map_err(refusal)?;
         let admission = Admission {
             workspace: admitted.workspace,
             upstream: Upstream {
@@ -109,7 +109,7 @@ impl Authority for TokenAuthority {
             renewed: admitted.renewed.map(Bearer::new),
             woken_in: admitted.woken_in,
         };
-        if !stays_open {
+        if !lasts {
             self.recent.keep(shown, &admission, since);
         }
         Ok(admission)

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::gateway::smuggling::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame};
 
 const MOMENT: Duration = Duration::from_millis(100);
 const WHILE: Duration = Duration::from_secs(1);
@@ -124,6 +125,7 @@ async fn what_arrives_of_bodies_after_their_refusal_ends_nothing_else_on_the_con
     let caller = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let open = within(caller.get(format!("http://{address}/watch")).send()).await.unwrap();
     let upload = |_| async {
+        // As much of each as its window is under way, in four pieces: of all together more than the library forgives by itself.
         let body = vec![b'x'; 1 << 20];
         // Some are told so, of others the upload is broken off.
         let _ = caller.post(format!("http://{address}/refused")).body(body).send().await;
@@ -134,4 +136,24 @@ async fn what_arrives_of_bodies_after_their_refusal_ends_nothing_else_on_the_con
     drop(caller);
     stop.cancel();
     within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_sends_pieces_of_what_never_began_and_reads_nothing_is_hung_up_on() {
+    // Each would be held as what it is answered with: ten megabytes.
+    let pieces = 16 << 10;
+    // Room for all that both send, so that only the number of pieces can end it.
+    let (mut caller, stream) = tokio::io::duplex(1 << 20);
+    let mut attack = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    attack.extend(frame(SETTINGS, 0, 0, &[]));
+    // GET / as the last of all: those before may have been, and be forgotten.
+    attack.extend(frame(HEADERS, END_STREAM | END_HEADERS, 2 * pieces + 1, &[0x82, 0x84, 0x86]));
+    for number in 0..pieces {
+        attack.extend(frame(DATA, 0, 2 * number + 1, &[]));
+    }
+    caller.write_all(&attack).await.unwrap();
+    within(serving(stream, Router::new())).await.unwrap();
+    let mut told = Vec::new();
+    within(caller.read_to_end(&mut told)).await.unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("too_many_internal_resets"));
 }

@@ -14,6 +14,7 @@ use hexabase_testkit::http::{Http, Method};
 use serde::{Deserialize, Serialize};
 
 use super::{CONNECTIONS, Way, large};
+use crate::autogroup;
 use crate::host::cgroups;
 
 /// By how many, with a pause after each answer: twice as many as may be in progress, more watches among them than may be open,
@@ -82,6 +83,11 @@ impl Flood {
         Ok(Self(child, folder))
     }
 
+    /// Whether it has only what processor time nobody else wants.
+    pub(super) fn is_idle(&self) -> bool {
+        self.1.is_some()
+    }
+
     /// Ends it.
     pub(super) fn end(mut self) -> Result<Answers> {
         drop(self.0.stdin.take());
@@ -106,6 +112,10 @@ impl Drop for Flood {
 /// What `cargo xtask flood` does: floods what the first line of its input is the way to until its input ends, then says what came
 /// of it.
 pub(crate) fn run() -> Result<()> {
+    // Otherwise it would have the priority of whoever asks beside it.
+    if rustix::process::setsid().is_ok() {
+        autogroup::set(std::process::id(), 19);
+    }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     let way: Way = serde_json::from_str(&line).context("flood is for `cargo xtask bench flood` only")?;

@@ -7,7 +7,7 @@
 
 mod bodies;
 mod heads;
-mod http2;
+pub(crate) mod http2;
 mod recorder;
 
 use std::net::SocketAddr;
