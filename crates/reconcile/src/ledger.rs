@@ -114,6 +114,18 @@ mod tests {
     }
 
     #[test]
+    fn a_workspace_is_open_once_every_right_in_its_projects_is_true_as_well() {
+        let found = |rights: Option<Progress>| {
+            let mut ledger = Ledger { project_rights: rights, ..Ledger::default() };
+            ledger.record(WorkspaceStep::Access, Progress::Done);
+            ledger.record(WorkspaceStep::Projects, Progress::wait(150, "project shop: its namespace is being made"));
+            ledger.finish().is_open()
+        };
+        assert!(found(Some(Progress::Done)));
+        assert!(!found(Some(Progress::wait(1_000, "project shop: delete RoleBinding x: forbidden"))) && !found(None));
+    }
+
+    #[test]
     fn what_the_api_server_refuses_is_shown_and_tried_again() {
         let refused = |code| ReconcileError::Refused {
             action: "apply",

@@ -49,6 +49,11 @@ impl Observed {
     pub fn has_done(&self, step: WorkspaceStep) -> bool {
         self.steps.iter().any(|status| status.step == step && status.progress == Progress::Done)
     }
+
+    /// Whether all of its people's rights are true, so that nobody has to be kept out of it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.has_done(WorkspaceStep::Access) && self.project_rights == Progress::Done
+    }
 }
 
 /// How far a workspace is that goes to sleep, as one call of [`Host::rest`](crate::Host::rest) left it.

@@ -56,8 +56,8 @@ impl Host {
         self.inside(desired, &names, &mut ledger).await?;
         let observed = ledger.finish();
         // Last, so that the rest of its start is as fast as the start.
-        let (is_open, most) = (observed.has_done(WorkspaceStep::Access), self.settings.control_plane_cpu);
-        resize::bound(&self.cluster, &names, &pod, is_open, most).await?;
+        let most = self.settings.control_plane_cpu;
+        resize::bound(&self.cluster, &names, &pod, observed.is_open(), most).await?;
         Ok(observed)
     }
 
