@@ -51,7 +51,7 @@ impl Ledger {
             });
         }
         let Self { tenant, projects, used, moved, fit, contested, .. } = self;
-        Observed { steps, tenant, projects, project_rights, used, moved, fit, contested }
+        Observed { steps, tenant, projects, project_rights, used, moved, fit, contested, unbound: None }
     }
 }
 

@@ -28,6 +28,14 @@ pub struct Observed {
     pub fit: Option<Fit>,
     /// Who else on the host goes on writing into its control plane, which is left as it is for now. That keeps nobody out of it.
     pub contested: Option<String>,
+    /// Its control plane, if that is up and may still use what only its start needs: for [`Host::bind`](crate::Host::bind).
+    pub unbound: Option<Unbound>,
+}
+
+/// The pod of a control plane that may use more than it is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbound {
+    pub(crate) pod: String,
 }
 
 impl Observed {

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspaceStep;
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
@@ -24,7 +25,7 @@ use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
 use crate::moving;
-use crate::status::{Fit, Observed, Progress, Rest};
+use crate::status::{Fit, Observed, Progress, Rest, Unbound};
 use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied, and the host as it was found.
@@ -54,11 +55,15 @@ impl Host {
             return Ok(ledger.finish());
         };
         self.inside(desired, &names, &mut ledger).await?;
-        let observed = ledger.finish();
-        // Last, so that the rest of its start is as fast as the start.
-        let most = self.settings.control_plane_cpu;
-        resize::bound(&self.cluster, &names, &pod, observed.is_open(), most).await?;
+        let mut observed = ledger.finish();
+        observed.unbound = resize::unbound(&names, &pod, observed.is_open(), self.settings.control_plane_cpu);
         Ok(observed)
+    }
+
+    /// Takes from a control plane that is up what only its start needs. To be called once what was found is stored, since somebody waits
+    /// for that and nobody for this.
+    pub async fn bind(&self, id: &WorkspaceId, unbound: &Unbound) {
+        resize::bind(&self.cluster, &Names::of(id), unbound, self.settings.control_plane_cpu).await;
     }
 
     /// What is inside the tenant, once its API server answers.

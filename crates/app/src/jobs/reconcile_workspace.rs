@@ -64,6 +64,10 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
             if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
                 note_inventory(app, host, claim, &row).await?;
             }
+            // Last: what somebody waits for is stored.
+            if let Some(unbound) = &observed.unbound {
+                host.bind(&row.id, unbound).await;
+            }
             Ok(Outcome::Again(after.min(own.pause(observed.moved.as_ref()))))
         }
         Err(cause) => {

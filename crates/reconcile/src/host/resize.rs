@@ -10,43 +10,39 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::apply::Cluster;
-use crate::error::ReconcileError;
 use crate::host::{values, workload};
 use crate::labels::Names;
+use crate::status::Unbound;
 use crate::tenant_user::thousandths;
 
 /// Whether it was told in this process that a control plane is not bound.
 static TOLD: Once = Once::new();
 
-/// Bounds the pod that was read, if the workspace `is_open` to its people or Kubernetes says that the pod is ready: of the two, people
-/// inside can keep the first from being so. Its node is not waited for, and a host that does not do it is left alone.
-pub(crate) async fn bound(
-    host: &Cluster,
-    names: &Names,
-    pod: &Pod,
-    is_open: bool,
-    most: Cpu,
-) -> Result<(), ReconcileError> {
+/// The pod that was read, if it may use more than `most` and the workspace `is_open` to its people or Kubernetes says that the pod is
+/// ready: of the two, people inside can keep the first from being so. Its node is not waited for.
+pub(crate) fn unbound(names: &Names, pod: &Pod, is_open: bool, most: Cpu) -> Option<Unbound> {
     let is_up = pod.metadata.deletion_timestamp.is_none() && (is_open || workload::is_ready(pod));
     if !is_up || most >= values::CPU {
-        return Ok(());
+        return None;
     }
     if let Some(reason) = pending(pod) {
         tell(names, reason);
-        return Ok(());
+        return None;
     }
-    if limit(pod).is_none_or(|limit| limit == u128::from(most.as_millis())) {
-        return Ok(());
-    }
+    limit(pod).filter(|limit| *limit != u128::from(most.as_millis()))?;
+    Some(Unbound { pod: pod.metadata.name.clone().unwrap_or_default() })
+}
+
+/// Bounds it. Whatever comes of that, the workspace is no less ready for it: what passes is tried again at the next look, and a host that
+/// does not do it is left alone.
+pub(crate) async fn bind(host: &Cluster, names: &Names, unbound: &Unbound, most: Cpu) {
     let container = json!({ "name": workload::CONTAINER, "resources": { "limits": { "cpu": most.to_string() } } });
     let patch = json!({ "spec": { "containers": [container] } });
-    match host.resize(&names.namespace, pod.metadata.name.as_deref().unwrap_or_default(), &patch).await {
+    match host.resize(&names.namespace, &unbound.pod, &patch).await {
+        Ok(()) => {}
         // A host without the subresource says 404, a node that cannot 422. 410 is said of what was asked for too late, and passes.
-        Err(error) if error.concerns_one_object() && !error.is(410) => {
-            tell(names, &error.to_string());
-            Ok(())
-        }
-        resized => resized,
+        Err(error) if error.concerns_one_object() && !error.is(410) => tell(names, &error.to_string()),
+        Err(error) => tracing::debug!(workspace.id = names.name, ?error, "a control plane is not bound yet"),
     }
 }
 
@@ -111,10 +107,12 @@ mod tests {
             self.server.put(&self.path(), pod);
         }
 
-        /// What comes of a look at it.
-        async fn look(&self, is_open: bool, most: Cpu) -> Result<(), ReconcileError> {
+        /// A look at it, and what follows.
+        async fn look(&self, is_open: bool, most: Cpu) {
             let pod = workload::pod(&self.host, &self.names).await.unwrap().unwrap();
-            bound(&self.host, &self.names, &pod, is_open, most).await
+            if let Some(found) = unbound(&self.names, &pod, is_open, most) {
+                bind(&self.host, &self.names, &found, most).await;
+            }
         }
 
         /// What the other container and the control plane may use.
@@ -132,14 +130,14 @@ mod tests {
     async fn a_control_plane_that_is_up_is_bound_once_and_nothing_else_of_it_changes() {
         let stage = Stage::set().await;
         stage.make_pod(ready("True"));
-        stage.look(false, ONE).await.unwrap();
+        stage.look(false, ONE).await;
         assert_eq!(stage.limits(), ["2", "1"]);
         let pod = stage.server.get(&stage.path()).unwrap();
         let resources = json!({ "limits": { "cpu": "1", "memory": "2Gi" }, "requests": { "cpu": "200m" } });
         assert_eq!(pod["spec"]["containers"][1]["resources"], resources);
-        stage.look(true, ONE).await.unwrap();
+        stage.look(true, ONE).await;
         assert_eq!(stage.server.writes(), 1);
-        stage.look(true, Cpu::from_millis(1_500)).await.unwrap();
+        stage.look(true, Cpu::from_millis(1_500)).await;
         assert_eq!(stage.limits(), ["2", "1500m"], "another amount was set since");
     }
 
@@ -147,9 +145,9 @@ mod tests {
     async fn one_that_is_just_starting_keeps_what_it_starts_with_until_people_can_work_in_it() {
         let stage = Stage::set().await;
         stage.make_pod(ready("False"));
-        stage.look(false, ONE).await.unwrap();
+        stage.look(false, ONE).await;
         assert_eq!((stage.limits(), stage.server.writes()), (["2", "2"].map(Value::from), 0));
-        stage.look(true, ONE).await.unwrap();
+        stage.look(true, ONE).await;
         assert_eq!(stage.limits(), ["2", "1"]);
     }
 
@@ -158,10 +156,10 @@ mod tests {
         let stage = Stage::set().await;
         for _ in 0..2 {
             stage.make_pod(ready("False"));
-            stage.look(false, ONE).await.unwrap();
+            stage.look(false, ONE).await;
             assert_eq!(stage.limits(), ["2", "2"]);
             stage.make_pod(ready("True"));
-            stage.look(true, ONE).await.unwrap();
+            stage.look(true, ONE).await;
             assert_eq!(stage.limits(), ["2", "1"]);
         }
     }
@@ -172,13 +170,29 @@ mod tests {
             let stage = Stage::set().await;
             stage.make_pod(ready("True"));
             stage.server.refuse("PATCH", &format!("{}/resize", stage.path()), code);
-            stage.look(true, ONE).await.unwrap();
+            stage.look(true, ONE).await;
             assert_eq!(stage.limits(), ["2", "2"], "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_tried_again_at_the_next_look() {
+        for code in [409, 410, 429, 503] {
+            let stage = Stage::set().await;
+            stage.make_pod(ready("True"));
+            stage.server.refuse("PATCH", &format!("{}/resize", stage.path()), code);
+            for looks in [1, 2] {
+                stage.look(true, ONE).await;
+                assert_eq!(stage.server.writes(), looks, "{code}");
+            }
         }
         let stage = Stage::set().await;
         stage.make_pod(ready("True"));
-        stage.server.refuse("PATCH", &format!("{}/resize", stage.path()), 410);
-        assert!(stage.look(true, ONE).await.is_err(), "what passes is tried again");
+        stage.server.lose_the_answer("PATCH", &format!("{}/resize", stage.path()));
+        for _ in 0..2 {
+            stage.look(true, ONE).await;
+        }
+        assert_eq!((stage.limits(), stage.server.writes()), (["2", "1"].map(Value::from), 1), "it was done");
     }
 
     #[tokio::test]
@@ -186,7 +200,7 @@ mod tests {
         let stage = Stage::set().await;
         let pending = json!({ "type": "PodResizePending", "status": "True", "reason": "Deferred" });
         stage.make_pod(json!([{ "type": "Ready", "status": "True" }, pending]));
-        stage.look(true, ONE).await.unwrap();
+        stage.look(true, ONE).await;
         assert_eq!(stage.server.writes(), 0);
     }
 
@@ -195,7 +209,7 @@ mod tests {
         let stage = Stage::set().await;
         stage.make_pod(ready("True"));
         for cores in [2_000, 4_000] {
-            stage.look(true, Cpu::from_millis(cores)).await.unwrap();
+            stage.look(true, Cpu::from_millis(cores)).await;
         }
         assert_eq!(stage.server.writes(), 0);
     }
