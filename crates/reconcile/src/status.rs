@@ -36,6 +36,7 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unbound {
     pub(crate) pod: String,
+    pub(crate) uid: String,
 }
 
 impl Observed {

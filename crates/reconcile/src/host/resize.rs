@@ -30,20 +30,31 @@ pub(crate) fn unbound(names: &Names, pod: &Pod, is_open: bool, most: Cpu) -> Opt
         return None;
     }
     limit(pod).filter(|limit| *limit != u128::from(most.as_millis()))?;
-    Some(Unbound { pod: pod.metadata.name.clone().unwrap_or_default() })
+    let (pod, uid) = (pod.metadata.name.clone(), pod.metadata.uid.clone());
+    Some(Unbound { pod: pod.unwrap_or_default(), uid: uid.unwrap_or_default() })
 }
 
 /// Bounds it. Whatever comes of that, the workspace is no less ready for it: what passes is tried again at the next look, and a host that
 /// does not do it is left alone.
 pub(crate) async fn bind(host: &Cluster, names: &Names, unbound: &Unbound, most: Cpu) {
     let container = json!({ "name": workload::CONTAINER, "resources": { "limits": { "cpu": most.to_string() } } });
-    let patch = json!({ "spec": { "containers": [container] } });
-    match host.resize(&names.namespace, &unbound.pod, &patch).await {
-        Ok(()) => {}
-        // A host without the subresource says 404, a node that cannot 422. 410 is said of what was asked for too late, and passes.
-        Err(error) if error.concerns_one_object() && !error.is(410) => tell(names, &error.to_string()),
-        Err(error) => tracing::debug!(workspace.id = names.name, ?error, "a control plane is not bound yet"),
+    // Another pod of that name is starting, and keeps what it starts with.
+    let patch = json!({ "metadata": { "uid": unbound.uid }, "spec": { "containers": [container] } });
+    let Err(error) = host.resize(&names.namespace, &unbound.pod, &patch).await else { return };
+    // 409 and 410 are said of what was asked for at the wrong moment, and pass.
+    let is_refusal = error.concerns_one_object() && !error.is(409) && !error.is(410);
+    if is_refusal && is_there(host, names, unbound).await {
+        tell(names, &error.to_string());
+    } else {
+        tracing::debug!(workspace.id = names.name, ?error, "a control plane is not bound yet");
     }
+}
+
+/// Whether the pod is still there. Where it is not, Kubernetes says 404 or 422, and so does a host without the subresource, or a node
+/// that cannot.
+async fn is_there(host: &Cluster, names: &Names, unbound: &Unbound) -> bool {
+    let pod = workload::pod(host, names).await.ok().flatten();
+    pod.is_some_and(|pod| pod.metadata.uid.as_ref() == Some(&unbound.uid))
 }
 
 /// Why its node does not do yet, or cannot do, what it was asked for.
@@ -193,6 +204,21 @@ mod tests {
             stage.look(true, ONE).await;
         }
         assert_eq!((stage.limits(), stage.server.writes()), (["2", "1"].map(Value::from), 1), "it was done");
+    }
+
+    #[tokio::test]
+    async fn another_pod_of_the_same_name_keeps_what_it_starts_with() {
+        let stage = Stage::set().await;
+        stage.make_pod(ready("True"));
+        let pod = workload::pod(&stage.host, &stage.names).await.unwrap().unwrap();
+        let read = unbound(&stage.names, &pod, true, ONE).unwrap();
+        assert!(is_there(&stage.host, &stage.names, &read).await);
+        stage.make_pod(ready("False"));
+        bind(&stage.host, &stage.names, &read, ONE).await;
+        assert_eq!(stage.limits(), ["2", "2"]);
+        assert!(!is_there(&stage.host, &stage.names, &read).await, "that is no refusal of the host's");
+        stage.look(true, ONE).await;
+        assert_eq!(stage.limits(), ["2", "1"]);
     }
 
     #[tokio::test]
