@@ -63,7 +63,8 @@ impl Host {
     /// Takes from a control plane that is up what only its start needs. To be called once what was found is stored, since somebody waits
     /// for that and nobody for this.
     pub async fn bind(&self, id: &WorkspaceId, unbound: &Unbound) {
-        resize::bind(&self.cluster, &Names::of(id), unbound, self.settings.control_plane_cpu).await;
+        let most = self.settings.control_plane_cpu;
+        resize::bind(&self.cluster, &self.unbindable, &Names::of(id), unbound, most).await;
     }
 
     /// What is inside the tenant, once its API server answers.

@@ -3,7 +3,9 @@
 //! The host's quota counts the same before and after: of a pod Kubernetes counts at least what the containers may use with which it
 //! begins, and that is as much as the control plane starts with (`values.rs`). Nobody gets the room of its next start meanwhile.
 
-use std::sync::Once;
+use std::collections::HashMap;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use hexabase_core::quantity::Cpu;
 use k8s_openapi::api::core::v1::Pod;
@@ -15,8 +17,30 @@ use crate::labels::Names;
 use crate::status::Unbound;
 use crate::tenant_user::thousandths;
 
-/// Whether it was told in this process that a control plane is not bound.
+/// For so long a pod is left alone that its host does not bind.
+const REST: Duration = Duration::from_secs(600);
+/// Whether it was told in this process that a node puts off what it is asked for.
 static TOLD: Once = Once::new();
+
+/// Pods that their host does not bind, by their uids, and since when that is known.
+#[derive(Default)]
+pub(crate) struct Refusals(Mutex<HashMap<String, Instant>>);
+
+impl Refusals {
+    fn has(&self, uid: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid).is_some_and(|moment| moment.elapsed() < REST)
+    }
+
+    /// Notes one; says whether it is the first for a while.
+    fn note(&self, uid: &str) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, moment| moment.elapsed() < REST);
+        let is_first = all.is_empty();
+        all.insert(uid.to_owned(), Instant::now());
+        is_first
+    }
+}
 
 /// The pod that was read, if it may use more than `most` and the workspace `is_open` to its people or Kubernetes says that the pod is
 /// ready: of the two, people inside can keep the first from being so. Its node is not waited for.
@@ -26,7 +50,7 @@ pub(crate) fn unbound(names: &Names, pod: &Pod, is_open: bool, most: Cpu) -> Opt
         return None;
     }
     if let Some(reason) = pending(pod) {
-        tell(names, reason);
+        TOLD.call_once(|| tell(names, reason));
         return None;
     }
     limit(pod).filter(|limit| *limit != u128::from(most.as_millis()))?;
@@ -35,15 +59,18 @@ pub(crate) fn unbound(names: &Names, pod: &Pod, is_open: bool, most: Cpu) -> Opt
 }
 
 /// Bounds it. Whatever comes of that, the workspace is no less ready for it: what passes is tried again at the next look, and a host that
-/// does not do it is left alone.
-pub(crate) async fn bind(host: &Cluster, names: &Names, unbound: &Unbound, most: Cpu) {
+/// does not do it is left alone for a while.
+pub(crate) async fn bind(host: &Cluster, refusals: &Refusals, names: &Names, unbound: &Unbound, most: Cpu) {
+    if refusals.has(&unbound.uid) {
+        return;
+    }
     let container = json!({ "name": workload::CONTAINER, "resources": { "limits": { "cpu": most.to_string() } } });
     // Another pod of that name is starting, and keeps what it starts with.
     let patch = json!({ "metadata": { "uid": unbound.uid }, "spec": { "containers": [container] } });
     let Err(error) = host.resize(&names.namespace, &unbound.pod, &patch).await else { return };
     // 409 and 410 are said of what was asked for at the wrong moment, and pass.
     let is_refusal = error.concerns_one_object() && !error.is(409) && !error.is(410);
-    if is_refusal && is_there(host, names, unbound).await {
+    if is_refusal && is_there(host, names, unbound).await && refusals.note(&unbound.uid) {
         tell(names, &error.to_string());
     } else {
         tracing::debug!(workspace.id = names.name, ?error, "a control plane is not bound yet");
@@ -71,9 +98,7 @@ fn limit(pod: &Pod) -> Option<u128> {
 }
 
 fn tell(names: &Names, reason: &str) {
-    TOLD.call_once(|| {
-        tracing::info!(workspace.id = names.name, reason, "a control plane keeps the CPU with which it started");
-    });
+    tracing::info!(workspace.id = names.name, reason, "a control plane keeps the CPU with which it started");
 }
 
 #[cfg(test)]
@@ -91,6 +116,7 @@ mod tests {
     struct Stage {
         server: FakeKubernetes,
         host: Cluster,
+        refusals: Refusals,
         names: Names,
     }
 
@@ -99,7 +125,7 @@ mod tests {
             let server = FakeKubernetes::start().await.unwrap();
             let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
             let host = Host::connect(settings).await.unwrap().cluster;
-            Self { server, host, names: Names::of(&ID.parse().unwrap()) }
+            Self { server, host, refusals: Refusals::default(), names: Names::of(&ID.parse().unwrap()) }
         }
 
         fn path(&self) -> String {
@@ -122,8 +148,12 @@ mod tests {
         async fn look(&self, is_open: bool, most: Cpu) {
             let pod = workload::pod(&self.host, &self.names).await.unwrap().unwrap();
             if let Some(found) = unbound(&self.names, &pod, is_open, most) {
-                bind(&self.host, &self.names, &found, most).await;
+                self.bind(&found, most).await;
             }
+        }
+
+        async fn bind(&self, found: &Unbound, most: Cpu) {
+            bind(&self.host, &self.refusals, &self.names, found, most).await;
         }
 
         /// What the other container and the control plane may use.
@@ -181,9 +211,21 @@ mod tests {
             let stage = Stage::set().await;
             stage.make_pod(ready("True"));
             stage.server.refuse("PATCH", &format!("{}/resize", stage.path()), code);
+            for _ in 0..2 {
+                stage.look(true, ONE).await;
+                assert_eq!((stage.limits(), stage.server.writes()), (["2", "2"].map(Value::from), 1), "{code}");
+            }
+            stage.make_pod(ready("True"));
             stage.look(true, ONE).await;
-            assert_eq!(stage.limits(), ["2", "2"], "{code}");
+            assert_eq!(stage.server.writes(), 2, "another pod may be on another node");
         }
+    }
+
+    #[test]
+    fn a_host_that_resizes_no_pods_is_told_of_once_and_not_for_each() {
+        let refusals = Refusals::default();
+        assert_eq!(["a", "b", "a"].map(|uid| refusals.note(uid)), [true, false, false]);
+        assert_eq!(["a", "b", "c"].map(|uid| refusals.has(uid)), [true, true, false]);
     }
 
     #[tokio::test]
@@ -214,7 +256,7 @@ mod tests {
         let read = unbound(&stage.names, &pod, true, ONE).unwrap();
         assert!(is_there(&stage.host, &stage.names, &read).await);
         stage.make_pod(ready("False"));
-        bind(&stage.host, &stage.names, &read, ONE).await;
+        stage.bind(&read, ONE).await;
         assert_eq!(stage.limits(), ["2", "2"]);
         assert!(!is_there(&stage.host, &stage.names, &read).await, "that is no refusal of the host's");
         stage.look(true, ONE).await;
