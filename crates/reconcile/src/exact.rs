@@ -50,7 +50,8 @@ impl Cluster {
         let (managers, uid) = (others(&applied, *kind), applied.metadata.uid.clone().unwrap_or_default());
         let makes_pods = matches!(kind, Kind::StatefulSet | Kind::Deployment);
         if makes_pods && self.fights.is_on(&uid, Instant::now()) {
-            return Err(ReconcileError::Contested { object: manifest.title(), managers });
+            let namespace = namespace.clone().unwrap_or_default();
+            return Err(ReconcileError::Contested { object: manifest.title(), namespace, managers });
         }
         tracing::warn!(
             object.kind = kind.as_str(),

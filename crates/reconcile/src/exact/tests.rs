@@ -131,7 +131,9 @@ async fn whoever_goes_on_writing_into_a_workload_is_named_and_its_pods_are_not_m
     server.put(SET, found);
     let writes = server.writes();
     let told = cluster.apply_exactly(&manifest).await.unwrap_err().to_string();
-    assert_eq!(told, "StatefulSet x: injector puts back what is taken away from it, and has to leave it alone");
+    let expected = "StatefulSet x: injector goes on writing into it on the host; it is left so for an hour and can be used; an \
+                    operator of the host can exempt the namespace n";
+    assert_eq!(told, expected);
     assert_eq!(server.writes(), writes + 1, "what is the platform's of it is applied all the same");
 }
 

@@ -100,7 +100,7 @@ on_both_engines! {
 
     async fn what_somebody_else_writes_into_a_control_plane_is_told_of_and_keeps_nobody_out(store: TestStore) {
         let stage = Stage::set(&store).await?;
-        let told = "StatefulSet x: injector puts back what is taken away from it";
+        let told = "StatefulSet x: injector goes on writing into it on the host";
         let contested = Observed { contested: Some(told.to_owned()), ..observed(None) };
         let row = stage.found(&contested).await?;
         assert_eq!(shown(&row), (WorkspacePhase::Ready, Some(told)));
