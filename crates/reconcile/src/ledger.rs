@@ -30,6 +30,17 @@ impl Ledger {
         done
     }
 
+    /// What somebody else goes on writing into is used as it is: it is told of, and holds up nothing.
+    pub(crate) fn bear(&mut self, applied: Result<(), ReconcileError>) -> Result<(), ReconcileError> {
+        match applied {
+            Err(error @ ReconcileError::Contested { .. }) => {
+                self.contested = Some(error.to_string());
+                Ok(())
+            }
+            applied => applied,
+        }
+    }
+
     /// Every step, in order. Those that were not taken wait for the first that is not done.
     pub(crate) fn finish(mut self) -> Observed {
         let waiting = self.steps.iter().find_map(|status| match &status.progress {
@@ -123,6 +134,16 @@ mod tests {
         };
         assert!(found(Some(Progress::Done)));
         assert!(!found(Some(Progress::wait(1_000, "project shop: delete RoleBinding x: forbidden"))) && !found(None));
+    }
+
+    #[test]
+    fn what_somebody_else_goes_on_writing_into_is_told_of_and_holds_up_nothing() {
+        let mut ledger = Ledger::default();
+        let [object, namespace, managers] = ["Secret x", "n", "injector"].map(str::to_owned);
+        assert!(ledger.bear(Err(ReconcileError::Contested { object, namespace, managers })).is_ok());
+        assert!(ledger.contested.as_deref().is_some_and(|told| told.starts_with("Secret x: injector")));
+        let fenced = ReconcileError::Fenced { namespace: "n".to_owned(), own: 1, found: 2 };
+        assert!(ledger.bear(Err(fenced)).is_err());
     }
 
     #[test]

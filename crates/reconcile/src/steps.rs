@@ -179,18 +179,15 @@ impl Host {
         }
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
-            let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
+            let applied = ledger.bear(self.authentication(desired, names).await);
+            let applied = settle(applied)?.err().unwrap_or(Progress::Done);
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }
         let applied = match go_on {
-            true => match self.virtual_cluster(desired, names, rendering, Power::On).await {
-                // It runs all the same.
-                Err(error @ ReconcileError::Contested { .. }) => {
-                    ledger.contested = Some(error.to_string());
-                    Some(Ok(()))
-                }
-                applied => Some(settle(applied)?),
-            },
+            true => {
+                let applied = self.virtual_cluster(desired, names, rendering, Power::On).await;
+                Some(settle(ledger.bear(applied))?)
+            }
             false => None,
         };
         let pod = workload::pod(host, names).await?;
