@@ -232,10 +232,10 @@ pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> imp
     })
 }
 
-/// What the host counts as used in the workspace. It is not counted while it sleeps, and what stands in the row may be of hours ago
-/// while something keeps the worker from coming to the end of a look: then there is a message.
+/// What the host counts as used in the workspace. It is not counted while it sleeps. The worker forgets it when a look cannot count it;
+/// a message alone may tell of something else.
 pub(crate) fn counted(row: &Workspace) -> Option<&Amounts> {
-    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready && row.message.is_none())
+    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready)
 }
 
 /// A number that is limited.
