@@ -15,7 +15,7 @@ use crate::manifest::{Kind, Manifest, label};
 use crate::settings::HostSettings;
 
 /// What a chart of another version may leave behind.
-const PRUNED: [Kind; 12] = [
+pub(crate) const PRUNED: [Kind; 12] = [
     Kind::StatefulSet,
     Kind::Deployment,
     Kind::Service,
