@@ -20,7 +20,7 @@ pub struct ProjectCreate {
     #[schema(min_length = 1, max_length = 40, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", example = "web")]
     pub name: String,
     /// Its share. What is absent is, at the top, an equal part of the plan (`default_project` of the workspace's quota), below
-    /// another project half of what that has left.
+    /// another project half of what that has left and, as far as is known, does not use.
     #[serde(default)]
     pub quota: Option<ProjectQuotaCreate>,
     /// Id of the project to stand below: the roles given there hold in this one too, and its share is one of that one's.

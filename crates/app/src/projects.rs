@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use hexabase_backends::store::projects::{self, NewProject, ProjectChange};
 use hexabase_backends::store::workspaces::{self, WorkspaceScope};
-use hexabase_backends::store::{Db, MAX_PAGE, StoreError};
+use hexabase_backends::store::{Db, MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::{ProjectId, WorkspaceId};
 use hexabase_core::names::ProjectName;
 use hexabase_core::phases::ProjectPhase;
 use hexabase_core::projects::{InvalidLabels, NetworkIsolation, PodSecurity, ProjectLabels};
 use hexabase_core::quota::Amounts;
+use hexabase_core::time::Timestamp;
 use serde_json::{Value, json};
 
 pub use hexabase_backends::store::projects::Project;
@@ -115,47 +116,25 @@ pub async fn create(
 ) -> Result<ProjectDetails> {
     let ProjectRequest { name, quota, parent, labels: given, pod_security, network } = request;
     let (name, labels): (ProjectName, ProjectLabels) = (name.parse()?, labels(given)?);
-    let used = match &parent {
-        Some(parent) => {
-            let scope = authz::workspace(&app.store, ctx, workspace, WorkspaceAction::ManageProjects).await?;
-            Used::before_create(app, &scope, parent).await?
-        }
-        None => Used::default(),
-    };
+    let id: ProjectId = app.new_id()?;
+    let wish = Wish { id: &id, name: &name, quota: &quota, parent: parent.as_ref() };
+    let mut used = Used::default();
+    if let Some(parent) = &parent {
+        // What is refused whatever is used there wakes no workspace.
+        let tx = app.store.begin().await?;
+        let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
+        share(&tx, &scope, &wish, &used, ctx.now).await?;
+        tx.rollback().await?;
+        used = Used::before_create(app, &scope, parent).await?;
+    }
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace(&tx, ctx, workspace, WorkspaceAction::ManageProjects).await?;
-    let plan = plan_of(&tx, &scope).await?;
-    let count = projects::count_living(&tx, &scope).await?;
-    if count >= u64::from(plan.limits.projects) {
-        return Err(Error::LimitReached(format!(
-            "the plan {} allows {} projects in a workspace and {count} exist; delete one, or let an admin of the organization \
-             choose a larger plan",
-            plan.id, plan.limits.projects
-        )));
-    }
-    let living = living(&tx, &scope).await?;
-    if let Some(parent) = &parent {
-        moving::check_parent(&tx, &scope, &living, parent, ctx.now).await?;
-    }
-    let mut ledger = quota::ledger(&plan.limits.amounts, &living);
-    let shares = ledger.clone();
-    let limits = {
-        let giver = Giver::new(&plan, &living, &ledger, parent.as_ref());
-        let limits = quota.amounts(&giver.default_share(&plan), &giver)?;
-        quota.check_not_empty(&limits, &giver)?;
-        limits
-    };
-    let id: ProjectId = app.new_id()?;
-    let reserved = ledger.reserve(id.clone(), parent.clone(), limits.clone());
-    reserved.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
-    used.check(&shares, &ledger)?;
+    let limits = share(&tx, &scope, &wish, &used, ctx.now).await?;
     let pod_security = pod_security.unwrap_or(PodSecurity::Restricted);
     let network = network.unwrap_or(NetworkIsolation::Isolated);
     let new = NewProject { id, name, limits, parent_id: parent, labels, pod_security, network };
     projects::insert(&tx, &scope, &new, ctx.now).await.map_err(|error| match error {
-        StoreError::NotUnique(_) => {
-            Error::conflict("name_taken", format!("the workspace already has a project called {}", new.name))
-        }
+        StoreError::NotUnique(_) => name_taken(&new.name),
         error => error.into(),
     })?;
     let NewProject { id, name, limits, parent_id, labels, pod_security, network } = &new;
@@ -166,6 +145,48 @@ pub async fn create(
     follow::commit(app, ctx, tx, &scope, "project.created", id.as_str(), (None, Some(after))).await?;
     sleep::stir(app, &scope).await;
     get(app, ctx, workspace, id).await
+}
+
+/// A new project, as far as it is judged by the rows that are there.
+struct Wish<'a> {
+    id: &'a ProjectId,
+    name: &'a ProjectName,
+    quota: &'a QuotaRequest,
+    parent: Option<&'a ProjectId>,
+}
+
+/// What a new project gets, if it can be made.
+async fn share(tx: &Tx, scope: &WorkspaceScope, wish: &Wish<'_>, used: &Used, now: Timestamp) -> Result<Amounts> {
+    let Wish { id, name, quota, parent } = *wish;
+    let plan = plan_of(tx, scope).await?;
+    let count = projects::count_living(tx, scope).await?;
+    if count >= u64::from(plan.limits.projects) {
+        return Err(Error::LimitReached(format!(
+            "the plan {} allows {} projects in a workspace and {count} exist; delete one, or let an admin of the organization \
+             choose a larger plan",
+            plan.id, plan.limits.projects
+        )));
+    }
+    let living = living(tx, scope).await?;
+    if let Some(parent) = parent {
+        moving::check_parent(tx, scope, &living, parent, now).await?;
+    }
+    let mut ledger = quota::ledger(&plan.limits.amounts, &living);
+    let shares = ledger.clone();
+    let giver = Giver::new(&plan, &living, &shares, parent);
+    let limits = quota.amounts(&giver.default_share(&plan, &used.of(parent)), &giver)?;
+    quota.check_not_empty(&limits, &giver)?;
+    let reserved = ledger.reserve(id.clone(), parent.cloned(), limits.clone());
+    reserved.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
+    if living.iter().any(|project| project.name == *name) {
+        return Err(name_taken(name));
+    }
+    used.check(&shares, &ledger, id)?;
+    Ok(limits)
+}
+
+fn name_taken(name: &ProjectName) -> Error {
+    Error::conflict("name_taken", format!("the workspace already has a project called {name}"))
 }
 
 /// Gives a project another share, place, labels, Pod Security level or network. Where it is moved to, the roles given there
@@ -213,7 +234,7 @@ pub async fn update(
         .and_then(|()| ledger.relocate(id, after.parent_id.clone()))
         .and_then(|()| ledger.resize(id, after.limits.clone()));
     edited.map_err(|refusal| quota::refused(refusal, &plan, &living))?;
-    used.check(&shares, &ledger)?;
+    used.check(&shares, &ledger, id)?;
     if after == before {
         tx.rollback().await?;
         return get(app, ctx, workspace, id).await;

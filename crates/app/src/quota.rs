@@ -64,11 +64,12 @@ impl<'a> Giver<'a> {
         Self { has: ledger.had(id), who, raised, ledger, id }
     }
 
-    /// What a project gets that asks for nothing: at the top the plan's default, below another one half of what that has left.
-    pub(crate) fn default_share(&self, plan: &Plan) -> Amounts {
+    /// What a project gets that asks for nothing: at the top the plan's default, below another one half of what that has left and does
+    /// not use.
+    pub(crate) fn default_share(&self, plan: &Plan, used: &Amounts) -> Amounts {
         let left = self.ledger.left(self.id);
         match self.id {
-            Some(_) => left.half(),
+            Some(_) => left.less(used).half(),
             None => plan.limits.default_project().at_most(&left),
         }
     }
@@ -142,12 +143,16 @@ impl QuotaRequest {
             (Resource::Pods, self.pods.is_none()),
         ];
         match silent.into_iter().find(|(resource, silent)| *silent && amounts.get(*resource) == 0) {
-            Some((resource, _)) => Err(Error::LimitReached(format!(
-                "no {resource} is left of the {} that {}; lower the share of another project first, which members of WSAdmins \
-                 can",
-                resource.write(giver.has.get(resource)),
-                giver.who
-            ))),
+            Some((resource, _)) => {
+                let (has, who) = (resource.write(giver.has.get(resource)), &giver.who);
+                let first = match giver.id {
+                    Some(_) => "end some of what is used in it, or lower the share of another project below it, first",
+                    None => "lower the share of another project first",
+                };
+                let detail =
+                    format!("no {resource} is left of the {has} that {who}; {first}, which members of WSAdmins can");
+                Err(Error::LimitReached(detail))
+            }
             None => Ok(()),
         }
     }
@@ -210,8 +215,14 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
     }
 }
 
-/// Refuses to leave a project's namespace less of anything than is used there, and says what does.
-pub(crate) fn check_used(project: &ProjectName, usage: &ProjectUsage, before: &Amounts, after: &Amounts) -> Result<()> {
+/// Refuses to leave a project's namespace less of anything than is used there, and says what does; `gives` when another project is to
+/// have the rest.
+pub(crate) fn check_used(
+    project: &ProjectName,
+    usage: &ProjectUsage,
+    (before, after): (&Amounts, &Amounts),
+    gives: bool,
+) -> Result<()> {
     let each = too_much(&usage.used, before, after).map(|resource| {
         let (left, used) = (resource.write(after.get(resource)), resource.write(usage.used.get(resource)));
         let who = usage.users.most_of(resource);
@@ -221,7 +232,8 @@ pub(crate) fn check_used(project: &ProjectName, usage: &ProjectUsage, before: &A
     if each.is_empty() {
         return Ok(());
     }
-    Err(Error::conflict("quota_in_use", format!("{}; end some of that first", each.join("; "))))
+    let instead = if gives { "ask for less, or end some of that first" } else { "end some of that first" };
+    Err(Error::conflict("quota_in_use", format!("{}; {instead}", each.join("; "))))
 }
 
 /// What there would be less of than is used, of that which becomes less.
@@ -232,10 +244,10 @@ pub(crate) fn too_much(used: &Amounts, before: &Amounts, after: &Amounts) -> imp
     })
 }
 
-/// What the host counts as used in the workspace. It is not counted while it sleeps, and what stands in the row may be of hours ago
-/// while something keeps the worker from coming to the end of a look: then there is a message.
+/// What the host counts as used in the workspace. It is not counted while it sleeps. The worker forgets it when a look cannot count it;
+/// a message alone may tell of something else.
 pub(crate) fn counted(row: &Workspace) -> Option<&Amounts> {
-    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready && row.message.is_none())
+    row.used.as_ref().filter(|_| row.phase == WorkspacePhase::Ready)
 }
 
 /// A number that is limited.

@@ -13,6 +13,7 @@ use crate::error::ReconcileError;
 use crate::exact::fights::Fights;
 use crate::helm::Chart;
 use crate::host::places::Places;
+use crate::host::resize::Refusals;
 use crate::host::{inventory, removal, volumes};
 use crate::labels::Names;
 use crate::manifest::Kind;
@@ -39,6 +40,8 @@ pub struct Host {
     pub(crate) classes_found: Mutex<Option<(Instant, Vec<String>)>>,
     /// When everything on the host was applied last of workspaces whose control plane is starting.
     pub(crate) starting: Mutex<HashMap<WorkspaceId, Instant>>,
+    /// Control planes that the host does not bind.
+    pub(crate) unbindable: Refusals,
 }
 
 impl Host {
@@ -66,6 +69,7 @@ impl Host {
             places_found: Mutex::new(None),
             classes_found: Mutex::new(None),
             starting: Mutex::default(),
+            unbindable: Refusals::default(),
         })
     }
 

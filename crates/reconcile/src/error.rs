@@ -50,12 +50,17 @@ pub enum ReconcileError {
         /// Kubernetes' own sentence.
         message: String,
     },
-    /// A workload was put straight several times, and somebody else has written into it again. It is left as it is for now, because
-    /// its pods are made anew each time.
-    #[error("{object}: {managers} puts back what is taken away from it, and has to leave it alone")]
+    /// A workload was put straight several times, or a Secret that it has mounted was made anew, and somebody else has written into it
+    /// again. It is left as it is for now, because pods are made anew each time.
+    #[error(
+        "{object}: {managers} goes on writing into it on the host; it is left so for an hour and can be used; an operator of the host \
+         can exempt the namespace {namespace}"
+    )]
     Contested {
         /// Kind and name.
         object: String,
+        /// Its namespace on the host.
+        namespace: String,
         /// Who, by the names that Kubernetes knows the writers by.
         managers: String,
     },

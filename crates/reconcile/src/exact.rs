@@ -23,13 +23,14 @@ const OF_THE_PODS: &str = "/spec/template/metadata/annotations";
 const TEMPLATE: &str = "/spec/template";
 
 impl Cluster {
-    /// Makes all be so, several at a time, as [`Self::apply_exactly`] does; stops at the first that is refused.
+    /// Makes all be so, several at a time, as [`Self::apply_exactly`] does; stops at the first that is refused. One that is contested
+    /// keeps none of the others from its turn, and is told of in the end.
     pub(crate) async fn apply_all_exactly<'a>(
         &self,
         manifests: impl IntoIterator<Item = &'a Manifest>,
     ) -> Result<(), ReconcileError> {
-        let calls = manifests.into_iter().map(|manifest| self.apply_exactly(manifest).boxed()).collect();
-        in_parallel(calls).await.map(drop)
+        let calls = manifests.into_iter().map(|manifest| self.apply_exactly(manifest).map(contested).boxed()).collect();
+        in_parallel(calls).await?.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
     /// As [`Self::apply`], and takes away what somebody put beside it, such as a rule that lets everybody in. Not by deleting
@@ -47,10 +48,13 @@ impl Cluster {
             return Ok(applied);
         }
         let Manifest { kind, namespace, name, .. } = manifest;
-        let (managers, uid) = (others(&applied, *kind), applied.metadata.uid.clone().unwrap_or_default());
+        let managers = others(&applied, *kind);
         let makes_pods = matches!(kind, Kind::StatefulSet | Kind::Deployment);
-        if makes_pods && self.fights.is_on(&uid, Instant::now()) {
-            return Err(ReconcileError::Contested { object: manifest.title(), managers });
+        // What is wanted was applied: whatever was added to it, it can be used.
+        let ends_pods = makes_pods || is_immutable(&applied);
+        if ends_pods && self.fights.is_on(&place(manifest), Instant::now()) {
+            let namespace = namespace.clone().unwrap_or_default();
+            return Err(ReconcileError::Contested { object: manifest.title(), namespace, managers });
         }
         tracing::warn!(
             object.kind = kind.as_str(),
@@ -61,7 +65,7 @@ impl Cluster {
         );
         let straight = self.put(manifest, &straight(applied, manifest)).await?;
         if makes_pods {
-            self.fights.note(&uid, Instant::now());
+            self.fights.note(&place(manifest), Instant::now());
         }
         Ok(straight)
     }
@@ -79,10 +83,32 @@ impl Cluster {
         );
         workload::outdate(self, manifest).await?;
         match remove(self, *kind, namespace.as_deref(), name, found.metadata.uid.as_deref()).await? {
-            Progress::Done => self.apply(manifest).await,
+            Progress::Done => {
+                let made = self.apply(manifest).await?;
+                self.fights.note(&place(manifest), Instant::now());
+                Ok(made)
+            }
             Progress::Wait { .. } => Err(refusal),
         }
     }
+}
+
+/// Where the object is: one that is made anew is at the same place.
+fn place(manifest: &Manifest) -> String {
+    format!("{}/{}", manifest.namespace.as_deref().unwrap_or_default(), manifest.title())
+}
+
+fn contested(made: Result<DynamicObject, ReconcileError>) -> Result<Option<ReconcileError>, ReconcileError> {
+    match made {
+        Ok(_) => Ok(None),
+        Err(error @ ReconcileError::Contested { .. }) => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is a Secret or a ConfigMap that nobody can change: it is made anew, and with it the pods that have mounted it.
+fn is_immutable(applied: &DynamicObject) -> bool {
+    applied.data.get("immutable") == Some(&Value::Bool(true))
 }
 
 /// What of an object of this kind is nobody else's to write.

@@ -30,6 +30,17 @@ impl Ledger {
         done
     }
 
+    /// What somebody else goes on writing into is used as it is: it is told of, and holds up nothing.
+    pub(crate) fn bear(&mut self, applied: Result<(), ReconcileError>) -> Result<(), ReconcileError> {
+        match applied {
+            Err(error @ ReconcileError::Contested { .. }) => {
+                self.contested = Some(error.to_string());
+                Ok(())
+            }
+            applied => applied,
+        }
+    }
+
     /// Every step, in order. Those that were not taken wait for the first that is not done.
     pub(crate) fn finish(mut self) -> Observed {
         let waiting = self.steps.iter().find_map(|status| match &status.progress {
@@ -51,7 +62,7 @@ impl Ledger {
             });
         }
         let Self { tenant, projects, used, moved, fit, contested, .. } = self;
-        Observed { steps, tenant, projects, project_rights, used, moved, fit, contested }
+        Observed { steps, tenant, projects, project_rights, used, moved, fit, contested, unbound: None }
     }
 }
 
@@ -111,6 +122,28 @@ mod tests {
         assert_eq!(progress(5), &Progress::Done);
         assert_eq!(progress(2), &Progress::wait(10_000, "waits for limits"));
         assert!(!observed.is_done(WorkspaceStep::Access));
+    }
+
+    #[test]
+    fn a_workspace_is_open_once_every_right_in_its_projects_is_true_as_well() {
+        let found = |rights: Option<Progress>| {
+            let mut ledger = Ledger { project_rights: rights, ..Ledger::default() };
+            ledger.record(WorkspaceStep::Access, Progress::Done);
+            ledger.record(WorkspaceStep::Projects, Progress::wait(150, "project shop: its namespace is being made"));
+            ledger.finish().is_open()
+        };
+        assert!(found(Some(Progress::Done)));
+        assert!(!found(Some(Progress::wait(1_000, "project shop: delete RoleBinding x: forbidden"))) && !found(None));
+    }
+
+    #[test]
+    fn what_somebody_else_goes_on_writing_into_is_told_of_and_holds_up_nothing() {
+        let mut ledger = Ledger::default();
+        let [object, namespace, managers] = ["Secret x", "n", "injector"].map(str::to_owned);
+        assert!(ledger.bear(Err(ReconcileError::Contested { object, namespace, managers })).is_ok());
+        assert!(ledger.contested.as_deref().is_some_and(|told| told.starts_with("Secret x: injector")));
+        let fenced = ReconcileError::Fenced { namespace: "n".to_owned(), own: 1, found: 2 };
+        assert!(ledger.bear(Err(fenced)).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! DesiredWorkspace ─► Host::reconcile ─► host: namespace ► limits ► authentication ► virtual cluster ► API server
 //!                                        tenant:                                    access ► projects
 //!                  ◄─ Observed (a status per step, the tenant's endpoint, the projects' phases)
+//! Unbound          ─► Host::bind      ─► host: a control plane that is up keeps no more than it is to, nobody waits for that
 //! DesiredWorkspace ─► Host::rest      ─► host: the same, and nothing of it runs          ─► Rest
 //! an id, a fence   ─► Host::claim     ─► host: whether the namespace is the workspace's, and no newer attempt's
 //! WantedNodes      ─► Host::settle_nodes ─► host: nodes of the workspace's own are marked, or handed back ─► FoundNodes
@@ -49,7 +50,7 @@ pub use nodes::{FoundNodes, Holder, SeenNode, WantedNodes};
 pub use preflight::Finding;
 pub use receipt::{ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
-pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint};
+pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint, Unbound};
 pub use tenant::believes_token;
 pub use tenant_user::{
     ClaimUsage, Listed, LogQuestion, MOST_LOG_BYTES, Missing, NamespaceUsage, PodUsage, ProjectUsage, Question,

@@ -10,7 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use crate::apply::{Cluster, all_of};
 use crate::exact::verbs;
 use crate::helm::{Chart, Release};
-use crate::host::{storage, values};
+use crate::host::{inventory, storage, values, virtual_cluster};
 use crate::labels::Names;
 use crate::manifest::{Kind, Manifest};
 use crate::settings::HostSettings;
@@ -41,20 +41,19 @@ const KEPT: [Kind; 6] = [
     Kind::ValidatingAdmissionPolicy,
     Kind::ValidatingAdmissionPolicyBinding,
 ];
-/// What else is done there.
-const OTHERS: [(Kind, &str); 13] = [
+/// What else is done there. A role is made with rights that the worker does not have itself, and given to a control plane's account.
+const OTHERS: [(Kind, &str); 12] = [
     (Kind::Namespace, "create"),
     (Kind::Namespace, "patch"),
     (Kind::Namespace, "delete"),
     (Kind::Node, "list"),
     (Kind::Node, "patch"),
     (Kind::PersistentVolume, "delete"),
-    (Kind::Pod, "list"),
+    (Kind::PersistentVolumeClaim, "delete"),
     (Kind::Pod, "patch"),
     (Kind::Pod, "delete"),
-    (Kind::StorageClass, "list"),
-    (Kind::NetworkPolicy, "delete"),
     (Kind::Role, "escalate"),
+    (Kind::Role, "bind"),
     (Kind::ClusterRole, "delete"),
 ];
 
@@ -110,7 +109,10 @@ fn check_version(version: String) -> Result<String, String> {
 /// The rights without which nothing works, and which show that the whole role is there; by what the chart brings.
 fn asked(chart: &[Manifest]) -> BTreeSet<Right> {
     let kept = KEPT.into_iter().chain(chart.iter().map(|manifest| manifest.kind));
-    let whole = kept.flat_map(|kind| verbs(kind).map(move |verb| (kind, verb))).chain(OTHERS);
+    let kept = kept.flat_map(|kind| verbs(kind).map(move |verb| (kind, verb)));
+    let pruned = virtual_cluster::PRUNED.into_iter().map(|kind| (kind, "delete"));
+    let listed = inventory::kinds().chain(inventory::CLUSTER_SCOPED).map(|kind| (kind, "list"));
+    let whole = kept.chain(pruned).chain(listed).chain(OTHERS);
     whole.map(|(kind, verb)| (kind, verb, None)).chain(PARTS).collect()
 }
 
@@ -212,7 +214,13 @@ mod tests {
         for kind in [Kind::Secret, Kind::ResourceQuota, Kind::RoleBinding] {
             assert!(asked.contains(&(kind, "delete", None)), "{kind:?}");
         }
-        assert!(!asked.contains(&(Kind::Service, "delete", None)), "what vCluster brought would go with it");
+        assert!(!verbs(Kind::Service).any(|verb| verb == "delete"), "what vCluster brought would go with it");
+        for kind in virtual_cluster::PRUNED {
+            assert!(asked.contains(&(kind, "list", None)) && asked.contains(&(kind, "delete", None)), "{kind:?}");
+        }
+        for right in [(Kind::Role, "escalate"), (Kind::Role, "bind"), (Kind::Pod, "list")] {
+            assert!(asked.contains(&(right.0, right.1, None)), "{right:?}");
+        }
         assert!(asked.contains(&(Kind::Pod, "patch", Some("resize"))));
     }
 

@@ -28,6 +28,15 @@ pub struct Observed {
     pub fit: Option<Fit>,
     /// Who else on the host goes on writing into its control plane, which is left as it is for now. That keeps nobody out of it.
     pub contested: Option<String>,
+    /// Its control plane, if that is up and may still use what only its start needs: for [`Host::bind`](crate::Host::bind).
+    pub unbound: Option<Unbound>,
+}
+
+/// The pod of a control plane that may use more than it is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbound {
+    pub(crate) pod: String,
+    pub(crate) uid: String,
 }
 
 impl Observed {
@@ -48,6 +57,11 @@ impl Observed {
     /// Whether `step` itself is done, whatever became of those before it.
     pub fn has_done(&self, step: WorkspaceStep) -> bool {
         self.steps.iter().any(|status| status.step == step && status.progress == Progress::Done)
+    }
+
+    /// Whether all of its people's rights are true, so that nobody has to be kept out of it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.has_done(WorkspaceStep::Access) && self.project_rights == Progress::Done
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspaceStep;
 use hexabase_core::quota::Amounts;
 use hexabase_core::time::Timestamp;
@@ -24,7 +25,7 @@ use crate::labels::{self, Names};
 use crate::ledger::{Ledger, settle, tolerate};
 use crate::manifest::{Kind, Manifest};
 use crate::moving;
-use crate::status::{Fit, Observed, Progress, Rest};
+use crate::status::{Fit, Observed, Progress, Rest, Unbound};
 use crate::tenant::{access, makers, projects};
 
 /// How long the policies for all workspaces are taken to be as they were applied, and the host as it was found.
@@ -54,11 +55,16 @@ impl Host {
             return Ok(ledger.finish());
         };
         self.inside(desired, &names, &mut ledger).await?;
-        let observed = ledger.finish();
-        // Last, so that the rest of its start is as fast as the start.
-        let (is_open, most) = (observed.has_done(WorkspaceStep::Access), self.settings.control_plane_cpu);
-        resize::bound(&self.cluster, &names, &pod, is_open, most).await?;
+        let mut observed = ledger.finish();
+        observed.unbound = resize::unbound(&names, &pod, observed.is_open(), self.settings.control_plane_cpu);
         Ok(observed)
+    }
+
+    /// Takes from a control plane that is up what only its start needs. To be called once what was found is stored, since somebody waits
+    /// for that and nobody for this.
+    pub async fn bind(&self, id: &WorkspaceId, unbound: &Unbound) {
+        let most = self.settings.control_plane_cpu;
+        resize::bind(&self.cluster, &self.unbindable, &Names::of(id), unbound, most).await;
     }
 
     /// What is inside the tenant, once its API server answers.
@@ -173,18 +179,15 @@ impl Host {
         }
         let mut go_on = ledger.record(WorkspaceStep::Limits, limits);
         if go_on {
-            let applied = settle(self.authentication(desired, names).await)?.err().unwrap_or(Progress::Done);
+            let applied = ledger.bear(self.authentication(desired, names).await);
+            let applied = settle(applied)?.err().unwrap_or(Progress::Done);
             go_on = ledger.record(WorkspaceStep::Authentication, applied);
         }
         let applied = match go_on {
-            true => match self.virtual_cluster(desired, names, rendering, Power::On).await {
-                // It runs all the same.
-                Err(error @ ReconcileError::Contested { .. }) => {
-                    ledger.contested = Some(error.to_string());
-                    Some(Ok(()))
-                }
-                applied => Some(settle(applied)?),
-            },
+            true => {
+                let applied = self.virtual_cluster(desired, names, rendering, Power::On).await;
+                Some(settle(ledger.bear(applied))?)
+            }
             false => None,
         };
         let pod = workload::pod(host, names).await?;

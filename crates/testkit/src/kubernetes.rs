@@ -336,9 +336,12 @@ impl Objects {
         (200, written)
     }
 
-    /// Changes what the containers of a pod may use that the patch names.
+    /// Changes what the containers of a pod may use that the patch names. Another uid than the pod's is refused as a change of it.
     fn resize(&mut self, path: &str, patch: &Value) -> Answer {
         let Some(mut pod) = self.all.get(path).cloned() else { return absent(path) };
+        if text(patch, "/metadata/uid").is_some_and(|uid| text(&pod, "/metadata/uid") != Some(uid)) {
+            return failure(422, "Invalid", "metadata.uid: field is immutable".to_owned());
+        }
         let containers = pod.pointer_mut("/spec/containers").and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
             let mut named = patch["spec"]["containers"].as_array().into_iter().flatten();
@@ -467,22 +470,19 @@ mod tests {
     #[test]
     fn a_resize_changes_the_containers_that_it_names_and_of_these_what_it_says() {
         let mut objects = objects();
-        let container = |name: &str, cpu: &str| {
-            let resources = json!({ "limits": { "cpu": cpu, "memory": "2Gi" } });
-            json!({ "name": name, "image": "i", "resources": resources })
-        };
-        let both = json!([container("a", "2"), container("b", "2")]);
-        let pod = json!({ "metadata": { "name": "p" }, "spec": { "containers": both } });
-        objects.create("/api/v1/namespaces/x/pods", pod);
-        let mut resize = |path: &str| {
+        let limits = |cpu: &str| json!({ "limits": { "cpu": cpu, "memory": "2Gi" } });
+        let container = |name: &str, cpu: &str| json!({ "name": name, "image": "i", "resources": limits(cpu) });
+        let spec = json!({ "containers": [container("a", "2"), container("b", "2")] });
+        objects.create("/api/v1/namespaces/x/pods", json!({ "metadata": { "name": "p" }, "spec": spec }));
+        let mut resize = |name: &str, metadata: Value| {
             let named = json!({ "name": "b", "resources": { "limits": { "cpu": "1" } } });
-            let body = json!({ "spec": { "containers": [named] } });
-            objects.carry_out("PATCH", path, &Selector::default(), "application/strategic-merge-patch+json", body)
+            let body = json!({ "metadata": metadata, "spec": { "containers": [named] } });
+            let path = format!("/api/v1/namespaces/x/pods/{name}/resize");
+            objects.carry_out("PATCH", &path, &Selector::default(), "application/strategic-merge-patch+json", body)
         };
-        let (status, resized) = resize("/api/v1/namespaces/x/pods/p/resize");
-        let expected = json!([container("a", "2"), container("b", "1")]);
-        assert_eq!((status, &resized["spec"]["containers"]), (200, &expected));
-        assert_eq!(resize("/api/v1/namespaces/x/pods/q/resize").0, 404);
+        assert_eq!((resize("q", json!({})).0, resize("p", json!({ "uid": "another" })).0), (404, 422));
+        let resized = resize("p", json!({})).1;
+        assert_eq!(resized["spec"]["containers"], json!([container("a", "2"), container("b", "1")]));
     }
 
     #[test]

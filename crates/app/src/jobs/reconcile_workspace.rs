@@ -64,6 +64,10 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
             if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
                 note_inventory(app, host, claim, &row).await?;
             }
+            // Last: what somebody waits for is stored.
+            if let Some(unbound) = &observed.unbound {
+                host.bind(&row.id, unbound).await;
+            }
             Ok(Outcome::Again(after.min(own.pause(observed.moved.as_ref()))))
         }
         Err(cause) => {
@@ -157,10 +161,13 @@ async fn store_progress(app: &App, claim: &Claim, row: &Workspace, observed: &Ob
         append(app, &tx, row, "workspace.progress", data)?;
     }
     store_projects(app, &tx, row, observed, now).await?;
-    if let Some(used) = observed.used.as_ref().filter(|used| row.used.as_ref() != Some(*used)) {
+    let trouble = trouble(row, observed);
+    // What was counted before says less and less about now while something keeps it from being counted.
+    let used = observed.used.as_ref().or(row.used.as_ref().filter(|_| trouble.is_none()));
+    if used != row.used.as_ref() {
         workspaces::note_used(&tx, &row.id, used).await?;
     }
-    match (&observed.tenant, trouble(row, observed)) {
+    match (&observed.tenant, trouble) {
         (Some(tenant), None) => {
             let endpoint = format!("{}:{}", tenant.host, tenant.port);
             let moved = row.endpoint.as_deref() != Some(&endpoint) || row.ca_pem.as_deref() != Some(&tenant.ca_pem);
@@ -251,6 +258,7 @@ pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sen
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     workspaces::set_progress(&tx, &row.id, phase, row.step, Some(sentence), now).await?;
+    workspaces::note_used(&tx, &row.id, None).await?;
     append(app, &tx, row, "workspace.progress", json!({ "step": row.step, "state": "failed", "message": sentence }))?;
     tx.commit().await?;
     Ok(())

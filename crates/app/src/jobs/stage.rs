@@ -88,5 +88,6 @@ pub(super) fn observed(trouble: Option<(WorkspaceStep, &str)>) -> Observed {
         moved: Some(Progress::Done),
         fit: None,
         contested: None,
+        unbound: None,
     }
 }

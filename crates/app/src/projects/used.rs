@@ -3,7 +3,7 @@
 use hexabase_backends::store::projects::{self, Project};
 use hexabase_backends::store::workspaces::WorkspaceScope;
 use hexabase_core::ids::ProjectId;
-use hexabase_core::quota::Ledger;
+use hexabase_core::quota::{Amounts, Ledger};
 use hexabase_reconcile::ProjectUsage;
 
 use super::is_wanted;
@@ -59,11 +59,23 @@ impl Used {
         Self(used)
     }
 
-    /// Refuses an edit that leaves one of them less than is used there.
-    pub(super) fn check(&self, before: &Ledger<ProjectId>, after: &Ledger<ProjectId>) -> Result<()> {
+    /// What is used in the project's own namespace, as far as that is known.
+    pub(super) fn of(&self, id: Option<&ProjectId>) -> Amounts {
+        let found = self.0.iter().find(|(project, _)| Some(&project.id) == id);
+        found.map_or(Amounts::NONE, |(_, usage)| usage.used.clone())
+    }
+
+    /// Refuses an edit of the project `edited` that leaves one of them less than is used there.
+    pub(super) fn check(
+        &self,
+        before: &Ledger<ProjectId>,
+        after: &Ledger<ProjectId>,
+        edited: &ProjectId,
+    ) -> Result<()> {
         self.0.iter().try_for_each(|(project, usage)| {
             let (before, after) = (before.left(Some(&project.id)), after.left(Some(&project.id)));
-            quota::check_used(&project.name, usage, &before, &after)
+            let gives = project.id != *edited;
+            quota::check_used(&project.name, usage, (&before, &after), gives)
         })
     }
 }

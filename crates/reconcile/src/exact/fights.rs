@@ -1,4 +1,5 @@
-//! Workloads into which somebody else goes on writing: each time they are put straight, their pods are made anew.
+//! Objects into which somebody else goes on writing: each time a workload is put straight, or a Secret that it has mounted is made anew,
+//! its pods are made anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,30 +8,30 @@ use std::time::{Duration, Instant};
 /// So often within this time, and whoever it is does not give up.
 const MOST: usize = 3;
 const SPAN: Duration = Duration::from_secs(600);
-/// For so long such a workload is left as it is.
+/// For so long such an object is left as it is.
 const REST: Duration = Duration::from_secs(3_600);
 
-/// When workloads were put straight, by their uids. Each worker knows of what it did itself since it was started, and forgets it after
-/// an hour.
+/// When objects were put straight or made anew, by where they are. Each worker knows of what it did itself since it was started, and
+/// forgets it after an hour.
 #[derive(Clone, Default)]
 pub(crate) struct Fights(Arc<Mutex<HashMap<String, Vec<Instant>>>>);
 
 impl Fights {
-    /// Notes that a workload was put straight.
-    pub(crate) fn note(&self, uid: &str, now: Instant) {
+    /// Notes that an object was put straight or made anew.
+    pub(crate) fn note(&self, place: &str, now: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, moments| moments.last().is_some_and(|last| now.duration_since(*last) < REST));
-        let moments = all.entry(uid.to_owned()).or_default();
+        let moments = all.entry(place.to_owned()).or_default();
         if moments.len() == MOST {
             moments.remove(0);
         }
         moments.push(now);
     }
 
-    /// Whether it was put straight so often that it is left alone for now.
-    pub(crate) fn is_on(&self, uid: &str, now: Instant) -> bool {
+    /// Whether that was done so often that it is left alone for now.
+    pub(crate) fn is_on(&self, place: &str, now: Instant) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some([first, .., last]) = all.get(uid).filter(|moments| moments.len() == MOST).map(Vec::as_slice) else {
+        let Some([first, .., last]) = all.get(place).filter(|moments| moments.len() == MOST).map(Vec::as_slice) else {
             return false;
         };
         last.duration_since(*first) <= SPAN && now.duration_since(*last) < REST
@@ -41,7 +42,7 @@ impl Fights {
 mod tests {
     use super::*;
 
-    /// Whether a workload is left alone so many seconds after it was last put straight.
+    /// Whether an object is left alone so many seconds after it was last put straight.
     fn is_on(seconds: &[u64], later: u64) -> bool {
         let (fights, begun) = (Fights::default(), Instant::now());
         let at = |seconds: u64| begun + Duration::from_secs(seconds);

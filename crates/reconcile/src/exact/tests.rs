@@ -131,8 +131,39 @@ async fn whoever_goes_on_writing_into_a_workload_is_named_and_its_pods_are_not_m
     server.put(SET, found);
     let writes = server.writes();
     let told = cluster.apply_exactly(&manifest).await.unwrap_err().to_string();
-    assert_eq!(told, "StatefulSet x: injector puts back what is taken away from it, and has to leave it alone");
+    let expected = "StatefulSet x: injector goes on writing into it on the host; it is left so for an hour and can be used; an \
+                    operator of the host can exempt the namespace n";
+    assert_eq!(told, expected);
     assert_eq!(server.writes(), writes + 1, "what is the platform's of it is applied all the same");
+}
+
+#[tokio::test]
+async fn whoever_goes_on_marking_a_mounted_secret_immutable_ends_a_control_plane_three_times_and_no_more() {
+    let (server, cluster) = cluster().await;
+    let (secret, pod) = (format!("{CORE}/secrets/x"), format!("{CORE}/pods/p"));
+    let metadata = json!({ "name": "p", "namespace": "n", "labels": { "app": "vcluster" } });
+    let volumes = json!([{ "name": "v", "secret": { "secretName": "x" } }]);
+    let runs = json!({ "metadata": metadata, "spec": { "containers": [], "volumes": volumes } });
+    let marked = left(json!({ "data": { "a": "YQ==" }, "immutable": true }));
+    let manifest = wanted(Kind::Secret, json!({ "data": { "a": "YQ==" } }));
+    server.refuse("PUT", &secret, 422);
+    let mut rounds = Vec::new();
+    for _ in 0..5 {
+        server.put(&pod, runs.clone());
+        server.put(&secret, marked.clone());
+        let made = cluster.apply_exactly(&manifest).await;
+        let pod = server.get(&pod).unwrap();
+        rounds.push((made.is_ok(), pod["metadata"]["annotations"].get(OUTDATED).is_some()));
+    }
+    assert_eq!(rounds, [(true, true), (true, true), (true, true), (false, false), (false, false)]);
+    let beside = wanted(Kind::ConfigMap, json!({ "data": {} }));
+    let told = cluster.apply_all_exactly([&manifest, &beside]).await.unwrap_err();
+    assert!(matches!(told, ReconcileError::Contested { .. }), "{told}");
+    assert!(server.get(&format!("{CORE}/configmaps/x")).is_some(), "nothing else is kept from its turn");
+    // One that says something else is made anew all the same.
+    server.refuse("PATCH", &secret, 422);
+    assert!(cluster.apply_exactly(&manifest).await.unwrap_err().is(422));
+    assert_eq!(server.get(&secret), None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::manifest::{Kind, label};
 use crate::receipt::ObjectRef;
 
 /// Kinds without a namespace that the platform or vCluster makes for a workspace.
-const CLUSTER_SCOPED: [Kind; 6] = [
+pub(crate) const CLUSTER_SCOPED: [Kind; 6] = [
     Kind::ClusterRoleBinding,
     Kind::ClusterRole,
     Kind::PersistentVolume,
@@ -23,11 +23,15 @@ const CLUSTER_SCOPED: [Kind; 6] = [
     Kind::PriorityClass,
 ];
 
-/// Everything in the workspace's namespace. Endpoints repeat their Services and are left out.
-pub(crate) async fn namespaced(host: &Cluster, names: &Names) -> Result<BTreeSet<ObjectRef>, ReconcileError> {
+/// Kinds of what is in a namespace. Endpoints repeat their Services and are left out.
+pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
     let told = |kind: &Kind| kind.is_namespaced() && !matches!(kind, Kind::Endpoints | Kind::EndpointSlice);
-    let kinds = Kind::ALL.iter().copied().filter(told);
-    let calls = kinds.map(|kind| list(host, kind, Some(names.namespace.as_str()), "").boxed()).collect();
+    Kind::ALL.iter().copied().filter(told)
+}
+
+/// Everything in the workspace's namespace.
+pub(crate) async fn namespaced(host: &Cluster, names: &Names) -> Result<BTreeSet<ObjectRef>, ReconcileError> {
+    let calls = kinds().map(|kind| list(host, kind, Some(names.namespace.as_str()), "").boxed()).collect();
     let lists = in_parallel(calls).await?;
     Ok(lists.into_iter().flatten().map(|(kind, name)| kind.object(Some(&names.namespace), &name)).collect())
 }

@@ -15,7 +15,7 @@ use crate::manifest::{Kind, Manifest, label};
 use crate::settings::HostSettings;
 
 /// What a chart of another version may leave behind.
-const PRUNED: [Kind; 12] = [
+pub(crate) const PRUNED: [Kind; 12] = [
     Kind::StatefulSet,
     Kind::Deployment,
     Kind::Service,
@@ -74,13 +74,19 @@ pub(crate) async fn apply(
     power: Power,
 ) -> Result<(), ReconcileError> {
     let is_workload = |manifest: &&Manifest| matches!(manifest.kind, Kind::StatefulSet | Kind::Deployment);
-    host.apply_all_exactly(manifests.iter().filter(|manifest| !is_workload(manifest))).await?;
+    // What somebody else writes into one keeps nothing else from its turn.
+    let goes_on =
+        |applied: &Result<(), ReconcileError>| matches!(applied, Ok(()) | Err(ReconcileError::Contested { .. }));
+    let beside = host.apply_all_exactly(manifests.iter().filter(|manifest| !is_workload(manifest))).await;
+    if !goes_on(&beside) {
+        return beside;
+    }
     let workloads = manifests.iter().filter(is_workload).map(|workload| powered(workload, power));
     let applied = host.apply_all_exactly(&workloads.collect::<Vec<_>>()).await;
-    // What somebody else writes into one keeps nothing else from its turn.
-    if !matches!(applied, Ok(()) | Err(ReconcileError::Contested { .. })) {
+    if !goes_on(&applied) {
         return applied;
     }
+    let applied = beside.and(applied);
     // Of the rendering itself: with sleep and waking nothing has to be pruned.
     let rendering = fingerprint(manifests);
     if last_rendering == Some(rendering.as_str()) {

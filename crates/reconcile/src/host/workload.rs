@@ -15,6 +15,8 @@ pub(crate) const CONTAINER: &str = "syncer";
 /// When to look again while all goes well, and when something has to change first; in milliseconds.
 const SOON: u64 = 250;
 const LATER: u64 = 3_000;
+/// Most letters that are told of a mark on a pod, which anybody on the host may have written.
+const MOST_LETTERS: usize = 200;
 /// Warnings that explain why a pod is not made or its containers are not.
 const TELLING: [&str; 5] =
     ["FailedCreate", "FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "ProvisioningFailed"];
@@ -59,9 +61,9 @@ fn has_mounted(pod: &Pod, mounted: &Manifest) -> bool {
 }
 
 /// What the pod had mounted before it was made anew, if it goes on with that.
-fn outdated(pod: &Pod) -> Option<&str> {
+fn outdated(pod: &Pod) -> Option<String> {
     let mark = pod.metadata.annotations.as_ref()?.get(OUTDATED)?;
-    pod.metadata.deletion_timestamp.is_none().then_some(mark.as_str())
+    pod.metadata.deletion_timestamp.is_none().then(|| mark.chars().take(MOST_LETTERS).collect())
 }
 
 /// Ends the pod that was read; its StatefulSet makes another one.
@@ -81,7 +83,7 @@ async fn renew(host: &Cluster, names: &Names, pod: &Pod, mounted: &str) -> Resul
 /// Done once the control plane's container runs, with all that it has mounted as it is now.
 pub(crate) async fn progress(host: &Cluster, names: &Names, pod: Option<&Pod>) -> Result<Progress, ReconcileError> {
     if let Some((pod, mounted)) = pod.and_then(|pod| Some((pod, outdated(pod)?))) {
-        return renew(host, names, pod, mounted).await;
+        return renew(host, names, pod, &mounted).await;
     }
     let progress = judge(names, pod, None);
     if progress == Progress::Done {
@@ -222,6 +224,16 @@ mod tests {
         put(json!({}));
         assert_eq!(progress(&host, &names, read.as_ref()).await.unwrap(), wait);
         assert!(server.get(&path).is_some(), "another one has its name");
+    }
+
+    #[test]
+    fn of_a_mark_on_a_pod_no_more_than_two_hundred_letters_are_told() {
+        let marked = |mark: &str| {
+            let metadata = json!({ "name": "ws-0", "annotations": { OUTDATED: mark } });
+            outdated(&serde_json::from_value(json!({ "metadata": metadata })).unwrap())
+        };
+        assert_eq!(marked("Secret x").as_deref(), Some("Secret x"));
+        assert_eq!(marked(&"é".repeat(100_000)), Some("é".repeat(200)));
     }
 
     #[test]

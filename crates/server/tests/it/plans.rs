@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use hexabase_app::plan_terms::{self, PlanTerms};
 use hexabase_backends::store::workspaces;
-use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::quantity::{Bytes, Cpu};
 use hexabase_core::quota::Amounts;
 use hexabase_testkit::http::Answer;
@@ -227,7 +226,7 @@ async fn note_used(platform: &Platform, workspace: &str, cpu: u64) -> Result<()>
     let store = platform.store().await?;
     let tx = store.begin().await?;
     let used = Amounts { cpu: Cpu::from_millis(cpu), ..Amounts::NONE };
-    workspaces::note_used(&tx, &workspace.parse()?, &used).await?;
+    workspaces::note_used(&tx, &workspace.parse()?, Some(&used)).await?;
     Ok(tx.commit().await?)
 }
 
@@ -281,7 +280,7 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     let tx = store.begin().await?;
     let (cpu, storage) = (Cpu::from_millis(3_000), Bytes::from_gibibytes(40));
     let used = Amounts { cpu, storage, pods: 2, services: 11, ..Amounts::NONE };
-    workspaces::note_used(&tx, &shop.parse()?, &used).await?;
+    workspaces::note_used(&tx, &shop.parse()?, Some(&used)).await?;
     tx.commit().await?;
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
     for part in [
@@ -298,8 +297,7 @@ async fn a_plan_that_is_too_small_for_what_runs_is_refused_with_everything_that_
     assert!(!text(&refused["detail"]).contains("of pods"), "{refused}");
     // What was counted before its host stopped answering says nothing about now.
     let tx = store.begin().await?;
-    let trouble = Some("the host's API server did not answer");
-    workspaces::set_progress(&tx, &shop.parse()?, WorkspacePhase::Ready, None, trouble, platform.clock.now()).await?;
+    workspaces::note_used(&tx, &shop.parse()?, None).await?;
     tx.commit().await?;
     let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
     assert_eq!(quota["used"], Value::Null);

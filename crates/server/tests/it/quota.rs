@@ -184,7 +184,8 @@ async fn no_project_is_given_what_is_used_in_the_one_above_it() -> Result<()> {
     let yard = shop.project("yard", "500m", None).await?;
     let tenant = answering(&platform, shop.path.rsplit('/').next().unwrap_or_default()).await?;
     uses(&tenant, "hall", "busy", "600m");
-    let words = &["200m of cpu would be left for the namespace of hall, in which 600m is used", "busy (600m)"];
+    let left = "200m of cpu would be left for the namespace of hall, in which 600m is used";
+    let words = &[left, "busy (600m)", "; ask for less, or end some of that first"];
     says(&shop.try_project("room", Some("800m"), Some(&hall)).await?, 409, "quota_in_use", words);
     let room = shop.project("room", "200m", Some(&hall)).await?;
     says(&shop.give_cpu(&room, "800m").await?, 409, "quota_in_use", words);
@@ -212,6 +213,25 @@ async fn a_project_below_another_one_gets_half_of_what_that_has_left() -> Result
     assert_eq!(share("two").await?, ("250m".to_owned(), Some(1)));
     assert_eq!(share("three").await?, ("125m".to_owned(), Some(1)));
     says(&shop.try_project("four", None, Some(&web)).await?, 409, "limit_reached", &["no pods", "the project web has"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_project_below_a_busy_one_gets_half_of_what_is_not_used_there() -> Result<()> {
+    let platform = Platform::start().await?;
+    let shop = Shop::open(&platform).await?;
+    let hall = shop.project("hall", "1", None).await?;
+    let tenant = answering(&platform, shop.path.rsplit('/').next().unwrap_or_default()).await?;
+    uses(&tenant, "hall", "busy", "600m");
+    let room = shop.try_project("room", None, Some(&hall)).await?.expect(201)?.json()?;
+    assert_eq!(room["quota"]["cpu"], "200m");
+    uses(&tenant, "hall", "busy", "800m");
+    let words = &["no cpu is left of the 1 that the project hall has", "end some of what is used in it"];
+    says(&shop.try_project("den", None, Some(&hall)).await?, 409, "limit_reached", words);
+    // Nobody has to look for what is refused in any case.
+    let asked = tenant.asked("GET").len();
+    problem(&shop.try_project("room", Some("1m"), Some(&hall)).await?, 409, "name_taken");
+    assert_eq!(tenant.asked("GET").len(), asked);
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 use anyhow::Context as _;
 use hexabase_backends::store::{organizations, workspaces};
-use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::quantity::Cpu;
 use hexabase_core::quota::Amounts;
 use hexabase_core::roles::OrganizationRole;
@@ -8,6 +7,7 @@ use hexabase_testkit::on_both_engines;
 use hexabase_testkit::store::TestStore;
 
 use super::*;
+use crate::jobs::reconcile_workspace::store_failure;
 use crate::jobs::stage::Stage;
 use crate::plan_change::change_plan;
 use crate::projects::{self, ProjectRequest};
@@ -102,16 +102,14 @@ on_both_engines! {
         stage.asks_for("standard").await?;
         let tx = stage.app.store.begin().await?;
         let used = Amounts { cpu: Cpu::from_millis(3_000), ..Amounts::NONE };
-        workspaces::note_used(&tx, &stage.id, &used).await?;
+        workspaces::note_used(&tx, &stage.id, Some(&used)).await?;
         tx.commit().await?;
         assert!(stage.asks_for("free").await.is_err());
-        let tx = stage.app.store.begin().await?;
-        let trouble = Some("the host's API server did not answer");
-        workspaces::set_progress(&tx, &stage.id, WorkspacePhase::Ready, None, trouble, stage.app.clock.now()).await?;
-        tx.commit().await?;
+        store_failure(&stage.app, &stage.claim, &stage.row().await?, "the host's API server did not answer").await?;
         stage.asks_for("free").await?;
         stage.asks_for("standard").await?;
         let tx = stage.app.store.begin().await?;
+        workspaces::note_used(&tx, &stage.id, Some(&used)).await?;
         workspaces::request_sleep(&tx, &stage.id, stage.app.clock.now()).await?;
         tx.commit().await?;
         stage.asks_for("free").await?;

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::context::OpContext;
 use crate::jobs::stage::{Stage, observed};
 use crate::projects::ProjectRequest;
+use crate::quota::counted;
 
 impl Stage {
     /// Stores what was found; returns the row as it is then.
@@ -100,7 +101,7 @@ on_both_engines! {
 
     async fn what_somebody_else_writes_into_a_control_plane_is_told_of_and_keeps_nobody_out(store: TestStore) {
         let stage = Stage::set(&store).await?;
-        let told = "StatefulSet x: injector puts back what is taken away from it";
+        let told = "StatefulSet x: injector goes on writing into it on the host";
         let contested = Observed { contested: Some(told.to_owned()), ..observed(None) };
         let row = stage.found(&contested).await?;
         assert_eq!(shown(&row), (WorkspacePhase::Ready, Some(told)));
@@ -144,6 +145,20 @@ on_both_engines! {
         assert_eq!((&again.used, again.version), (&Some(used.clone()), row.version));
         // What could not be counted this time is taken to be as it was.
         assert_eq!(stage.found(&observed(None)).await?.used, Some(used));
+    }
+
+    async fn what_is_used_is_known_until_a_look_cannot_count_it(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let counts = Observed { used: Some(Amounts::of(|_| 7)), ..observed(None) };
+        let contested = Observed { contested: Some("StatefulSet x: injector".to_owned()), ..counts.clone() };
+        let row = stage.found(&contested).await?;
+        assert_eq!((row.phase, counted(&row)), (WorkspacePhase::Ready, counts.used.as_ref()), "whatever else is told");
+        let uncounted = observed(Some((WorkspaceStep::Limits, "apply ResourceQuota x: forbidden")));
+        let row = stage.found(&uncounted).await?;
+        assert_eq!((row.phase, counted(&row)), (WorkspacePhase::Ready, None));
+        assert_eq!(counted(&stage.found(&counts).await?), counts.used.as_ref());
+        let row = stage.failed("the host's API server did not answer").await?;
+        assert_eq!((row.phase, counted(&row)), (WorkspacePhase::Ready, None));
     }
 
     async fn a_workspace_is_first_ready_under_the_plan_by_which_it_was_limited(store: TestStore) {

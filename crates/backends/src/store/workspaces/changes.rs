@@ -217,11 +217,11 @@ pub async fn note_move(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Resul
     changed(tx, update).await
 }
 
-/// Notes what is used in the workspace. Nobody sees that change: its version stays. Nothing is noted once sleep or its deletion was
-/// asked for: what was seen before says nothing about later.
-pub async fn note_used(tx: &Tx, id: &WorkspaceId, used: &Amounts) -> Result<(), StoreError> {
+/// Notes what is used in the workspace, or that nobody knows any more. Nobody sees that change: its version stays. Nothing is noted once
+/// sleep or its deletion was asked for: what was seen before says nothing about later.
+pub async fn note_used(tx: &Tx, id: &WorkspaceId, used: Option<&Amounts>) -> Result<(), StoreError> {
     let update = workspace::Entity::update_many()
-        .col_expr(workspace::Column::Used, Expr::value(json_of(used)?))
+        .col_expr(workspace::Column::Used, Expr::value(used.map(json_of).transpose()?))
         .filter(workspace::Column::Id.eq(id.as_str()))
         .filter(workspace::Column::Desired.eq(Desired::Present.as_str()));
     update.exec(tx.conn()).await?;

@@ -105,7 +105,7 @@ pub struct Workspace {
     /// When a project of it was last moved: roles that were given where it stood ended in it then.
     pub moved_at: Option<Timestamp>,
     /// What was used in it, in projects and outside of them, when the host was last asked; `None` before that, also each time that
-    /// it was woken.
+    /// it was woken, and since it could not be asked.
     pub used: Option<Amounts>,
     /// How many nodes of its own it is to have.
     pub nodes_wanted: u32,
