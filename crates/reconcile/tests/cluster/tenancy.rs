@@ -39,6 +39,7 @@ async fn two_workspaces_live_and_die_apart() {
         refused_by_the_host(&client, &place).await;
         let sides = Sides { host: &client, tenant: &first, place: &place };
         sides.by_rules().await;
+        sides.by_the_plan().await;
         sends_traffic_nowhere(&client, one.id.as_str(), &place).await;
         demands_of_pods(&first).await;
         usable(&first).await;

@@ -5,7 +5,11 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::inside::running_pod;
 use crate::support::{eventually, objects};
+
+/// No project: inside, nothing is counted there and nothing is given to containers that say nothing.
+const UNCOUNTED: &str = "default";
 
 /// A workspace from both sides.
 pub(super) struct Sides<'a> {
@@ -70,10 +74,36 @@ impl Sides<'_> {
         assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("externalIPs")), "{refused:?}");
         assert!(services.get_opt("greedy").await.unwrap().is_none());
     }
+
+    /// Outside of all projects it is the host alone that holds a workspace to its plan, by its quota and its defaults.
+    pub(super) async fn by_the_plan(&self) {
+        for kind in ["ResourceQuota", "LimitRange"] {
+            let inside = objects(self.tenant, "v1", kind, Some(UNCOUNTED));
+            assert_eq!(inside.list_metadata(&ListParams::default()).await.unwrap().items.len(), 0, "{kind}");
+        }
+        running_pod(self.tenant, UNCOUNTED, "silent", None).await;
+        let pods = objects(self.host, "v1", "Pod", Some(self.place)).list(&ListParams::default()).await.unwrap();
+        let is_it = |name: Option<&str>| name.is_some_and(|name| name.starts_with("silent-x-default-x-"));
+        let pod = pods.items.iter().find(|pod| is_it(pod.metadata.name.as_deref())).unwrap();
+        let limits = json!({ "cpu": "400m", "memory": "819Mi", "ephemeral-storage": "1Gi" });
+        assert_eq!(pod.data["spec"]["containers"][0]["resources"]["limits"], limits);
+        // The plan gives four cores.
+        let large = container(json!({ "resources": { "limits": { "cpu": "5", "memory": "64Mi" } } }));
+        let words = ["exceeded quota: hexabase", "limits.cpu=5"];
+        self.refused(UNCOUNTED, ("Pod", "large"), large, &words).await;
+    }
+}
+
+/// A pod with one container of this kind.
+fn container(more: Value) -> Value {
+    json!({ "containers": [merged(json!({ "name": "main", "image": "docker.io/library/busybox:1.36" }), more)] })
 }
 
 fn pod(more: Value) -> Value {
-    let mut spec = json!({ "containers": [{ "name": "main", "image": "docker.io/library/busybox:1.36" }] });
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    spec
+    merged(container(json!({})), more)
+}
+
+fn merged(mut base: Value, more: Value) -> Value {
+    base.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    base
 }
