@@ -40,6 +40,7 @@ async fn two_workspaces_live_and_die_apart() {
         let sides = Sides { host: &client, tenant: &first, place: &place };
         sides.by_rules().await;
         sides.by_the_plan().await;
+        sides.by_the_level_of_the_host().await;
         sends_traffic_nowhere(&client, one.id.as_str(), &place).await;
         demands_of_pods(&first).await;
         usable(&first).await;

@@ -10,6 +10,10 @@ use crate::support::{eventually, objects};
 
 /// No project: inside, nothing is counted there and nothing is given to containers that say nothing.
 const UNCOUNTED: &str = "default";
+/// One that its people make themselves.
+const OPEN: &str = "open";
+/// A volume of theirs.
+const FOLDER: &str = "folder";
 
 /// A workspace from both sides.
 pub(super) struct Sides<'a> {
@@ -91,6 +95,48 @@ impl Sides<'_> {
         let large = container(json!({ "resources": { "limits": { "cpu": "5", "memory": "64Mi" } } }));
         let words = ["exceeded quota: hexabase", "limits.cpu=5"];
         self.refused(UNCOUNTED, ("Pod", "large"), large, &words).await;
+    }
+
+    /// In a namespace that its people have opened to everything: that of the host stays as it is.
+    pub(super) async fn by_the_level_of_the_host(&self) {
+        let labels = json!({ "pod-security.kubernetes.io/enforce": "privileged" });
+        let open = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": OPEN, "labels": labels } });
+        let namespaces = objects(self.tenant, "v1", "Namespace", None);
+        namespaces.create(&PostParams::default(), &serde_json::from_value(open).unwrap()).await.unwrap();
+        let accounts = objects(self.tenant, "v1", "ServiceAccount", Some(OPEN));
+        eventually("the ServiceAccount is there", || async { accounts.get_opt("default").await.unwrap() }).await;
+        for (name, spec, control) in [
+            ("networked", pod(json!({ "hostNetwork": true })), "hostNetwork=true"),
+            ("foldered", pod(json!({ "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] })), "hostPath volumes"),
+            ("ported", container(json!({ "ports": [{ "containerPort": 80, "hostPort": 8080 }] })), "hostPort 8080"),
+            ("privileged", container(json!({ "securityContext": { "privileged": true } })), "privileged=true"),
+        ] {
+            let words = ["violates PodSecurity \"baseline", control];
+            self.refused(OPEN, ("Pod", name), spec, &words).await;
+        }
+        self.volumes_stay_inside().await;
+        namespaces.delete(OPEN, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// A folder of a node, as a volume that is claimed: neither comes to the host.
+    async fn volumes_stay_inside(&self) {
+        let claim_of = json!({ "namespace": OPEN, "name": "of-a-folder" });
+        let spec = json!({ "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Mi" },
+            "hostPath": { "path": "/" }, "claimRef": claim_of });
+        let volume = json!({ "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": FOLDER },
+            "spec": spec });
+        let inside = objects(self.tenant, "v1", "PersistentVolume", None);
+        inside.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+        let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } },
+            "volumeName": FOLDER });
+        self.refused(OPEN, ("PersistentVolumeClaim", "of-a-folder"), claim, &["choose its volume by name"]).await;
+        let on_host = objects(self.host, "v1", "PersistentVolume", None);
+        assert!(on_host.get_opt(FOLDER).await.unwrap().is_none());
+        let marker = format!("vcluster.loft.sh/managed-by={}-x-{}", self.place, self.place.trim_start_matches("hxb-"));
+        let brought = on_host.list_metadata(&ListParams::default().labels(&marker)).await.unwrap();
+        assert_eq!(brought.items.len(), 0, "{brought:?}");
+        // vCluster itself deletes volumes that nobody claims.
+        let _ = inside.delete(FOLDER, &DeleteParams::default()).await;
     }
 }
 
