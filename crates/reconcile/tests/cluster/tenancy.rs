@@ -1,14 +1,17 @@
 //! Workspaces beside each other, and what their people can do in them.
 
+mod refused;
+
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, ListParams, LogParams, PostParams};
+use kube::api::{Api, AttachParams, DeleteParams, DynamicObject, LogParams, PostParams};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::inside::{running_pod, tenant};
 use crate::support::{cleaned, client, desired, eventually, host, namespace, objects, project, ready, remove};
+use refused::Sides;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workspaces_live_and_die_apart() {
@@ -32,9 +35,13 @@ async fn two_workspaces_live_and_die_apart() {
         let resources = pod.spec.unwrap().containers.remove(0).resources.unwrap();
         assert_eq!(resources.limits.unwrap()["cpu"].0, "200m");
 
-        refused_by_the_host(&client, &namespace(&one.id)).await;
-        refused_through_the_tenant(&client, &first, &namespace(&one.id)).await;
-        sends_traffic_nowhere(&client, one.id.as_str(), &namespace(&one.id)).await;
+        let place = namespace(&one.id);
+        refused_by_the_host(&client, &place).await;
+        let sides = Sides { host: &client, tenant: &first, place: &place };
+        sides.by_rules().await;
+        sides.by_the_plan().await;
+        sides.by_the_level_of_the_host().await;
+        sends_traffic_nowhere(&client, one.id.as_str(), &place).await;
         demands_of_pods(&first).await;
         usable(&first).await;
 
@@ -98,59 +105,6 @@ async fn refused_by_the_host(client: &Client, place: &str) {
     let plain = json!({ "metadata": { "name": "x" }, "spec": pod(json!({})) });
     let pods: Api<Pod> = Api::namespaced(client.clone(), place);
     pods.create(&dry, &serde_json::from_value(plain).unwrap()).await.unwrap();
-}
-
-/// What a tenant's own API server takes and the host does not: nothing of it comes to be, and the tenant is told why.
-async fn refused_through_the_tenant(host: &Client, tenant: &Client, place: &str) {
-    let term = json!({ "matchExpressions": [{ "key": "kubernetes.io/hostname", "operator": "Exists" }] });
-    let wish = json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [term] } });
-    let pod = |more: Value| {
-        let mut spec = json!({ "containers": [{ "name": "main", "image": "docker.io/library/busybox:1.36" }] });
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        spec
-    };
-    let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } },
-        "storageClassName": "" });
-    let cases = [
-        ("Pod", "tolerant", pod(json!({ "tolerations": [{ "operator": "Exists" }] })), "tolerate only"),
-        (
-            "Pod",
-            "choosy",
-            pod(json!({ "nodeSelector": { "kubernetes.io/hostname": "devhost" } })),
-            "select nodes only by",
-        ),
-        ("Pod", "wishful", pod(json!({ "affinity": { "nodeAffinity": wish } })), "prefer nodes only by"),
-        (
-            "Pod",
-            "mounter",
-            pod(json!({ "volumes": [{ "name": "v", "nfs": { "server": "192.0.2.1", "path": "/" } }] })),
-            "mount only claims",
-        ),
-        ("PersistentVolumeClaim", "classless", claim, "storage class that the host gives"),
-    ];
-    for (kind, name, spec, expected) in cases {
-        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "spec": spec });
-        let api = objects(tenant, "v1", kind, Some("shop"));
-        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
-        let events: Api<Event> = Api::namespaced(tenant.clone(), "shop");
-        let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
-        eventually(&format!("the tenant reads of {name}"), || async {
-            let found = events.list(&about).await.ok()?.items;
-            found.iter().any(|event| event.message.as_deref().is_some_and(|text| text.contains(expected))).then_some(())
-        })
-        .await;
-        let synced = objects(host, "v1", kind, Some(place)).list_metadata(&ListParams::default()).await.unwrap();
-        let is_there = synced.items.iter().any(|object| object.metadata.name.as_deref().unwrap().starts_with(name));
-        assert!(!is_there, "{name}");
-        api.delete(name, &DeleteParams::default()).await.unwrap();
-    }
-    // The host is asked about a service before the tenant has it.
-    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "greedy" },
-        "spec": { "ports": [{ "port": 80 }], "externalIPs": ["192.0.2.1"] } });
-    let services = objects(tenant, "v1", "Service", Some("shop"));
-    let refused = services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await;
-    assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("externalIPs")), "{refused:?}");
-    assert!(services.get_opt("greedy").await.unwrap().is_none());
 }
 
 /// The tenant's own API server goes by the level of a namespace, and by `baseline` where that says nothing.

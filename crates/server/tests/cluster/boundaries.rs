@@ -12,11 +12,12 @@ use crate::lane::Lane;
 use crate::support::{run, shop, until};
 
 /// By name, so that each operation has its strikes: a call that is not made any more, or is called something else, is missed.
-const SAMPLE: [&str; 12] = [
+const SAMPLE: [&str; 13] = [
     "create after POST /api/v1/namespaces = killed",
     "create before APPLY /api/v1/namespaces/hxb-ws-ID/services/ws-ID = 503",
     "create before APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID = killed",
     "create after APPLY /apis/rbac.authorization.k8s.io/v1/clusterroles/hexabase:workspace-viewer (tenant) = killed",
+    "create before PATCH /api/v1/namespaces/hxb-ws-ID/pods/*/resize = killed",
     "plan before APPLY /api/v1/namespaces/hxb-ws-ID/limitranges/hexabase = reset",
     "plan after APPLY /api/v1/namespaces/hxb-ws-ID/resourcequotas/hexabase = killed",
     "sleep after APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID = killed",

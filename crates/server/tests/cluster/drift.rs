@@ -1,5 +1,6 @@
 //! What the platform owns comes back, all of it and in time; what tenants own is not touched.
 
+mod deleted;
 mod edits;
 
 use std::collections::BTreeSet;
@@ -39,7 +40,12 @@ fn without_uids(objects: &BTreeSet<String>) -> BTreeSet<&str> {
 async fn contents(at: &Surroundings, kubeconfig: &Path, place: &[&str], objects: &[&str]) -> Result<Vec<Value>> {
     let mut command = at.kubectl(kubeconfig);
     command.args(place).arg("get").args(objects).args(["--ignore-not-found", "-o", "json"]);
-    let mut list: Value = serde_json::from_str(&run(command).await?.good()?)?;
+    let said = run(command).await?.good()?;
+    // kubectl writes no empty list.
+    if said.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut list: Value = serde_json::from_str(&said)?;
     let items = list["items"].as_array_mut().context("no list")?;
     for object in items.iter_mut() {
         let (name, labels) = (object["metadata"]["name"].take(), object["metadata"]["labels"].take());
@@ -72,6 +78,12 @@ async fn soon_again(
     Ok(())
 }
 
+/// The uids of the control plane's pods.
+async fn control_plane(at: &Surroundings, namespace: &str) -> Result<String> {
+    let uids = "jsonpath={.items[*].metadata.uid}";
+    at.host(&["-n", namespace, "get", "pods", "-l", "app=vcluster", "-o", uids]).await?.good()
+}
+
 /// Sees to it that Secrets which nobody can change any more are made anew, and the control plane with them: its node would go on
 /// giving it what they held.
 async fn made_anew(at: &Surroundings, person: &Person, id: &str) -> Result<()> {
@@ -80,18 +92,14 @@ async fn made_anew(at: &Surroundings, person: &Person, id: &str) -> Result<()> {
     let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
     let before = contents(at, &at.kubeconfig, &on_host, &names).await?;
     ensure!(before.len() == names.len(), "{before:?}");
-    let control_plane = async || {
-        let uids = "jsonpath={.items[*].metadata.uid}";
-        at.host(&["-n", namespace.as_str(), "get", "pods", "-l", "app=vcluster", "-o", uids]).await?.good()
-    };
-    let old = control_plane().await?;
+    let old = control_plane(at, &namespace).await?;
     ensure!(!old.is_empty(), "there is no control plane");
     let begun = Instant::now();
     for (name, patch) in &edits {
         at.host(&["-n", &namespace, "patch", name, "--type", "merge", "-p", &patch.to_string()]).await?.good()?;
     }
     soon_again(at, &at.kubeconfig, &on_host, &names, &before, begun).await?;
-    until("the end of the control plane", async || Ok(!control_plane().await?.contains(&old))).await?;
+    until("the end of the control plane", async || Ok(!control_plane(at, &namespace).await?.contains(&old))).await?;
     let read = ["-n", "web", "get", "configmap", "note"];
     until("another control plane", async || Ok(person.try_kubectl(&read).await?.code == 0)).await
 }

@@ -1,12 +1,13 @@
 //! Deleting a workspace leaves nothing behind, whatever state it is in.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hexabase_testkit::browser::Said;
 use serde_json::{Value, json};
 
-use crate::support::{BUSYBOX, Person, TIMEOUT, shop, until};
+use crate::support::{BUSYBOX, Person, TIMEOUT, run, shop, until};
 use crate::surroundings::Surroundings;
 
 /// A deletion takes no longer than this, also with a dead tenant.
@@ -121,4 +122,43 @@ async fn a_workspace_whose_api_server_is_dead_is_deleted_all_the_same() -> Resul
     let left = at.leftovers(&id).await?;
     ensure!(left.is_empty(), "left on the host: {left:?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_comes_back_of_a_deleted_workspace_is_told_and_goes() -> Result<()> {
+    // A platform of its own: a worker that begins looks through the host at once.
+    let at = Surroundings::read()?;
+    let mut platform = at.platform().await?;
+    let lena = Person::sign_in(&at, &platform, "lena").await?;
+    let id = lena.ask_for("back").await?;
+    let namespace = format!("hxb-{id}");
+    let get = ["get", "namespace", &namespace, "--ignore-not-found", "-o", "json"];
+    let mut found = String::new();
+    until("the namespace", async || {
+        found = at.host(&get).await?.good()?;
+        Ok(!found.trim().is_empty())
+    })
+    .await?;
+    delete(&lena, "back").await?;
+    platform.kill()?;
+
+    // As a worker leaves it that had been about to make it, and was overtaken.
+    let found: Value = serde_json::from_str(&found)?;
+    let (labels, annotations) = (&found["metadata"]["labels"], &found["metadata"]["annotations"]);
+    let metadata = json!({ "name": namespace, "labels": labels, "annotations": annotations });
+    let mut file = tempfile::NamedTempFile::new()?;
+    write!(file, "{}", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }))?;
+    let mut make = at.kubectl(&at.kubeconfig);
+    make.args(["create", "-f"]).arg(file.path());
+    run(make).await?.good()?;
+
+    platform.start_again().await?;
+    until("word of it", async || {
+        let told = platform.run(&["leftovers"]).await?.good()?;
+        let mut lines = told.lines().filter(|line| line.starts_with(&id));
+        Ok(lines.any(|line| line.ends_with("is being removed")))
+    })
+    .await
+    .with_context(|| platform.log())?;
+    until("its end", async || Ok(at.leftovers(&id).await?.is_empty())).await.with_context(|| platform.log())
 }

@@ -1,6 +1,7 @@
 //! What kubectl does beyond asking and changing: everything that opens a tunnel, over WebSocket and over SPDY, and the
 //! rest through the gateway.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -27,7 +28,21 @@ enum Input {
 
 /// Runs kubectl with further variables and something to read.
 async fn with_input(person: &Person, arguments: &[&str], environment: &[(&str, &str)], input: Input) -> Result<Said> {
-    let mut command = Command::from(person.kubectl_command(arguments));
+    fed(Command::from(person.kubectl_command(arguments)), environment, input).await
+}
+
+/// Runs kubectl in a terminal of 33 rows and 77 columns, where nobody types anything.
+async fn in_a_terminal(person: &Person, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Said> {
+    let kubectl = person.kubectl_command(arguments);
+    let words = std::iter::once(kubectl.get_program()).chain(kubectl.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let line = format!("stty rows 33 cols 77 && exec {}", words.join(" "));
+    let mut terminal = Command::from(person.command(Path::new("script")));
+    terminal.env("SHELL", "/bin/sh").args(["--quiet", "--return", "--command", line.as_str(), "/dev/null"]);
+    fed(terminal, environment, Input::Beginning(b"")).await
+}
+
+async fn fed(mut command: Command, environment: &[(&str, &str)], input: Input) -> Result<Said> {
     command.envs(environment.iter().copied()).kill_on_drop(true);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().context("no input")?;
@@ -107,6 +122,24 @@ async fn exec_attach_and_copies_work_over_both_protocols() -> Result<()> {
         ensure!(std::fs::read(&back)? == bytes, "{protocol}: the copy is not what was copied");
         std::fs::remove_file(&back)?;
         ensure!(opened(shop, protocol) >= before + 4, "the tunnels were not opened by {protocol}");
+    }
+    Ok(())
+}
+
+/// Says how large its terminal is. That is told to it a moment after it has begun.
+const SIZE: &str =
+    "i=0; until [ \"$(stty size)\" = \"33 77\" ] || [ $i -ge 60 ]; do i=$((i+1)); sleep 1; done; stty size";
+
+#[tokio::test]
+async fn a_terminal_in_a_container_is_as_large_as_the_one_in_front_of_it_over_both_protocols() -> Result<()> {
+    let shop = shop().await?;
+    pods(shop, "terminal").await?;
+    for (websocket, protocol) in PROTOCOLS {
+        let before = opened(shop, protocol);
+        let exec = ["-n", "terminal", "exec", "-it", "web", "--", "sh", "-c", SIZE];
+        let said = in_a_terminal(&shop.alice, &exec, &toggles(websocket)).await?;
+        ensure!(said.code == 0 && said.stdout.trim_end().ends_with("33 77"), "{protocol}: {said:?}");
+        ensure!(opened(shop, protocol) > before, "the tunnel was not opened by {protocol}");
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ const SERVICE: Object = ("v1", "Service", "web");
 const CLAIM: Object = ("v1", "PersistentVolumeClaim", "data");
 const SET: Object = ("apps/v1", "StatefulSet", "set");
 const DEPLOYMENT: Object = ("apps/v1", "Deployment", "set");
+const REPLICAS: Object = ("apps/v1", "ReplicaSet", "alone");
 const INGRESS: Object = ("networking.k8s.io/v1", "Ingress", "web");
 
 /// What refusals of a status say: nobody makes a pod with one.
@@ -132,7 +133,7 @@ pub(super) async fn are_judged(client: &Client, workspace: &str, foreign: &str) 
     assert_eq!(debugged(client, workspace, false).await, Ok(()));
     assert_eq!(debugged(client, foreign, true).await, Ok(()));
 
-    by_an_account(client, workspace).await;
+    by_an_account(client, workspace, foreign).await;
     stay_as_they_were_made(client, workspace, foreign).await;
     from_before(client, workspace).await;
 }
@@ -215,14 +216,24 @@ pub(super) async fn are_not_made_by_others(client: &Client, workspace: &str, for
     let selector = json!({ "matchLabels": labels });
     let spec = json!({ "replicas": 0, "serviceName": "set", "selector": selector, "template": template });
     let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {}, "spec": spec });
-    let message = tried(&account, Some(workspace), &set).await.unwrap_err();
-    assert!(message.contains(OF_A_WORKLOAD), "{message}");
     let mut deployment = set.clone();
     deployment["kind"] = json!("Deployment");
     deployment["spec"].as_object_mut().unwrap().remove("serviceName");
+    let mut replicas = deployment.clone();
+    replicas["kind"] = json!("ReplicaSet");
+    // The Deployment would take one of the same labels for its own.
+    for place in ["/spec/selector/matchLabels/app", "/spec/template/metadata/labels/app"] {
+        *replicas.pointer_mut(place).unwrap() = json!("alone");
+    }
+    for workload in [&set, &deployment, &replicas] {
+        let message = tried(&account, Some(workspace), workload).await.unwrap_err();
+        assert!(message.contains(OF_A_WORKLOAD), "{message}");
+        assert_eq!(tried(&account, Some(foreign), workload).await, Ok(()), "{workload}");
+    }
     for namespace in [workspace, foreign] {
         make(client, namespace, SET, set.clone()).await;
         make(client, namespace, DEPLOYMENT, deployment.clone()).await;
+        make(client, namespace, REPLICAS, replicas.clone()).await;
     }
     let other = json!([{ "name": "main", "image": "docker.io/library/busybox:1.37" }]);
     for (object, spec) in [
@@ -240,6 +251,7 @@ pub(super) async fn are_not_made_by_others(client: &Client, workspace: &str, for
         (DEPLOYMENT, json!({ "replicas": 2 })),
         (DEPLOYMENT, json!({ "paused": true })),
         (DEPLOYMENT, json!({ "strategy": { "type": "Recreate", "rollingUpdate": null } })),
+        (REPLICAS, json!({ "replicas": 2 })),
     ] {
         let patch = json!({ "spec": spec });
         let message = changed(&account, workspace, object, patch.clone()).await.unwrap_err();
@@ -253,7 +265,7 @@ pub(super) async fn are_not_made_by_others(client: &Client, workspace: &str, for
 }
 
 /// Whoever has got into a control plane, were it allowed to do everything else.
-async fn by_an_account(client: &Client, workspace: &str) {
+async fn by_an_account(client: &Client, workspace: &str, foreign: &str) {
     let account = account_of(workspace).await;
     let chosen = json!({ "spec": { "volumeName": "somebodys" } });
     let message = changed(&account, workspace, CLAIM, chosen.clone()).await.unwrap_err();
@@ -287,7 +299,8 @@ async fn by_an_account(client: &Client, workspace: &str) {
     ] {
         let message = said(&account, workspace, patch.clone()).await.unwrap_err();
         assert!(message.contains(says), "{message}");
-        assert_eq!(said(client, workspace, patch).await, Ok(()));
+        assert_eq!(said(client, workspace, patch.clone()).await, Ok(()));
+        assert_eq!(said(&account, foreign, patch.clone()).await, Ok(()), "{patch}");
     }
     let gate = json!({ "conditions": [{ "type": "example.com/ready", "status": "True" }] });
     let noted = json!({ "metadata": { "annotations": { "example.com/note": "x" } }, "status": gate });
