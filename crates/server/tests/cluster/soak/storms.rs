@@ -15,11 +15,11 @@ const STORM: Duration = Duration::from_secs(30);
 const RATE: f64 = 5.0;
 
 #[tokio::test]
-#[ignore = "takes ten minutes; `cargo xtask soak`"]
+#[ignore = "takes twelve minutes; `cargo xtask soak`"]
 async fn a_host_that_fails_every_call_is_asked_less_and_less_and_all_is_well_afterwards() -> Result<()> {
     let mut lane = Lane::start().await?;
     lane.create().await?;
-    let storms = [Fault::Unavailable, Fault::TooMany, Fault::Gone, Fault::Reset, Fault::Silence];
+    let storms = [Fault::Unavailable, Fault::TooMany, Fault::Gone, Fault::Reset, Fault::Silence, Fault::Late];
     for (number, fault) in storms.into_iter().enumerate() {
         lane.proxy.storm(Some(fault));
         let begun = Instant::now();
