@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hexabase_backends::store::{Store, jobs};
-use hexabase_testkit::faults::FaultProxy;
+use hexabase_testkit::faults::{Fault, FaultProxy};
 use hexabase_testkit::platform::Platform;
 use serde_json::{Value, json};
 
@@ -21,6 +21,10 @@ const POLL: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(1_500);
 /// What Kubernetes itself makes from other objects is there by then.
 const SETTLED: Duration = Duration::from_secs(90);
+/// Most calls per second about one workspace, while all of them fail.
+pub(crate) const RATE: f64 = 5.0;
+/// What only the jobs of workspaces ask for: what is theirs on the host and, before that, which storage they may name.
+const THEIRS: [&str; 2] = ["/namespaces/hxb-ws-ID", "/storageclasses"];
 const NAME: &str = "lane";
 const JOB: &str = "reconcile-workspace";
 
@@ -50,6 +54,8 @@ pub(crate) struct Lane {
     /// Of the workspace; empty before there is one.
     pub id: String,
     pub toll: Toll,
+    /// In which ways, one after the other, all calls fail where the proxy holds one; in none, where the platform is killed instead.
+    pub storm: &'static [Fault],
     /// Records that the audit log is to have, by their action.
     records: BTreeMap<&'static str, usize>,
 }
@@ -60,7 +66,8 @@ impl Lane {
         let proxy = FaultProxy::start(&at.whole_kubeconfig().await?).await?;
         let platform = at.platform_through(&proxy.kubeconfig(), "all").await?;
         let person = Person::sign_in(&at, &platform, "pia").await?;
-        Ok(Self { at, proxy, platform, person, id: String::new(), toll: Toll::default(), records: BTreeMap::new() })
+        let (id, toll, records) = (String::new(), Toll::default(), BTreeMap::new());
+        Ok(Self { at, proxy, platform, person, id, toll, storm: &[], records })
     }
 
     pub(crate) fn namespace(&self) -> String {
@@ -210,12 +217,17 @@ impl Lane {
         Ok(())
     }
 
-    /// Kills the platform wherever the proxy says, until it is done and has come to rest.
+    /// Kills the platform wherever the proxy says, or has its calls fail from there on, until it is done and has come to rest.
     async fn drive(&mut self, operation: &str, done: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
         let begun = Instant::now();
         loop {
             if let Ok(halted) = tokio::time::timeout(POLL, self.proxy.halted()).await {
-                self.kill_at(&halted?.to_string()).await?;
+                let moment = halted?.to_string();
+                if self.storm.is_empty() {
+                    self.kill_at(&moment).await?;
+                } else {
+                    self.weather(operation).await.with_context(|| format!("in a storm that began {moment}"))?;
+                }
                 continue;
             }
             let is_quiet = self.proxy.calls().last().is_none_or(|last| last.elapsed() > QUIET);
@@ -228,6 +240,35 @@ impl Lane {
                 bail!("{operation} did not come to its end: {found}\n{}", self.platform.log());
             }
         }
+    }
+
+    /// Has all calls fail, each way until it has met one of the workspace's job; then nothing fails any more. What is held passes: it is
+    /// the last that does before that.
+    async fn weather(&self, operation: &str) -> Result<()> {
+        let begun = Instant::now();
+        for fault in self.storm {
+            self.proxy.storm(Some(*fault));
+            self.proxy.open();
+            until(&format!("a call that meets {fault}"), async || Ok(self.has_met(operation, *fault))).await?;
+        }
+        self.proxy.storm(None);
+        let rate = self.rate_since(begun);
+        println!("{operation}: {rate:.1} calls per second in {:.0?}", begun.elapsed());
+        ensure!(rate < RATE, "{operation}: {rate:.1} calls per second");
+        Ok(())
+    }
+
+    /// Whether a call of the workspace's job has met with this in this operation.
+    fn has_met(&self, operation: &str, fault: Fault) -> bool {
+        let is_theirs = |call: &str| THEIRS.iter().any(|part| call.contains(part));
+        let struck = self.proxy.struck();
+        struck.iter().any(|(at, met)| *met == fault && at.operation == operation && is_theirs(&at.call))
+    }
+
+    /// How many calls per second have come since then.
+    pub(crate) fn rate_since(&self, begun: Instant) -> f64 {
+        let calls = self.proxy.calls().iter().filter(|call| **call >= begun).count();
+        calls as f64 / begun.elapsed().as_secs_f64()
     }
 
     async fn kill(&mut self) -> Result<()> {
@@ -258,7 +299,7 @@ impl Lane {
     }
 
     /// Compares what there is with what there is of a workspace to which nothing happened.
-    async fn weigh(&mut self, moment: &str) -> Result<()> {
+    pub(crate) async fn weigh(&mut self, moment: &str) -> Result<()> {
         let shop = shop().await?;
         let begun = Instant::now();
         loop {
