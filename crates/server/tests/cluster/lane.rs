@@ -3,16 +3,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hexabase_backends::store::{Store, jobs};
+use hexabase_app::clock::Clock;
+use hexabase_backends::store::jobs;
 use hexabase_testkit::faults::{Fault, FaultProxy};
 use hexabase_testkit::platform::Platform;
 use serde_json::{Value, json};
 
 use crate::belongings::Belongings;
-use crate::support::{PATIENCE, Person, shop, text, until};
+use crate::support::{PATIENCE, Person, shop, store_of, text, until};
 use crate::surroundings::Surroundings;
 
 /// How often an operation is looked at.
@@ -27,6 +29,10 @@ pub(crate) const RATE: f64 = 5.0;
 const THEIRS: [&str; 2] = ["/namespaces/hxb-ws-ID", "/storageclasses"];
 const NAME: &str = "lane";
 const JOB: &str = "reconcile-workspace";
+/// The look through the host, which asks for such jobs.
+const SWEEP: (&str, &str) = ("sweep-host", "host");
+/// Which of the deliveries are of that one as well.
+const SWEEPS: usize = 10;
 
 /// What went wrong in a life.
 #[derive(Debug, Default)]
@@ -56,6 +62,8 @@ pub(crate) struct Lane {
     pub toll: Toll,
     /// In which ways, one after the other, all calls fail where the proxy holds one; in none, where the platform is killed instead.
     pub storm: &'static [Fault],
+    /// How often the job of each operation is delivered beside what is asked for, while it goes on and again when it is over.
+    pub deliveries: usize,
     /// Records that the audit log is to have, by their action.
     records: BTreeMap<&'static str, usize>,
 }
@@ -67,7 +75,7 @@ impl Lane {
         let platform = at.platform_through(&proxy.kubeconfig(), "all").await?;
         let person = Person::sign_in(&at, &platform, "pia").await?;
         let (id, toll, records) = (String::new(), Toll::default(), BTreeMap::new());
-        Ok(Self { at, proxy, platform, person, id, toll, storm: &[], records })
+        Ok(Self { at, proxy, platform, person, id, toll, storm: &[], deliveries: 0, records })
     }
 
     pub(crate) fn namespace(&self) -> String {
@@ -177,7 +185,7 @@ impl Lane {
                 Ordering::Greater => self.toll.doubled.push(told),
             }
         }
-        let store = Store::connect(&self.database().parse()?).await?;
+        let store = store_of(&self.platform).await?;
         let is_ended = async || -> Result<bool> { Ok(jobs::list_unfinished(&store, JOB, 10).await?.is_empty()) };
         let ended = until("the end of the job", is_ended).await;
         store.close().await?;
@@ -188,10 +196,6 @@ impl Lane {
 
     fn expect(&mut self, action: &'static str) {
         *self.records.entry(action).or_default() += 1;
-    }
-
-    fn database(&self) -> String {
-        format!("sqlite://{}", self.platform.data().join("hexabase.db").display())
     }
 
     /// Asks for something to be done to the workspace, and sees it through.
@@ -220,6 +224,7 @@ impl Lane {
     /// Kills the platform wherever the proxy says, or has its calls fail from there on, until it is done and has come to rest.
     async fn drive(&mut self, operation: &str, done: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
         let begun = Instant::now();
+        let (mut delivered, mut is_late) = (0, self.deliveries == 0);
         loop {
             if let Ok(halted) = tokio::time::timeout(POLL, self.proxy.halted()).await {
                 let moment = halted?.to_string();
@@ -230,8 +235,19 @@ impl Lane {
                 }
                 continue;
             }
+            if delivered < self.deliveries {
+                self.deliver(delivered..delivered + 1).await?;
+                delivered += 1;
+            }
             let is_quiet = self.proxy.calls().last().is_none_or(|last| last.elapsed() > QUIET);
-            if is_quiet && done(&*self).await? && self.proxy.rest() {
+            let is_done = delivered == self.deliveries && is_quiet && done(&*self).await?;
+            if is_done && !is_late {
+                is_late = true;
+                self.deliver(0..self.deliveries).await?;
+                self.until_idle().await?;
+                continue;
+            }
+            if is_done && self.proxy.rest() {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
@@ -240,6 +256,35 @@ impl Lane {
                 bail!("{operation} did not come to its end: {found}\n{}", self.platform.log());
             }
         }
+    }
+
+    /// Delivers the workspace's job once for each of these numbers, as if it had been on its way for up to an hour. What has been so for
+    /// longest is carried out first: it and the look through the host change places from one delivery to the next.
+    async fn deliver(&self, numbers: Range<usize>) -> Result<()> {
+        let store = store_of(&self.platform).await?;
+        for number in numbers {
+            let now = Clock::System.now();
+            let sent = |step: usize| anyhow::Ok(now.plus_seconds(-36 * i64::try_from(number * step % 100)?));
+            let tx = store.begin().await?;
+            jobs::enqueue(&tx, JOB, &self.id, sent(37)?, now).await?;
+            if number.is_multiple_of(SWEEPS) {
+                jobs::enqueue(&tx, SWEEP.0, SWEEP.1, sent(73)?, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(store.close().await?)
+    }
+
+    /// Waits until no job is due or being carried out.
+    async fn until_idle(&self) -> Result<()> {
+        let store = store_of(&self.platform).await?;
+        let is_idle = async || -> Result<bool> {
+            let backlog = jobs::backlog(&store, Clock::System.now()).await?;
+            Ok(backlog.due + backlog.running == 0)
+        };
+        let idle = until("the end of what is due", is_idle).await;
+        store.close().await?;
+        idle
     }
 
     /// Has all calls fail, each way until it has met one of the workspace's job; then nothing fails any more. What is held passes: it is
