@@ -15,8 +15,9 @@ use crate::progress::{Progress, seconds};
 /// The test that knows of seeds, rounds and cases.
 const ROUNDS: &str = "soak::rounds::a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_killed";
 
-/// How many tests tell what came of them: rounds, storms, control planes that never come up, and two of workers that were stopped.
-const REPORTS: u64 = 5;
+/// How many tests tell what came of them: rounds, two of storms, control planes that never come up, and three of workers that were
+/// stopped.
+const REPORTS: u64 = 7;
 
 /// The beginning of the names of those that edit shares, on each database.
 const EDITS: &str = "ledger::no_hundred_thousand_edits";

@@ -3,16 +3,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hexabase_backends::store::{Store, jobs};
-use hexabase_testkit::faults::FaultProxy;
+use hexabase_app::clock::Clock;
+use hexabase_backends::store::jobs;
+use hexabase_testkit::faults::{Fault, FaultProxy};
 use hexabase_testkit::platform::Platform;
 use serde_json::{Value, json};
 
 use crate::belongings::Belongings;
-use crate::support::{PATIENCE, Person, shop, text, until};
+use crate::support::{PATIENCE, Person, shop, store_of, text, until};
 use crate::surroundings::Surroundings;
 
 /// How often an operation is looked at.
@@ -21,8 +23,16 @@ const POLL: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(1_500);
 /// What Kubernetes itself makes from other objects is there by then.
 const SETTLED: Duration = Duration::from_secs(90);
+/// Most calls per second about one workspace, while all of them fail.
+pub(crate) const RATE: f64 = 5.0;
+/// What only the jobs of workspaces ask for: what is theirs on the host and, before that, which storage they may name.
+const THEIRS: [&str; 2] = ["/namespaces/hxb-ws-ID", "/storageclasses"];
 const NAME: &str = "lane";
 const JOB: &str = "reconcile-workspace";
+/// The look through the host, which asks for such jobs.
+const SWEEP: (&str, &str) = ("sweep-host", "host");
+/// Which of the deliveries are of that one as well.
+const SWEEPS: usize = 10;
 
 /// What went wrong in a life.
 #[derive(Debug, Default)]
@@ -50,6 +60,10 @@ pub(crate) struct Lane {
     /// Of the workspace; empty before there is one.
     pub id: String,
     pub toll: Toll,
+    /// In which ways, one after the other, all calls fail where the proxy holds one; in none, where the platform is killed instead.
+    pub storm: &'static [Fault],
+    /// How often the job of each operation is delivered beside what is asked for, while it goes on and again when it is over.
+    pub deliveries: usize,
     /// Records that the audit log is to have, by their action.
     records: BTreeMap<&'static str, usize>,
 }
@@ -60,7 +74,8 @@ impl Lane {
         let proxy = FaultProxy::start(&at.whole_kubeconfig().await?).await?;
         let platform = at.platform_through(&proxy.kubeconfig(), "all").await?;
         let person = Person::sign_in(&at, &platform, "pia").await?;
-        Ok(Self { at, proxy, platform, person, id: String::new(), toll: Toll::default(), records: BTreeMap::new() })
+        let (id, toll, records) = (String::new(), Toll::default(), BTreeMap::new());
+        Ok(Self { at, proxy, platform, person, id, toll, storm: &[], deliveries: 0, records })
     }
 
     pub(crate) fn namespace(&self) -> String {
@@ -170,7 +185,7 @@ impl Lane {
                 Ordering::Greater => self.toll.doubled.push(told),
             }
         }
-        let store = Store::connect(&self.database().parse()?).await?;
+        let store = store_of(&self.platform).await?;
         let is_ended = async || -> Result<bool> { Ok(jobs::list_unfinished(&store, JOB, 10).await?.is_empty()) };
         let ended = until("the end of the job", is_ended).await;
         store.close().await?;
@@ -181,10 +196,6 @@ impl Lane {
 
     fn expect(&mut self, action: &'static str) {
         *self.records.entry(action).or_default() += 1;
-    }
-
-    fn database(&self) -> String {
-        format!("sqlite://{}", self.platform.data().join("hexabase.db").display())
     }
 
     /// Asks for something to be done to the workspace, and sees it through.
@@ -210,16 +221,33 @@ impl Lane {
         Ok(())
     }
 
-    /// Kills the platform wherever the proxy says, until it is done and has come to rest.
+    /// Kills the platform wherever the proxy says, or has its calls fail from there on, until it is done and has come to rest.
     async fn drive(&mut self, operation: &str, done: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
         let begun = Instant::now();
+        let (mut delivered, mut is_late) = (0, self.deliveries == 0);
         loop {
             if let Ok(halted) = tokio::time::timeout(POLL, self.proxy.halted()).await {
-                self.kill_at(&halted?.to_string()).await?;
+                let moment = halted?.to_string();
+                if self.storm.is_empty() {
+                    self.kill_at(&moment).await?;
+                } else {
+                    self.weather(operation).await.with_context(|| format!("in a storm that began {moment}"))?;
+                }
                 continue;
             }
+            if delivered < self.deliveries {
+                self.deliver(delivered..delivered + 1).await?;
+                delivered += 1;
+            }
             let is_quiet = self.proxy.calls().last().is_none_or(|last| last.elapsed() > QUIET);
-            if is_quiet && done(&*self).await? && self.proxy.rest() {
+            let is_done = delivered == self.deliveries && is_quiet && done(&*self).await?;
+            if is_done && !is_late {
+                is_late = true;
+                self.deliver(0..self.deliveries).await?;
+                self.until_idle().await?;
+                continue;
+            }
+            if is_done && self.proxy.rest() {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
@@ -228,6 +256,64 @@ impl Lane {
                 bail!("{operation} did not come to its end: {found}\n{}", self.platform.log());
             }
         }
+    }
+
+    /// Delivers the workspace's job once for each of these numbers, as if it had been on its way for up to an hour. What has been so for
+    /// longest is carried out first: it and the look through the host change places from one delivery to the next.
+    async fn deliver(&self, numbers: Range<usize>) -> Result<()> {
+        let store = store_of(&self.platform).await?;
+        for number in numbers {
+            let now = Clock::System.now();
+            let sent = |step: usize| anyhow::Ok(now.plus_seconds(-36 * i64::try_from(number * step % 100)?));
+            let tx = store.begin().await?;
+            jobs::enqueue(&tx, JOB, &self.id, sent(37)?, now).await?;
+            if number.is_multiple_of(SWEEPS) {
+                jobs::enqueue(&tx, SWEEP.0, SWEEP.1, sent(73)?, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(store.close().await?)
+    }
+
+    /// Waits until no job is due or being carried out.
+    async fn until_idle(&self) -> Result<()> {
+        let store = store_of(&self.platform).await?;
+        let is_idle = async || -> Result<bool> {
+            let backlog = jobs::backlog(&store, Clock::System.now()).await?;
+            Ok(backlog.due + backlog.running == 0)
+        };
+        let idle = until("the end of what is due", is_idle).await;
+        store.close().await?;
+        idle
+    }
+
+    /// Has all calls fail, each way until it has met one of the workspace's job; then nothing fails any more. What is held passes: it is
+    /// the last that does before that.
+    async fn weather(&self, operation: &str) -> Result<()> {
+        let begun = Instant::now();
+        for fault in self.storm {
+            self.proxy.storm(Some(*fault));
+            self.proxy.open();
+            until(&format!("a call that meets {fault}"), async || Ok(self.has_met(operation, *fault))).await?;
+        }
+        self.proxy.storm(None);
+        let rate = self.rate_since(begun);
+        println!("{operation}: {rate:.1} calls per second in {:.0?}", begun.elapsed());
+        ensure!(rate < RATE, "{operation}: {rate:.1} calls per second");
+        Ok(())
+    }
+
+    /// Whether a call of the workspace's job has met with this in this operation.
+    fn has_met(&self, operation: &str, fault: Fault) -> bool {
+        let is_theirs = |call: &str| THEIRS.iter().any(|part| call.contains(part));
+        let struck = self.proxy.struck();
+        struck.iter().any(|(at, met)| *met == fault && at.operation == operation && is_theirs(&at.call))
+    }
+
+    /// How many calls per second have come since then.
+    pub(crate) fn rate_since(&self, begun: Instant) -> f64 {
+        let calls = self.proxy.calls().iter().filter(|call| **call >= begun).count();
+        calls as f64 / begun.elapsed().as_secs_f64()
     }
 
     async fn kill(&mut self) -> Result<()> {
@@ -258,7 +344,7 @@ impl Lane {
     }
 
     /// Compares what there is with what there is of a workspace to which nothing happened.
-    async fn weigh(&mut self, moment: &str) -> Result<()> {
+    pub(crate) async fn weigh(&mut self, moment: &str) -> Result<()> {
         let shop = shop().await?;
         let begun = Instant::now();
         loop {

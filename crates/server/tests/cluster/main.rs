@@ -8,6 +8,7 @@ mod access;
 mod belongings;
 mod boundaries;
 mod clients;
+mod deliveries;
 mod drift;
 mod faults;
 mod hold;

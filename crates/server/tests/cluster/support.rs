@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use hexabase_backends::store::Store;
 use hexabase_testkit::browser::{Hxb, Said};
 use hexabase_testkit::platform::Platform;
 use serde_json::{Value, json};
@@ -218,6 +219,12 @@ impl Shop {
     pub(crate) async fn token_of(&self, person: &Person) -> Result<String> {
         person.token(&self.id).await
     }
+}
+
+/// The database of a platform, which it goes on using.
+pub(crate) async fn store_of(platform: &Platform) -> Result<Store> {
+    let url = format!("sqlite://{}", platform.data().join("hexabase.db").display());
+    Ok(Store::connect(&url.parse()?).await?)
 }
 
 /// A field that has to be a text.

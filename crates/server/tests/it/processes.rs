@@ -1,6 +1,7 @@
 //! The real programs: `hexabase` as a process that is killed, and `hxb`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -9,15 +10,41 @@ use hexabase_testkit::browser::{Browser, Hxb};
 use hexabase_testkit::faults::{Aim, Fault, FaultProxy};
 use hexabase_testkit::http::Http;
 use hexabase_testkit::platform::{Platform, PlatformSpec, build_program};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::support::{items, problem, soon, text};
+
 const EMAIL: &str = "alice@example.test";
+/// What making a workspace leaves to a worker.
+const JOB: &str = "reconcile-workspace";
 
 async fn start() -> Result<Platform> {
     Platform::start(PlatformSpec::serve(Path::new(env!("CARGO_BIN_EXE_hexabase")))).await
+}
+
+/// Alice's API, and her organisation.
+async fn alice(platform: &Platform) -> Result<(Http, String)> {
+    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
+    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
+    let api = platform.nobody()?.with_token(&tokens.access_token);
+    let me = api.get("/api/v1/me").await?.expect(200)?.json()?;
+    let organization = me["organizations"][0]["organization"].as_str().context("no organization")?;
+    Ok((api, organization.to_owned()))
+}
+
+/// A request for a workspace, whose name is its key as well.
+fn ask(api: &Http, path: &str, name: &str) -> RequestBuilder {
+    let body = json!({ "name": name, "plan": "standard" });
+    api.request(Method::POST, path).header("idempotency-key", name).json(&body)
+}
+
+/// Where the database of a platform is.
+fn database(platform: &Platform) -> String {
+    format!("sqlite://{}", platform.data().join("hexabase.db").display())
 }
 
 async fn hxb() -> Result<&'static PathBuf> {
@@ -56,42 +83,75 @@ async fn a_kill_and_a_start_sign_nobody_out_and_lose_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_request_whose_server_was_killed_is_carried_out_once_when_it_is_sent_again() -> Result<()> {
     let mut platform = start().await?;
-    let browser = Browser::sign_in(&platform.authority_pem()?, platform.url(), EMAIL).await?;
-    let tokens = browser.tokens(&format!("{}/oidc/platform", platform.url()), "hxb", EMAIL).await?;
-    let api = platform.nobody()?.with_token(&tokens.access_token);
-    let me = api.get("/api/v1/me").await?.expect(200)?.json()?;
-    let organization = me["organizations"][0]["organization"].as_str().context("no organization")?;
+    let (api, organization) = alice(&platform).await?;
     let path = format!("/api/v1/organizations/{organization}/workspaces");
     let mut proxy = FaultProxy::before(platform.url(), &platform.authority_pem()?).await?;
-    let through = Http::new(proxy.url(), proxy.authority_pem())?.with_token(&tokens.access_token);
-    let ask = |api: &Http, name: &str| {
-        let body = json!({ "name": name, "plan": "standard" });
-        api.request(Method::POST, &path).header("idempotency-key", name).json(&body)
-    };
+    let through = Http::new(proxy.url(), proxy.authority_pem())?.with_token(api.token());
     // Before it has begun, and when all is done and only the answer is missing.
     for (side, replayed) in [("before", ""), ("after", "true")] {
         let moment = format!("ask-{side} {side} POST /api/v1/organizations/org-ID/workspaces").parse()?;
         proxy.aim(Aim::These([(moment, Fault::Halt)].into()));
         assert!(proxy.begin(&format!("ask-{side}")));
         proxy.open();
-        let lost = tokio::spawn(ask(&through, side).send());
+        let lost = tokio::spawn(ask(&through, &path, side).send());
         proxy.halted().await?;
         platform.kill()?;
         proxy.forget();
         assert!(lost.await?.is_err());
         platform.start_again().await?;
-        let first = api.send(ask(&api, side)).await?.expect(201)?;
+        let first = api.send(ask(&api, &path, side)).await?.expect(201)?;
         assert_eq!(first.header("idempotent-replayed"), replayed);
-        let again = api.send(ask(&api, side)).await?.expect(201)?;
+        let again = api.send(ask(&api, &path, side)).await?.expect(201)?;
         assert_eq!((again.header("idempotent-replayed"), &again.text), ("true", &first.text));
     }
     let list = api.get(&path).await?.expect(200)?.json()?;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
     let log = api.get(&format!("/api/v1/organizations/{organization}/audit")).await?.expect(200)?;
     assert_eq!(log.text.matches("\"workspace.created\"").count(), 2, "{}", log.text);
-    let url = format!("sqlite://{}", platform.data().join("hexabase.db").display());
-    let store = Store::connect(&url.parse()?).await?;
-    assert_eq!(jobs::list_unfinished(&store, "reconcile-workspace", 10).await?.len(), 2);
+    let store = Store::connect(&database(&platform).parse()?).await?;
+    assert_eq!(jobs::list_unfinished(&store, JOB, 10).await?.len(), 2);
+    Ok(store.close().await?)
+}
+
+#[tokio::test]
+async fn a_request_whose_server_was_killed_before_it_kept_the_answer_makes_nothing_twice() -> Result<()> {
+    let mut platform = start().await?;
+    let (api, organization) = alice(&platform).await?;
+    let path = format!("/api/v1/organizations/{organization}/workspaces");
+    let store = Store::connect(&database(&platform).parse()?).await?;
+    // The change is made in one transaction, and the answer kept in the next, by an update of its key. That one counts without end from
+    // now on, so that the server is killed before it is over.
+    let behind = Database::connect(database(&platform)).await?;
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT n FROM numbers";
+    behind.execute_unprepared(&format!("CREATE VIEW endless AS {numbers}")).await?;
+    let held = "BEFORE UPDATE ON idempotency_keys BEGIN SELECT COUNT(*) FROM endless; END";
+    behind.execute_unprepared(&format!("CREATE TRIGGER held {held}")).await?;
+    let lost = tokio::spawn(ask(&api, &path, "once").send());
+    let is_made = async {
+        while jobs::list_unfinished(&store, JOB, 10).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        anyhow::Ok(())
+    };
+    soon("the change", is_made).await??;
+    platform.kill()?;
+    assert!(lost.await?.is_err());
+
+    for hold in ["TRIGGER held", "VIEW endless"] {
+        behind.execute_unprepared(&format!("DROP {hold}")).await?;
+    }
+    platform.start_again().await?;
+    // As if the minute were over for which somebody may still be at it.
+    behind.execute_unprepared("UPDATE idempotency_keys SET expires_at = created_at").await?;
+    let told = problem(&api.send(ask(&api, &path, "once")).await?, 409, "answer_lost");
+    let made = items(&api.get(&path).await?);
+    assert_eq!(made.len(), 1, "{made:?}");
+    let id = text(&made[0]["id"]);
+    assert!(!id.is_empty() && told["detail"].as_str().is_some_and(|detail| detail.contains(&id)), "{told}");
+    let log = api.get(&format!("/api/v1/organizations/{organization}/audit")).await?.expect(200)?;
+    assert_eq!(log.text.matches("\"workspace.created\"").count(), 1, "{}", log.text);
+    assert_eq!(jobs::list_unfinished(&store, JOB, 10).await?.len(), 1);
+    behind.close().await?;
     Ok(store.close().await?)
 }
 

@@ -25,6 +25,8 @@ pub enum Fault {
     Cut,
     /// There is no answer, and the connection stays open.
     Silence,
+    /// It is carried out, and its answer comes so late that a worker has given it up by then.
+    Late,
 }
 
 impl fmt::Display for Fault {
@@ -37,6 +39,7 @@ impl fmt::Display for Fault {
             Self::Reset => "reset",
             Self::Cut => "cut short",
             Self::Silence => "silence",
+            Self::Late => "late",
         })
     }
 }
@@ -45,14 +48,14 @@ impl FromStr for Fault {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let mut known = [Self::Halt, Self::Cut].into_iter().chain(BEFORE);
+        let mut known = [Self::Halt, Self::Cut, Self::Late].into_iter().chain(BEFORE);
         known.find(|fault| fault.to_string() == text).with_context(|| format!("there is no fault {text}"))
     }
 }
 
 /// Faults before a call, and after it.
 const BEFORE: [Fault; 5] = [Fault::Unavailable, Fault::TooMany, Fault::Gone, Fault::Reset, Fault::Silence];
-const AFTER: [Fault; 3] = [Fault::Unavailable, Fault::Reset, Fault::Cut];
+const AFTER: [Fault; 4] = [Fault::Unavailable, Fault::Reset, Fault::Cut, Fault::Late];
 
 /// Where to strike.
 #[derive(Debug, Clone)]

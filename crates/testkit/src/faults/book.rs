@@ -1,7 +1,7 @@
 //! What a proxy is to do, and what has passed it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -11,6 +11,9 @@ use super::calls::{Boundary, Side};
 /// Changes the body of a call, given its method and path.
 pub type Bend = fn(&str, &str, &mut Value);
 
+/// Longer than a worker waits for any answer: fifteen seconds for one of the host's.
+const LATE: Duration = Duration::from_secs(30);
+
 /// The notes of a proxy.
 pub(super) struct Book {
     pub(super) operation: String,
@@ -18,6 +21,8 @@ pub(super) struct Book {
     pub(super) strikes: bool,
     pub(super) aim: Aim,
     pub(super) storm: Option<Fault>,
+    /// For how long a late answer is held back.
+    pub(super) late: Duration,
     pub(super) bend: Option<Bend>,
     pub(super) met: BTreeMap<Boundary, bool>,
     pub(super) struck: Vec<(Boundary, Fault)>,
@@ -40,6 +45,7 @@ impl Book {
             strikes: false,
             aim: Aim::Nothing,
             storm: None,
+            late: LATE,
             bend: None,
             met: BTreeMap::new(),
             struck: Vec::new(),
@@ -56,9 +62,15 @@ impl Book {
         let boundary = Boundary { operation: self.operation.clone(), side, call };
         if side == Side::Before {
             self.calls.push(Instant::now());
-            if let Some(fault) = self.storm {
-                return Some((boundary, fault));
+        }
+        if let Some(fault) = self.storm {
+            // What is answered late is carried out first.
+            let struck = if fault == Fault::Late { Side::After } else { Side::Before };
+            if side != struck {
+                return None;
             }
+            self.struck.push((boundary.clone(), fault));
+            return Some((boundary, fault));
         }
         if !self.strikes || self.met.contains_key(&boundary) {
             return None;

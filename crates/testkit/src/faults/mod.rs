@@ -1,5 +1,5 @@
-//! A proxy that lets a test break what passes it: a call is refused, lost, cut short or never answered, or the caller is
-//! killed at exactly this call, before it is carried out or before its answer is known.
+//! A proxy that lets a test break what passes it: a call is refused, lost, cut short, answered too late or never, or the caller
+//! is killed at exactly this call, before it is carried out or before its answer is known.
 //!
 //! It ends TLS with an authority of its own and speaks to the API server with the credentials of the kubeconfig that it was
 //! given, so that whoever calls it needs none. The API servers of workspaces stand behind it as well: it tells the caller
@@ -20,7 +20,7 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -130,6 +130,11 @@ impl FaultProxy {
         self.relay.book().storm = fault;
     }
 
+    /// For how long late answers are held back from now on, instead of for longer than a worker waits.
+    pub fn late_by(&self, late: Duration) {
+        self.relay.book().late = late;
+    }
+
     /// From now on the bodies of all calls are changed so on their way, given their method and path, or no longer.
     pub fn bend(&self, bend: Option<Bend>) {
         self.relay.book().bend = bend;
@@ -145,7 +150,7 @@ impl FaultProxy {
         self.relay.book().met.clone()
     }
 
-    /// Where it has struck, in order.
+    /// Where it has struck, in order; in a storm, at every call.
     pub fn struck(&self) -> Vec<(Boundary, Fault)> {
         self.relay.book().struck.clone()
     }

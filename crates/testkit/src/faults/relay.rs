@@ -211,7 +211,7 @@ impl Relay {
         let born = self.gate.borrow().generation;
         let mut asked = Asked::read(place, request, born).await?;
         if let Some(fault) = self.meet(&asked, Side::Before, None).await? {
-            return strike(fault, None).await;
+            return self.strike(fault, None).await;
         }
         self.bend(&mut asked);
         let Asked { method, uri, headers, body, .. } = &asked;
@@ -233,8 +233,33 @@ impl Relay {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         match self.meet(&asked, Side::After, Some(status.as_u16())).await? {
-            Some(fault) => strike(fault, Some(answer)).await,
+            Some(fault) => self.strike(fault, Some(answer)).await,
             None => Ok(answer),
+        }
+    }
+
+    /// Carries a fault out; `answer` is what the server said, if it was asked.
+    async fn strike(&self, fault: Fault, answer: Option<Response<Body>>) -> io::Result<Response<Body>> {
+        match fault {
+            Fault::Unavailable => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")),
+            Fault::TooMany => {
+                let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests");
+                refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                Ok(refused)
+            }
+            Fault::Gone => Ok(refusal(StatusCode::GONE, "Expired")),
+            Fault::Cut => match answer {
+                Some(answer) => cut(answer).await,
+                None => Err(ended()),
+            },
+            Fault::Reset | Fault::Halt => Err(ended()),
+            // Until the caller goes away, or the proxy does.
+            Fault::Silence => std::future::pending().await,
+            Fault::Late => {
+                let late = self.book().late;
+                tokio::time::sleep(late).await;
+                answer.ok_or_else(ended)
+            }
         }
     }
 
@@ -255,26 +280,6 @@ impl Asked {
         let name = if place == Place::Tenant { format!("{name} (tenant)") } else { name };
         let changes = calls::changes(&parts.method, &parts.uri);
         Ok(Self { place, name, changes, method: parts.method, uri: parts.uri, headers: parts.headers, body, born })
-    }
-}
-
-/// Carries a fault out; `answer` is what the server said, if it was asked.
-async fn strike(fault: Fault, answer: Option<Response<Body>>) -> io::Result<Response<Body>> {
-    match fault {
-        Fault::Unavailable => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")),
-        Fault::TooMany => {
-            let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests");
-            refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            Ok(refused)
-        }
-        Fault::Gone => Ok(refusal(StatusCode::GONE, "Expired")),
-        Fault::Cut => match answer {
-            Some(answer) => cut(answer).await,
-            None => Err(ended()),
-        },
-        Fault::Reset | Fault::Halt => Err(ended()),
-        // Until the caller goes away, or the proxy does.
-        Fault::Silence => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,9 @@ use super::*;
 use crate::http;
 use crate::tenant::FakeTenant;
 
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server, a proxy before it, and somebody who calls it.
 async fn stage(these: &[(&str, Fault)]) -> anyhow::Result<(FakeTenant, FaultProxy, Client)> {
     let server = FakeTenant::start().await?;
@@ -84,6 +87,42 @@ async fn every_fault_is_what_it_says() {
     proxy.storm(None);
     assert_eq!(get("/api").await.unwrap().status(), 200);
     assert_eq!(proxy.calls().len(), 10);
+}
+
+#[tokio::test]
+async fn a_late_answer_comes_whole_to_whoever_waits_and_the_call_is_carried_out_for_whoever_does_not() {
+    let moments = [("make after POST /waited", Fault::Late), ("make after POST /left", Fault::Late)];
+    let (server, proxy, client) = stage(&moments).await.unwrap();
+    let late = Duration::from_millis(200);
+    proxy.late_by(late);
+    let begun = Instant::now();
+    let answer = client.post(format!("{}/waited", proxy.url())).body("{\"a\":1}").send().await.unwrap();
+    assert!(answer.status() == 200 && begun.elapsed() >= late);
+    assert_eq!(answer.text().await.unwrap(), "{\"a\":1}");
+
+    proxy.late_by(10 * PATIENCE);
+    let left = tokio::spawn(client.post(format!("{}/left", proxy.url())).body("{}").send());
+    let is_held_back = async {
+        while proxy.struck().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_held_back).await.unwrap();
+    assert_eq!(server.asked("POST").len(), 2);
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+
+    // In a storm every answer is late, and nothing is refused.
+    proxy.late_by(late);
+    proxy.storm(Some(Fault::Late));
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let answer = client.get(format!("{}/api", proxy.url())).send().await.unwrap();
+        assert!(answer.status() == 200 && begun.elapsed() >= late);
+    }
+    let struck: Vec<String> =
+        proxy.struck().iter().map(|(boundary, fault)| format!("{boundary} = {fault}")).skip(2).collect();
+    assert_eq!(struck, ["make after GET /api = late"; 2]);
 }
 
 #[tokio::test]

@@ -3,31 +3,33 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use hexabase_testkit::faults::Fault;
+use hexabase_testkit::faults::{Aim, Boundary, Fault};
 
 use super::report;
-use crate::lane::Lane;
+use crate::lane::{Lane, RATE};
 use crate::support::until;
 
+const STORMS: [Fault; 6] = [Fault::Unavailable, Fault::TooMany, Fault::Gone, Fault::Reset, Fault::Silence, Fault::Late];
 /// For so long. A rate needs a time over which it is taken.
 const STORM: Duration = Duration::from_secs(30);
-/// Most calls per second about one workspace, while all of them fail.
-const RATE: f64 = 5.0;
+/// From where on all calls fail: the control plane is about to be made, and all that ran of the workspace has ended.
+const MOMENTS: [&str; 2] = [
+    "create before APPLY /apis/apps/v1/namespaces/hxb-ws-ID/statefulsets/ws-ID",
+    "delete before DELETE /api/v1/namespaces/hxb-ws-ID",
+];
 
 #[tokio::test]
-#[ignore = "takes ten minutes; `cargo xtask soak`"]
+#[ignore = "takes twelve minutes; `cargo xtask soak`"]
 async fn a_host_that_fails_every_call_is_asked_less_and_less_and_all_is_well_afterwards() -> Result<()> {
     let mut lane = Lane::start().await?;
     lane.create().await?;
-    let storms = [Fault::Unavailable, Fault::TooMany, Fault::Gone, Fault::Reset, Fault::Silence];
-    for (number, fault) in storms.into_iter().enumerate() {
+    for (number, fault) in STORMS.into_iter().enumerate() {
         lane.proxy.storm(Some(fault));
         let begun = Instant::now();
         // The worker has something to do.
         lane.person.hxb(&["project", "create", &format!("p{number}"), "-w", &lane.id]).await?;
         tokio::time::sleep(STORM).await;
-        let calls = lane.proxy.calls().iter().filter(|call| **call >= begun).count();
-        let rate = calls as f64 / begun.elapsed().as_secs_f64();
+        let rate = lane.rate_since(begun);
         println!("{fault}: {rate:.1} calls per second");
         ensure!(rate < RATE, "{fault}: {rate:.1} calls per second");
         lane.proxy.storm(None);
@@ -40,6 +42,26 @@ async fn a_host_that_fails_every_call_is_asked_less_and_less_and_all_is_well_aft
         .with_context(|| format!("after {fault}"))?;
     }
     lane.delete().await?;
-    report(storms.len(), std::slice::from_ref(&lane.toll));
+    report(STORMS.len(), std::slice::from_ref(&lane.toll));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "takes six minutes; `cargo xtask soak`"]
+async fn a_creation_and_a_deletion_in_whose_middle_every_call_begins_to_fail_come_to_their_end() -> Result<()> {
+    let mut lane = Lane::start().await?;
+    lane.storm = &STORMS;
+    let begins = |text: &str| anyhow::Ok((text.parse::<Boundary>()?, Fault::Halt));
+    lane.proxy.aim(Aim::These(MOMENTS.into_iter().map(begins).collect::<Result<_>>()?));
+    lane.create().await?;
+    lane.weigh("a creation in a storm").await?;
+    lane.delete().await?;
+    let begun = lane.proxy.struck().iter().filter(|(_, fault)| *fault == Fault::Halt).count();
+    ensure!(
+        begun == MOMENTS.len(),
+        "the calls came by, before which {} storms were to begin, {begun} times",
+        MOMENTS.len()
+    );
+    report(MOMENTS.len(), std::slice::from_ref(&lane.toll));
     Ok(())
 }
