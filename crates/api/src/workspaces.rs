@@ -140,7 +140,8 @@ pub struct Workspace {
     /// When nothing of it was left.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deleted_at: Option<Timestamp>,
-    /// What deletion removed and what it left; present once deleted.
+    /// What deletion removed (`removed`), what it left (`remaining`), and what was to be there and had been taken away by somebody else
+    /// before (`missing`); present once deleted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub receipt: Option<serde_json::Value>,
 }

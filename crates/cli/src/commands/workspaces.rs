@@ -238,7 +238,11 @@ fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspa
                         receipt.forced().map(|forced| format!(" Held by others: {forced}.")).unwrap_or_default();
                     let returned =
                         receipt.returned().map(|nodes| format!(" Nodes given back: {nodes}.")).unwrap_or_default();
-                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{returned}{}", receipt.list())
+                    let missing = receipt.missing().map(|missing| format!(" Missing: {missing}.")).unwrap_or_default();
+                    format!(
+                        "{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{missing}{returned}{}",
+                        receipt.list()
+                    )
                 }
                 None => deleted,
             }
@@ -303,6 +307,7 @@ fn details(workspace: Workspace) -> String {
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
         ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
+        ("Missing", receipt.as_ref().and_then(Receipt::missing).unwrap_or_default()),
         ("Nodes given back", receipt.as_ref().and_then(Receipt::returned).unwrap_or_default()),
         ("Note", receipt.as_ref().map(|receipt| receipt.note.clone()).unwrap_or_default()),
     ]);

@@ -143,6 +143,17 @@ async fn the_receipt_says_how_much_is_gone_and_names_what_is_left() {
         let ended = home.hxb(arguments).await;
         assert!(ended.out.ends_with(list) && ended.out.contains("0 objects"), "{ended:?}");
     }
+    // What somebody else had taken away before.
+    deleted["receipt"] = json!({ "removed": [], "remaining": [], "missing": [object("Secret", "authn")] });
+    stub.world().states = [deleted.clone()].into();
+    let list = "\n\nMISSING   NAMESPACE   NAME\nSecret                authn\n";
+    for (arguments, told) in [
+        (&["workspace", "get", WORKSPACE][..], "Missing:        1 object\n"),
+        (&["workspace", "wait", WORKSPACE, "--for", "deleted"], " Remaining: 0 objects. Missing: 1 object.\n"),
+    ] {
+        let ended = home.hxb(arguments).await;
+        assert!(ended.out.ends_with(list) && ended.out.contains(told), "{ended:?}");
+    }
     // Before the end it is no receipt yet, but what was there.
     let mut deleting = deleted;
     deleting["phase"] = json!("deleting");
