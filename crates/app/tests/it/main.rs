@@ -5,6 +5,7 @@ mod deliveries;
 mod nodes;
 mod people;
 mod removal;
+mod shares;
 mod sleep;
 mod spares;
 mod support;
