@@ -6,6 +6,8 @@ use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::plans::Price;
+
 /// A new workspace.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +111,10 @@ pub struct Workspace {
     /// The version of the plan that it has.
     #[serde(default = "crate::plans::first")]
     pub plan_version: u32,
+    /// What it costs per month by that very version, whether or not it is still offered. Told to admins of the organisation, of one
+    /// workspace and not in lists; absent once it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price: Option<Price>,
     /// A smaller plan that was asked for: it comes under that once no more can be used in it, if no more is used then. Absent once
     /// it has it, and when another plan is chosen.
     #[serde(skip_serializing_if = "Option::is_none", default)]

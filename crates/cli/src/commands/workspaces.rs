@@ -14,7 +14,7 @@ use crate::client::{Api, Fetched};
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::output::{Format, age, fields, say, table};
+use crate::output::{Format, age, fields, price, say, table};
 use crate::receipt::Receipt;
 use crate::resolve;
 use crate::wait::wait;
@@ -294,6 +294,7 @@ fn details(workspace: Workspace) -> String {
         ("Id", workspace.id.to_string()),
         ("Organisation", workspace.organization.to_string()),
         ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
+        ("Price/month", workspace.price.map(|one| price(one.price_minor, &one.currency)).unwrap_or_default()),
         ("Next plan", workspace.plan_change.map(next_plan).unwrap_or_default()),
         ("Phase", workspace.phase.to_string()),
         ("Message", workspace.message.unwrap_or_default()),

@@ -163,6 +163,21 @@ async fn the_receipt_says_how_much_is_gone_and_names_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_workspace_shows_what_its_version_of_the_plan_costs_where_that_is_told() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut shop = workspace("ready", &[]);
+    shop["plan_version"] = json!(3);
+    stub.world().states = [shop.clone()].into();
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.contains("Plan:           standard (version 3)\nPhase:"), "{ended:?}");
+    shop["price"] = json!({ "price_minor": 4_900, "currency": "USD" });
+    stub.world().states = [shop].into();
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.contains("standard (version 3)\nPrice/month:    49.00 USD\nPhase:"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_name_that_two_organisations_use_needs_the_organisation() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
