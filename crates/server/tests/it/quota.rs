@@ -296,7 +296,7 @@ async fn a_project_moves_no_deeper_than_one_is_made() -> Result<()> {
         "persistent_volume_claims": 0, "objects": 0 });
     shop.change(&below, json!({ "quota": small })).await?.expect(200)?;
     let refused = shop.change(&top, json!({ "parent": chain[2], "quota": small })).await?;
-    says(&refused, 409, "limit_reached", &["at most 4 deep"]);
+    says(&refused, 409, "limit_reached", &["at most 4 deep", "nobody can raise"]);
     // Whoever has a role there has it in both from then on.
     let group = team(&shop.alice, shop.path.rsplit('/').next().unwrap_or_default()).await?;
     let given = json!({ "group": group, "role": "edit", "project": chain[0] });
