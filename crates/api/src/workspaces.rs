@@ -6,6 +6,8 @@ use hexabase_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::plans::Price;
+
 /// A new workspace.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +111,10 @@ pub struct Workspace {
     /// The version of the plan that it has.
     #[serde(default = "crate::plans::first")]
     pub plan_version: u32,
+    /// What it costs per month by that very version, whether or not it is still offered. Told to admins of the organisation, of one
+    /// workspace and not in lists; absent once it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price: Option<Price>,
     /// A smaller plan that was asked for: it comes under that once no more can be used in it, if no more is used then. Absent once
     /// it has it, and when another plan is chosen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -140,7 +146,8 @@ pub struct Workspace {
     /// When nothing of it was left.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deleted_at: Option<Timestamp>,
-    /// What deletion removed and what it left; present once deleted.
+    /// What deletion removed (`removed`), what it left (`remaining`), and what was to be there and had been taken away by somebody else
+    /// before (`missing`); present once deleted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub receipt: Option<serde_json::Value>,
 }

@@ -412,6 +412,11 @@ pub(crate) fn may_choose_plan(scope: &WorkspaceScope) -> Result<()> {
     }
 }
 
+/// Whether the workspace's price is told: what its workspaces cost is for those who may see all costs of the organisation.
+pub(crate) fn may_see_price(scope: &WorkspaceScope) -> bool {
+    scope.organization_role() == Some(OrganizationRole::Admin)
+}
+
 fn bound() -> Error {
     Error::Forbidden("this token is good for one workspace only; use another one, or sign in".to_owned())
 }

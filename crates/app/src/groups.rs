@@ -97,7 +97,9 @@ fn no_such_parent() -> Error {
 }
 
 fn too_deep() -> Error {
-    Error::LimitReached(format!("groups stand at most {MAX_DEPTH} deep; choose a group further up"))
+    Error::LimitReached(format!(
+        "groups stand at most {MAX_DEPTH} deep, which nobody can raise; choose a group further up"
+    ))
 }
 
 /// Makes a group. Nobody is in it at first.
@@ -115,7 +117,8 @@ pub async fn create(app: &App, ctx: &OpContext, workspace: &WorkspaceId, new: &N
         authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::ManageMembers, While::Living).await?;
     let nodes = groups::nodes(&tx, &scope).await?;
     if nodes.len() >= MAX_GROUPS {
-        return Err(Error::LimitReached(format!("a workspace has at most {MAX_GROUPS} groups; delete one first")));
+        let detail = format!("a workspace has at most {MAX_GROUPS} groups, which nobody can raise; delete one first");
+        return Err(Error::LimitReached(detail));
     }
     // Kubernetes tells `ops` and `Ops` apart, people do not.
     if let Some(taken) = nodes.iter().find(|node| node.name.as_str().eq_ignore_ascii_case(group.name.as_str())) {

@@ -65,7 +65,8 @@ pub async fn link(app: &App, ctx: &OpContext, external: &ExternalIdentity) -> Re
         None => {}
     }
     if identities::list_for_user(&tx, &ctx.user).await?.len() >= MOST {
-        return Err(Error::LimitReached(format!("one person has at most {MOST} identities; unlink one first")));
+        let detail = format!("one person has at most {MOST} identities, which nobody can raise; unlink one first");
+        return Err(Error::LimitReached(detail));
     }
     identities::insert(&tx, &identity).await.map_err(|cause| match cause {
         StoreError::NotUnique(Unique::Identity) => taken(),

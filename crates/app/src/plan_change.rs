@@ -182,8 +182,8 @@ async fn check_use(tx: &Tx, scope: &WorkspaceScope, from: &Plan, to: &Plan) -> R
     for (what, most, used) in [("members", to.limits.members, people), ("projects", to.limits.projects, made)] {
         if used > u64::from(most) {
             let detail = format!(
-                "the plan {} allows {most} {what} and the workspace has {used}; members of WSAdmins can remove some first, or choose a \
-                 larger plan",
+                "the plan {} allows {most} {what} and the workspace has {used}; members of WSAdmins can remove some first, or an admin of \
+                 the organization can choose a larger plan",
                 to.id
             );
             return Err(Error::conflict("quota_in_use", detail));
@@ -211,7 +211,11 @@ async fn check_nodes(tx: &Tx, scope: &WorkspaceScope, row: &Workspace, to: &Plan
     } else {
         return Ok(());
     };
-    let detail = format!("the plan {} gives {most} nodes of its own and the workspace {what}", to.id);
+    let detail = format!(
+        "the plan {} gives {most} nodes of its own and the workspace {what}, or an admin of the organization can choose another plan \
+         that gives more",
+        to.id
+    );
     Err(Error::conflict("quota_in_use", detail))
 }
 
@@ -239,7 +243,7 @@ async fn in_use(app: &App, scope: &WorkspaceScope, (row, to): (&Workspace, &Plan
         "quota_in_use",
         format!(
             "the plan {} allows less than is used in the workspace, in its projects and outside of them: {}; end some of that, and ask \
-             again when it has been counted, in a minute at most, or choose a larger plan",
+             again when it has been counted, in a minute at most, or an admin of the organization can choose a larger plan",
             to.id,
             each.join("; ")
         ),

@@ -123,7 +123,9 @@ pub async fn create(
     let scope = authz::locked_workspace_while(&tx, ctx, workspace, WorkspaceAction::GiveAccess, While::Living).await?;
     forget_expired(app, &tx, scope.organization(), workspace, ctx.now).await?;
     if role_assignments::count(&tx, &scope).await? >= MAX_ROLE_ASSIGNMENTS {
-        let detail = format!("a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given; take one away first");
+        let detail = format!(
+            "a workspace has at most {MAX_ROLE_ASSIGNMENTS} roles given, which nobody can raise; take one away first"
+        );
         return Err(Error::LimitReached(detail));
     }
     if groups::get(&tx, &scope, &group).await?.is_none() {
@@ -208,7 +210,7 @@ pub(crate) fn check_bindings(wanted: usize) -> Result<()> {
     }
     Err(Error::LimitReached(format!(
         "the roles given here would come to {wanted} bindings, one in each project in which a role holds, and a workspace has \
-         at most {MAX_BINDINGS}; take some away, or give them to fewer groups further up"
+         at most {MAX_BINDINGS}, which nobody can raise; take some away, or give them to fewer groups further up"
     )))
 }
 

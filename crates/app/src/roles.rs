@@ -87,13 +87,17 @@ pub async fn create(app: &App, ctx: &OpContext, place: &Place, name: &str, rules
     let scope =
         authz::locked_workspace_while(&tx, ctx, &place.workspace, WorkspaceAction::MakeRoles, While::Living).await?;
     if roles::count(&tx, &scope).await? >= MAX_CUSTOM_ROLES {
-        let detail = format!("a workspace has at most {MAX_CUSTOM_ROLES} custom roles; delete one first");
+        let detail = format!(
+            "a workspace has at most {MAX_CUSTOM_ROLES} custom roles, which nobody can raise; delete one first"
+        );
         return Err(Error::LimitReached(detail));
     }
     if let Some(own) = &place.project
         && roles::count_of_project(&tx, &scope, own).await? >= MAX_CUSTOM_ROLES_OF_PROJECT
     {
-        let detail = format!("a project has at most {MAX_CUSTOM_ROLES_OF_PROJECT} custom roles; delete one first");
+        let detail = format!(
+            "a project has at most {MAX_CUSTOM_ROLES_OF_PROJECT} custom roles, which nobody can raise; delete one first"
+        );
         return Err(Error::LimitReached(detail));
     }
     check_free(&tx, &scope, place, &name).await?;

@@ -39,7 +39,7 @@ pub async fn create(
     }
     if service_accounts::count(&tx, &scope).await? >= MOST {
         return Err(Error::LimitReached(format!(
-            "an organization has at most {MOST} service accounts; delete one first"
+            "an organization has at most {MOST} service accounts, which nobody can raise; delete one first"
         )));
     }
     let user = User {

@@ -49,5 +49,7 @@ pub(crate) async fn check_claims_within(tx: &Tx, scope: &WorkspaceScope, group: 
 }
 
 fn too_large(user: &UserId, cause: &dyn std::error::Error) -> Error {
-    Error::LimitReached(format!("{user} would be in {cause}"))
+    Error::LimitReached(format!(
+        "{user} would be in {cause}, which nobody can raise; take them out of another one first"
+    ))
 }

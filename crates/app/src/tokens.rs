@@ -82,7 +82,9 @@ pub(crate) async fn mint(
     }
     users::lock(tx, owner).await?;
     if api_tokens::count(tx, owner, ctx.now).await? >= MOST_LIVING {
-        return Err(Error::LimitReached(format!("at most {MOST_LIVING} tokens can live at once; revoke one first")));
+        return Err(Error::LimitReached(format!(
+            "one person or service account has at most {MOST_LIVING} tokens at once, which nobody can raise; revoke one first"
+        )));
     }
     let secret = opaque_token(PREFIX).map_err(Error::internal)?;
     let row = ApiToken {

@@ -5,11 +5,12 @@ use hexabase_backends::store::groups::{self, Group};
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspace_steps::{self, StepRecord};
 use hexabase_backends::store::workspaces::{self, NewWorkspace, Workspace, WorkspaceScope};
-use hexabase_backends::store::{Tx, spare_workspaces, workspace_members};
+use hexabase_backends::store::{Tx, plans as plan_rows, spare_workspaces, workspace_members};
 use hexabase_core::groups::{WORKSPACE_MEMBERS, WS_ADMINS, WS_USERS};
 use hexabase_core::ids::{GroupId, OrganizationId, WorkspaceId};
 use hexabase_core::names::WorkspaceName;
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_core::plans::Price;
 use hexabase_core::roles::PresetClusterRole;
 use hexabase_core::sleep::SleepRule;
 
@@ -36,6 +37,9 @@ pub struct WorkspaceDetails {
     pub workspace: Workspace,
     /// Its steps, in order.
     pub steps: Vec<StepRecord>,
+    /// What it costs per month by the version of the plan that it has, whether or not that is still offered; for admins of its
+    /// organisation only, and until it is deleted.
+    pub price: Option<Price>,
 }
 
 /// Asks for a workspace: the row, its default groups with the caller as administrator, and the job, in one commit. Where one
@@ -144,7 +148,11 @@ pub(crate) async fn details(app: &App, scope: &WorkspaceScope) -> Result<Workspa
         // They tell how it once came, which is of no use any more.
         steps.clear();
     }
-    Ok(WorkspaceDetails { workspace, steps })
+    let price = match workspace.deleted_at.is_none() && authz::may_see_price(scope) {
+        true => plan_rows::get_version(&app.store, &workspace.plan_id, workspace.plan_version).await?,
+        false => None,
+    };
+    Ok(WorkspaceDetails { workspace, steps, price: price.map(|plan| plan.price) })
 }
 
 /// Living workspaces of an organisation that the caller may see, by id; up to `limit` after `after`.

@@ -15,6 +15,8 @@ pub(crate) struct Receipt {
     forced: Vec<Object>,
     #[serde(default)]
     returned: Vec<String>,
+    #[serde(default)]
+    missing: Vec<Object>,
     /// What is to be known beside that.
     #[serde(default)]
     pub(crate) note: String,
@@ -55,14 +57,23 @@ impl Receipt {
         (!self.returned.is_empty()).then(|| self.returned.join(", "))
     }
 
-    /// Those that are still there, below a blank line; empty when there are none.
-    pub(crate) fn list(self) -> String {
-        if self.remaining.is_empty() {
-            return String::new();
-        }
-        let rows = self.remaining.into_iter().map(|object| [object.kind, object.namespace, object.name]);
-        format!("\n\n{}", table(["REMAINING", "NAMESPACE", "NAME"], "", rows))
+    /// How many should have been there and were not; nothing when all were.
+    pub(crate) fn missing(&self) -> Option<String> {
+        (!self.missing.is_empty()).then(|| count(self.missing.len()))
     }
+
+    /// Those that are still there and those that were missing, each below a blank line; empty when there are none.
+    pub(crate) fn list(self) -> String {
+        list("REMAINING", self.remaining) + &list("MISSING", self.missing)
+    }
+}
+
+fn list(title: &str, objects: Vec<Object>) -> String {
+    if objects.is_empty() {
+        return String::new();
+    }
+    let rows = objects.into_iter().map(|object| [object.kind, object.namespace, object.name]);
+    format!("\n\n{}", table([title, "NAMESPACE", "NAME"], "", rows))
 }
 
 fn count(objects: usize) -> String {

@@ -14,11 +14,10 @@ use crate::exact::fights::Fights;
 use crate::helm::Chart;
 use crate::host::places::Places;
 use crate::host::resize::Refusals;
-use crate::host::{inventory, removal, volumes};
+use crate::host::{inventory, removal};
 use crate::labels::Names;
-use crate::manifest::Kind;
 use crate::preflight::{self, Finding};
-use crate::receipt::{ObjectRef, Removal, Removed};
+use crate::receipt::{Inventory, Lasting, ObjectRef, Removal, Removed};
 use crate::settings::HostSettings;
 use crate::tenant;
 
@@ -95,14 +94,13 @@ impl Host {
 
     /// Everything that stands on the host of a workspace: what is there when it is ready is compared with what is gone when it is
     /// deleted.
-    pub async fn inventory(&self, id: &WorkspaceId) -> Result<Vec<ObjectRef>, ReconcileError> {
-        let names = Names::of(id);
-        let mut all = inventory::namespaced(&self.cluster, &names).await?;
-        let global = inventory::cluster_scoped(&self.cluster, &names).await?;
-        all.extend(global.into_iter().map(|(kind, name)| kind.object(None, &name)));
-        all.extend(volumes::objects(&self.cluster, &names).await?);
-        all.insert(Kind::Namespace.object(None, &names.namespace));
-        Ok(all.into_iter().collect())
+    pub async fn inventory(&self, id: &WorkspaceId) -> Result<Inventory, ReconcileError> {
+        inventory::take(&self.cluster, &Names::of(id)).await
+    }
+
+    /// What of this is not on the host any more. To be asked before anything is removed: afterwards nobody can tell.
+    pub async fn missing(&self, id: &WorkspaceId, lasting: &Lasting) -> Result<Vec<ObjectRef>, ReconcileError> {
+        inventory::missing(&self.cluster, &Names::of(id), lasting).await
     }
 
     /// Checks the host and the tools, for `doctor` and for start-up.
@@ -122,10 +120,12 @@ mod tests {
     /// Workers are spawned: this compiles only as long as the calls may move between threads.
     #[expect(dead_code, reason = "only the compiler looks at it")]
     fn calls_can_be_spawned(host: Arc<Host>, desired: DesiredWorkspace, removal: Removal, nodes: WantedNodes) {
+        let lasting = Lasting::default();
         tokio::spawn(async move {
             let _ = host.reconcile(&desired).await;
             let _ = host.rest(&desired, Workloads::Stop, removal.now).await;
-            let _ = (host.inventory(&desired.id).await, host.remove(&removal).await);
+            let _ = (host.inventory(&desired.id).await, host.missing(&desired.id, &lasting).await);
+            let _ = host.remove(&removal).await;
             let _ = (host.workspaces().await, host.preflight().await);
             let _ = (
                 host.claim(&desired.id, desired.organization.as_ref(), desired.fence).await,

@@ -48,7 +48,7 @@ pub use desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, 
 pub use error::ReconcileError;
 pub use nodes::{FoundNodes, Holder, SeenNode, WantedNodes};
 pub use preflight::Finding;
-pub use receipt::{ObjectRef, Receipt, Removal, Removed};
+pub use receipt::{Inventory, Lasting, ObjectRef, Receipt, Removal, Removed};
 pub use settings::{EndpointMode, HostSettings, Peer};
 pub use status::{Fit, Observed, Progress, Rest, StepStatus, TenantEndpoint, Unbound};
 pub use tenant::believes_token;

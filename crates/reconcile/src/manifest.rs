@@ -1,5 +1,6 @@
 //! Objects as they are applied: JSON of a kind from a closed list.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
@@ -173,7 +174,12 @@ impl Manifest {
 
 /// A label of an object that was read.
 pub(crate) fn label<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
-    object.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str)
+    label_of(&object.metadata, name)
+}
+
+/// A label of an object of which the metadata was read.
+pub(crate) fn label_of<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str)
 }
 
 /// What holds up the end of a namespace, in Kubernetes' words; nothing if it is not ending.

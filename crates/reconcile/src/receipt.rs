@@ -1,4 +1,4 @@
-//! Removing a workspace: what to remove, how far it is, and the receipt.
+//! Removing a workspace: what it had, what to remove, how far it is, and the receipt.
 
 use std::time::Duration;
 
@@ -44,8 +44,31 @@ pub enum Removed {
     },
 }
 
+/// What a workspace has on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// All of it, sorted.
+    pub all: Vec<ObjectRef>,
+    /// What of it is to be there for as long as the workspace is.
+    pub lasting: Lasting,
+}
+
+/// What the platform applies to a workspace and takes away with all the rest only: what of it is gone before, somebody else took
+/// away. Nothing is in here that comes and goes while a workspace is used, such as pods, claims and what a project has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasting {
+    /// What the platform makes itself, sorted.
+    pub own: Vec<ObjectRef>,
+    /// What comes from the chart, sorted. It lasts as long as the chart is rendered so: what another rendering no longer has is
+    /// taken away by the platform.
+    pub chart: Vec<ObjectRef>,
+    /// The rendering that this comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<String>,
+}
+
 /// What was there and what remains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Objects that were there and are gone, sorted.
     pub removed: Vec<ObjectRef>,
@@ -58,6 +81,13 @@ pub struct Receipt {
     /// Nodes of its own that are nobody's again, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returned: Vec<NodeName>,
+    /// Objects that were to be there and that the removal did not find when it began, sorted: somebody else had taken them away.
+    /// None of them is among those that it removed, unless it came back after that look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<ObjectRef>,
+    /// Until the removal has looked for it: what is to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Lasting>,
 }
 
 /// An object on the host.

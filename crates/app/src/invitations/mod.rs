@@ -152,7 +152,7 @@ pub async fn resend(app: &App, ctx: &OpContext, organization: &OrganizationId, i
     }
     if row.resent_lately >= MAX_PER_DAY {
         return Err(Error::LimitReached(format!(
-            "an invitation is sent again at most {MAX_PER_DAY} times in 24 hours; try again tomorrow"
+            "an invitation is sent again at most {MAX_PER_DAY} times in 24 hours, which nobody can raise; try again tomorrow"
         )));
     }
     let (resent, lately) = (row.resent.saturating_add(1), row.resent_lately + 1);
@@ -259,7 +259,10 @@ async fn choose(tx: &Tx, scope: &OrganizationScope, wanted: &[(String, Vec<Strin
         groups.dedup();
         // Whoever is in none of them yet could not accept what no token carries.
         check_claim(&Forest::new(&nodes).effective(&groups)).map_err(|cause| {
-            Error::LimitReached(format!("in the workspace {} the person would be in {cause}", row.name))
+            Error::LimitReached(format!(
+                "in the workspace {} the person would be in {cause}, which nobody can raise; choose fewer",
+                row.name
+            ))
         })?;
         chosen.push(InvitedTo { workspace: id, groups });
     }
@@ -270,13 +273,13 @@ async fn choose(tx: &Tx, scope: &OrganizationScope, wanted: &[(String, Vec<Strin
 async fn within_limits(tx: &Tx, scope: &OrganizationScope, address: &InvitedAddress, now: Timestamp) -> Result<()> {
     if invitations::count_pending(tx, scope, now).await? >= MAX_PENDING {
         return Err(Error::LimitReached(format!(
-            "{MAX_PENDING} invitations of this organization wait to be accepted; take some back first"
+            "{MAX_PENDING} invitations of this organization wait to be accepted, and nobody can raise that; take some back first"
         )));
     }
     let since = now.plus_seconds(-DAY_SECONDS);
     if invitations::count_for_address(tx, scope, address, since).await? >= u64::from(MAX_PER_DAY) {
         return Err(Error::LimitReached(format!(
-            "{address} was invited {MAX_PER_DAY} times in 24 hours; try again tomorrow"
+            "{address} was invited {MAX_PER_DAY} times in 24 hours, and nobody can raise that; try again tomorrow"
         )));
     }
     Ok(())

@@ -13,7 +13,7 @@ use hexabase_backends::store::{MAX_PAGE, StoreError, Tx};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::{ProjectPhase, WorkspacePhase, WorkspaceStep};
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Host, Observed, Progress, Receipt, ReconcileError, Removal, Removed};
+use hexabase_reconcile::{Host, Inventory, Observed, Progress, Receipt, ReconcileError, Removal, Removed};
 use serde_json::json;
 
 use super::desired::{Wanted, wanted};
@@ -58,18 +58,7 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
     let mut wanted = wanted(app, claim, &row).await?;
     wanted.desired.placement = own.placement.clone();
     match host.reconcile(&wanted.desired).await {
-        Ok(observed) => {
-            let after = follow_up(app, claim, &row, &wanted, &observed).await?;
-            nodes::tell(app, claim, &row, &own, observed.moved.as_ref()).await?;
-            if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
-                note_inventory(app, host, claim, &row).await?;
-            }
-            // Last: what somebody waits for is stored.
-            if let Some(unbound) = &observed.unbound {
-                host.bind(&row.id, unbound).await;
-            }
-            Ok(Outcome::Again(after.min(own.pause(observed.moved.as_ref()))))
-        }
+        Ok(observed) => conclude(app, host, claim, &row, &wanted, &own, &observed).await,
         Err(cause) => {
             let sentence = sentence(&cause);
             store_failure(app, claim, &row, &sentence).await?;
@@ -78,11 +67,33 @@ async fn bring_up(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Resu
     }
 }
 
-/// Writes down once what a workspace has on the host, so that the receipt of its deletion tells of that as well, whatever has
-/// become of it since.
+/// What follows from a look at the clusters.
+async fn conclude(
+    app: &App,
+    host: &Host,
+    claim: &Claim,
+    row: &Workspace,
+    wanted: &Wanted,
+    own: &nodes::Settled,
+    observed: &Observed,
+) -> Result<Outcome> {
+    let after = follow_up(app, claim, row, wanted, observed).await?;
+    nodes::tell(app, claim, row, own, observed.moved.as_ref()).await?;
+    if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
+        note_inventory(app, host, claim, row).await?;
+    }
+    // Last: what somebody waits for is stored.
+    if let Some(unbound) = &observed.unbound {
+        host.bind(&row.id, unbound).await;
+    }
+    Ok(Outcome::Again(after.min(own.pause(observed.moved.as_ref()))))
+}
+
+/// Writes down once what a workspace has on the host, so that the receipt of its deletion tells of that as well, and of what
+/// somebody else takes away until then.
 async fn note_inventory(app: &App, host: &Host, claim: &Claim, row: &Workspace) -> Result<()> {
-    let remaining = host.inventory(&row.id).await.map_err(Error::internal)?;
-    let inventory = Receipt { removed: Vec::new(), remaining, forced: Vec::new(), returned: Vec::new() };
+    let Inventory { all: remaining, lasting } = host.inventory(&row.id).await.map_err(Error::internal)?;
+    let inventory = Receipt { remaining, lasting: Some(lasting), ..Receipt::default() };
     let inventory = serde_json::to_value(&inventory).map_err(Error::internal)?;
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
@@ -265,13 +276,13 @@ pub(super) async fn store_failure(app: &App, claim: &Claim, row: &Workspace, sen
 }
 
 async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
-    let seen: Receipt = match &row.receipt {
+    let noted: Receipt = match &row.receipt {
         Some(value) => serde_json::from_value(value.clone()).map_err(Error::internal)?,
-        None => Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned: Vec::new() },
+        None => Receipt::default(),
     };
+    let Receipt { remaining: seen, forced, missing, .. } = first_look(app, host, claim, &row, noted).await?;
     let now = app.clock.now();
     let begun = rest::removal_began(&row).unwrap_or(now);
-    let Receipt { remaining: seen, forced, .. } = seen;
     let (id, organization) = (row.id.clone(), Some(row.organization_id.clone()));
     let removal = Removal { id, organization, fence: claim.epoch, now, begun, seen, forced };
     let removed = match host.remove(&removal).await {
@@ -291,6 +302,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     jobs::hold(&tx, claim).await?;
     let outcome = match removed {
         Removed::Gone(receipt) => {
+            let receipt = Receipt { missing, ..receipt };
             nodes::note_returned(app, &tx, &row, &receipt, now).await?;
             let value = serde_json::to_value(&receipt).map_err(Error::internal)?;
             let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;
@@ -300,7 +312,7 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
         }
         Removed::Waiting { reason, after, seen, forced } => {
             // Until all is gone the receipt names what was there; the next run goes on from it.
-            let inventory = Receipt { removed: Vec::new(), remaining: seen, forced, returned: Vec::new() };
+            let inventory = Receipt { remaining: seen, forced, missing, ..Receipt::default() };
             let value = serde_json::to_value(&inventory).map_err(Error::internal)?;
             if row.receipt.as_ref() != Some(&value) {
                 workspaces::note_receipt(&tx, &row.id, &value, now).await?;
@@ -324,6 +336,27 @@ async fn take_down(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Res
     Ok(outcome)
 }
 
+/// Compares what is on the host with what is to be there, once and before anything is removed: from then on nobody could tell what
+/// somebody else took away. What is missing is not among what the removal comes across.
+async fn first_look(app: &App, host: &Host, claim: &Claim, row: &Workspace, noted: Receipt) -> Result<Receipt> {
+    let Receipt { remaining, lasting: Some(lasting), .. } = noted else { return Ok(noted) };
+    let missing = match host.missing(&row.id, &lasting).await {
+        Ok(missing) => missing,
+        Err(cause) => {
+            store_failure(app, claim, row, &sentence(&cause)).await?;
+            return Err(Error::internal(cause));
+        }
+    };
+    let remaining = remaining.into_iter().filter(|object| !missing.contains(object)).collect();
+    let seen = Receipt { remaining, missing, ..Receipt::default() };
+    let value = serde_json::to_value(&seen).map_err(Error::internal)?;
+    let tx = app.store.begin().await?;
+    jobs::hold(&tx, claim).await?;
+    workspaces::note_receipt(&tx, &row.id, &value, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(seen)
+}
+
 /// Ends the deletion of a workspace whose place on the host another organisation has, as it says itself: of its own there is
 /// nothing. Whoever was given what was another one's, by a database that had lost its last writes, gets rid of it so. Where that
 /// is not said, it may be this workspace's own after all, whose marks were taken off: its deletion is not over.
@@ -337,7 +370,7 @@ async fn forsake(app: &App, claim: &Claim, row: &Workspace, cause: &ReconcileErr
     let tx = app.store.begin().await?;
     jobs::hold(&tx, claim).await?;
     let returned = nodes::give_all_back(app, &tx, row, now).await?;
-    let receipt = Receipt { removed: Vec::new(), remaining: Vec::new(), forced: Vec::new(), returned };
+    let receipt = Receipt { returned, ..Receipt::default() };
     let mut value = serde_json::to_value(&receipt).map_err(Error::internal)?;
     value["note"] = json!("what bears its name on the host is another organization's, and was left alone");
     let departed = workspaces::set_deleted(&tx, &row.id, &value, now).await?;

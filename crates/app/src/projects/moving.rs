@@ -116,5 +116,7 @@ fn no_such_parent() -> Error {
 }
 
 fn too_deep() -> Error {
-    Error::LimitReached(format!("projects stand at most {MAX_DEPTH} deep; choose a project further up"))
+    Error::LimitReached(format!(
+        "projects stand at most {MAX_DEPTH} deep, which nobody can raise; choose a project further up"
+    ))
 }

@@ -6,6 +6,7 @@ mod gateway;
 mod nodes;
 mod people;
 mod removal;
+mod shares;
 mod sleep;
 mod spares;
 mod support;

@@ -14,7 +14,7 @@ use crate::client::{Api, Fetched};
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::output::{Format, age, fields, say, table};
+use crate::output::{Format, age, fields, price, say, table};
 use crate::receipt::Receipt;
 use crate::resolve;
 use crate::wait::wait;
@@ -238,7 +238,11 @@ fn show_deleted(context: &Context, name: &str, workspace: Option<Fetched<Workspa
                         receipt.forced().map(|forced| format!(" Held by others: {forced}.")).unwrap_or_default();
                     let returned =
                         receipt.returned().map(|nodes| format!(" Nodes given back: {nodes}.")).unwrap_or_default();
-                    format!("{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{returned}{}", receipt.list())
+                    let missing = receipt.missing().map(|missing| format!(" Missing: {missing}.")).unwrap_or_default();
+                    format!(
+                        "{deleted} Removed: {removed}. Remaining: {remaining}.{forced}{missing}{returned}{}",
+                        receipt.list()
+                    )
                 }
                 None => deleted,
             }
@@ -290,6 +294,7 @@ fn details(workspace: Workspace) -> String {
         ("Id", workspace.id.to_string()),
         ("Organisation", workspace.organization.to_string()),
         ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
+        ("Price/month", workspace.price.map(|one| price(one.price_minor, &one.currency)).unwrap_or_default()),
         ("Next plan", workspace.plan_change.map(next_plan).unwrap_or_default()),
         ("Phase", workspace.phase.to_string()),
         ("Message", workspace.message.unwrap_or_default()),
@@ -303,6 +308,7 @@ fn details(workspace: Workspace) -> String {
         ("Removed", receipt.as_ref().map(Receipt::removed).unwrap_or_default()),
         ("Remaining", receipt.as_ref().map(Receipt::remaining).unwrap_or_default()),
         ("Held", receipt.as_ref().and_then(Receipt::forced).unwrap_or_default()),
+        ("Missing", receipt.as_ref().and_then(Receipt::missing).unwrap_or_default()),
         ("Nodes given back", receipt.as_ref().and_then(Receipt::returned).unwrap_or_default()),
         ("Note", receipt.as_ref().map(|receipt| receipt.note.clone()).unwrap_or_default()),
     ]);

@@ -143,12 +143,38 @@ async fn the_receipt_says_how_much_is_gone_and_names_what_is_left() {
         let ended = home.hxb(arguments).await;
         assert!(ended.out.ends_with(list) && ended.out.contains("0 objects"), "{ended:?}");
     }
+    // What somebody else had taken away before.
+    deleted["receipt"] = json!({ "removed": [], "remaining": [], "missing": [object("Secret", "authn")] });
+    stub.world().states = [deleted.clone()].into();
+    let list = "\n\nMISSING   NAMESPACE   NAME\nSecret                authn\n";
+    for (arguments, told) in [
+        (&["workspace", "get", WORKSPACE][..], "Missing:        1 object\n"),
+        (&["workspace", "wait", WORKSPACE, "--for", "deleted"], " Remaining: 0 objects. Missing: 1 object.\n"),
+    ] {
+        let ended = home.hxb(arguments).await;
+        assert!(ended.out.ends_with(list) && ended.out.contains(told), "{ended:?}");
+    }
     // Before the end it is no receipt yet, but what was there.
     let mut deleting = deleted;
     deleting["phase"] = json!("deleting");
     stub.world().states = [deleting].into();
     let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
     assert!(!ended.out.contains("emaining"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_workspace_shows_what_its_version_of_the_plan_costs_where_that_is_told() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut shop = workspace("ready", &[]);
+    shop["plan_version"] = json!(3);
+    stub.world().states = [shop.clone()].into();
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.contains("Plan:           standard (version 3)\nPhase:"), "{ended:?}");
+    shop["price"] = json!({ "price_minor": 4_900, "currency": "USD" });
+    stub.world().states = [shop].into();
+    let ended = home.hxb(&["workspace", "get", WORKSPACE]).await;
+    assert!(ended.out.contains("standard (version 3)\nPrice/month:    49.00 USD\nPhase:"), "{ended:?}");
 }
 
 #[tokio::test]

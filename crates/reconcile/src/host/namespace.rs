@@ -183,7 +183,7 @@ fn ours(found: &DynamicObject) -> Claim {
     Claim::Ours { uid: found.metadata.uid.clone().unwrap_or_default(), ending: ending(found), rendering }
 }
 
-fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
+pub(crate) fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(name)).map(String::as_str)
 }
 

@@ -129,6 +129,6 @@ async fn release(host: &Cluster, names: &Names, now: Timestamp, mut found: Found
     }
     let removed = found.seen.difference(&remaining).cloned().collect();
     let (remaining, forced) = (remaining.into_iter().collect(), found.forced.into_iter().collect());
-    // Nodes are handed back by whoever knows which there are.
-    Ok(Removed::Gone(Receipt { removed, remaining, forced, returned: Vec::new() }))
+    // Nodes are handed back, and what was to be there is known, elsewhere.
+    Ok(Removed::Gone(Receipt { removed, remaining, forced, ..Receipt::default() }))
 }

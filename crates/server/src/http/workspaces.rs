@@ -15,13 +15,14 @@ use hexabase_backends::store::workspace_steps::StepRecord;
 use hexabase_backends::store::workspaces::{Desired, Workspace as Row};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
+use hexabase_core::plans::Price;
 
 use super::caller::Caller;
 use super::error::ApiResult;
 use super::extract::{JsonBody, Query, id};
 use super::paging;
 
-fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
+fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>, price: Option<Price>) -> Workspace {
     let step = |step: StepRecord| Step {
         name: step.step,
         state: step.state.to_string(),
@@ -48,6 +49,7 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
         name: row.name.into(),
         plan: row.plan_id,
         plan_version: row.plan_version,
+        price: price.map(Into::into),
         phase: row.phase,
         message: row.message,
         steps: steps.into_iter().map(step).collect(),
@@ -59,11 +61,11 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>) -> Workspace {
 }
 
 pub(super) fn details(app: &App, found: WorkspaceDetails) -> Workspace {
-    view(&app.settings, found.workspace, found.steps)
+    view(&app.settings, found.workspace, found.steps, found.price)
 }
 
 fn page(app: &App, rows: Vec<Row>, limit: u32) -> Json<Page<Workspace>> {
-    Json(paging::page(rows, limit, |row| row.id.to_string(), |row| view(&app.settings, row, Vec::new())))
+    Json(paging::page(rows, limit, |row| row.id.to_string(), |row| view(&app.settings, row, Vec::new(), None)))
 }
 
 /// Asks for a workspace. It is usable when its phase is `ready`.
@@ -81,7 +83,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(details(&app, created))))
 }
 
-/// Living workspaces of an organisation that the caller may see; without their steps.
+/// Living workspaces of an organisation that the caller may see; without their steps and prices.
 #[utoipa::path(get, path = "/organizations/{organization}/workspaces", tag = "workspaces",
     params(("organization" = String, Path), PageQuery), responses((status = 200, body = Page<Workspace>)))]
 pub(super) async fn list(
@@ -96,7 +98,7 @@ pub(super) async fn list(
     Ok(page(&app, rows, window.limit))
 }
 
-/// Living workspaces of all organisations that the caller may see; without their steps.
+/// Living workspaces of all organisations that the caller may see; without their steps and prices.
 #[utoipa::path(get, path = "/workspaces", tag = "workspaces", params(WorkspaceQuery),
     responses((status = 200, body = Page<Workspace>)))]
 pub(super) async fn list_mine(

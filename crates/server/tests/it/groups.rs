@@ -321,6 +321,7 @@ async fn groups_that_no_token_could_carry_are_refused_when_they_are_given_and_ne
     let one = made(&alice, &workspace, "one", Some(&two)).await?;
     let refused = problem(&put(&alice, &workspace, &one, &bob.id).await?, 409, "limit_reached");
     assert!(text(&refused["detail"]).contains("201 groups"), "{refused}");
+    assert!(text(&refused["detail"]).contains("at most 200, which nobody can raise"), "{refused}");
     problem(&alice.add(&workspace, &bob.id, &["one"]).await?, 409, "limit_reached");
     put(&alice, &workspace, &two, &bob.id).await?.expect(204)?;
     // 200 it is: nothing may be put above any of them.
@@ -368,7 +369,7 @@ async fn a_workspace_has_a_thousand_groups_and_no_more() -> Result<()> {
     fill(&platform, &alice, &workspace, &names, "").await?;
     made(&alice, &workspace, "last", None).await?;
     let refused = problem(&create(&alice, &workspace, "more", None).await?, 409, "limit_reached");
-    assert!(text(&refused["detail"]).contains("1000 groups"), "{refused}");
+    assert!(text(&refused["detail"]).contains("1000 groups, which nobody can raise"), "{refused}");
     let id = id_of_any(&alice, &workspace, "last").await?;
     alice.api.delete(&format!("{}/{id}", path(&workspace))).await?.expect(204)?;
     made(&alice, &workspace, "more", None).await?;

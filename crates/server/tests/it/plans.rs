@@ -107,6 +107,31 @@ async fn a_retired_plan_is_not_offered_and_its_workspaces_go_on() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_workspace_tells_those_who_pay_for_it_what_its_own_version_costs() -> Result<()> {
+    let platform = Platform::start().await?;
+    let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
+    let (store, clock) = (platform.store().await?, &platform.clock);
+    plan_terms::create(&store, clock, &terms("team", 100)?, "ada").await?;
+    let made = alice.create_workspace("shop", "team").await?.expect(201)?.json()?;
+    let shop = text(&made["id"]);
+    // Neither is offered any more.
+    plan_terms::add_version(&store, clock, &terms("team", 200)?, "ada").await?;
+    plan_terms::set_retired(&store, clock, "team", true, "ada").await?;
+    let path = format!("/api/v1/workspaces/{shop}");
+    let price = json!({ "price_minor": 100, "currency": "USD" });
+    let found = alice.api.get(&path).await?.expect(200)?.json()?;
+    assert_eq!((&found["plan_version"], &found["price"], &made["price"]), (&json!(1), &price, &price));
+    // Whoever administers it does not pay for it.
+    alice.add(&shop, &bob.id, &["WSAdmins"]).await?.expect(201)?;
+    let theirs = bob.api.get(&path).await?.expect(200)?.json()?;
+    assert_eq!((&theirs["plan_version"], theirs.get("price")), (&json!(1), None));
+    assert_eq!(items(&alice.api.get("/api/v1/workspaces").await?)[0].get("price"), None);
+    let changed = set_plan(&alice, &shop, "standard").await?.expect(200)?.json()?;
+    assert_eq!(changed["price"]["price_minor"], 4_900);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_choice_costs_is_known_before_it_is_made_to_those_who_may_make_it() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);

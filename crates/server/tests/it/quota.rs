@@ -236,6 +236,48 @@ async fn a_project_below_a_busy_one_gets_half_of_what_is_not_used_there() -> Res
 }
 
 #[tokio::test]
+async fn a_project_that_leaves_keeps_its_share_until_its_namespace_is_gone() -> Result<()> {
+    for platform in Platform::start_on_each_engine().await? {
+        let shop = Shop::open(&platform).await?;
+        let web = shop.project("web", "3", None).await?;
+        let api = shop.project("api", "2", Some(&web)).await?;
+        let leave = async |project: &str| -> Result<()> {
+            shop.alice.api.delete(&format!("{}/projects/{project}", shop.path)).await?.expect(202)?;
+            Ok(())
+        };
+        // As the worker notes it.
+        let is_gone = async |project: &str| -> Result<()> {
+            let store = platform.store().await?;
+            let tx = store.begin().await?;
+            projects::set_phase(&tx, &project.parse()?, ProjectPhase::Deleted, platform.clock.now()).await?;
+            Ok(tx.commit().await?)
+        };
+        let headroom = async || shop.alice.api.get(&format!("{}/quota", shop.path)).await?.expect(200)?.json();
+        let before = headroom().await?;
+
+        leave(api.as_str()).await?;
+        assert_eq!(shop.one(&web).await?["available"]["cpu"], "1", "its pods may still run");
+        let refused = shop.try_project("next", Some("2"), Some(&web)).await?;
+        says(&refused, 409, "limit_reached", &["the 1 that", "project web"]);
+        is_gone(api.as_str()).await?;
+        assert_eq!(shop.one(&web).await?["available"]["cpu"], "3");
+
+        leave(web.as_str()).await?;
+        let left = headroom().await?;
+        assert_eq!((&left["left"], &left["given"]), (&before["left"], &before["given"]));
+        assert_eq!(left["projects"]["used"], 1);
+        let refused = shop.try_project("next", Some("2"), None).await?;
+        says(&refused, 409, "limit_reached", &["the 1 that", "plan standard"]);
+        is_gone(web.as_str()).await?;
+        let left = headroom().await?;
+        assert_eq!((&left["left"], &left["given"]["cpu"]), (&left["limit"], &json!("0")));
+        assert_eq!(left["projects"]["used"], 0);
+        shop.project("next", "4", None).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_project_moves_with_all_below_it_where_there_is_room() -> Result<()> {
     let platform = Platform::start().await?;
     let shop = Shop::open(&platform).await?;
@@ -274,7 +316,7 @@ async fn a_project_moves_no_deeper_than_one_is_made() -> Result<()> {
         "persistent_volume_claims": 0, "objects": 0 });
     shop.change(&below, json!({ "quota": small })).await?.expect(200)?;
     let refused = shop.change(&top, json!({ "parent": chain[2], "quota": small })).await?;
-    says(&refused, 409, "limit_reached", &["at most 4 deep"]);
+    says(&refused, 409, "limit_reached", &["at most 4 deep", "nobody can raise"]);
     // Whoever has a role there has it in both from then on.
     let group = team(&shop.alice, shop.path.rsplit('/').next().unwrap_or_default()).await?;
     let given = json!({ "group": group, "role": "edit", "project": chain[0] });

@@ -274,7 +274,7 @@ async fn a_workspace_gives_a_thousand_roles_and_no_more() -> Result<()> {
     let last = give(&alice, &workspace, json!({ "group": team, "role": EDITOR })).await?.expect(201)?.json()?;
     let more = json!({ "group": team, "role": "hexabase:workspace-auditor" });
     let refused = problem(&give(&alice, &workspace, more.clone()).await?, 409, "limit_reached");
-    assert!(text(&refused["detail"]).contains("1000 roles"), "{refused}");
+    assert!(text(&refused["detail"]).contains("1000 roles given, which nobody can raise"), "{refused}");
     alice.api.delete(&format!("{}/{}", path(&workspace), text(&last["id"]))).await?.expect(204)?;
     give(&alice, &workspace, more).await?.expect(201)?;
     Ok(())
@@ -293,6 +293,7 @@ async fn roles_that_would_come_to_too_many_bindings_are_not_given() -> Result<()
     let refused = give(&alice, &workspace, json!({ "group": team, "role": "edit", "project": top })).await?;
     let refused = problem(&refused, 409, "limit_reached");
     assert!(text(&refused["detail"]).contains("2002 bindings"), "{refused}");
+    assert!(text(&refused["detail"]).contains("at most 2000, which nobody can raise"), "{refused}");
     let refused = problem(&project(&alice, &workspace, "e", Some(&top)).await?, 409, "limit_reached");
     assert!(text(&refused["detail"]).contains("2497 bindings"), "{refused}");
     give(&alice, &workspace, json!({ "group": team, "role": EDITOR })).await?.expect(201)?;

@@ -314,11 +314,14 @@ async fn a_workspace_has_two_hundred_custom_roles_and_a_project_fifty() -> Resul
     let good = rule(&[""], &["pods"], &["get"]);
     let body = json!({ "name": "more", "rules": good });
     let refused = problem(&alice.api.post(&of_web, &body).await?, 409, "limit_reached");
-    assert!(text(&refused["detail"]).contains("a project has at most 50"), "{refused}");
+    assert!(
+        text(&refused["detail"]).contains("a project has at most 50 custom roles, which nobody can raise"),
+        "{refused}"
+    );
     fill(&platform, &alice, &workspace, None, 149).await?;
     let last = make(&alice, &workspace, "last", good.clone()).await?.expect(201)?.json()?;
     let refused = problem(&make(&alice, &workspace, "more", good.clone()).await?, 409, "limit_reached");
-    assert!(text(&refused["detail"]).contains("at most 200 custom roles"), "{refused}");
+    assert!(text(&refused["detail"]).contains("at most 200 custom roles, which nobody can raise"), "{refused}");
     alice.api.delete(&format!("{}/{}", path(&workspace), text(&last["id"]))).await?.expect(204)?;
     make(&alice, &workspace, "more", good).await?.expect(201)?;
     Ok(())

@@ -212,7 +212,8 @@ async fn service_accounts_that_are_made_at_once_do_not_exceed_fifty() -> Result<
         let answers = futures::future::try_join_all((0..8).map(|_| alice.api.post(&path, &body))).await?;
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2);
         for refused in answers.iter().filter(|answer| answer.status != 201) {
-            problem(refused, 409, "limit_reached");
+            let detail = text(&problem(refused, 409, "limit_reached")["detail"]);
+            assert!(detail.contains("at most 50") && detail.contains("which nobody can raise"), "{detail}");
         }
         let listed = items(&alice.api.get(&place(&alice)).await?);
         assert_eq!(listed.len(), 50);

@@ -331,7 +331,8 @@ async fn tokens_that_are_made_at_once_do_not_exceed_fifty() -> Result<()> {
         let answers = futures::future::try_join_all((0..10).map(|_| alice.api.post(PATH, &body))).await?;
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 3);
         for refused in answers.iter().filter(|answer| answer.status != 201) {
-            problem(refused, 409, "limit_reached");
+            let detail = text(&problem(refused, 409, "limit_reached")["detail"]);
+            assert!(detail.contains("at most 50") && detail.contains("which nobody can raise"), "{detail}");
         }
         let rows = items(&alice.api.get(PATH).await?);
         assert_eq!(rows.len(), 50);

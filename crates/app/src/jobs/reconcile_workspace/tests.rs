@@ -1,9 +1,11 @@
+use anyhow::Context as _;
 use hexabase_backends::store::role_assignments::{self, RoleAssignment};
 use hexabase_backends::store::workspaces::scope_for;
 use hexabase_core::quota::Amounts;
-use hexabase_reconcile::HostSettings;
+use hexabase_reconcile::{HostSettings, ObjectRef};
 use hexabase_testkit::kubernetes::FakeKubernetes;
 use hexabase_testkit::on_both_engines;
+use serde_json::Value;
 
 use super::*;
 use crate::clock::Clock;
@@ -30,7 +32,72 @@ impl Stage {
         let wanted = wanted(&self.app, &self.claim, &row).await?;
         Ok(follow_up(&self.app, &self.claim, &row, &wanted, observed).await?)
     }
+
+    /// What follows when this was found on the host; returns the row as it is then.
+    async fn looked(&self, host: &Host, observed: &Observed) -> anyhow::Result<Workspace> {
+        let row = self.row().await?;
+        let (wanted, own) = (wanted(&self.app, &self.claim, &row).await?, nodes::Settled::default());
+        conclude(&self.app, host, &self.claim, &row, &wanted, &own, observed).await?;
+        self.row().await
+    }
+
+    /// Deletes the workspace; returns its receipt.
+    async fn receipt(&self, host: &Host) -> anyhow::Result<Value> {
+        crate::workspaces::delete(&self.app, &self.alice, &self.id).await?;
+        for _ in 0..20 {
+            if let Outcome::Done = take_down(&self.app, host, &self.claim, self.row().await?).await? {
+                return self.row().await?.receipt.context("no receipt");
+            }
+        }
+        anyhow::bail!("it does not go")
+    }
+
+    /// Where something of the workspace is on the host.
+    fn at(&self, place: &str) -> String {
+        let (group, place) = place.split_once(' ').unwrap_or(("api/v1", place));
+        format!("/{group}/namespaces/hxb-{}/{place}", self.id)
+    }
+
+    /// A host in memory on which something of each sort is in the workspace's namespace.
+    async fn host(&self) -> anyhow::Result<(FakeKubernetes, Host)> {
+        let kubernetes = FakeKubernetes::start().await?;
+        let settings = HostSettings::new(Some(kubernetes.kubeconfig()), "helm".into(), "chart".into());
+        let own = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": self.id.as_str(),
+            "hexabase.ai/organization": self.row().await?.organization_id.as_str() });
+        let with = |label: &str, value: &str| {
+            let mut labels = own.clone();
+            labels[label] = json!(value);
+            labels
+        };
+        let (name, rendered) = (format!("hxb-{}", self.id), json!({ "hexabase.ai/rendering": "1" }));
+        let namespace = json!({ "metadata": { "name": name, "labels": own, "annotations": rendered } });
+        kubernetes.put(&format!("/api/v1/namespaces/{name}"), namespace);
+        for (place, labels) in [
+            (AUTHN, own.clone()),
+            (SERVICE, with("hexabase.ai/part", "virtual-cluster")),
+            (POD, own.clone()),
+            (ROTATED, json!({})),
+            (OF_A_PROJECT, with("hexabase.ai/project", "prj-0123456789abcdefghjk")),
+            (OF_A_TENANT, with("vcluster.loft.sh/managed-by", self.id.as_str())),
+        ] {
+            let name = place.rsplit('/').next();
+            let object = json!({ "metadata": { "name": name, "labels": labels }, "spec": { "containers": [] } });
+            kubernetes.put(&self.at(place), object);
+        }
+        Ok((kubernetes, Host::connect(settings).await?))
+    }
+
+    fn secret(&self, name: &str) -> Value {
+        json!({ "kind": "Secret", "namespace": format!("hxb-{}", self.id), "name": name })
+    }
 }
+
+const AUTHN: &str = "secrets/hexabase-authn";
+const SERVICE: &str = "services/control-plane";
+const POD: &str = "pods/control-plane-0";
+const ROTATED: &str = "secrets/certificates";
+const OF_A_PROJECT: &str = "apis/networking.k8s.io/v1 networkpolicies/hexabase-project";
+const OF_A_TENANT: &str = "configmaps/settings-x-web";
 
 fn shown(row: &Workspace) -> (WorkspacePhase, Option<&str>) {
     (row.phase, row.message.as_deref())
@@ -190,6 +257,71 @@ on_both_engines! {
             }
         }
         assert_eq!(paces, [2, 15, 60]);
+    }
+
+    async fn a_receipt_names_what_somebody_took_away_and_nothing_that_comes_and_goes(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let (kubernetes, host) = stage.host().await?;
+        stage.looked(&host, &observed(None)).await?;
+        for gone in [AUTHN, POD, ROTATED, OF_A_PROJECT, OF_A_TENANT] {
+            kubernetes.remove(&stage.at(gone));
+        }
+        let receipt = stage.receipt(&host).await?;
+        assert_eq!(receipt["missing"], json!([stage.secret("hexabase-authn")]), "{receipt}");
+        let removed: Vec<ObjectRef> = serde_json::from_value(receipt["removed"].clone())?;
+        let names: Vec<&str> = removed.iter().map(|object| object.name.as_str()).collect();
+        assert!(names.contains(&"control-plane") && names.contains(&"certificates"), "{receipt}");
+        assert!(!names.contains(&"hexabase-authn"), "it was removed by somebody else: {receipt}");
+        assert_eq!(receipt.get("lasting"), None, "what was to be there is no part of a receipt");
+    }
+
+    async fn of_a_workspace_of_which_all_is_there_nothing_is_missing_on_the_receipt(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let (_kubernetes, host) = stage.host().await?;
+        stage.looked(&host, &observed(None)).await?;
+        let receipt = stage.receipt(&host).await?;
+        assert_eq!(receipt.get("missing"), None, "{receipt}");
+    }
+
+    async fn what_a_workspace_has_is_noted_once_and_only_when_it_is_whole(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let (kubernetes, host) = stage.host().await?;
+        let begun = stage.looked(&host, &observed(Some((WorkspaceStep::Access, "not yet")))).await?;
+        assert_eq!(begun.receipt, None);
+        let noted = stage.looked(&host, &observed(None)).await?.receipt.context("nothing was noted")?;
+        let own = noted["lasting"]["own"].as_array().context("no list")?;
+        assert!(own.contains(&stage.secret("hexabase-authn")), "{noted}");
+        kubernetes.remove(&stage.at(AUTHN));
+        let again = stage.looked(&host, &observed(None)).await?.receipt;
+        assert_eq!(again, Some(noted), "what is gone by now is not forgotten");
+    }
+
+    async fn a_removal_that_was_interrupted_misses_nothing_that_it_removed_itself(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let (kubernetes, host) = stage.host().await?;
+        stage.looked(&host, &observed(None)).await?;
+        crate::workspaces::delete(&stage.app, &stage.alice, &stage.id).await?;
+        kubernetes.refuse("DELETE", &stage.at(SERVICE), 403);
+        let refused = take_down(&stage.app, &host, &stage.claim, stage.row().await?).await;
+        assert!(refused.is_err(), "the removal had begun");
+        // What it had got to in the meantime.
+        kubernetes.remove(&stage.at(AUTHN));
+        kubernetes.remove(&stage.at(SERVICE));
+        let receipt = stage.receipt(&host).await?;
+        assert_eq!(receipt.get("missing"), None, "{receipt}");
+    }
+
+    async fn of_what_an_older_version_noted_nothing_is_missed(store: TestStore) {
+        let stage = Stage::set(&store).await?;
+        let (kubernetes, host) = stage.host().await?;
+        let noted = json!({ "removed": [], "remaining": [stage.secret("hexabase-authn")] });
+        let tx = stage.app.store.begin().await?;
+        workspaces::note_inventory(&tx, &stage.id, &noted).await?;
+        tx.commit().await?;
+        kubernetes.remove(&stage.at(AUTHN));
+        let receipt = stage.receipt(&host).await?;
+        assert_eq!(receipt.get("missing"), None, "{receipt}");
+        assert!(receipt["removed"].as_array().is_some_and(|all| all.contains(&stage.secret("hexabase-authn"))));
     }
 
     async fn a_deletion_that_fails_says_why(store: TestStore) {
