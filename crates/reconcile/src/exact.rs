@@ -130,8 +130,8 @@ const fn has_defaults(kind: Kind) -> bool {
     matches!(kind, Kind::StatefulSet | Kind::Deployment | Kind::Service | Kind::Ingress | Kind::PodDisruptionBudget)
 }
 
-/// What Kubernetes lets nobody change of it. Named only for what is made anew for its sake: all that vCluster brings to the host
-/// belongs to its Service and would go with it, pods would go with their workload.
+/// What Kubernetes lets nobody change of it. Named only for what is made anew for its sake: a Service would have another
+/// address, which pods have been told, and pods would go with their workload.
 const fn fixed_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Secret => &["/type", "/immutable"],

@@ -58,6 +58,8 @@ pub(crate) fn build(
             "service": { "spec": { "type": service_type(&settings.endpoint), "publishNotReadyAddresses": true } },
             "statefulSet": stateful_set(settings, labels),
         },
+        // What it brings to the host would end with its Service: tenants' volumes, where somebody deletes that alone.
+        "experimental": { "syncSettings": { "setOwner": false } },
         // `kubectl top pods`, by the host's metrics; nodes are not the tenant's to see.
         "integrations": { "metricsServer": { "enabled": true, "nodes": false, "pods": true } },
         "logging": { "encoding": "json" },

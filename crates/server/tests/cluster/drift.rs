@@ -17,7 +17,7 @@ use crate::surroundings::Surroundings;
 const BOUND: Duration = Duration::from_secs(60);
 const OURS: &str = "app.kubernetes.io/managed-by=hexabase";
 /// What of it can be deleted while the control plane goes on. Its pod has its Secrets already; but its token ends with its
-/// ServiceAccount, what vCluster has brought to the host with its Service, and itself with its StatefulSet.
+/// ServiceAccount, and itself with its StatefulSet.
 const HOST: &str = "resourcequotas,limitranges,networkpolicies,roles,rolebindings,secrets";
 const TENANT: &str = "clusterroles,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,\
                       validatingadmissionpolicies,validatingadmissionpolicybindings";
