@@ -182,11 +182,22 @@ fn adds(found: &Value, wanted: Option<&Value>) -> bool {
 
 /// Whether these are fields of the spec that somebody wrote beside what we apply, also in our name.
 fn is_of_another(entry: &ManagedFieldsEntry) -> bool {
-    !is_ours(entry) && noted(entry, "spec").is_some_and(|spec| !is_of_the_pods_only(spec))
+    !is_ours(entry)
+        && noted(entry, "spec")
+            .is_some_and(|spec| !(is_of_the_pods_only(spec) || is_by_us(entry) && is_only_a_number(spec)))
+}
+
+/// Noted of what was stopped although it could not be applied (`host/removal/pods.rs`); the number is applied with the next look.
+fn is_only_a_number(spec: &Value) -> bool {
+    spec.as_object().is_some_and(|fields| fields.keys().eq(["f:replicas"]))
+}
+
+fn is_by_us(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER)
 }
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
-    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+    is_by_us(entry) && entry.operation.as_deref() == Some("Apply")
 }
 
 /// What of this field is in the note.

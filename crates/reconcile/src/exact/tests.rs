@@ -87,6 +87,8 @@ async fn what_kubernetes_fills_in_is_told_from_what_somebody_wrote() {
         entry(MANAGER, "Apply", json!({ "f:spec": { "f:replicas": {} } })),
         entry("kube-controller-manager", "Update", json!({ "f:status": { "f:replicas": {} } })),
         entry("vcluster", "Update", json!({ "f:spec": restarted })),
+        // As what cannot be applied is stopped.
+        entry(MANAGER, "Update", json!({ "f:spec": { "f:replicas": {} } })),
     ];
     let mut found = left(json!({ "spec": {
         "replicas": 1,

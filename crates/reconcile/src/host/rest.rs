@@ -158,6 +158,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_control_plane_is_told_to_stop_once_and_waited_for_until_kubernetes_has_heard() {
+        let stage = Stage::set().await;
+        let path = format!("/apis/apps/v1/namespaces/{}/statefulsets/{ID}", stage.names.namespace);
+        let heard = |replicas: i64, observed: i64| {
+            stage.server.put(
+                &path,
+                json!({ "metadata": { "name": ID, "generation": 2 }, "spec": { "replicas": replicas },
+                    "status": { "observedGeneration": observed } }),
+            );
+        };
+        let stopping = format!("StatefulSet {ID}: is being stopped");
+        heard(1, 2);
+        assert_eq!(stage.rest(Workloads::Stop).await, stopping);
+        assert_eq!(stage.server.get(&path).unwrap()["spec"]["replicas"], 0);
+        heard(0, 1);
+        let writes = stage.server.writes();
+        assert_eq!(stage.rest(Workloads::Stop).await, stopping);
+        assert_eq!(stage.server.writes(), writes);
+        heard(0, 2);
+        assert_eq!(stage.rest(Workloads::Stop).await, format!("pod {ID}-0: Terminating"));
+    }
+
+    #[tokio::test]
     async fn a_tenants_pods_end_although_the_node_of_its_control_plane_does_not_answer() {
         let stage = Stage::set().await;
         let own = format!("pod {ID}-0: Terminating");

@@ -27,6 +27,9 @@ pub(crate) async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>
                 continue;
             }
             stopping = Some(format!("{} {name}", kind.as_str()));
+            if wants_none(&object) {
+                continue;
+            }
             match host.merge(kind, namespace, name, &json!({ "spec": { "replicas": 0 } })).await {
                 Err(error) if error.is(404) => {}
                 other => other?,
@@ -39,9 +42,12 @@ pub(crate) async fn stop(host: &Cluster, names: &Names) -> Result<Option<String>
 /// Whether Kubernetes knows that no pod is wanted.
 fn is_stopped(workload: &DynamicObject) -> bool {
     let observed = workload.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    let replicas = workload.data.pointer("/spec/replicas").and_then(Value::as_i64);
     // For what is being deleted nothing is made, and not every change is noticed.
-    replicas == Some(0) && (observed >= workload.metadata.generation || workload.metadata.deletion_timestamp.is_some())
+    wants_none(workload) && (observed >= workload.metadata.generation || workload.metadata.deletion_timestamp.is_some())
+}
+
+fn wants_none(workload: &DynamicObject) -> bool {
+    workload.data.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0)
 }
 
 /// Ends all pods; gives the name of one that is still there.

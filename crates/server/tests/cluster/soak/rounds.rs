@@ -19,8 +19,9 @@ const SEED: u64 = 1;
 /// worker wait longer and longer.
 const KILLS: u64 = 6;
 const WIRE: u64 = 16;
-/// So many lives more are there for moments at which nobody was killed: a call that does not come in every life may have stayed away.
-const FURTHER: usize = 2;
+/// So many lives more are there for moments at which nobody was killed: a call that does not come in every life may have stayed away,
+/// and one may come only after another one has failed.
+const FURTHER: usize = 4;
 /// Lives at the same time, as far as two cores carry them.
 const AT_ONCE: usize = 2;
 
@@ -59,7 +60,7 @@ impl FromStr for Round {
 /// What came of a life.
 struct Lived {
     toll: Toll,
-    cases: usize,
+    struck: Vec<(Boundary, Fault)>,
     /// Every moment at which something is changed, and whether the platform was killed there.
     moments: BTreeMap<Boundary, bool>,
 }
@@ -83,7 +84,7 @@ async fn live(aim: Aim, title: &str, replay: &str) -> Result<Lived> {
             toll.lost.push(format!("{error:#}"));
         }
     }
-    Ok(Lived { toll, cases: struck.len(), moments: killed(lane.proxy.met(), &struck) })
+    Ok(Lived { toll, moments: killed(lane.proxy.met(), &struck), struck })
 }
 
 /// Whether the platform was killed at each of the moments that were met and at which something is changed; a call that failed there is
@@ -101,8 +102,8 @@ async fn a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_k
         let (moment, fault) = case.rsplit_once(" = ").unwrap_or((case.as_str(), "killed"));
         let these = BTreeMap::from([(moment.parse::<Boundary>()?, fault.parse::<Fault>()?)]);
         let lived = live(Aim::These(these), &case, &format!("--case '{case}'")).await?;
-        report(lived.cases, std::slice::from_ref(&lived.toll));
-        ensure!(lived.cases == 1, "the call did not come by: {case}");
+        report(lived.struck.len(), std::slice::from_ref(&lived.toll));
+        ensure!(lived.struck.len() == 1, "the call did not come by: {case}");
         ensure!(lived.toll.is_empty(), "{:#?}", lived.toll);
         return Ok(());
     }
@@ -119,7 +120,7 @@ async fn a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_k
         }
         seed = seed.wrapping_add(1);
     }
-    let (cases, tolls): (Vec<usize>, Vec<Toll>) = all.into_iter().map(|lived| (lived.cases, lived.toll)).unzip();
+    let (cases, tolls): (Vec<usize>, Vec<Toll>) = all.into_iter().map(|lived| (lived.struck.len(), lived.toll)).unzip();
     report(cases.iter().sum(), &tolls);
     let failed: Vec<&Toll> = tolls.iter().filter(|toll| !toll.is_empty()).collect();
     ensure!(failed.is_empty(), "{failed:#?}");
@@ -146,18 +147,25 @@ async fn of_one_seed(seed: u64) -> Result<(Vec<Lived>, BTreeSet<Boundary>)> {
     if !is_whole {
         return Ok((lived, BTreeSet::new()));
     }
-    for _ in 0..FURTHER {
-        let missed = missed(&lived);
-        if missed.is_empty() {
-            break;
-        }
-        let these = missed.into_iter().map(|moment| (moment, Fault::Halt)).collect();
-        lived.push(live(Aim::These(these), "what was missed", &format!("--seed {seed}")).await?);
+    for number in 0..FURTHER {
+        let Some(aim) = further(&lived, number > 0) else { break };
+        lived.push(live(Aim::These(aim), "what was missed", &format!("--seed {seed}")).await?);
     }
     let moments: BTreeSet<&Boundary> = lived.iter().flat_map(|life| life.moments.keys()).collect();
     let left = missed(&lived);
     println!("seed {seed}: {} moments, and nobody was killed at {} of them", moments.len(), left.len());
     Ok((lived, left))
+}
+
+/// Kills at all moments at which nobody was killed; where some come only after something has failed, `beside` that which struck a
+/// life in which one came.
+fn further(lived: &[Lived], beside: bool) -> Option<BTreeMap<Boundary, Fault>> {
+    let missed = missed(lived);
+    let first = missed.first()?;
+    let company = lived.iter().find(|life| beside && life.moments.contains_key(first));
+    let mut aim: BTreeMap<Boundary, Fault> = company.into_iter().flat_map(|life| life.struck.iter().cloned()).collect();
+    aim.extend(missed.into_iter().map(|moment| (moment, Fault::Halt)));
+    Some(aim)
 }
 
 /// Moments that came by in some life and at which nobody was killed in any.
@@ -175,10 +183,19 @@ fn a_moment_at_which_only_a_call_failed_is_missed_until_somebody_is_killed_there
     let read: Boundary = "create before GET /api/v1/namespaces".parse()?;
     let life = |fault: Fault| {
         let met = BTreeMap::from([(moment.clone(), true), (read.clone(), false)]);
-        Lived { toll: Toll::default(), cases: 1, moments: killed(met, &[(moment.clone(), fault)]) }
+        let struck = vec![(moment.clone(), fault)];
+        Lived { toll: Toll::default(), moments: killed(met, &struck), struck }
     };
     let mut lived = vec![life(Fault::Unavailable)];
     ensure!(missed(&lived) == BTreeSet::from([moment.clone()]));
+    let rare: Boundary = "create before PUT /api/v1/namespaces".parse()?;
+    lived[0].moments.insert(rare.clone(), false);
+    lived[0].struck.push((read.clone(), Fault::Unavailable));
+    let kills = BTreeMap::from([(moment.clone(), Fault::Halt), (rare.clone(), Fault::Halt)]);
+    ensure!(further(&lived, false) == Some(kills.clone()));
+    let beside = kills.into_iter().chain([(read.clone(), Fault::Unavailable)]).collect();
+    ensure!(further(&lived, true) == Some(beside));
+    lived[0].moments.remove(&rare);
     lived.push(life(Fault::Halt));
     ensure!(missed(&lived).is_empty());
     Ok(())
