@@ -45,7 +45,7 @@ enum Command {
     /// What `bench flood` starts beside itself.
     #[command(hide = true)]
     Flood,
-    /// Break things at every step of what the platform does, on the host cluster; half an hour.
+    /// Break things at every step of what the platform does, on the host cluster; more than an hour.
     Soak(soak::Options),
     /// Write the files that are made from the code.
     Gen,

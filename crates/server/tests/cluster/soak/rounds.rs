@@ -96,7 +96,7 @@ fn killed(met: BTreeMap<Boundary, bool>, struck: &[(Boundary, Fault)]) -> BTreeM
 }
 
 #[tokio::test]
-#[ignore = "takes three quarters of an hour; `cargo xtask soak`"]
+#[ignore = "takes an hour; `cargo xtask soak`"]
 async fn a_workspace_is_whole_whatever_call_fails_and_wherever_its_platform_is_killed() -> Result<()> {
     if let Some(case) = wish("CASE") {
         let (moment, fault) = case.rsplit_once(" = ").unwrap_or((case.as_str(), "killed"));
