@@ -17,6 +17,7 @@ use hexabase_core::tokens::TokenAccess;
 
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
+use crate::leaving;
 
 /// Said to staff under break-glass who would give anybody access, which would outlast it.
 pub(crate) const LASTING: &str =
@@ -378,7 +379,7 @@ pub(crate) enum While {
 /// As [`locked_workspace`], refused once the workspace is leaving.
 ///
 /// # Errors
-/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is leaving.
 pub(crate) async fn locked_workspace_while(
     tx: &Tx,
     ctx: &OpContext,
@@ -393,7 +394,7 @@ pub(crate) async fn locked_workspace_while(
         While::Restorable => row.phase == WorkspacePhase::ToBeDeleted,
     };
     if row.desired == workspaces::Desired::Absent && !is_in_time {
-        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+        return Err(leaving::refused(&row));
     }
     Ok(scope)
 }

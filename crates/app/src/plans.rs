@@ -8,6 +8,7 @@ use hexabase_core::plans::{Plan, PlanVersion, Price};
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
+use crate::leaving;
 
 /// A plan, as somebody chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(crate) fn too_many_workspaces(plan: &Plan, living: u64) -> Error {
 pub(crate) async fn plan_of(tx: &Tx, scope: &WorkspaceScope) -> Result<Plan> {
     let row = workspaces::lock(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
-        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+        return Err(leaving::refused(&row));
     }
     let plan = plans::get_version(tx, &row.plan_id, row.plan_version).await?;
     plan.ok_or_else(|| Error::internal("the plan's row is missing"))
