@@ -100,8 +100,10 @@ impl OrganizationAction {
 pub enum WorkspaceAction {
     /// See it, its projects, groups and people.
     View,
-    /// Delete it, or undo that.
+    /// Delete it.
     Delete,
+    /// Undo that.
+    Restore,
     /// Put it under another plan, which costs another price.
     ChangePlan,
     /// Put it to sleep, wake it without using it, and say when it sleeps by itself.
@@ -132,7 +134,7 @@ impl WorkspaceAction {
     fn beyond_break_glass(self) -> Option<&'static str> {
         match self {
             Self::GiveAccess => Some(LASTING),
-            Self::Delete => Some(NOT_THEIRS),
+            Self::Delete | Self::Restore => Some(NOT_THEIRS),
             Self::ChangePlan => Some(SPENDING),
             Self::View
             | Self::Sleep
@@ -301,6 +303,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
+        | WorkspaceAction::Restore
         | WorkspaceAction::ChangePlan
         | WorkspaceAction::Sleep
         | WorkspaceAction::ManageNodes
@@ -322,6 +325,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
+        WorkspaceAction::Restore => "restore this workspace",
         WorkspaceAction::ChangePlan => "choose another plan",
         WorkspaceAction::Sleep => "put this workspace to sleep or wake it, or say when it sleeps",
         WorkspaceAction::ManageNodes => "say how many nodes of its own this workspace has",
@@ -353,6 +357,7 @@ pub(crate) async fn locked_workspace(
         WorkspaceAction::ChangePlan => true,
         WorkspaceAction::View
         | WorkspaceAction::Delete
+        | WorkspaceAction::Restore
         | WorkspaceAction::Sleep
         | WorkspaceAction::ManageNodes
         | WorkspaceAction::SeeTokens

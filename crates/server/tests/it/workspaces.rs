@@ -442,6 +442,9 @@ async fn a_member_who_is_no_admin_cannot_delete_the_workspace() -> Result<()> {
     let refused = problem(&bob.api.delete(&workspace(&id)).await?, 403, "forbidden");
     let detail = text(&refused["detail"]);
     assert!(detail.contains("delete this workspace") && detail.contains("WSAdmins"), "{detail}");
+    let restored = bob.api.post(&format!("{}/restore", workspace(&id)), &json!({})).await?;
+    let detail = text(&problem(&restored, 403, "forbidden")["detail"]);
+    assert!(detail.starts_with("you may not restore this workspace; "), "{detail}");
     alice.add(&id, &bob.id, &["WSAdmins"]).await?.expect(201)?;
     bob.api.delete(&workspace(&id)).await?.expect(202)?;
     Ok(())
