@@ -187,7 +187,13 @@ impl Worker {
             Ok(Outcome::Again(after)) => Finish::RunAgainAt(self.after(after)),
             Err(error) => {
                 let after = backoff(claim.attempts, &claim.subject);
-                tracing::warn!(error = %causes(&error), retry_in_ms = after.as_millis(), "job failed");
+                match &error {
+                    // As when people are quicker than the job: it looks again.
+                    Error::Overtaken => {
+                        tracing::info!(retry_in_ms = after.as_millis(), "job was overtaken, and runs again");
+                    }
+                    error => tracing::warn!(error = %causes(error), retry_in_ms = after.as_millis(), "job failed"),
+                }
                 Finish::RetryAt { at: self.after(after), error: causes(&error) }
             }
         };
