@@ -7,7 +7,7 @@ use hexabase_backends::store::jobs;
 use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_core::sleep::SleepRule;
+use hexabase_core::sleep::{MINUTES, SleepRule};
 use serde_json::json;
 
 use crate::authz::{self, While, WorkspaceAction};
@@ -80,8 +80,12 @@ pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepR
     if let Some(most) = plan.sleep_after_minutes
         && rule.clone().within(Some(most)) != rule
     {
-        let sentence =
-            format!("under the plan {} a workspace sleeps after {most} minutes without use or sooner", plan.id);
+        let sentence = format!(
+            "under the plan {} a workspace sleeps after {most} minutes without use or sooner; give from {} to {most} minutes, as in \
+             hxb workspace sleep-rule --after {most}m",
+            plan.id,
+            MINUTES.start()
+        );
         return Err(Error::invalid("after_minutes", sentence));
     }
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
