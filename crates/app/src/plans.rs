@@ -47,8 +47,22 @@ pub async fn list(app: &App) -> Result<Vec<Plan>> {
 ///
 /// # Errors
 /// [`Error::Invalid`] with those that they can choose, [`Error::Conflict`] when it is not the version that was shown.
-pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanChoice<'_>) -> Result<Plan> {
-    if let Some(plan) = plans::get(db, id).await?.filter(|plan| plan.active) {
+pub(crate) async fn choose(db: &impl Db, choice: PlanChoice<'_>) -> Result<Plan> {
+    choose_beside(db, choice, None).await
+}
+
+/// The same for a workspace that has the plan `has`.
+///
+/// # Errors
+/// As for [`choose`].
+pub(crate) async fn choose_beside(
+    db: &impl Db,
+    PlanChoice { plan: id, version }: PlanChoice<'_>,
+    has: Option<&Plan>,
+) -> Result<Plan> {
+    let known = plans::get(db, id).await?;
+    let is_known = known.is_some();
+    if let Some(plan) = known.filter(|plan| plan.active) {
         return match version.filter(|shown| *shown != plan.version) {
             None => Ok(plan),
             Some(shown) => Err(Error::conflict(
@@ -61,8 +75,15 @@ pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanC
             )),
         };
     }
+    let why = match (is_known, has.is_some_and(|has| has.id == id)) {
+        (false, _) => "there is no such plan".to_owned(),
+        (true, true) => {
+            format!("the workspace is under the plan {id} already, which is retired: it keeps the version that it has")
+        }
+        (true, false) => format!("the plan {id} is retired: no workspace is put under it any more"),
+    };
     let choices: Vec<String> = plans::list_active(db).await?.into_iter().map(|plan| plan.id).collect();
-    Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
+    Err(Error::invalid("plan", format!("{why}; choose one of {}", choices.join(", "))))
 }
 
 /// The refusal of one more workspace of an organisation under a plan, with who can raise that.

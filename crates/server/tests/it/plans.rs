@@ -94,7 +94,16 @@ async fn a_retired_plan_is_not_offered_and_its_workspaces_go_on() -> Result<()> 
     let shop = text(&alice.create_workspace("shop", "team").await?.expect(201)?.json()?["id"]);
     plan_terms::set_retired(&store, clock, "team", true, "ada").await?;
     let refused = problem(&alice.create_workspace("next", "team").await?, 422, "invalid");
-    assert!(text(&refused["detail"]).ends_with("choose one of free, standard, premium"), "{refused}");
+    let choices = "choose one of free, standard, premium";
+    assert!(text(&refused["detail"]).starts_with("the plan team is retired"), "{refused}");
+    assert!(text(&refused["detail"]).ends_with(choices), "{refused}");
+    let refused = problem(&set_plan(&alice, &shop, "team").await?, 422, "invalid");
+    assert!(
+        text(&refused["detail"]).starts_with("the workspace is under the plan team already, which is retired"),
+        "{refused}"
+    );
+    let refused = problem(&set_plan(&alice, &shop, "teams").await?, 422, "invalid");
+    assert_eq!(refused["detail"], format!("there is no such plan; {choices}"));
     project(&alice, &shop, "web", Value::Null).await?.expect(201)?;
     let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
     assert_eq!((&quota["plan"], &quota["plan_version"]), (&json!("team"), &json!(1)));
@@ -200,7 +209,9 @@ async fn a_workspace_that_costs_nothing_sleeps_after_an_hour_unless_its_owner_sa
         alice.api.send(alice.api.request(reqwest::Method::PUT, &path).json(&rule)).await
     };
     for longer in [json!({}), json!({ "after_minutes": 61 })] {
-        assert_eq!(problem(&rule(longer).await?, 422, "invalid")["field"], "after_minutes");
+        let refused = problem(&rule(longer).await?, 422, "invalid");
+        assert_eq!(refused["field"], "after_minutes");
+        assert!(text(&refused["detail"]).contains("give from 5 to 60 minutes"), "{refused}");
     }
     assert_eq!(rule(json!({ "after_minutes": 30 })).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], 30);
     // A plan that says nothing gives no rule.
