@@ -17,6 +17,7 @@ use hexabase_core::tokens::TokenAccess;
 
 use crate::context::{Credential, OpContext};
 use crate::error::{Error, Result};
+use crate::leaving;
 
 /// Said to staff under break-glass who would give anybody access, which would outlast it.
 pub(crate) const LASTING: &str =
@@ -99,8 +100,10 @@ impl OrganizationAction {
 pub enum WorkspaceAction {
     /// See it, its projects, groups and people.
     View,
-    /// Delete it, or undo that.
+    /// Delete it.
     Delete,
+    /// Undo that.
+    Restore,
     /// Put it under another plan, which costs another price.
     ChangePlan,
     /// Put it to sleep, wake it without using it, and say when it sleeps by itself.
@@ -131,7 +134,7 @@ impl WorkspaceAction {
     fn beyond_break_glass(self) -> Option<&'static str> {
         match self {
             Self::GiveAccess => Some(LASTING),
-            Self::Delete => Some(NOT_THEIRS),
+            Self::Delete | Self::Restore => Some(NOT_THEIRS),
             Self::ChangePlan => Some(SPENDING),
             Self::View
             | Self::Sleep
@@ -300,6 +303,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::MakeRoles => true,
         WorkspaceAction::Leave => scope.is_member(),
         WorkspaceAction::Delete
+        | WorkspaceAction::Restore
         | WorkspaceAction::ChangePlan
         | WorkspaceAction::Sleep
         | WorkspaceAction::ManageNodes
@@ -321,6 +325,7 @@ pub(crate) async fn in_workspace(
         WorkspaceAction::View | WorkspaceAction::Leave => "see this workspace",
         WorkspaceAction::MakeRoles => "make roles here",
         WorkspaceAction::Delete => "delete this workspace",
+        WorkspaceAction::Restore => "restore this workspace",
         WorkspaceAction::ChangePlan => "choose another plan",
         WorkspaceAction::Sleep => "put this workspace to sleep or wake it, or say when it sleeps",
         WorkspaceAction::ManageNodes => "say how many nodes of its own this workspace has",
@@ -352,6 +357,7 @@ pub(crate) async fn locked_workspace(
         WorkspaceAction::ChangePlan => true,
         WorkspaceAction::View
         | WorkspaceAction::Delete
+        | WorkspaceAction::Restore
         | WorkspaceAction::Sleep
         | WorkspaceAction::ManageNodes
         | WorkspaceAction::SeeTokens
@@ -378,7 +384,7 @@ pub(crate) enum While {
 /// As [`locked_workspace`], refused once the workspace is leaving.
 ///
 /// # Errors
-/// As for [`organization`]; [`Error::Conflict`] when the workspace is being deleted.
+/// As for [`organization`]; [`Error::Conflict`] when the workspace is leaving.
 pub(crate) async fn locked_workspace_while(
     tx: &Tx,
     ctx: &OpContext,
@@ -393,7 +399,7 @@ pub(crate) async fn locked_workspace_while(
         While::Restorable => row.phase == WorkspacePhase::ToBeDeleted,
     };
     if row.desired == workspaces::Desired::Absent && !is_in_time {
-        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+        return Err(leaving::refused(&row));
     }
     Ok(scope)
 }

@@ -50,6 +50,9 @@ pub enum Error {
     /// Something the platform needs does not answer; trying again later can help.
     #[error("{0}")]
     Unavailable(String),
+    /// Somebody else has moved on what this was decided by: nothing was written, and trying again is right.
+    #[error("somebody else has changed it at the same moment; try again")]
+    Overtaken,
     /// A defect or a fault of the environment; the caller learns nothing but the request id.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -78,6 +81,7 @@ impl From<StoreError> for Error {
             StoreError::Unavailable(_) => {
                 Self::Unavailable("the database does not answer; try again in a moment".to_owned())
             }
+            StoreError::Stale => Self::Overtaken,
             cause => Self::Internal(Box::new(cause)),
         }
     }
@@ -86,5 +90,16 @@ impl From<StoreError> for Error {
 impl From<InvalidName> for Error {
     fn from(cause: InvalidName) -> Self {
         Self::invalid("name", cause.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_has_moved_on_meanwhile_is_no_fault_of_ours() {
+        assert!(matches!(Error::from(StoreError::Stale), Error::Overtaken));
+        assert!(matches!(Error::from(StoreError::MissingReference), Error::Internal(_)));
     }
 }

@@ -19,7 +19,7 @@ use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{Realm, WorkspaceBearer, groups_of, mint};
 use crate::workspaces::endpoint_of;
-use crate::{sessions, sleep, tokens};
+use crate::{leaving, sessions, sleep, tokens};
 
 /// What a workspace's token was given for, named by its claim `sid`. When that ends, so does the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +139,8 @@ pub(crate) fn read(app: &App, workspace: &WorkspaceId, bearer: &str) -> Result<I
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] for a token that is not accepted, [`Error::Forbidden`] for somebody who is no member any more,
-/// [`Error::NotFound`], and [`Error::Unavailable`] while the workspace is not there yet.
+/// [`Error::NotFound`], [`Error::Conflict`] for a member of a workspace that is leaving, and [`Error::Unavailable`] while it is not there
+/// yet.
 pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -> Result<Admitted> {
     let id: WorkspaceId = workspace.parse().map_err(|_| Error::NotFound("workspace"))?;
     let mut found = read(app, &id, bearer)?;
@@ -152,7 +153,7 @@ pub async fn admit(app: &App, workspace: &str, bearer: &str, stays_open: bool) -
     standing?;
     let row = row?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
-        return Err(Error::NotFound("workspace; it is being deleted"));
+        return Err(leaving::refused(&row));
     }
     let mut groups = groups?;
     sleep::note_use(app, &row).await;

@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use crate::context::{App, Settings};
 use crate::error::{Error, Result};
 use crate::gateway::{Basis, end_of};
-use crate::oauth;
+use crate::{leaving, oauth};
 
 /// Audience of access tokens for the platform's own API.
 pub const API_AUDIENCE: &str = "hexabase";
@@ -115,11 +115,11 @@ pub(crate) async fn check_member(app: &App, workspace: &WorkspaceId, user: &User
         let sentence = "you are not a member of this workspace; ask one of its administrators";
         return Err(Error::Forbidden(sentence.to_owned()));
     }
-    let row = workspaces::load_for_issuer(&app.store, workspace).await?;
-    if row.is_none_or(|row| row.desired == Desired::Absent) {
-        return Err(Error::Forbidden("the workspace is being deleted".to_owned()));
+    match workspaces::load_for_issuer(&app.store, workspace).await? {
+        Some(row) if row.desired != Desired::Absent => Ok(()),
+        Some(row) => Err(Error::Forbidden(leaving::sentence(&row))),
+        None => Err(Error::Forbidden("the workspace is deleted".to_owned())),
     }
-    Ok(())
 }
 
 /// Whom a workspace's token is for.

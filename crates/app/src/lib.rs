@@ -25,6 +25,7 @@ pub mod invitations;
 pub mod issuer;
 pub mod jobs;
 pub mod keys;
+mod leaving;
 pub mod leftovers;
 mod looks;
 pub mod members;

@@ -9,7 +9,7 @@ use hexabase_backends::store::workspaces::{self, UnderPlan};
 use hexabase_backends::store::{Db, Store, Tx};
 use hexabase_core::ids::{OrganizationId, WorkspaceId};
 use hexabase_core::plans::Plan;
-use hexabase_core::quota::{Amounts, Ledger, Refusal, Share};
+use hexabase_core::quota::{Amounts, GivenOn, Ledger, Refusal, Share};
 use serde_json::json;
 
 use crate::authz::{self, OrganizationAction};
@@ -118,12 +118,16 @@ pub async fn set(
 }
 
 fn in_use(refusal: Refusal<WorkspaceId>, living: &[UnderPlan]) -> Error {
-    let Refusal::InUse { resource, asked, given, to } = refusal else {
+    let Refusal::InUse { each, .. } = refusal else {
         return Error::internal("the whole was not to be given to anybody");
     };
-    let users = living.iter().filter(|one| to.contains(&one.id));
-    let users: Vec<String> = users.map(|one| format!("{} (plan {})", one.name, one.plan.0)).collect();
-    let (asked, given) = (resource.write(asked), resource.write(given));
-    let detail = format!("{asked} of {resource} is less than the {given} that the plans of {} give", users.join(", "));
+    let less = each.iter().map(|GivenOn { resource, asked, given, to }| {
+        let users = living.iter().filter(|one| to.contains(&one.id));
+        let users: Vec<String> = users.map(|one| format!("{} (plan {})", one.name, one.plan.0)).collect();
+        let (asked, given) = (resource.write(*asked), resource.write(*given));
+        format!("{asked} of {resource} is less than the {given} that the plans of {} give", users.join(", "))
+    });
+    let less: Vec<String> = less.collect();
+    let detail = format!("the organization's quota would be too small: {}", less.join("; "));
     Error::conflict("quota_in_use", detail)
 }

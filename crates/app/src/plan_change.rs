@@ -14,7 +14,7 @@ use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::follow;
-use crate::plans::{PlanChoice, choose, plan_of, too_many_workspaces};
+use crate::plans::{PlanChoice, choose_beside, plan_of, too_many_workspaces};
 use crate::workspaces::{WorkspaceDetails, details};
 use crate::{organization_quota, projects, quota, tenant};
 
@@ -34,7 +34,7 @@ pub async fn change_plan(
     let scope = authz::locked_workspace(&tx, ctx, id, WorkspaceAction::ChangePlan).await?;
     let from = plan_of(&tx, &scope).await?;
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
-    let to = choose(&tx, plan).await?;
+    let to = choose_beside(&tx, plan, Some(&from)).await?;
     let key = (&to.id, to.version);
     let keeps = key == (&from.id, from.version);
     let is_asked_for = row.wanted_plan().is_some_and(|wish| key == (&wish.plan, wish.version));

@@ -8,6 +8,7 @@ use hexabase_core::plans::{Plan, PlanVersion, Price};
 use crate::authz::{self, OrganizationAction, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
+use crate::leaving;
 
 /// A plan, as somebody chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +47,22 @@ pub async fn list(app: &App) -> Result<Vec<Plan>> {
 ///
 /// # Errors
 /// [`Error::Invalid`] with those that they can choose, [`Error::Conflict`] when it is not the version that was shown.
-pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanChoice<'_>) -> Result<Plan> {
-    if let Some(plan) = plans::get(db, id).await?.filter(|plan| plan.active) {
+pub(crate) async fn choose(db: &impl Db, choice: PlanChoice<'_>) -> Result<Plan> {
+    choose_beside(db, choice, None).await
+}
+
+/// The same for a workspace that has the plan `has`.
+///
+/// # Errors
+/// As for [`choose`].
+pub(crate) async fn choose_beside(
+    db: &impl Db,
+    PlanChoice { plan: id, version }: PlanChoice<'_>,
+    has: Option<&Plan>,
+) -> Result<Plan> {
+    let known = plans::get(db, id).await?;
+    let is_known = known.is_some();
+    if let Some(plan) = known.filter(|plan| plan.active) {
         return match version.filter(|shown| *shown != plan.version) {
             None => Ok(plan),
             Some(shown) => Err(Error::conflict(
@@ -60,8 +75,15 @@ pub(crate) async fn choose(db: &impl Db, PlanChoice { plan: id, version }: PlanC
             )),
         };
     }
+    let why = match (is_known, has.is_some_and(|has| has.id == id)) {
+        (false, _) => "there is no such plan".to_owned(),
+        (true, true) => {
+            format!("the workspace is under the plan {id} already, which is retired: it keeps the version that it has")
+        }
+        (true, false) => format!("the plan {id} is retired: no workspace is put under it any more"),
+    };
     let choices: Vec<String> = plans::list_active(db).await?.into_iter().map(|plan| plan.id).collect();
-    Err(Error::invalid("plan", format!("there is no such plan; choose one of {}", choices.join(", "))))
+    Err(Error::invalid("plan", format!("{why}; choose one of {}", choices.join(", "))))
 }
 
 /// The refusal of one more workspace of an organisation under a plan, with who can raise that.
@@ -78,7 +100,7 @@ pub(crate) fn too_many_workspaces(plan: &Plan, living: u64) -> Error {
 pub(crate) async fn plan_of(tx: &Tx, scope: &WorkspaceScope) -> Result<Plan> {
     let row = workspaces::lock(tx, scope).await?.ok_or(Error::NotFound("workspace"))?;
     if row.desired == workspaces::Desired::Absent {
-        return Err(Error::conflict("workspace_deleted", "the workspace is being deleted"));
+        return Err(leaving::refused(&row));
     }
     let plan = plans::get_version(tx, &row.plan_id, row.plan_version).await?;
     plan.ok_or_else(|| Error::internal("the plan's row is missing"))

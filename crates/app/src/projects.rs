@@ -76,6 +76,8 @@ fn labels(given: BTreeMap<String, String>) -> Result<ProjectLabels> {
 
 /// Most projects from one at the top down to the lowest below it, both counted.
 const MAX_DEPTH: usize = 4;
+/// Most projects that a refusal names.
+const MOST_NAMED: usize = 5;
 
 /// The project, the one it stands below, and so on to the top, among `projects`.
 pub(crate) fn chain<'a>(projects: &'a [Project], id: &ProjectId) -> Vec<&'a Project> {
@@ -300,6 +302,25 @@ pub async fn list(
     with_own(&app.store, &scope, rows).await
 }
 
+/// Which projects stand in the way of a deletion. Those that are leaving already are only to be waited for.
+fn standing_below(living: &[Project], id: &ProjectId) -> String {
+    let below: Vec<&Project> = living.iter().filter(|project| project.parent_id.as_ref() == Some(id)).collect();
+    let names: Vec<&str> = below.iter().map(|project| project.name.as_str()).collect();
+    let first = match below.iter().any(|project| is_wanted(project)) {
+        true => "delete them first",
+        false => "they are being deleted, wait until they are gone",
+    };
+    format!("projects stand below it: {}; {first}", some_of(&names))
+}
+
+/// The first of these names, and how many others there are.
+fn some_of(names: &[&str]) -> String {
+    match names.split_at_checked(MOST_NAMED) {
+        Some((first, others)) if !others.is_empty() => format!("{} and {} more", first.join(", "), others.len()),
+        _ => names.join(", "),
+    }
+}
+
 /// Asks for a project to be removed with everything in it, the roles made and given there included. Asking twice changes
 /// nothing; refused while projects stand below it.
 pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &ProjectId) -> Result<ProjectDetails> {
@@ -309,8 +330,7 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
     let project = projects::get(&tx, &scope, id).await?.ok_or(Error::NotFound("project"))?;
     let below = projects::count_below(&tx, &scope, id).await?;
     if below > 0 && is_wanted(&project) {
-        let detail = format!("{below} project(s) stand below it; delete them first");
-        return Err(Error::conflict("project_in_use", detail));
+        return Err(Error::conflict("project_in_use", standing_below(&living(&tx, &scope).await?, id)));
     }
     if projects::request_deletion(&tx, &scope, id).await? {
         given::delete_of_project(app, ctx, &tx, &scope, id).await?;
@@ -324,4 +344,16 @@ pub async fn delete(app: &App, ctx: &OpContext, workspace: &WorkspaceId, id: &Pr
         tx.rollback().await?;
     }
     get(app, ctx, workspace, id).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_projects_five_are_named() {
+        assert_eq!(some_of(&["a"]), "a");
+        assert_eq!(some_of(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
+        assert_eq!(some_of(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");
+    }
 }

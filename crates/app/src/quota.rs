@@ -8,13 +8,13 @@ use hexabase_core::names::ProjectName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
-use hexabase_core::quota::{Amounts, Ledger, Refusal, Resource, Share};
+use hexabase_core::quota::{Amounts, GivenOn, Ledger, Refusal, Resource, Share};
 use hexabase_reconcile::ProjectUsage;
 
 use crate::authz::{self, WorkspaceAction};
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
-use crate::projects::living;
+use crate::projects::{is_wanted, living};
 
 /// What a project may use, as asked for.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +83,10 @@ impl QuotaRequest {
             match asked {
                 Some(asked) if asked < least || u64::from(asked) > most => {
                     let (who, raised) = (&giver.who, giver.raised);
-                    Err(Error::invalid(field, format!("must be from {least} to {most}, which {who}; {raised}")))
+                    Err(Error::invalid(
+                        field,
+                        format!("{resource} must be from {least} to {most}, which {who}; {raised}"),
+                    ))
                 }
                 asked => Ok(asked),
             }
@@ -166,7 +169,11 @@ where
     let asked: T = text.parse().map_err(|cause: InvalidQuantity| Error::invalid(field, cause.to_string()))?;
     if asked > most {
         let (who, raised) = (&giver.who, giver.raised);
-        return Err(Error::invalid(field, format!("{text} is more than {who}, which is {most}; {raised}")));
+        let resource = field.trim_start_matches("quota.");
+        return Err(Error::invalid(
+            field,
+            format!("{text} of {resource} is more than {who}, which is {most}; {raised}"),
+        ));
     }
     Ok(Some(asked))
 }
@@ -197,22 +204,44 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
                 ),
             })
         }
-        Refusal::InUse { resource, asked, given, to } => {
-            let one = |id: &ProjectId| {
-                let share = living.iter().find(|project| project.id == *id)?;
-                Some(format!("{} ({})", share.name, resource.write(share.limits.get(resource))))
+        Refusal::InUse { of, each } => {
+            let limit = match of.as_ref().and_then(name) {
+                Some(project) => format!("the share of the project {project} would be too small"),
+                None => format!("the plan {} is too small", plan.id),
             };
-            let users: Vec<String> = to.iter().filter_map(one).collect();
-            let (asked, given) = (resource.write(asked), resource.write(given));
-            let detail = format!(
-                "{asked} of {resource} is less than the {given} given to {}; lower these first, which members of WSAdmins can",
-                users.join(", ")
-            );
-            Error::conflict("quota_in_use", detail)
+            Error::conflict("quota_in_use", format!("{limit}: {}", given_on(&each, living)))
         }
         Refusal::Unknown => Error::invalid("parent", "there is no such project in this workspace"),
         Refusal::Circle => Error::invalid("parent", "a project cannot stand below itself"),
     }
+}
+
+/// What more is given of than there would be, to whom, and what to do about it. A share that is leaving with its project cannot be
+/// lowered.
+fn given_on(each: &[GivenOn<ProjectId>], living: &[Project]) -> String {
+    let holders =
+        |to: &[ProjectId]| -> Vec<&Project> { living.iter().filter(|project| to.contains(&project.id)).collect() };
+    let less = each.iter().map(|GivenOn { resource, asked, given, to }| {
+        let share = |project: &Project| format!("{} ({})", project.name, resource.write(project.limits.get(*resource)));
+        let shares: Vec<String> = holders(to).into_iter().map(share).collect();
+        let (asked, given) = (resource.write(*asked), resource.write(*given));
+        format!("{asked} of {resource} is less than the {given} given to {}", shares.join(", "))
+    });
+    let less: Vec<String> = less.collect();
+    let all: Vec<ProjectId> = each.iter().flat_map(|one| one.to.iter().cloned()).collect();
+    let (staying, leaving): (Vec<&Project>, Vec<&Project>) =
+        holders(&all).into_iter().partition(|project| is_wanted(project));
+    let names = |projects: &[&Project]| -> String {
+        let names: Vec<&str> = projects.iter().map(|project| project.name.as_str()).collect();
+        names.join(", ")
+    };
+    let gone = format!("wait until the deletion of {} is over", names(&leaving));
+    let first = match (staying.is_empty(), leaving.is_empty()) {
+        (_, true) => "lower these first, which members of WSAdmins can".to_owned(),
+        (true, false) => gone,
+        (false, false) => format!("lower {} first, which members of WSAdmins can, and {gone}", names(&staying)),
+    };
+    format!("{}; {first}", less.join("; "))
 }
 
 /// Refuses to leave a project's namespace less of anything than is used there, and says what does; `gives` when another project is to

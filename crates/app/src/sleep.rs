@@ -7,17 +7,17 @@ use hexabase_backends::store::jobs;
 use hexabase_backends::store::workspaces::{self, Desired, Workspace, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_core::phases::WorkspacePhase;
-use hexabase_core::sleep::SleepRule;
+use hexabase_core::sleep::{MINUTES, SleepRule};
 use serde_json::json;
 
 use crate::authz::{self, While, WorkspaceAction};
 use crate::context::{App, Change, OpContext};
 use crate::error::{Error, Result};
 use crate::jobs::{RECONCILE_WORKSPACE, follow};
-use crate::members;
 use crate::plans::plan_of;
 use crate::waiting::Waiter;
 use crate::workspaces::{WorkspaceDetails, details};
+use crate::{leaving, members};
 
 /// Longest time for which a request is held while its workspace wakes. kubectl asks again by itself when it is over.
 const HOLD: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub async fn sleep(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<Works
 /// Wakes a workspace without using it. For one that is awake this changes nothing.
 ///
 /// # Errors
-/// [`Error::Conflict`] when the workspace is being deleted.
+/// [`Error::Conflict`] when the workspace is leaving.
 pub async fn wake(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::locked_workspace_while(&tx, ctx, id, WorkspaceAction::Sleep, While::Living).await?;
@@ -80,8 +80,12 @@ pub async fn set_rule(app: &App, ctx: &OpContext, id: &WorkspaceId, rule: SleepR
     if let Some(most) = plan.sleep_after_minutes
         && rule.clone().within(Some(most)) != rule
     {
-        let sentence =
-            format!("under the plan {} a workspace sleeps after {most} minutes without use or sooner", plan.id);
+        let sentence = format!(
+            "under the plan {} a workspace sleeps after {most} minutes without use or sooner; give from {} to {most} minutes, as in \
+             hxb workspace sleep-rule --after {most}m",
+            plan.id,
+            MINUTES.start()
+        );
         return Err(Error::invalid("after_minutes", sentence));
     }
     let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
@@ -104,7 +108,7 @@ pub(crate) fn is_asleep(row: &Workspace) -> bool {
 /// who wake it one does; all wait.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when it takes too long or too many wait for it already, [`Error::NotFound`] when its deletion is asked for meanwhile.
+/// [`Error::Unavailable`] when it takes too long or too many wait for it already, [`Error::Conflict`] when its deletion is asked for meanwhile.
 pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Workspace> {
     if !is_asleep(&row) {
         return Ok(row);
@@ -119,7 +123,7 @@ pub(crate) async fn awake(app: &App, row: Workspace, user: &UserId) -> Result<Wo
         let mut row = row;
         loop {
             match (row.desired, row.phase) {
-                (Desired::Absent, _) => return Err(Error::NotFound("workspace; it is being deleted")),
+                (Desired::Absent, _) => return Err(leaving::refused(&row)),
                 (Desired::Asleep, _) => wake_for(app, &row, user).await?,
                 (Desired::Present, WorkspacePhase::Waking) => {}
                 (Desired::Present, _) => return Ok(row),

@@ -1,7 +1,7 @@
 //! A workspace's own API server, asked as the person who asks us: with a token of that person, made for this and good for a
 //! minute or two. Nothing here may be called inside a transaction.
 
-use hexabase_backends::store::workspaces::{self, WorkspaceScope};
+use hexabase_backends::store::workspaces::{self, Desired, WorkspaceScope};
 use hexabase_core::ids::{UserId, WorkspaceId};
 use hexabase_oidc::claims::WorkspaceSignIn;
 use hexabase_reconcile::{ReconcileError, TenantUser};
@@ -9,8 +9,8 @@ use hexabase_reconcile::{ReconcileError, TenantUser};
 use crate::context::App;
 use crate::error::{Error, Result};
 use crate::issuer::{WorkspaceBearer, mint};
-use crate::sleep;
 use crate::workspaces::endpoint_of;
+use crate::{leaving, sleep};
 
 /// Seconds such a token lives.
 const LIFE_SECONDS: i64 = 60;
@@ -21,8 +21,8 @@ const RENEWAL_SECONDS: i64 = 120;
 /// The workspace's API server as the scope's person sees it. One that sleeps is woken, and waited for.
 ///
 /// # Errors
-/// [`Error::Forbidden`] for somebody who is no member, whom the workspace does not know; [`Error::Unavailable`] while it is
-/// not ready.
+/// [`Error::Forbidden`] for somebody who is no member, whom the workspace does not know; [`Error::Conflict`] for a workspace that is
+/// leaving; [`Error::Unavailable`] while it is not ready.
 pub(crate) async fn as_caller(app: &App, scope: &WorkspaceScope) -> Result<TenantUser> {
     as_caller_for(app, scope, LIFE_SECONDS).await
 }
@@ -42,6 +42,9 @@ async fn as_caller_for(app: &App, scope: &WorkspaceScope, seconds: i64) -> Resul
         return Err(Error::Forbidden(detail.to_owned()));
     }
     let row = workspaces::get(&app.store, scope).await?.ok_or(Error::NotFound("workspace"))?;
+    if row.desired == Desired::Absent {
+        return Err(leaving::refused(&row));
+    }
     sleep::note_use(app, &row).await;
     let row = sleep::awake(app, row, scope.user()).await?;
     let (endpoint, ca_pem) = endpoint_of(row)?;

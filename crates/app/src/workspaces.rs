@@ -234,7 +234,7 @@ pub async fn delete_later(app: &App, ctx: &OpContext, id: &WorkspaceId, minutes:
 /// [`Error::Conflict`] when there is none, or its time is over.
 pub async fn restore(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
-    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Delete).await?;
+    let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Restore).await?;
     if !workspaces::undo_deletion(&tx, &scope, ctx.now).await? {
         let row = workspaces::get(&tx, &scope).await?.ok_or(Error::NotFound("workspace"))?;
         let sentence = format!("the workspace is {}; there is no deletion of it that can be undone", row.phase);

@@ -162,7 +162,9 @@ fn moving_since(placed: Timestamp, nodes: &[HostNode], found: &FoundNodes, now: 
 fn told(count: u32, wanted: &WantedNodes, found: &FoundNodes) -> Option<String> {
     let (has, wants) = (wanted.keeps.len(), usize::try_from(count).unwrap_or(usize::MAX));
     if has < wants {
-        return Some(format!("{has} of {wants} nodes; no other one is free at the moment"));
+        return Some(format!(
+            "{has} of {wants} nodes; no other one is free at the moment; an operator of the platform can offer more"
+        ));
     }
     let moves = match &found.may_move {
         Progress::Wait { reason, .. } => Some(reason.clone()),

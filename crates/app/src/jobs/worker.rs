@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 
 /// How long running jobs get to come to their end when the worker stops; the next worker takes up what they leave.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often in a row a job may be overtaken before that is told as trouble.
+const OVERTAKEN: u32 = 3;
 
 /// What needs the host cluster, or what stands on it, or is done by those that do the rest of it.
 const HOST_KINDS: [&str; 6] = [
@@ -187,7 +189,13 @@ impl Worker {
             Ok(Outcome::Again(after)) => Finish::RunAgainAt(self.after(after)),
             Err(error) => {
                 let after = backoff(claim.attempts, &claim.subject);
-                tracing::warn!(error = %causes(&error), retry_in_ms = after.as_millis(), "job failed");
+                match &error {
+                    // As when people are quicker than the job: it looks again. Again and again it is no chance any more.
+                    Error::Overtaken if claim.attempts <= OVERTAKEN => {
+                        tracing::info!(retry_in_ms = after.as_millis(), "job was overtaken, and runs again");
+                    }
+                    error => tracing::warn!(error = %causes(error), retry_in_ms = after.as_millis(), "job failed"),
+                }
                 Finish::RetryAt { at: self.after(after), error: causes(&error) }
             }
         };

@@ -42,6 +42,7 @@ fn refusal(error: Error) -> OAuthError {
         }
         Error::NotFound(_) => OAuthError::new(OAuthErrorCode::InvalidGrant, "it no longer exists"),
         Error::Unavailable(sentence) => OAuthError::new(OAuthErrorCode::TemporarilyUnavailable, sentence),
+        error @ Error::Overtaken => OAuthError::new(OAuthErrorCode::TemporarilyUnavailable, error.to_string()),
         error => {
             tracing::error!(error = ?error, "a grant failed");
             OAuthError::new(OAuthErrorCode::ServerError, "something went wrong on our side")

@@ -145,7 +145,7 @@ pub(super) async fn write(tx: &Tx, entries: Vec<NewAuditEntry>) -> Result<(), St
         let start = audit_chain::Model { chain: chain.clone(), last_seq: 0, last_hash: GENESIS.to_owned() };
         db::insert_if_absent(tx.conn(), start).await?;
         let end = audit_chain::Entity::find_by_id(chain.as_str()).lock(LockType::Update).one(tx.conn()).await?;
-        let end = end.ok_or(StoreError::Stale)?;
+        let end = end.ok_or_else(|| StoreError::Other("the end of a chain of the audit log is missing".into()))?;
         let (mut seq, mut previous) = (end.last_seq, end.last_hash);
         for entry in entries {
             seq += 1;

@@ -66,7 +66,8 @@ pub(super) async fn write(tx: &Tx, events: Vec<NewEvent>) -> Result<(), StoreErr
         "UPDATE event_counter SET last_seq = last_seq + $1 WHERE id = $2 RETURNING last_seq",
         [many.into(), COUNTER.into()],
     );
-    let row = tx.conn().query_one_raw(next).await?.ok_or(StoreError::Stale)?;
+    let row = tx.conn().query_one_raw(next).await?;
+    let row = row.ok_or_else(|| StoreError::Other("the counter of events is missing".into()))?;
     let last: i64 = row.try_get_by_index(0)?;
     for (seq, event) in (last - many + 1..).zip(events) {
         let model = event::Model {

@@ -72,7 +72,8 @@ type Judged = Result<(), Option<Resource>>;
 
 fn short_of(refusal: &Refusal<ProjectId>) -> Option<Resource> {
     match refusal {
-        Refusal::Short { resource, .. } | Refusal::InUse { resource, .. } => Some(*resource),
+        Refusal::Short { resource, .. } => Some(*resource),
+        Refusal::InUse { each, .. } => each.first().map(|one| one.resource),
         Refusal::Unknown | Refusal::Circle => None,
     }
 }

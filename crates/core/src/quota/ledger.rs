@@ -29,19 +29,28 @@ pub enum Refusal<K> {
     },
     /// More than what was asked for is given on already.
     InUse {
-        /// Of what.
-        resource: Resource,
-        /// How much was to be had afterwards.
-        asked: u64,
-        /// How much is given on.
-        given: u64,
-        /// To whom.
-        to: Vec<K>,
+        /// Of whose share; of the whole when absent.
+        of: Option<K>,
+        /// Everything of which that is so.
+        each: Vec<GivenOn<K>>,
     },
     /// Nobody has such a share.
     Unknown,
     /// It would be given of itself.
     Circle,
+}
+
+/// What more is given on of than was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenOn<K> {
+    /// Of what.
+    pub resource: Resource,
+    /// How much was to be had afterwards.
+    pub asked: u64,
+    /// How much is given on.
+    pub given: u64,
+    /// To whom.
+    pub to: Vec<K>,
 }
 
 /// The shares of one whole. Nobody gives more than they have: no edit makes that untrue, and where it was untrue before, as
@@ -162,17 +171,20 @@ impl<K: Ord + Clone> Ledger<K> {
 
     /// Whether a holder who has `now` can have `asked`, with what is given on.
     fn check_given(&self, holder: Option<&K>, now: &Amounts, asked: &Amounts) -> Result<(), Refusal<K>> {
-        let all = self.given(holder);
+        let (all, mut each) = (self.given(holder), Vec::new());
         for resource in Resource::ALL.iter().copied() {
             let (now, asked, given) = (now.get(resource), asked.get(resource), all.get(resource));
             if asked < now && asked < given {
                 let users = self.shares.iter().filter(|(_, share)| share.from.as_ref() == holder);
                 let users = users.filter(|(_, share)| share.amounts.get(resource) > 0);
                 let to = users.map(|(key, _)| key.clone()).collect();
-                return Err(Refusal::InUse { resource, asked, given, to });
+                each.push(GivenOn { resource, asked, given, to });
             }
         }
-        Ok(())
+        match each.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::InUse { of: holder.cloned(), each }),
+        }
     }
 }
 
@@ -218,14 +230,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_keeps_less_than_was_given_on_and_it_is_said_to_whom() {
+    fn nobody_keeps_less_than_was_given_on_and_it_is_said_of_what_and_to_whom() {
         let mut ledger = ledger();
-        let in_use = |asked: u64, given: u64, to: Vec<u32>| {
-            Err(Refusal::InUse { resource: Resource::Cpu, asked: 1000 * asked, given: 1000 * given, to })
+        let in_use = |of: Option<u32>, asked: u64, given: u64, to: &[u32]| {
+            let (asked, given) = (pods(asked), pods(given));
+            let each = Resource::ALL.iter().copied().map(|resource| GivenOn {
+                resource,
+                asked: asked.get(resource),
+                given: given.get(resource),
+                to: to.to_vec(),
+            });
+            Err(Refusal::InUse { of, each: each.collect() })
         };
-        assert_eq!(ledger.resize(&1, pods(1)), in_use(1, 2, vec![2]));
+        assert_eq!(ledger.resize(&1, pods(1)), in_use(Some(1), 1, 2, &[2]));
         ledger.resize(&1, pods(2)).unwrap();
-        assert_eq!(ledger.replace_whole(pods(4)), in_use(4, 5, vec![1, 3]));
+        assert_eq!(ledger.replace_whole(pods(4)), in_use(None, 4, 5, &[1, 3]));
+        // Of what there would be enough nothing is said.
+        let fewer = Amounts { pods: 4, ..pods(5) };
+        let each = vec![GivenOn { resource: Resource::Pods, asked: 4, given: 5, to: vec![1, 3] }];
+        assert_eq!(ledger.replace_whole(fewer), Err(Refusal::InUse { of: None, each }));
         ledger.replace_whole(pods(5)).unwrap();
         assert_eq!(ledger.resize(&9, pods(1)), Err(Refusal::Unknown));
     }

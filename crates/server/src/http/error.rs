@@ -52,7 +52,9 @@ impl From<Error> for ApiError {
                 let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_often", detail);
                 Self { retry_after: Some(u64::try_from(seconds).unwrap_or(u64::MAX)), ..refused }
             }
-            Error::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
+            Error::Unavailable(_) | Error::Overtaken => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+            }
             Error::Internal(cause) => {
                 tracing::error!(error = %cause, "request failed");
                 let detail = "something went wrong on our side; the request id helps the operator to find it";

@@ -307,7 +307,7 @@ pub(super) fn failure(error: &Error) -> Response {
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::Conflict { .. } | Error::LimitReached(_) => StatusCode::CONFLICT,
         Error::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Unavailable(_) | Error::Overtaken => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(cause) => {
             tracing::error!(error = %cause, "a page failed");
             StatusCode::INTERNAL_SERVER_ERROR

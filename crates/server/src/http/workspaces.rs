@@ -16,6 +16,7 @@ use hexabase_backends::store::workspaces::{Desired, Workspace as Row};
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Price;
+use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::error::ApiResult;
@@ -56,8 +57,18 @@ fn view(settings: &Settings, row: Row, steps: Vec<StepRecord>, price: Option<Pri
         created_at: row.created_at,
         ready_at: row.ready_at,
         deleted_at: row.deleted_at,
-        receipt: row.receipt.filter(|_| row.desired == Desired::Absent),
+        receipt: row.receipt.filter(|_| row.desired == Desired::Absent).map(with_lists),
     }
+}
+
+/// A receipt with all of its lists. Rows leave out those in which nothing is, and older ones know of fewer.
+fn with_lists(mut receipt: Value) -> Value {
+    if let Some(lists) = receipt.as_object_mut() {
+        for name in ["removed", "remaining", "forced", "returned", "missing"] {
+            lists.entry(name).or_insert_with(|| json!([]));
+        }
+    }
+    receipt
 }
 
 pub(super) fn details(app: &App, found: WorkspaceDetails) -> Workspace {

@@ -169,7 +169,8 @@ fn refusal(error: Error) -> Refusal {
     let message = error.to_string();
     match error {
         Error::Unauthenticated(_) => Refusal::Unauthorized { message },
-        Error::Forbidden(_) => Refusal::Forbidden { message },
+        // That a workspace is leaving, told to its members: of a 404 kubectl does not print the sentence.
+        Error::Forbidden(_) | Error::Conflict { .. } => Refusal::Forbidden { message },
         Error::NotFound(_) => Refusal::NotFound { message },
         Error::Internal(cause) => {
             tracing::error!(error = %cause, "the gateway could not decide");

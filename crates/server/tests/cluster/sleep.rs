@@ -174,7 +174,7 @@ async fn a_workspace_whose_deletion_is_undone_has_all_it_had() -> Result<()> {
     rita.project("regretted", "kept", &[]).await?;
     rita.kubectl(&["-n", "kept", "create", "configmap", "note", "--from-literal=text=kept"]).await?;
     rita.hxb(&["workspace", "delete", "regretted", "--yes", "--grace", "1h"]).await?;
-    rita.refused(&["get", "namespaces"], "being deleted").await?;
+    rita.refused(&["get", "namespaces"], "hxb workspace restore regretted").await?;
     until("its rest", async || Ok(pods(&shop.at, &id).await?.is_empty())).await?;
     rita.hxb(&["workspace", "restore", "regretted", "--wait", "--timeout", "10m"])
         .await

@@ -506,8 +506,8 @@ async fn a_workspace_that_is_being_deleted_is_closed_at_once() -> Result<()> {
     let api = platform.nobody().with_token(alice.workspace_token(&platform, &workspace).await?);
     api.get(&version(&workspace)).await?.expect(200)?;
     alice.api.delete(&format!("/api/v1/workspaces/{workspace}")).await?.expect(202)?;
-    let message = status(&api.get(&version(&workspace)).await?, 404, "NotFound");
-    assert!(message.contains("being deleted"), "{message}");
+    let message = status(&api.get(&version(&workspace)).await?, 403, "Forbidden");
+    assert_eq!(message, "the workspace is being deleted");
     Ok(())
 }
 

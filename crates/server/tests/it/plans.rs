@@ -94,7 +94,16 @@ async fn a_retired_plan_is_not_offered_and_its_workspaces_go_on() -> Result<()> 
     let shop = text(&alice.create_workspace("shop", "team").await?.expect(201)?.json()?["id"]);
     plan_terms::set_retired(&store, clock, "team", true, "ada").await?;
     let refused = problem(&alice.create_workspace("next", "team").await?, 422, "invalid");
-    assert!(text(&refused["detail"]).ends_with("choose one of free, standard, premium"), "{refused}");
+    let choices = "choose one of free, standard, premium";
+    assert!(text(&refused["detail"]).starts_with("the plan team is retired"), "{refused}");
+    assert!(text(&refused["detail"]).ends_with(choices), "{refused}");
+    let refused = problem(&set_plan(&alice, &shop, "team").await?, 422, "invalid");
+    assert!(
+        text(&refused["detail"]).starts_with("the workspace is under the plan team already, which is retired"),
+        "{refused}"
+    );
+    let refused = problem(&set_plan(&alice, &shop, "teams").await?, 422, "invalid");
+    assert_eq!(refused["detail"], format!("there is no such plan; {choices}"));
     project(&alice, &shop, "web", Value::Null).await?.expect(201)?;
     let quota = alice.api.get(&format!("/api/v1/workspaces/{shop}/quota")).await?.expect(200)?.json()?;
     assert_eq!((&quota["plan"], &quota["plan_version"]), (&json!("team"), &json!(1)));
@@ -200,7 +209,9 @@ async fn a_workspace_that_costs_nothing_sleeps_after_an_hour_unless_its_owner_sa
         alice.api.send(alice.api.request(reqwest::Method::PUT, &path).json(&rule)).await
     };
     for longer in [json!({}), json!({ "after_minutes": 61 })] {
-        assert_eq!(problem(&rule(longer).await?, 422, "invalid")["field"], "after_minutes");
+        let refused = problem(&rule(longer).await?, 422, "invalid");
+        assert_eq!(refused["field"], "after_minutes");
+        assert!(text(&refused["detail"]).contains("give from 5 to 60 minutes"), "{refused}");
     }
     assert_eq!(rule(json!({ "after_minutes": 30 })).await?.expect(200)?.json()?["sleep_rule"]["after_minutes"], 30);
     // A plan that says nothing gives no rule.
@@ -215,9 +226,14 @@ async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
     let platform = Platform::start().await?;
     let (alice, bob) = (platform.person("alice").await?, platform.person("bob").await?);
     let shop = alice.workspace("shop").await?;
-    let web = text(&project(&alice, &shop, "web", json!({ "cpu": "3" })).await?.expect(201)?.json()?["id"]);
+    let large = json!({ "cpu": "3", "memory": "6Gi" });
+    let web = text(&project(&alice, &shop, "web", large).await?.expect(201)?.json()?["id"]);
     let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
-    assert!(text(&refused["detail"]).contains("cpu") && text(&refused["detail"]).contains("web (3)"), "{refused}");
+    assert_eq!(
+        refused["detail"],
+        "the plan free is too small: 1 of cpu is less than the 3 given to web (3); 2Gi of memory is less than the 6Gi given to \
+         web (6Gi); lower these first, which members of WSAdmins can"
+    );
     let smaller = json!({ "quota": { "cpu": "500m", "memory": "1Gi", "storage": "1Gi" } });
     alice.api.patch(&format!("/api/v1/workspaces/{shop}/projects/{web}"), &smaller).await?.expect(200)?;
     for name in ["two", "three"] {
@@ -243,6 +259,28 @@ async fn a_plan_that_is_too_small_is_refused_with_what_uses_it() -> Result<()> {
     alice.add(&third, &bob.id, &[]).await?.expect(201)?;
     alice.api.delete(&format!("/api/v1/workspaces/{third}")).await?.expect(202)?;
     problem(&set_plan(&alice, &third, "premium").await?, 409, "workspace_deleted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_lower_the_share_of_a_project_that_is_leaving() -> Result<()> {
+    let platform = Platform::start().await?;
+    let alice = platform.person("alice").await?;
+    let shop = alice.workspace("shop").await?;
+    let mut ids = Vec::new();
+    for name in ["web", "def"] {
+        let made = project(&alice, &shop, name, json!({ "cpu": "1500m" })).await?.expect(201)?.json()?;
+        ids.push(text(&made["id"]));
+    }
+    let says = [
+        "; lower web first, which members of WSAdmins can, and wait until the deletion of def is over",
+        "; wait until the deletion of web, def is over",
+    ];
+    for (id, first) in ids.iter().rev().zip(says) {
+        alice.api.delete(&format!("/api/v1/workspaces/{shop}/projects/{id}")).await?.expect(202)?;
+        let refused = problem(&set_plan(&alice, &shop, "free").await?, 409, "quota_in_use");
+        assert!(text(&refused["detail"]).ends_with(first), "{refused}");
+    }
     Ok(())
 }
 

@@ -47,10 +47,10 @@ async fn a_quota_above_the_plans_is_refused_with_what_the_plan_allows() -> Resul
     let workspace = alice.workspace("shop").await?;
     for (field, value, allowed) in [
         ("cpu", json!("4001m"), "allows, which is 4"),
-        ("cpu", json!("5"), "allows, which is 4"),
+        ("cpu", json!("5"), "5 of cpu is more than the plan standard allows, which is 4"),
         ("memory", json!("8193Mi"), "allows, which is 8Gi"),
         ("storage", json!("1Ti"), "allows, which is 50Gi; an admin of the organization can"),
-        ("pods", json!(51), "from 1 to 50"),
+        ("pods", json!(51), "pods must be from 1 to 50"),
         ("pods", json!(0), "from 1 to 50"),
         ("load_balancers", json!(1), "from 0 to 0, which the plan standard allows; an admin of the organization can"),
         ("objects", json!(501), "from 0 to 500"),

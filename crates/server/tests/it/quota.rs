@@ -100,7 +100,7 @@ async fn more_than_is_left_is_refused_with_the_limit_and_who_can_raise_it() -> R
     let refused = shop.try_project("more", Some("4"), Some(&web)).await?;
     says(&refused, 422, "invalid", &["the project web has, which is 3; members of WSAdmins can"]);
     says(&shop.give_cpu(&api, "3500m").await?, 422, "invalid", &["the project web has"]);
-    says(&shop.give_cpu(&web, "1").await?, 409, "quota_in_use", &["cpu", "api (2)"]);
+    says(&shop.give_cpu(&web, "1").await?, 409, "quota_in_use", &["the share of the project web", "cpu", "api (2)"]);
     shop.give_cpu(&web, "2").await?.expect(200)?;
     assert_eq!(shop.left().await?, "2");
     shop.give_cpu(&web, "4").await?.expect(200)?;

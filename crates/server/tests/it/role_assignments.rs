@@ -225,7 +225,7 @@ async fn projects_stand_below_projects_and_go_from_below() -> Result<()> {
     problem(&project(&alice, &workspace, "e", Some(&chain[3])).await?, 409, "limit_reached");
     let one = |number: usize| format!("/api/v1/workspaces/{workspace}/projects/{}", chain[number]);
     let refused = problem(&alice.api.delete(&one(2)).await?, 409, "project_in_use");
-    assert!(text(&refused["detail"]).contains("1 project"), "{refused}");
+    assert_eq!(refused["detail"], "projects stand below it: d; delete them first");
     let team = team(&alice, &workspace).await?;
     give(&alice, &workspace, json!({ "group": team, "role": "view", "project": chain[3] })).await?.expect(201)?;
     alice.api.delete(&one(3)).await?.expect(202)?;
@@ -236,7 +236,11 @@ async fn projects_stand_below_projects_and_go_from_below() -> Result<()> {
     let late = project(&alice, &workspace, "e", Some(&chain[3])).await?;
     assert_eq!(problem(&late, 422, "invalid")["field"], "parent");
     // Until its namespace is gone it still stands below its parent.
-    problem(&alice.api.delete(&one(2)).await?, 409, "project_in_use");
+    let refused = problem(&alice.api.delete(&one(2)).await?, 409, "project_in_use");
+    assert!(
+        text(&refused["detail"]).ends_with("below it: d; they are being deleted, wait until they are gone"),
+        "{refused}"
+    );
     Ok(())
 }
 

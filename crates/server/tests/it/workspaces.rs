@@ -419,6 +419,10 @@ async fn a_deleted_workspace_stays_as_a_record_for_admins_of_the_organization() 
     let record = alice.api.get(&workspace(&id)).await?.expect(200)?.json()?;
     assert_eq!(record["phase"], "deleted");
     assert!(record["receipt"].is_object() && record["deleted_at"].is_string(), "{record}");
+    // Also those in which nothing is.
+    for list in ["removed", "remaining", "forced", "returned", "missing"] {
+        assert!(record["receipt"][list].is_array(), "{list}: {record}");
+    }
     assert_eq!(alice.api.get(&project).await?.expect(200)?.json()?["phase"], "deleted");
     // Bob was in the organisation through this workspace only.
     for path in [&workspace(&id), &project, &format!("/api/v1/organizations/{}", alice.organization)] {
@@ -442,6 +446,9 @@ async fn a_member_who_is_no_admin_cannot_delete_the_workspace() -> Result<()> {
     let refused = problem(&bob.api.delete(&workspace(&id)).await?, 403, "forbidden");
     let detail = text(&refused["detail"]);
     assert!(detail.contains("delete this workspace") && detail.contains("WSAdmins"), "{detail}");
+    let restored = bob.api.post(&format!("{}/restore", workspace(&id)), &json!({})).await?;
+    let detail = text(&problem(&restored, 403, "forbidden")["detail"]);
+    assert!(detail.starts_with("you may not restore this workspace; "), "{detail}");
     alice.add(&id, &bob.id, &["WSAdmins"]).await?.expect(201)?;
     bob.api.delete(&workspace(&id)).await?.expect(202)?;
     Ok(())
