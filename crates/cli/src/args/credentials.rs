@@ -48,7 +48,7 @@ pub(crate) struct NewToken {
     #[arg(long, value_name = "ACCESS")]
     pub(crate) access: TokenAccess,
     /// How long it is good, such as 12h or 90d; a year at most.
-    #[arg(long, value_name = "TIME", value_parser = days)]
+    #[arg(long, value_name = "TIME", value_parser = days, allow_hyphen_values = true)]
     pub(crate) expires_in: Duration,
     /// Make it good for one workspace only: NAME, ORG/NAME or id.
     #[arg(short, long, value_name = "WORKSPACE")]
@@ -189,10 +189,10 @@ pub(crate) struct AuditFilters {
     #[arg(short, long, value_name = "WORKSPACE", conflicts_with = "me")]
     pub(crate) workspace: Option<String>,
     /// Only since then: a moment (RFC 3339), or how long ago, such as 24h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "me")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "me")]
     pub(crate) since: Option<Timestamp>,
     /// Only before then.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "me")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "me")]
     pub(crate) until: Option<Timestamp>,
 }
 

@@ -47,7 +47,7 @@ pub(crate) enum Workspace {
         #[arg(long, short)]
         yes: bool,
         /// For how long it can be restored, such as 2h, in whole minutes [default: 1h, but 0s with --yes or --wait].
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         grace: Option<Duration>,
         /// Wait until nothing of it is left.
         #[arg(long)]
@@ -105,7 +105,7 @@ pub(crate) enum Workspace {
         /// NAME, ORG/NAME or id.
         workspace: String,
         /// After so much time without use, such as 30m.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         after: Option<Duration>,
         /// At this time of every day, in UTC.
         #[arg(long, value_name = "HH:MM")]

@@ -36,7 +36,7 @@ use crate::settings::Environment;
 
 /// Runs one command.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let format = args.global.output;
+    let format = args.global.format();
     match args.command {
         Command::Completion { shell } => return completion(shell),
         Command::Version => {

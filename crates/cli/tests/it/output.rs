@@ -10,6 +10,7 @@ async fn json_and_yaml_are_the_apis_own_objects_with_fields_of_newer_servers() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
     assert_eq!(home.hxb(&["workspace", "get", "shop", "-o", "json"]).await.json(), workspace("ready", &[]));
+    assert_eq!(home.hxb(&["workspace", "get", "shop", "--json"]).await.json(), workspace("ready", &[]));
     let ended = home.hxb(&["workspace", "get", "shop", "-o", "yaml"]).await;
     assert_eq!(serde_saphyr::from_str::<Value>(&ended.out).unwrap(), workspace("ready", &[]));
 }
