@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Api, Fetched};
 use crate::error::{Error, Kind, Result};
+use crate::output::say;
 
 const MOST_NAMES: usize = 20;
 
@@ -27,6 +28,10 @@ fn not_found(what: &str, text: &str, visible: impl IntoIterator<Item = String>) 
     let more = if names.len() > MOST_NAMES { ", …" } else { "" };
     names.truncate(MOST_NAMES);
     let visible = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    // A variable of a script, most likely, in which nothing is.
+    if text.is_empty() {
+        return Error::new(Kind::Usage, format!("the name of the {what} is empty; you can see: {visible}{more}"));
+    }
     Error::new(Kind::NotFound, format!("{what} {text} not found; you can see: {visible}{more}"))
 }
 
@@ -84,9 +89,25 @@ fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
 
 /// The id of the workspace given as NAME, ORG/NAME or id. An id is taken as it is.
 pub(crate) async fn workspace_id(api: &Api, wanted: &str) -> Result<WorkspaceId> {
+    match wanted.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(workspace_by_name(api, wanted).await?.id),
+    }
+}
+
+/// The same, of one that is going to be looked into: says that this wakes it, where that is known without another request.
+pub(crate) async fn workspace_to_look_into(api: &Api, wanted: &str) -> Result<WorkspaceId> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);
     }
+    let Workspace { id, name, phase, .. } = workspace_by_name(api, wanted).await?;
+    if matches!(phase, WorkspacePhase::Asleep | WorkspacePhase::FallingAsleep) {
+        say(&format!("Workspace {name} is {phase}; this wakes it."));
+    }
+    Ok(id)
+}
+
+async fn workspace_by_name(api: &Api, wanted: &str) -> Result<Workspace> {
     let (organization_wanted, name) = match wanted.split_once('/') {
         Some((organization, name)) => (Some(organization), name),
         None => (None, wanted),
@@ -104,7 +125,7 @@ pub(crate) async fn workspace_id(api: &Api, wanted: &str) -> Result<WorkspaceId>
             let all = living(api.list(&["workspaces"], &[]).await?);
             Err(not_found("workspace", wanted, all.into_iter().map(|workspace| workspace.name)))
         }
-        1 => Ok(matches.remove(0).id),
+        1 => Ok(matches.remove(0)),
         _ => {
             let places: Vec<_> = matches.iter().map(|workspace| format!("{}/{name}", workspace.organization)).collect();
             Err(Error::new(Kind::Usage, format!("several workspaces are named {name}"))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::time::duration;
 use super::workspaces::In;
@@ -25,11 +26,12 @@ pub(crate) enum Pod {
     /// Show the end of a log; `kubectl logs -f` follows one.
     Log {
         /// Name of the pod.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         pod: String,
         #[command(flatten)]
         place: In,
         /// Its namespace.
-        #[arg(short, long)]
+        #[arg(short, long, value_parser = NonEmptyStringValueParser::new())]
         namespace: String,
         /// The container, where the pod has several.
         #[arg(short, long)]

@@ -52,6 +52,16 @@ async fn what_cannot_be_found_is_4_and_says_what_can_be_seen() {
 }
 
 #[tokio::test]
+async fn an_empty_name_is_wrong_usage_and_told_as_such() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let ended = home.hxb(&["workspace", "get", ""]).await;
+    let told = "error: the name of the workspace is empty; you can see: shop\n";
+    assert_eq!((ended.code, ended.err.as_str()), (2, told));
+    assert_eq!(home.hxb(&["workspace", "wait", "", "--for", "deleted"]).await.code, 2, "it is not gone");
+}
+
+#[tokio::test]
 async fn a_refusal_is_5_in_the_servers_words_with_the_request_id_on_demand() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
