@@ -49,7 +49,7 @@ pub(crate) enum Workspace {
         /// For how long it can be restored, such as 2h, in whole minutes [default: 1h, but 0s with --yes or --wait].
         #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         grace: Option<Duration>,
-        /// Wait until nothing of it is left.
+        /// Wait until nothing of it is left; with a grace only until it is closed.
         #[arg(long)]
         wait: bool,
         #[command(flatten)]

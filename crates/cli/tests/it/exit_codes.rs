@@ -119,7 +119,10 @@ async fn deletion_needs_a_person_or_yes() {
     let home = Home::signed_in(&stub, 600);
     let ended = home.hxb(&["workspace", "delete", "shop"]).await;
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("hint: give --yes"), "{ended:?}");
+    let hint = "hint: give --yes: it goes at once and cannot be undone; with --yes --grace 1h it can, for an hour\n";
+    assert!(ended.err.ends_with(hint), "{ended:?}");
+    let ended = home.hxb(&["workspace", "delete", "shop", "--grace", "2h"]).await;
+    assert!(ended.code == 2 && ended.err.ends_with("hint: give --yes as well\n"), "{ended:?}");
     assert!(!stub.world().requests.iter().any(|(request, ..)| request.starts_with("DELETE")));
 }
 
