@@ -104,10 +104,10 @@ pub(crate) enum Command {
     /// API tokens, for programs that act as you.
     #[command(subcommand)]
     Token(Token),
-    /// Organisations.
+    /// Organizations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),
-    /// Invitations into an organisation.
+    /// Invitations into an organization.
     #[command(subcommand)]
     Invitation(Invitation),
     /// Plans: what a workspace may use and what it costs.
@@ -134,7 +134,7 @@ pub(crate) enum Command {
     /// Who may do what inside a workspace: give, take and explain.
     #[command(subcommand)]
     Access(Access),
-    /// Programs of an organisation, with tokens of their own.
+    /// Programs of an organization, with tokens of their own.
     #[command(subcommand)]
     ServiceAccount(ServiceAccount),
     /// The audit log: who changed what, and the proof that nobody changed the log.

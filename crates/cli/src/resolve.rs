@@ -43,9 +43,9 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
         return match (candidates.next(), candidates.next()) {
             (Some(one), None) => Ok(one),
             _ if visible.is_empty() => {
-                Err(Error::new(Kind::NotFound, "you are in no organisation").hint("make one with: hxb org create NAME"))
+                Err(Error::new(Kind::NotFound, "you are in no organization").hint("make one with: hxb org create NAME"))
             }
-            _ => Err(Error::new(Kind::Usage, "you are in several organisations")
+            _ => Err(Error::new(Kind::Usage, "you are in several organizations")
                 .hint(format!("choose one with --org: {}", visible.join(", ")))),
         };
     };
@@ -54,11 +54,11 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
         .filter(|organization| organization.id.as_str() == wanted || organization.name == wanted);
     let mut matches: Vec<_> = matches.collect();
     match matches.len() {
-        0 => Err(not_found("organisation", wanted, visible)),
+        0 => Err(not_found("organization", wanted, visible)),
         1 => Ok(matches.remove(0)),
         _ => {
             let ids: Vec<_> = matches.iter().map(|organization| organization.id.as_str()).collect();
-            Err(Error::new(Kind::Usage, format!("several organisations are named {wanted}"))
+            Err(Error::new(Kind::Usage, format!("several organizations are named {wanted}"))
                 .hint(format!("give the id: {}", ids.join(", "))))
         }
     }
@@ -324,6 +324,6 @@ mod tests {
         assert_eq!(choose(&all, Some("acme")), Err(Kind::Usage));
         assert_eq!(choose(&all, Some("org-00000000000000000001")), Ok("acme".to_owned()));
         let error = choose_organization(organizations(&all), Some("other")).unwrap_err();
-        assert_eq!(error.to_string(), "organisation other not found; you can see: acme, acme, mine");
+        assert_eq!(error.to_string(), "organization other not found; you can see: acme, acme, mine");
     }
 }

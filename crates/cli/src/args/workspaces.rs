@@ -16,7 +16,7 @@ pub(crate) enum Workspace {
         /// Id of a plan: see `hxb plan list`.
         #[arg(long)]
         plan: String,
-        /// Name or id of the organisation; the only one or your own when absent.
+        /// Name or id of the organization; the only one or your own when absent.
         #[arg(long)]
         org: Option<String>,
         /// Wait until it can be used (the default).
@@ -30,7 +30,7 @@ pub(crate) enum Workspace {
     },
     /// List workspaces.
     List {
-        /// Only those of this organisation (name or id).
+        /// Only those of this organization (name or id).
         #[arg(long)]
         org: Option<String>,
     },

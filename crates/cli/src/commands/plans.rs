@@ -55,7 +55,7 @@ pub(super) fn sentence(estimate: &Estimate) -> String {
     let each = price(plan.price_minor, &plan.currency);
     let sleeps = plan.sleep_after_minutes.map(|minutes| format!(" It sleeps after {minutes} minutes without use."));
     format!(
-        "Plan {} (version {}) is {each} per month; all workspaces of the organisation: {} per month, {} now.{}",
+        "Plan {} (version {}) is {each} per month; all workspaces of the organization: {} per month, {} now.{}",
         plan.id,
         plan.version,
         sum(then),

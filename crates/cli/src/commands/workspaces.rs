@@ -292,7 +292,7 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
             let organization = names.get(&one.organization).cloned().unwrap_or_else(|| one.organization.to_string());
             [one.name, organization, one.plan, one.phase.to_string(), age(one.created_at, now), one.id.to_string()]
         });
-        table(["NAME", "ORGANISATION", "PLAN", "PHASE", "AGE", "ID"], "There are no workspaces.", rows)
+        table(["NAME", "ORGANIZATION", "PLAN", "PHASE", "AGE", "ID"], "There are no workspaces.", rows)
     })
 }
 
@@ -309,7 +309,7 @@ fn details(workspace: Workspace) -> String {
     let mut text = fields([
         ("Name", workspace.name),
         ("Id", workspace.id.to_string()),
-        ("Organisation", workspace.organization.to_string()),
+        ("Organization", workspace.organization.to_string()),
         ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
         ("Price/month", workspace.price.map(|one| price(one.price_minor, &one.currency)).unwrap_or_default()),
         ("Next plan", workspace.plan_change.map(next_plan).unwrap_or_default()),
