@@ -7,6 +7,7 @@ mod inside;
 mod invitations;
 mod members;
 mod nodes;
+mod number;
 mod organizations;
 mod plans;
 mod projects;
@@ -48,6 +49,9 @@ pub(crate) struct Global {
     /// How to print results.
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
+    /// What other programs call `-o json`.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) json: bool,
     /// Address of the server; the one last signed in to when absent.
     #[arg(long, global = true, env = "HEXABASE_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -64,6 +68,13 @@ pub(crate) struct Global {
     /// Show causes and request ids of failures.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
+}
+
+impl Global {
+    /// How to print results.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,10 +104,10 @@ pub(crate) enum Command {
     /// API tokens, for programs that act as you.
     #[command(subcommand)]
     Token(Token),
-    /// Organisations.
+    /// Organizations.
     #[command(subcommand, visible_alias = "organization")]
     Org(Org),
-    /// Invitations into an organisation.
+    /// Invitations into an organization.
     #[command(subcommand)]
     Invitation(Invitation),
     /// Plans: what a workspace may use and what it costs.
@@ -123,7 +134,7 @@ pub(crate) enum Command {
     /// Who may do what inside a workspace: give, take and explain.
     #[command(subcommand)]
     Access(Access),
-    /// Programs of an organisation, with tokens of their own.
+    /// Programs of an organization, with tokens of their own.
     #[command(subcommand)]
     ServiceAccount(ServiceAccount),
     /// The audit log: who changed what, and the proof that nobody changed the log.

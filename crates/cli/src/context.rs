@@ -33,7 +33,7 @@ pub(crate) struct Context {
 impl Context {
     /// From the command line and the environment.
     pub(crate) fn new(global: Global, environment: Environment) -> Result<Self> {
-        let default = environment.default_config();
+        let (default, format) = (environment.default_config(), global.format());
         let path = match global.config {
             Some(path) => std::path::absolute(&path).unwrap_or(path),
             None => default?,
@@ -44,7 +44,7 @@ impl Context {
             environment,
             file: ConfigFile::new(path),
             default_file,
-            format: global.output,
+            format,
             token_file: global.token_file.map(whole),
             authority_file: global.certificate_authority.map(whole),
             server: global.server.filter(|server| !server.is_empty()),

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Api, Fetched};
 use crate::error::{Error, Kind, Result};
+use crate::output::say;
 
 const MOST_NAMES: usize = 20;
 
@@ -27,6 +28,10 @@ fn not_found(what: &str, text: &str, visible: impl IntoIterator<Item = String>) 
     let more = if names.len() > MOST_NAMES { ", …" } else { "" };
     names.truncate(MOST_NAMES);
     let visible = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    // A variable of a script, most likely, in which nothing is.
+    if text.is_empty() {
+        return Error::new(Kind::Usage, format!("the name of the {what} is empty; you can see: {visible}{more}"));
+    }
     Error::new(Kind::NotFound, format!("{what} {text} not found; you can see: {visible}{more}"))
 }
 
@@ -38,9 +43,9 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
         return match (candidates.next(), candidates.next()) {
             (Some(one), None) => Ok(one),
             _ if visible.is_empty() => {
-                Err(Error::new(Kind::NotFound, "you are in no organisation").hint("make one with: hxb org create NAME"))
+                Err(Error::new(Kind::NotFound, "you are in no organization").hint("make one with: hxb org create NAME"))
             }
-            _ => Err(Error::new(Kind::Usage, "you are in several organisations")
+            _ => Err(Error::new(Kind::Usage, "you are in several organizations")
                 .hint(format!("choose one with --org: {}", visible.join(", ")))),
         };
     };
@@ -49,11 +54,11 @@ fn choose_organization(organizations: Vec<Organization>, wanted: Option<&str>) -
         .filter(|organization| organization.id.as_str() == wanted || organization.name == wanted);
     let mut matches: Vec<_> = matches.collect();
     match matches.len() {
-        0 => Err(not_found("organisation", wanted, visible)),
+        0 => Err(not_found("organization", wanted, visible)),
         1 => Ok(matches.remove(0)),
         _ => {
             let ids: Vec<_> = matches.iter().map(|organization| organization.id.as_str()).collect();
-            Err(Error::new(Kind::Usage, format!("several organisations are named {wanted}"))
+            Err(Error::new(Kind::Usage, format!("several organizations are named {wanted}"))
                 .hint(format!("give the id: {}", ids.join(", "))))
         }
     }
@@ -84,9 +89,25 @@ fn living(workspaces: Fetched<Vec<Workspace>>) -> Vec<Workspace> {
 
 /// The id of the workspace given as NAME, ORG/NAME or id. An id is taken as it is.
 pub(crate) async fn workspace_id(api: &Api, wanted: &str) -> Result<WorkspaceId> {
+    match wanted.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(workspace_by_name(api, wanted).await?.id),
+    }
+}
+
+/// The same, of one that is going to be looked into: says that this wakes it, where that is known without another request.
+pub(crate) async fn workspace_to_look_into(api: &Api, wanted: &str) -> Result<WorkspaceId> {
     if let Ok(id) = wanted.parse() {
         return Ok(id);
     }
+    let Workspace { id, name, phase, .. } = workspace_by_name(api, wanted).await?;
+    if matches!(phase, WorkspacePhase::Asleep | WorkspacePhase::FallingAsleep) {
+        say(&format!("Workspace {name} is {phase}; this wakes it."));
+    }
+    Ok(id)
+}
+
+async fn workspace_by_name(api: &Api, wanted: &str) -> Result<Workspace> {
     let (organization_wanted, name) = match wanted.split_once('/') {
         Some((organization, name)) => (Some(organization), name),
         None => (None, wanted),
@@ -104,7 +125,7 @@ pub(crate) async fn workspace_id(api: &Api, wanted: &str) -> Result<WorkspaceId>
             let all = living(api.list(&["workspaces"], &[]).await?);
             Err(not_found("workspace", wanted, all.into_iter().map(|workspace| workspace.name)))
         }
-        1 => Ok(matches.remove(0).id),
+        1 => Ok(matches.remove(0)),
         _ => {
             let places: Vec<_> = matches.iter().map(|workspace| format!("{}/{name}", workspace.organization)).collect();
             Err(Error::new(Kind::Usage, format!("several workspaces are named {name}"))
@@ -303,6 +324,6 @@ mod tests {
         assert_eq!(choose(&all, Some("acme")), Err(Kind::Usage));
         assert_eq!(choose(&all, Some("org-00000000000000000001")), Ok("acme".to_owned()));
         let error = choose_organization(organizations(&all), Some("other")).unwrap_err();
-        assert_eq!(error.to_string(), "organisation other not found; you can see: acme, acme, mine");
+        assert_eq!(error.to_string(), "organization other not found; you can see: acme, acme, mine");
     }
 }

@@ -1,15 +1,18 @@
 //! `hexabase plans`: the operator's hand on the plans, straight on the database. Running servers offer what it holds.
 
+mod file;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Subcommand;
+use hexabase_app::Error;
 use hexabase_app::clock::Clock;
 use hexabase_app::plan_terms::{self, PlanInUse, PlanTerms};
 use hexabase_backends::store::Store;
-use hexabase_core::plans::Plan;
-use serde::de::DeserializeOwned;
+use hexabase_core::plans::{Plan, Price};
 
+pub(crate) use self::file::read;
 use crate::break_glass::operator;
 use crate::config::{Config, HostConfig};
 use crate::run;
@@ -62,45 +65,72 @@ async fn act(store: &Store, clock: &Clock, host: &HostConfig, command: PlansComm
             told(&plan, "new workspaces can choose it")
         }
         PlansCommand::Version { file } => {
-            let plan = plan_terms::add_version(store, clock, &terms(&file, host)?, &operator()?).await?;
+            let terms = terms(&file, host)?;
+            let added = plan_terms::add_version(store, clock, &terms, &operator()?).await;
+            let plan = added.map_err(|cause| match cause {
+                Error::NotFound(_) => no_such_plan(&terms.id),
+                cause => cause.into(),
+            })?;
             told(&plan, "new workspaces get it, those that are there keep theirs")
         }
         PlansCommand::Retire { plan } => {
-            plan_terms::set_retired(store, clock, &plan, true, &operator()?).await?;
+            set_retired(store, clock, &plan, true).await?;
             format!("plan {plan} is retired; workspaces under it go on\n")
         }
         PlansCommand::Restore { plan } => {
-            plan_terms::set_retired(store, clock, &plan, false, &operator()?).await?;
+            set_retired(store, clock, &plan, false).await?;
             format!("plan {plan} is offered again\n")
         }
     })
 }
 
-/// What a plan is to say: with a release of Kubernetes that workspaces can be put on.
+fn no_such_plan(id: &str) -> anyhow::Error {
+    anyhow!("there is no such plan: {id}; those that there are: hexabase plans list")
+}
+
+/// Retires a plan or offers it again; says which of both it is that cannot be done.
+async fn set_retired(store: &Store, clock: &Clock, id: &str, retired: bool) -> Result<()> {
+    let Err(cause) = plan_terms::set_retired(store, clock, id, retired, &operator()?).await else { return Ok(()) };
+    if !matches!(cause, Error::NotFound(_)) {
+        return Err(cause.into());
+    }
+    let all = plan_terms::list(store).await?;
+    if all.iter().all(|(record, _)| record.plan.id != id) {
+        return Err(no_such_plan(id));
+    }
+    let so = if retired { "retired" } else { "offered" };
+    bail!("the plan {id} is {so} already; nothing was changed")
+}
+
+/// What a plan is to say: what breaks no rule, with a release of Kubernetes that workspaces can be put on.
 fn terms(file: &Path, host: &HostConfig) -> Result<PlanTerms> {
     let terms: PlanTerms = read(file)?;
+    // Looked at here as well, where it is known what file it comes of; the version matters to no rule.
+    if let Err(Error::Invalid { field, detail }) = terms.plan(1) {
+        bail!("{}: {field}: {detail}", file.display());
+    }
     let releases = host.releases();
     if let Some(wanted) = terms.kubernetes.map(|release| release.to_string()) {
         ensure!(
             releases.contains(&wanted),
-            "kubernetes: {wanted} is none of the releases that plans may name: {}. List it in the setting host.kubernetes_releases once \
-             the registry has its image",
+            "{}: kubernetes: {wanted} is none of the releases that plans may name: {}. List it in the setting host.kubernetes_releases \
+             once the registry has its image",
+            file.display(),
             releases.join(", ")
         );
     }
     Ok(terms)
 }
 
-/// What an operator has written down.
-pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
-    let source = config::File::from(file.to_path_buf()).format(config::FileFormat::Toml);
-    let settings = config::Config::builder().add_source(source).build();
-    let terms = settings.and_then(config::Config::try_deserialize);
-    terms.with_context(|| format!("{} cannot be read", file.display()))
-}
-
 fn told(plan: &Plan, what: &str) -> String {
     format!("plan {} has version {} now; {what}\n", plan.id, plan.version)
+}
+
+/// An amount of money as `hxb` shows it (`crates/cli/src/output.rs`).
+fn price(Price { amount_minor: minor, currency }: &Price) -> String {
+    // ISO 4217: these have no minor unit.
+    let whole = ["JPY", "KRW", "VND", "CLP", "ISK"].contains(&currency.as_str());
+    if whole { format!("{minor} {currency}") } else { format!("{}.{:02} {currency}", minor / 100, (minor % 100).abs()) }
 }
 
 fn table(plans: &[PlanInUse]) -> String {
@@ -111,7 +141,7 @@ fn table(plans: &[PlanInUse]) -> String {
     for (record, versions) in plans {
         let plan = &record.plan;
         let state = if plan.active { "offered" } else { "retired" };
-        let price = format!("{} {}", plan.price.amount_minor, plan.price.currency);
+        let price = price(&plan.price);
         let all: u64 = versions.iter().map(|(_, count)| count).sum();
         let each: Vec<String> = versions.iter().map(|(version, count)| format!("{version}: {count}")).collect();
         let (id, version, each) = (&plan.id, plan.version, each.join(", "));
@@ -123,4 +153,18 @@ fn table(plans: &[PlanInUse]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_written_as_its_currency_is() {
+        let price = |amount_minor, currency: &str| price(&Price { amount_minor, currency: currency.to_owned() });
+        assert_eq!(
+            [price(49_900, "USD"), price(0, "EUR"), price(5_000, "JPY")],
+            ["499.00 USD", "0.00 EUR", "5000 JPY"]
+        );
+    }
 }

@@ -175,7 +175,7 @@ pub(crate) enum Access {
         #[command(flatten)]
         within: Within,
         /// How long it holds, such as 8h; for good when absent.
-        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        #[arg(long = "for", value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         time: Option<Duration>,
     },
     /// Take a role away from a group.

@@ -48,7 +48,7 @@ pub(crate) struct NewToken {
     #[arg(long, value_name = "ACCESS")]
     pub(crate) access: TokenAccess,
     /// How long it is good, such as 12h or 90d; a year at most.
-    #[arg(long, value_name = "TIME", value_parser = days)]
+    #[arg(long, value_name = "TIME", value_parser = days, allow_hyphen_values = true)]
     pub(crate) expires_in: Duration,
     /// Make it good for one workspace only: NAME, ORG/NAME or id.
     #[arg(short, long, value_name = "WORKSPACE")]
@@ -65,7 +65,7 @@ fn days(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Of {
-    /// Name or id of the organisation; the only one or your own when absent.
+    /// Name or id of the organization; the only one or your own when absent.
     #[arg(long)]
     pub(crate) org: Option<String>,
 }
@@ -76,13 +76,13 @@ pub(crate) enum ServiceAccount {
     Create {
         /// Name for people.
         name: String,
-        /// What it may do in the organisation: member or admin [default: member].
+        /// What it may do in the organization: member or admin [default: member].
         #[arg(long, value_name = "ROLE")]
         role: Option<OrganizationRole>,
         #[command(flatten)]
         of: Of,
     },
-    /// List the service accounts of an organisation.
+    /// List the service accounts of an organization.
     List {
         #[command(flatten)]
         of: Of,
@@ -135,16 +135,16 @@ pub(crate) enum AccountToken {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// List what was changed in an organisation, oldest first.
+    /// List what was changed in an organization, oldest first.
     List {
         #[command(flatten)]
         whose: Whose,
         #[command(flatten)]
         filters: AuditFilters,
     },
-    /// Write the whole log of an organisation as JSON lines, to be kept elsewhere.
+    /// Write the whole log of an organization as JSON lines, to be kept elsewhere.
     Export {
-        /// Name or id of the organisation; the only one or your own when absent.
+        /// Name or id of the organization; the only one or your own when absent.
         #[arg(long)]
         org: Option<String>,
         /// The file to write, with its head beside it in PATH.head [default: standard output].
@@ -166,7 +166,7 @@ pub(crate) enum Audit {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Whose {
-    /// Name or id of the organisation; the only one or your own when absent.
+    /// Name or id of the organization; the only one or your own when absent.
     #[arg(long)]
     pub(crate) org: Option<String>,
     /// Your own account's log: sessions and tokens.
@@ -189,10 +189,10 @@ pub(crate) struct AuditFilters {
     #[arg(short, long, value_name = "WORKSPACE", conflicts_with = "me")]
     pub(crate) workspace: Option<String>,
     /// Only since then: a moment (RFC 3339), or how long ago, such as 24h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "me")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "me")]
     pub(crate) since: Option<Timestamp>,
     /// Only before then.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "me")]
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true, conflicts_with = "me")]
     pub(crate) until: Option<Timestamp>,
 }
 

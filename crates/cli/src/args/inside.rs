@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use clap::{Subcommand, value_parser};
+use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::time::duration;
 use super::workspaces::In;
+
+fn lines(text: &str) -> Result<u32, String> {
+    let number = text.parse::<u32>().ok().filter(|number| (1..=5_000).contains(number));
+    number.ok_or_else(|| "give a whole number from 1 to 5000".to_owned())
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pod {
@@ -20,11 +26,12 @@ pub(crate) enum Pod {
     /// Show the end of a log; `kubectl logs -f` follows one.
     Log {
         /// Name of the pod.
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         pod: String,
         #[command(flatten)]
         place: In,
         /// Its namespace.
-        #[arg(short, long)]
+        #[arg(short, long, value_parser = NonEmptyStringValueParser::new())]
         namespace: String,
         /// The container, where the pod has several.
         #[arg(short, long)]
@@ -33,10 +40,10 @@ pub(crate) enum Pod {
         #[arg(short, long)]
         previous: bool,
         /// Lines from the end.
-        #[arg(long, value_name = "LINES", default_value_t = 200, value_parser = value_parser!(u32).range(1..=5_000))]
+        #[arg(long, value_name = "LINES", default_value_t = 200, value_parser = lines, allow_negative_numbers = true)]
         tail: u32,
         /// Only what was written since then, such as 90s or 5m.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         since: Option<Duration>,
         /// Show when each line was written.
         #[arg(long)]

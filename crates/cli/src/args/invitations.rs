@@ -21,7 +21,7 @@ pub(crate) enum Invitation {
         email: String,
         #[command(flatten)]
         of: Of,
-        /// What the person will be able to do in the organisation.
+        /// What the person will be able to do in the organization.
         #[arg(long, value_enum, default_value_t)]
         role: Role,
         /// A workspace that the person will have access to, and the groups of it; may be repeated [default group: WSUsers].

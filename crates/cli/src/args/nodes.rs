@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::number::whole;
 use super::time::Timeout;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,7 @@ pub(crate) enum Nodes {
         /// NAME, ORG/NAME or id.
         workspace: String,
         /// As many as its plan gives at most.
+        #[arg(value_parser = whole, allow_negative_numbers = true)]
         count: u32,
         /// Wait until they are there and all pods are where they are to be.
         #[arg(long)]

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Org {
-    /// List the organisations you are in.
+    /// List the organizations you are in.
     List,
     /// Show one.
     Get {
@@ -80,7 +80,7 @@ pub(crate) enum OrgMember {
         #[command(flatten)]
         of: Of,
     },
-    /// Take a person out of the organisation and all of its workspaces.
+    /// Take a person out of the organization and all of its workspaces.
     Remove {
         /// E-mail address or user id.
         #[arg(value_name = "EMAIL|USER")]
@@ -92,7 +92,7 @@ pub(crate) enum OrgMember {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Of {
-    /// Name or id of the organisation; the only one or your own when absent.
+    /// Name or id of the organization; the only one or your own when absent.
     #[arg(long, value_name = "ORG")]
     pub(crate) org: Option<String>,
 }

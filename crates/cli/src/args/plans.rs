@@ -15,7 +15,7 @@ pub(crate) enum Plan {
     Estimate {
         /// Id of the plan.
         plan: String,
-        /// Name or id of the organisation; the only one or your own when absent.
+        /// Name or id of the organization; the only one or your own when absent.
         #[arg(long)]
         org: Option<String>,
         /// The workspace that is to come under the plan: NAME, ORG/NAME or id.

@@ -2,34 +2,35 @@
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
+use super::number::{bytes, cpu, whole};
 use super::workspaces::In;
 
 /// A share of the plan.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct Quota {
     /// CPU, such as 2 or 500m.
-    #[arg(long)]
+    #[arg(long, value_parser = cpu, allow_hyphen_values = true)]
     pub(crate) cpu: Option<String>,
     /// Memory, such as 4Gi.
-    #[arg(long)]
+    #[arg(long, value_parser = bytes, allow_hyphen_values = true)]
     pub(crate) memory: Option<String>,
     /// Storage of volume claims, such as 20Gi.
-    #[arg(long)]
+    #[arg(long, value_parser = bytes, allow_hyphen_values = true)]
     pub(crate) storage: Option<String>,
     /// Pods.
-    #[arg(long)]
+    #[arg(long, value_parser = whole, allow_negative_numbers = true)]
     pub(crate) pods: Option<u32>,
     /// Services.
-    #[arg(long)]
+    #[arg(long, value_parser = whole, allow_negative_numbers = true)]
     pub(crate) services: Option<u32>,
     /// Services that are reached from outside.
-    #[arg(long)]
+    #[arg(long, value_parser = whole, allow_negative_numbers = true)]
     pub(crate) load_balancers: Option<u32>,
     /// Claims of volumes.
-    #[arg(long)]
+    #[arg(long, value_parser = whole, allow_negative_numbers = true)]
     pub(crate) volume_claims: Option<u32>,
     /// Secrets, and as many ConfigMaps.
-    #[arg(long)]
+    #[arg(long, value_parser = whole, allow_negative_numbers = true)]
     pub(crate) objects: Option<u32>,
 }
 

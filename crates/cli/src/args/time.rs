@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 #[derive(Debug, Clone, Copy, ClapArgs)]
 pub(crate) struct Timeout {
     /// How long to wait at most, such as 90s or 5m.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) timeout: Duration,
 }
 

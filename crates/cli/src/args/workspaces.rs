@@ -16,7 +16,7 @@ pub(crate) enum Workspace {
         /// Id of a plan: see `hxb plan list`.
         #[arg(long)]
         plan: String,
-        /// Name or id of the organisation; the only one or your own when absent.
+        /// Name or id of the organization; the only one or your own when absent.
         #[arg(long)]
         org: Option<String>,
         /// Wait until it can be used (the default).
@@ -30,7 +30,7 @@ pub(crate) enum Workspace {
     },
     /// List workspaces.
     List {
-        /// Only those of this organisation (name or id).
+        /// Only those of this organization (name or id).
         #[arg(long)]
         org: Option<String>,
     },
@@ -47,9 +47,9 @@ pub(crate) enum Workspace {
         #[arg(long, short)]
         yes: bool,
         /// For how long it can be restored, such as 2h, in whole minutes [default: 1h, but 0s with --yes or --wait].
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         grace: Option<Duration>,
-        /// Wait until nothing of it is left.
+        /// Wait until nothing of it is left; with a grace only until it is closed.
         #[arg(long)]
         wait: bool,
         #[command(flatten)]
@@ -105,7 +105,7 @@ pub(crate) enum Workspace {
         /// NAME, ORG/NAME or id.
         workspace: String,
         /// After so much time without use, such as 30m.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
         after: Option<Duration>,
         /// At this time of every day, in UTC.
         #[arg(long, value_name = "HH:MM")]

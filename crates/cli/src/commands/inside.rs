@@ -14,21 +14,22 @@ pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
     let api = context.api()?;
     match command {
         args::Pod::List { place, namespace } => {
-            let workspace = resolve::workspace_id(&api, &place.workspace).await?;
+            let workspace = resolve::workspace_to_look_into(&api, &place.workspace).await?;
             let path = ["workspaces", workspace.as_str(), "pods"];
             let found = api.list_inside::<Pod>(&path, &within(namespace.as_deref())).await?;
             context.format.show(&found.raw, || {
                 let now = clock::now();
+                let none = format!("There are no pods{}.", place_of(namespace.as_deref()));
                 let rows = found.value.into_iter().map(|pod| {
                     let ready = format!("{}/{}", pod.ready, pod.containers.len());
                     let made = pod.created_at.map(|made| age(made, now)).unwrap_or_default();
                     [pod.namespace, pod.name, ready, pod.status, pod.restarts.to_string(), made]
                 });
-                table(["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"], "There are no pods.", rows)
+                table(["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"], &none, rows)
             })
         }
         args::Pod::Log { pod, place, namespace, container, previous, tail, since, timestamps } => {
-            let workspace = resolve::workspace_id(&api, &place.workspace).await?;
+            let workspace = resolve::workspace_to_look_into(&api, &place.workspace).await?;
             let (tail, since) = (tail.to_string(), since.map(|since| since.as_secs().max(1).to_string()));
             let mut query = vec![("tail_lines", tail.as_str())];
             query.extend(container.as_deref().map(|container| ("container", container)));
@@ -38,6 +39,12 @@ pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
             let found = api.get_with::<PodLog>(&path, &query).await?;
             if found.value.cut {
                 say("The log was cut off after 1 MiB; ask for fewer lines.");
+            }
+            if found.value.lines.is_empty() {
+                say(match since {
+                    Some(_) => "Nothing was written to the log in that time.",
+                    None => "The log is empty, as is that of a pod that has not begun.",
+                });
             }
             context.format.show(&found.raw, || {
                 let line = |line: &PodLogLine| match line.at.filter(|_| timestamps) {
@@ -52,7 +59,7 @@ pub(crate) async fn run(context: &Context, command: args::Pod) -> Result<()> {
 
 /// What Kubernetes noticed in a workspace.
 pub(super) async fn events(context: &Context, api: &Api, workspace: &str, namespace: Option<&str>) -> Result<()> {
-    let workspace = resolve::workspace_id(api, workspace).await?;
+    let workspace = resolve::workspace_to_look_into(api, workspace).await?;
     let path = ["workspaces", workspace.as_str(), "kubernetes-events"];
     let found = api.get_with::<KubernetesEvents>(&path, &within(namespace)).await?;
     if found.value.more {
@@ -60,6 +67,7 @@ pub(super) async fn events(context: &Context, api: &Api, workspace: &str, namesp
     }
     context.format.show(&found.raw, || {
         let now = clock::now();
+        let none = format!("Kubernetes noticed nothing{} lately.", place_of(namespace));
         let rows = found.value.items.into_iter().map(|event| {
             let last = event.last_at.map(|last| age(last, now)).unwrap_or_default();
             let object = format!("{}/{}", event.kind, event.name);
@@ -67,13 +75,13 @@ pub(super) async fn events(context: &Context, api: &Api, workspace: &str, namesp
             let message = if event.count > 1 { format!("{} (x{})", event.message, event.count) } else { event.message };
             [last, event.namespace, warning.to_owned(), event.reason, object, message]
         });
-        table(["LAST", "NAMESPACE", "TYPE", "REASON", "OBJECT", "MESSAGE"], "Kubernetes noticed nothing lately.", rows)
+        table(["LAST", "NAMESPACE", "TYPE", "REASON", "OBJECT", "MESSAGE"], &none, rows)
     })
 }
 
 /// What is used in a workspace.
 pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespace: Option<&str>) -> Result<()> {
-    let workspace = resolve::workspace_id(api, workspace).await?;
+    let workspace = resolve::workspace_to_look_into(api, workspace).await?;
     let path = ["workspaces", workspace.as_str(), "usage"];
     let found = api.get_with::<WorkspaceUsage>(&path, &within(namespace)).await?;
     let WorkspaceUsage { total, limits, namespaces, measured, claims_unread, cut } = found.value;
@@ -86,6 +94,9 @@ pub(super) async fn usage(context: &Context, api: &Api, workspace: &str, namespa
     say("Of CPU and memory: what pods request / what they may use at most. The plan bounds both.");
     if !measured {
         say("Nothing in the workspace measures what pods use, or it does not answer.");
+    }
+    if let (Some(_), []) = (namespace, namespaces.as_slice()) {
+        say(&format!("There is nothing{}.", place_of(namespace)));
     }
     context.format.show(&found.raw, || {
         let mut rows: Vec<[String; 5]> = namespaces.into_iter().map(|one| row(one.namespace, one.used)).collect();
@@ -105,6 +116,11 @@ fn row(namespace: String, used: UsedAmounts) -> [String; 5] {
     let cpu = all(used.cpu_requested, used.cpu_limited, used.cpu_used);
     let memory = all(used.memory_requested, used.memory_limited, used.memory_used);
     [namespace, used.pods.to_string(), cpu, memory, used.storage_requested]
+}
+
+/// Where it was looked, as a part of a sentence: a name that was mistyped is seen by that.
+fn place_of(namespace: Option<&str>) -> String {
+    namespace.map(|namespace| format!(" in the namespace {namespace}")).unwrap_or_default()
 }
 
 fn within(namespace: Option<&str>) -> Vec<(&'static str, &str)> {

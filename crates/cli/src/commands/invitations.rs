@@ -100,7 +100,7 @@ async fn list(context: &Context, api: &Api, organization: &str) -> Result<()> {
             [one.email, role, workspaces, state, mail, age, one.id.to_string()]
         });
         let header = ["E-MAIL", "ROLE", "WORKSPACES", "STATE", "MAIL", "AGE", "ID"];
-        table(header, "Nobody was invited into this organisation.", rows)
+        table(header, "Nobody was invited into this organization.", rows)
     })
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Target {
 pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) -> Result<()> {
     let api = context.api()?;
     let workspace = resolve::workspace(&api, wanted).await?.value;
+    let going = going(&workspace);
     let server = api.server().to_owned();
     let certificate_authority = context.certificate_authority(&server)?;
     let login = match target.plugin {
@@ -58,10 +59,29 @@ pub(crate) async fn kubeconfig(context: &Context, wanted: &str, target: Target) 
     let set_current = target.set_current || (only && existing.trim().is_empty());
     files::replace(&path, &merge(&existing, &entry, gone.as_ref(), set_current)?)?;
     drop(lock);
+    let written = format!("Context {} is in {}.", entry.context, path.display());
+    if let Some(going) = going {
+        say(&format!("{written} {going}"));
+        return Ok(());
+    }
     let file = if elsewhere { format!(" --kubeconfig {}", path.display()) } else { String::new() };
     let select = if set_current { String::new() } else { format!(" --context {}", entry.context) };
-    say(&format!("Context {} is in {}. Try: kubectl{file}{select} get namespaces", entry.context, path.display()));
+    say(&format!("{written} Try: kubectl{file}{select} get namespaces"));
     Ok(())
+}
+
+/// Why kubectl cannot use the workspace for long, or not at all, if it is one that goes.
+fn going(workspace: &Workspace) -> Option<String> {
+    let Workspace { name, id, phase, removal_at, .. } = workspace;
+    match (phase, removal_at) {
+        (WorkspacePhase::ToBeDeleted, Some(at)) => Some(format!(
+            "Workspace {name} is closed and will be deleted at {at}; to use it before: hxb workspace restore {id}"
+        )),
+        (WorkspacePhase::ToBeDeleted | WorkspacePhase::Deleting | WorkspacePhase::Deleted, _) => {
+            Some(format!("Workspace {name} is {phase} and cannot be used."))
+        }
+        _ => None,
+    }
 }
 
 /// How kubectl starts this program.

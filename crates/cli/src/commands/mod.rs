@@ -36,7 +36,7 @@ use crate::settings::Environment;
 
 /// Runs one command.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let format = args.global.output;
+    let format = args.global.format();
     match args.command {
         Command::Completion { shell } => return completion(shell),
         Command::Version => {
@@ -89,16 +89,17 @@ fn completion(shell: Shell) -> Result<()> {
 /// Makes sure that the user means to delete it: `name` is to be typed, unless `yes` was given.
 async fn confirm(yes: bool, what: &str, name: &str) -> Result<()> {
     let warning = format!("This deletes {what} {name} and everything in it, for good. Type its name to go on:");
-    confirm_deed(yes, &format!("the deletion of {what} {name}"), &warning, name).await
+    let deed = format!("the deletion of {what} {name}");
+    confirm_deed(yes, &deed, &warning, name, "give --yes; this cannot be undone").await
 }
 
-/// The same for something else than a deletion.
-async fn confirm_deed(yes: bool, deed: &str, warning: &str, name: &str) -> Result<()> {
+/// The same for something else than a deletion for good; `hint` is for whoever has no terminal to type the name at.
+async fn confirm_deed(yes: bool, deed: &str, warning: &str, name: &str, hint: &str) -> Result<()> {
     if yes {
         return Ok(());
     }
     if !stdin().is_terminal() || !stderr().is_terminal() {
-        return Err(Error::new(Kind::Usage, format!("nobody is here to confirm {deed}")).hint("give --yes"));
+        return Err(Error::new(Kind::Usage, format!("nobody is here to confirm {deed}")).hint(hint));
     }
     say(warning);
     let read = || {

@@ -65,6 +65,6 @@ pub(crate) async fn list(context: &Context, api: &Api, org: Option<&str>, search
             let (email, role) = (member.email.unwrap_or_default(), member.role.to_string());
             [member.display_name, member.kind.to_string(), email, role, member.user.to_string()]
         });
-        table(["NAME", "KIND", "E-MAIL", "ROLE", "ID"], "There is nobody like that in this organisation.", rows)
+        table(["NAME", "KIND", "E-MAIL", "ROLE", "ID"], "There is nobody like that in this organization.", rows)
     })
 }

@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
                     let personal = if one.personal { "yes" } else { "no" };
                     [one.name, one.role.to_string(), personal.to_owned(), age(one.created_at, now), one.id.to_string()]
                 });
-                table(["NAME", "ROLE", "PERSONAL", "AGE", "ID"], "You are in no organisation.", rows)
+                table(["NAME", "ROLE", "PERSONAL", "AGE", "ID"], "You are in no organization.", rows)
             })
         }
         Org::Get { org } => {
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
         }
         Org::Create { name } => {
             let one = api.post::<Organization>(&["organizations"], &OrganizationCreate { name }).await?;
-            context.format.show(&one.raw, || format!("Organisation {} ({}) was made.", one.value.name, one.value.id))
+            context.format.show(&one.raw, || format!("Organization {} ({}) was made.", one.value.name, one.value.id))
         }
         Org::Members { org } => organization_members::list(context, &api, org.as_deref(), None).await,
         Org::Member(command) => organization_members::run(context, &api, command).await,
@@ -44,13 +44,13 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
             let id = resolve::organization(&api, Some(&org)).await?.id;
             let body = OrganizationUpdate { name };
             let one = api.patch::<Organization>(&["organizations", id.as_str()], &body).await?;
-            context.format.show(&one.raw, || format!("Organisation {org} is now called {}.", one.value.name))
+            context.format.show(&one.raw, || format!("Organization {org} is now called {}.", one.value.name))
         }
         Org::Delete { org, yes } => {
             let one = resolve::organization(&api, Some(&org)).await?;
-            confirm(yes, "organisation", &one.name).await?;
+            confirm(yes, "organization", &one.name).await?;
             api.delete(&["organizations", one.id.as_str()]).await?;
-            say(&format!("Organisation {} ({}) is deleted.", one.name, one.id));
+            say(&format!("Organization {} ({}) is deleted.", one.name, one.id));
             Ok(())
         }
         Org::Transfer { org, person } => {
@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, command: Org) -> Result<()> {
             let path = ["organizations", one.id.as_str(), "transfer"];
             let after = api.post::<Organization>(&path, &OrganizationTransfer { user }).await?;
             context.format.show(&after.raw, || {
-                format!("Organisation {} is handed over to {person}; you are a {} now.", one.name, after.value.role)
+                format!("Organization {} is handed over to {person}; you are a {} now.", one.name, after.value.role)
             })
         }
         Org::Leave { org } => {

@@ -55,7 +55,7 @@ pub(super) fn sentence(estimate: &Estimate) -> String {
     let each = price(plan.price_minor, &plan.currency);
     let sleeps = plan.sleep_after_minutes.map(|minutes| format!(" It sleeps after {minutes} minutes without use."));
     format!(
-        "Plan {} (version {}) is {each} per month; all workspaces of the organisation: {} per month, {} now.{}",
+        "Plan {} (version {}) is {each} per month; all workspaces of the organization: {} per month, {} now.{}",
         plan.id,
         plan.version,
         sum(then),
@@ -65,12 +65,13 @@ pub(super) fn sentence(estimate: &Estimate) -> String {
 }
 
 fn sum(prices: &[Price]) -> String {
-    match prices {
-        [] => "nothing".to_owned(),
-        prices => {
-            let each = prices.iter().map(|one| price(one.price_minor, &one.currency));
-            each.collect::<Vec<_>>().join(" and ")
-        }
+    let written = |one: &Price| price(one.price_minor, &one.currency);
+    // A currency in which nothing costs anything any more is no part of the sum.
+    let some: Vec<_> = prices.iter().filter(|one| one.price_minor != 0).map(written).collect();
+    match prices.first() {
+        None => "nothing".to_owned(),
+        Some(first) if some.is_empty() => written(first),
+        Some(_) => some.join(" and "),
     }
 }
 
@@ -121,4 +122,18 @@ fn details(plan: Plan) -> String {
         ("Sleeps after", plan.sleep_after_minutes.map(|minutes| format!("{minutes} minutes")).unwrap_or_default()),
         ("Store", plan.store.to_string()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_currency_that_costs_nothing_is_no_part_of_a_sum_unless_it_is_all_of_it() {
+        let price = |price_minor, currency: &str| Price { price_minor, currency: currency.to_owned() };
+        let (euros, dollars) = (price(0, "EUR"), price(49_900, "USD"));
+        assert_eq!(sum(&[euros.clone(), dollars]), "499.00 USD");
+        assert_eq!(sum(&[price(100, "EUR"), price(100, "USD")]), "1.00 EUR and 1.00 USD");
+        assert_eq!((sum(&[euros]), sum(&[])), ("0.00 EUR".to_owned(), "nothing".to_owned()));
+    }
 }

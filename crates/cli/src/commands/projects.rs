@@ -59,10 +59,14 @@ pub(crate) async fn run(context: &Context, command: args::Project) -> Result<()>
             let all = api.list::<Project>(&["workspaces", workspace.as_str(), "projects"], &[]).await?;
             context.format.show(&all.raw, || {
                 let now = clock::now();
+                let names: BTreeMap<_, _> =
+                    all.value.iter().map(|project| (project.id.clone(), project.name.clone())).collect();
                 let rows = all.value.into_iter().map(|project| {
+                    let below = project.parent.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string()));
                     let (quota, age) = (project.quota, age(project.created_at, now));
                     [
                         project.name,
+                        below.unwrap_or_default(),
                         project.phase.to_string(),
                         quota.cpu,
                         quota.memory,
@@ -71,7 +75,7 @@ pub(crate) async fn run(context: &Context, command: args::Project) -> Result<()>
                         age,
                     ]
                 });
-                let header = ["NAME", "PHASE", "CPU", "MEMORY", "STORAGE", "PODS", "AGE"];
+                let header = ["NAME", "BELOW", "PHASE", "CPU", "MEMORY", "STORAGE", "PODS", "AGE"];
                 table(header, "There are no projects in this workspace.", rows)
             })
         }

@@ -54,7 +54,7 @@ pub(super) async fn revoke(context: &Context, api: &Api, person: &str, place: &I
         "This ends every token of the service accounts of which {person} has one, also those of others; pods that hold one \
          have to be restarted. Type {person} to go on:"
     );
-    confirm_deed(yes, &format!("the end of the tokens of {person}"), &warning, person).await?;
+    confirm_deed(yes, &format!("the end of the tokens of {person}"), &warning, person, "give --yes").await?;
     let body = ServiceAccountTokenRevoke { user: user.to_string(), namespace, service_account, cursor: None };
     let mut all = Together::default();
     let outcome = revoke_all(api, &workspace, body, &mut all).await;

@@ -54,7 +54,7 @@ pub(crate) async fn whoami(context: &Context) -> Result<()> {
             ("Name", me.value.display_name.clone()),
             ("E-mail", me.value.email.clone().unwrap_or_default()),
             ("Id", me.value.id.to_string()),
-            ("Organisations", organizations.join(", ")),
+            ("Organizations", organizations.join(", ")),
             ("Server", api.server().to_owned()),
         ])
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hexabase_api::organizations::Organization;
 use hexabase_api::plans::Estimate;
 use hexabase_api::workspaces::{PlanChange, SleepRule, Workspace, WorkspaceCreate, WorkspacePlanUpdate};
+use hexabase_core::names::WorkspaceName;
 use serde_json::json;
 
 use super::{confirm, confirm_deed, inside, nodes, plans, quota};
@@ -26,6 +27,8 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
     let api = context.api()?;
     match command {
         args::Workspace::Create { name, plan, org, wait: _, no_wait, timeout } => {
+            // Before anything is said of costs: what cannot be made costs nothing.
+            name.parse::<WorkspaceName>().map_err(|refused| Error::new(Kind::Usage, refused.to_string()))?;
             let organization = resolve::organization(&api, org.as_deref()).await?;
             // Who may not know the cost may not make a workspace either, and is told so by that.
             let plan_version = shown(plans::estimate(&api, &organization.id, &plan, None).await)?;
@@ -48,13 +51,27 @@ pub(crate) async fn run(context: &Context, command: args::Workspace) -> Result<(
         }
         args::Workspace::Delete { workspace, yes, grace, wait: waits, timeout } => {
             let minutes = grace_minutes(grace, yes || waits)?;
+            // What --yes alone means is not what was going to be asked for.
+            let hint = match grace {
+                Some(_) => "give --yes as well",
+                None => "give --yes: it goes at once and cannot be undone; with --yes --grace 1h it can, for an hour",
+            };
             let workspace = resolve::workspace(&api, &workspace).await?.value;
             match minutes {
                 0 => confirm(yes, "workspace", &workspace.name).await?,
-                _ => confirm_later(yes, &workspace.name, minutes).await?,
+                _ => confirm_later(yes, &workspace.name, minutes, hint).await?,
             }
             delete(&api, &workspace, minutes).await?;
             if !waits {
+                return Ok(());
+            }
+            if minutes > 0 {
+                // Nobody sits and waits for hours until it begins.
+                say(&format!(
+                    "That is not waited for: hxb workspace wait {} --for deleted --timeout {}m",
+                    workspace.id,
+                    minutes.saturating_add(5)
+                ));
                 return Ok(());
             }
             show_deleted(context, &workspace.name, wait(&api, &workspace.id, Goal::Deleted, timeout.timeout).await?)
@@ -169,12 +186,12 @@ async fn delete(api: &Api, workspace: &Workspace, minutes: u64) -> Result<()> {
     Ok(())
 }
 
-async fn confirm_later(yes: bool, name: &str, minutes: u64) -> Result<()> {
+async fn confirm_later(yes: bool, name: &str, minutes: u64, hint: &str) -> Result<()> {
     let warning = format!(
         "This closes workspace {name} at once, and deletes it with everything in it in {minutes} minutes. \
          Type its name to go on:"
     );
-    confirm_deed(yes, &format!("the deletion of workspace {name}"), &warning, name).await
+    confirm_deed(yes, &format!("the deletion of workspace {name}"), &warning, name, hint).await
 }
 
 /// For how many minutes a deletion can be undone: scripts, and whoever waits for its end, want that now.
@@ -275,7 +292,7 @@ async fn list(context: &Context, api: &Api, org: Option<&str>) -> Result<()> {
             let organization = names.get(&one.organization).cloned().unwrap_or_else(|| one.organization.to_string());
             [one.name, organization, one.plan, one.phase.to_string(), age(one.created_at, now), one.id.to_string()]
         });
-        table(["NAME", "ORGANISATION", "PLAN", "PHASE", "AGE", "ID"], "There are no workspaces.", rows)
+        table(["NAME", "ORGANIZATION", "PLAN", "PHASE", "AGE", "ID"], "There are no workspaces.", rows)
     })
 }
 
@@ -292,7 +309,7 @@ fn details(workspace: Workspace) -> String {
     let mut text = fields([
         ("Name", workspace.name),
         ("Id", workspace.id.to_string()),
-        ("Organisation", workspace.organization.to_string()),
+        ("Organization", workspace.organization.to_string()),
         ("Plan", format!("{} (version {})", workspace.plan, workspace.plan_version)),
         ("Price/month", workspace.price.map(|one| price(one.price_minor, &one.currency)).unwrap_or_default()),
         ("Next plan", workspace.plan_change.map(next_plan).unwrap_or_default()),

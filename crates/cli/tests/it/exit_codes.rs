@@ -14,6 +14,23 @@ async fn wrong_usage_is_2() {
 }
 
 #[tokio::test]
+async fn a_number_that_cannot_be_is_told_in_words_also_when_it_is_negative() {
+    let home = Home::new();
+    for (arguments, told) in [
+        (&["workspace", "nodes", "set", "shop", "-1"][..], "give a whole number from 0 on, such as 2"),
+        (&["workspace", "nodes", "set", "shop", "x"], "give a whole number from 0 on, such as 2"),
+        (&["project", "create", "web", "-w", "shop", "--pods", "-1"], "give a whole number from 0 on, such as 2"),
+        (&["project", "create", "web", "-w", "shop", "--cpu", "-500m"], "is not an amount of CPU, such as 500m or 2"),
+        (&["pod", "log", "web", "-w", "shop", "-n", "web", "--tail", "-1"], "give a whole number from 1 to 5000"),
+        (&["workspace", "sleep-rule", "shop", "--after", "-5m"], "write a time such as 90s, 5m or 1h"),
+        (&["workspace", "delete", "shop", "--grace", "-1h"], "write a time such as 90s, 5m or 1h"),
+    ] {
+        let ended = home.hxb(arguments).await;
+        assert_eq!((ended.code, ended.err.contains(told)), (2, true), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_signed_in_is_3_with_the_way_out() {
     let home = Home::new();
     let ended = home.hxb(&["workspace", "list"]).await;
@@ -32,6 +49,16 @@ async fn what_cannot_be_found_is_4_and_says_what_can_be_seen() {
     assert_eq!((ended.code, ended.err.as_str()), (4, "error: workspace shpo not found; you can see: shop\n"));
     let ended = home.hxb(&["workspace", "get", "ws-00000000000000000009"]).await;
     assert_eq!((ended.code, ended.err.as_str()), (4, "error: There is no such thing.\n"));
+}
+
+#[tokio::test]
+async fn an_empty_name_is_wrong_usage_and_told_as_such() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let ended = home.hxb(&["workspace", "get", ""]).await;
+    let told = "error: the name of the workspace is empty; you can see: shop\n";
+    assert_eq!((ended.code, ended.err.as_str()), (2, told));
+    assert_eq!(home.hxb(&["workspace", "wait", "", "--for", "deleted"]).await.code, 2, "it is not gone");
 }
 
 #[tokio::test]
@@ -92,7 +119,10 @@ async fn deletion_needs_a_person_or_yes() {
     let home = Home::signed_in(&stub, 600);
     let ended = home.hxb(&["workspace", "delete", "shop"]).await;
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("hint: give --yes"), "{ended:?}");
+    let hint = "hint: give --yes: it goes at once and cannot be undone; with --yes --grace 1h it can, for an hour\n";
+    assert!(ended.err.ends_with(hint), "{ended:?}");
+    let ended = home.hxb(&["workspace", "delete", "shop", "--grace", "2h"]).await;
+    assert!(ended.code == 2 && ended.err.ends_with("hint: give --yes as well\n"), "{ended:?}");
     assert!(!stub.world().requests.iter().any(|(request, ..)| request.starts_with("DELETE")));
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Home, WORKSPACE};
-use crate::stub::Stub;
+use crate::stub::{Stub, workspace};
 
 fn base() -> String {
     format!("/workspaces/{WORKSPACE}")
@@ -99,4 +99,38 @@ async fn usage_is_told_beside_what_the_plan_gives() {
     stub.answer(&request, 200, usage(true, Some("12m")));
     let ended = home.hxb(&["workspace", "usage", "shop"]).await;
     assert!(ended.out.contains("250m/400m (12m used)") && !ended.err.contains("measures"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_told_as_such_with_the_namespace_it_was_looked_for_in() {
+    let (stub, home) = world().await;
+    stub.answer(&format!("GET {}/pods", base()), 200, json!({ "items": [] }));
+    stub.answer(&format!("GET {}/kubernetes-events", base()), 200, json!({ "items": [], "more": false }));
+    stub.answer(&format!("GET {}/pods/web/worker/log", base()), 200, json!({ "lines": [], "cut": false }));
+    let log = ["pod", "log", "worker", "-n", "web", "-w", "shop"];
+    let lately = [log.as_slice(), &["--since", "5m"]].concat();
+    for (arguments, told) in [
+        (&["pod", "list", "-w", "shop"][..], "There are no pods.\n"),
+        (&["pod", "list", "-w", "shop", "-n", "nope"], "There are no pods in the namespace nope.\n"),
+        (&["workspace", "events", "shop"], "Kubernetes noticed nothing lately.\n"),
+        (&["workspace", "events", "shop", "-n", "nope"], "Kubernetes noticed nothing in the namespace nope lately.\n"),
+        (log.as_slice(), "The log is empty, as is that of a pod that has not begun.\n"),
+        (lately.as_slice(), "Nothing was written to the log in that time.\n"),
+    ] {
+        let ended = home.hxb(arguments).await;
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", told), "{arguments:?}");
+    }
+    assert_eq!(home.hxb(&["pod", "log", "", "-n", "web", "-w", "shop"]).await.code, 2, "no pod has no name");
+}
+
+#[tokio::test]
+async fn whoever_looks_into_a_workspace_that_sleeps_is_told_that_it_wakes() {
+    let (stub, home) = world().await;
+    stub.answer("GET /workspaces", 200, json!({ "items": [workspace("asleep", &[])] }));
+    stub.answer(&format!("GET {}/pods", base()), 200, json!({ "items": [] }));
+    let ended = home.hxb(&["pod", "list", "-w", "shop"]).await;
+    assert_eq!(ended.err, "Workspace shop is asleep; this wakes it.\nThere are no pods.\n");
+    // By its id it is not looked for, so that nothing is known of it.
+    let ended = home.hxb(&["pod", "list", "-w", WORKSPACE]).await;
+    assert_eq!(ended.err, "There are no pods.\n");
 }

@@ -32,6 +32,20 @@ async fn a_first_kubeconfig_is_private_and_complete() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_into_a_workspace_that_is_to_be_deleted() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let mut doomed = workspace("to-be-deleted", &[]);
+    doomed["removal_at"] = json!("2026-01-01T02:00:00Z");
+    stub.world().states = [doomed].into();
+    let ended = home.hxb(&["kubeconfig", "shop"]).await;
+    let why = format!(
+        "Workspace shop is closed and will be deleted at 2026-01-01T02:00:00Z; to use it before: hxb workspace restore {WORKSPACE}\n"
+    );
+    assert!(ended.code == 0 && ended.err.ends_with(&why) && !ended.err.contains("Try:"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn kubelogin_can_take_the_place_of_this_program() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);

@@ -31,7 +31,7 @@ async fn each_command_goes_to_the_api_as_it_was_typed() {
             &["org", "rename", "acme", "Acme & Co"][..],
             format!("PATCH {base}"),
             json!({ "name": "Acme & Co" }),
-            "Organisation acme is now called Acme & Co.",
+            "Organization acme is now called Acme & Co.",
         ),
         (&["org", "delete", "acme", "--yes"], format!("DELETE {base}"), Value::Null, "is deleted"),
         (

@@ -10,6 +10,7 @@ async fn json_and_yaml_are_the_apis_own_objects_with_fields_of_newer_servers() {
     let stub = Stub::start().await;
     let home = Home::signed_in(&stub, 600);
     assert_eq!(home.hxb(&["workspace", "get", "shop", "-o", "json"]).await.json(), workspace("ready", &[]));
+    assert_eq!(home.hxb(&["workspace", "get", "shop", "--json"]).await.json(), workspace("ready", &[]));
     let ended = home.hxb(&["workspace", "get", "shop", "-o", "yaml"]).await;
     assert_eq!(serde_saphyr::from_str::<Value>(&ended.out).unwrap(), workspace("ready", &[]));
 }
@@ -46,6 +47,23 @@ async fn an_empty_list_is_a_sentence_for_people_and_an_empty_page_for_programs()
     let ended = home.hxb(&["project", "list", "-w", "shop"]).await;
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", "There are no projects in this workspace.\n"));
     assert_eq!(home.hxb(&["project", "list", "-w", "shop", "-o", "json"]).await.json(), json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn a_list_of_projects_says_what_stands_below_what() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    let quota = json!({ "cpu": "2", "memory": "4Gi", "storage": "10Gi", "pods": 20 });
+    let project = |number: u32, name: &str, parent: Value| {
+        json!({ "id": format!("prj-{number:020}"), "workspace": WORKSPACE, "name": name, "phase": "ready", "quota": quota,
+            "parent": parent, "created_at": "2026-01-01T00:00:00Z" })
+    };
+    let items = [project(1, "web", Value::Null), project(2, "api", json!("prj-00000000000000000001"))];
+    stub.answer(&format!("GET /workspaces/{WORKSPACE}/projects"), 200, json!({ "items": items }));
+    let ended = home.hxb(&["project", "list", "-w", "shop"]).await;
+    let lines: Vec<_> = ended.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0][..3], ["NAME", "BELOW", "PHASE"], "{ended:?}");
+    assert_eq!((&lines[1][..2], &lines[2][..3]), (&["web", "ready"][..], &["api", "web", "ready"][..]));
 }
 
 #[tokio::test]

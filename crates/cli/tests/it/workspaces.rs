@@ -116,6 +116,10 @@ async fn a_deletion_with_time_to_undo_it_says_how_that_is_undone() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let how = format!("will be deleted at 2026-01-01T02:00:00Z. Until then: hxb workspace restore {WORKSPACE}\n");
     assert!(ended.err.ends_with(&how), "{ended:?}");
+    // It does not sit there for two hours.
+    let ended = home.hxb(&["workspace", "delete", "shop", "--yes", "--grace", "2h", "--wait"]).await;
+    let later = format!("That is not waited for: hxb workspace wait {WORKSPACE} --for deleted --timeout 125m\n");
+    assert!(ended.code == 0 && ended.err.ends_with(&later), "{ended:?}");
     stub.answer(&format!("POST /workspaces/{WORKSPACE}/restore"), 202, workspace("waking", &[]));
     let ended = home.hxb(&["workspace", "restore", "shop"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (0, "Workspace shop is waking.\n"));
@@ -216,7 +220,7 @@ fn estimate(plan: &str) -> serde_json::Value {
     json!({ "plan": plan, "now": price(4900), "then": price(9800), "workspaces": 2 })
 }
 
-const COST: &str = "is 49.00 USD per month; all workspaces of the organisation: 98.00 USD per month, 49.00 USD now. \
+const COST: &str = "is 49.00 USD per month; all workspaces of the organization: 98.00 USD per month, 49.00 USD now. \
     It sleeps after 90 minutes without use.\n";
 
 #[tokio::test]
@@ -244,6 +248,16 @@ async fn what_a_workspace_costs_is_said_before_it_is_made_or_put_under_another_p
     assert_eq!((ended.code, ended.err.clone()), (0, format!("Plan premium (version 2) {COST}")));
     assert_eq!(ended.out, "Workspace shop is under the plan premium (version 3).\n");
     assert_eq!(stub.world().requests.last().unwrap().1, json!({ "plan": "premium", "plan_version": 2 }));
+}
+
+#[tokio::test]
+async fn a_name_that_no_workspace_can_have_is_refused_before_anything_is_said_of_costs() {
+    let stub = Stub::start().await;
+    let home = Home::signed_in(&stub, 600);
+    stub.answer(&format!("GET /organizations/{ORGANIZATION}/estimate"), 200, estimate("standard"));
+    let ended = home.hxb(&["workspace", "create", "", "--plan", "standard"]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (2, "error: a workspace name must not be empty\n"));
+    assert!(stub.world().requests.is_empty());
 }
 
 #[tokio::test]

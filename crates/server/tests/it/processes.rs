@@ -275,7 +275,7 @@ async fn an_operator_makes_changes_and_retires_a_plan_beside_a_running_server() 
     let terms = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).context("no terms")?;
     std::fs::write(&file, terms)?;
     let missing = platform.run(&["plans", "version", path]).await?;
-    assert!(missing.code != 0 && missing.stderr.contains("no such plan"), "{missing:?}");
+    assert!(missing.code != 0 && missing.stderr.contains("no such plan: team"), "{missing:?}");
     let made = platform.run(&["plans", "create", path]).await?.good()?;
     assert!(made.starts_with("plan team has version 1 now"), "{made}");
     assert_eq!(offered().await?, Some(json!(1)));
@@ -285,11 +285,20 @@ async fn an_operator_makes_changes_and_retires_a_plan_beside_a_running_server() 
     assert_eq!(offered().await?, Some(json!(2)));
     platform.run(&["plans", "retire", "team"]).await?.good()?;
     assert_eq!(offered().await?, None);
+    let again = platform.run(&["plans", "retire", "team"]).await?;
+    assert!(again.code != 0 && again.stderr.contains("the plan team is retired already"), "{again:?}");
     let list = platform.run(&["plans", "list"]).await?.good()?;
     assert!(list.lines().any(|line| line.starts_with("team") && line.contains("retired")), "{list}");
-    assert!(list.contains("    retired by "), "{list}");
+    assert!(list.contains("    retired by ") && list.contains("99.00 EUR"), "{list}");
     platform.run(&["plans", "restore", "team"]).await?.good()?;
     assert_eq!(offered().await?, Some(json!(2)));
+    for (plan, told) in [("team", "the plan team is offered already"), ("tame", "no such plan: tame")] {
+        let said = platform.run(&["plans", "restore", plan]).await?;
+        assert!(said.code != 0 && said.stderr.contains(told), "{said:?}");
+    }
+    std::fs::write(&file, terms.replace("9900", "-1"))?;
+    let negative = platform.run(&["plans", "version", path]).await?;
+    assert!(negative.code != 0 && negative.stderr.contains("team.toml: price_minor: must not be"), "{negative:?}");
     // Nobody is put on a release that the installation may have no image of.
     for (release, is_had) in [("v1.36.40", false), ("v1.35.4", true)] {
         std::fs::write(&file, format!("kubernetes = \"{release}\"\n{terms}"))?;
