@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write as _};
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use hexabase_core::plans::Price;
 use hexabase_core::time::Timestamp;
 use serde::Serialize;
 
@@ -117,10 +118,8 @@ pub(crate) fn age(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// An amount of money, as the currency is written.
-pub(crate) fn price(minor: i64, currency: &str) -> String {
-    // ISO 4217: these have no minor unit.
-    let whole = ["JPY", "KRW", "VND", "CLP", "ISK"].contains(&currency);
-    if whole { format!("{minor} {currency}") } else { format!("{}.{:02} {currency}", minor / 100, (minor % 100).abs()) }
+pub(crate) fn price(amount_minor: i64, currency: &str) -> String {
+    Price { amount_minor, currency: currency.to_owned() }.to_string()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use hexabase_app::Error;
 use hexabase_app::clock::Clock;
 use hexabase_app::plan_terms::{self, PlanInUse, PlanTerms};
 use hexabase_backends::store::Store;
-use hexabase_core::plans::{Plan, Price};
+use hexabase_core::plans::Plan;
 
 pub(crate) use self::file::read;
 use crate::break_glass::operator;
@@ -126,13 +126,6 @@ fn told(plan: &Plan, what: &str) -> String {
     format!("plan {} has version {} now; {what}\n", plan.id, plan.version)
 }
 
-/// An amount of money as `hxb` shows it (`crates/cli/src/output.rs`).
-fn price(Price { amount_minor: minor, currency }: &Price) -> String {
-    // ISO 4217: these have no minor unit.
-    let whole = ["JPY", "KRW", "VND", "CLP", "ISK"].contains(&currency.as_str());
-    if whole { format!("{minor} {currency}") } else { format!("{}.{:02} {currency}", minor / 100, (minor % 100).abs()) }
-}
-
 fn table(plans: &[PlanInUse]) -> String {
     let mut text = format!(
         "{:<20}{:<9}{:<10}{:<16}{:<12}{}\n",
@@ -141,7 +134,7 @@ fn table(plans: &[PlanInUse]) -> String {
     for (record, versions) in plans {
         let plan = &record.plan;
         let state = if plan.active { "offered" } else { "retired" };
-        let price = price(&plan.price);
+        let price = plan.price.to_string();
         let all: u64 = versions.iter().map(|(_, count)| count).sum();
         let each: Vec<String> = versions.iter().map(|(version, count)| format!("{version}: {count}")).collect();
         let (id, version, each) = (&plan.id, plan.version, each.join(", "));
@@ -153,18 +146,4 @@ fn table(plans: &[PlanInUse]) -> String {
         }
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_price_is_written_as_its_currency_is() {
-        let price = |amount_minor, currency: &str| price(&Price { amount_minor, currency: currency.to_owned() });
-        assert_eq!(
-            [price(49_900, "USD"), price(0, "EUR"), price(5_000, "JPY")],
-            ["499.00 USD", "0.00 EUR", "5000 JPY"]
-        );
-    }
 }

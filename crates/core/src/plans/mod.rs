@@ -7,6 +7,7 @@ mod kubernetes;
 mod seed;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,18 @@ impl Price {
     }
 }
 
+/// As people write it: `49.00 USD`, `5000 JPY`.
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { amount_minor: minor, currency } = self;
+        // ISO 4217: these have no minor unit.
+        match ["JPY", "KRW", "VND", "CLP", "ISK"].contains(&currency.as_str()) {
+            true => write!(f, "{minor} {currency}"),
+            false => write!(f, "{}.{:02} {currency}", minor / 100, (minor % 100).abs()),
+        }
+    }
+}
+
 /// What an organisation chooses when it creates a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -124,6 +137,15 @@ pub const CONTROL_PLANE_PODS: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_is_written_as_its_currency_is() {
+        let price = |amount_minor, currency: &str| Price { amount_minor, currency: currency.to_owned() }.to_string();
+        assert_eq!(
+            [price(49_900, "USD"), price(4_900, "USD"), price(0, "EUR"), price(5_000, "JPY")],
+            ["499.00 USD", "49.00 USD", "0.00 EUR", "5000 JPY"]
+        );
+    }
 
     #[test]
     fn costs_are_added_up_by_currency() {
