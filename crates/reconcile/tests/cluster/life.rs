@@ -86,7 +86,7 @@ async fn a_workspace_comes_to_life_stays_as_it_is_is_repaired_and_goes() {
         .await;
 
         as_designed(&client, &id, &organization).await;
-        is_bound(&client, &place).await;
+        is_bound(&client, &runner, &wanted).await;
 
         drift(&client, &inside, &place).await;
         ready(&runner, &wanted).await;
@@ -267,9 +267,13 @@ async fn as_designed(client: &Client, id: &WorkspaceId, organization: &Organizat
 }
 
 /// Its control plane may use less than it started with, and nobody noticed; there is room for the next start all the same.
-async fn is_bound(client: &Client, place: &str) {
-    let pods = objects(client, "v1", "Pod", Some(place));
+async fn is_bound(client: &Client, runner: &Host, wanted: &DesiredWorkspace) {
+    let place = namespace(&wanted.id);
+    let pods = objects(client, "v1", "Pod", Some(&place));
     eventually("the control plane is bound", || async {
+        if let Some(unbound) = ready(runner, wanted).await.unbound {
+            runner.bind(&wanted.id, &unbound).await;
+        }
         let found = pods.list(&ListParams::default().labels("app=vcluster")).await.ok()?;
         let [pod] = &found.items[..] else { return None };
         let (asked, running) = (&pod.data["spec"]["containers"][0], &pod.data["status"]["containerStatuses"][0]);
@@ -278,7 +282,7 @@ async fn is_bound(client: &Client, place: &str) {
         (limit(asked) && limit(running)).then_some(())
     })
     .await;
-    let quotas = objects(client, "v1", "ResourceQuota", Some(place));
+    let quotas = objects(client, "v1", "ResourceQuota", Some(&place));
     eventually("the host counts two cores and those of its DNS", || async {
         let quota = quotas.get("hexabase").await.ok()?;
         (quota.data["status"]["used"]["limits.cpu"] == "2500m").then_some(())
