@@ -26,19 +26,12 @@ const MOST_WAITS: u32 = 100;
 /// How often each plan is chosen among all choices of one.
 const PLANS: [&str; 4] = ["free", "standard", "standard", "premium"];
 
-/// Marsaglia's xorshift: each writer asks for the same in every run, in an order that no run has twice.
-struct Random(u64);
+/// Each writer asks for the same in every run, in an order that no run has twice.
+struct Random(fastrand::Rng);
 
 impl Random {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-
     fn deed(&mut self) -> Deed {
-        match self.below(10) {
+        match self.0.u64(..10) {
             0..2 => Deed::Create,
             2..5 => Deed::Resize,
             5 => Deed::Move,
@@ -51,9 +44,9 @@ impl Random {
     /// Little of everything but of one resource, of which it may be as much as the plan `standard` gives; nothing is said of the
     /// others if it is asked for that one `only`.
     fn quota(&mut self, only: bool) -> QuotaRequest {
-        let much = self.below(7);
+        let much = self.0.u64(..7);
         let mut number = |which: u64, whole: u64| {
-            let drawn = 1 + self.below(if which == much { whole } else { whole / 20 + 1 });
+            let drawn = 1 + self.0.u64(..if which == much { whole } else { whole / 20 + 1 });
             (which == much || !only).then_some(drawn)
         };
         let pieces = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok());
@@ -72,9 +65,9 @@ impl Random {
     /// Of each resource another number of times what the plan `standard` gives, or no quota at all.
     fn of_organization(&mut self) -> Option<Amounts> {
         let standard = hexabase_core::plans::seed().into_iter().find(|plan| plan.id == "standard")?.limits.amounts;
-        let times: Vec<u64> = Resource::ALL.iter().map(|_| 1 + self.below(12)).collect();
+        let times: Vec<u64> = Resource::ALL.iter().map(|_| 1 + self.0.u64(..12)).collect();
         let quota = Amounts::of(|resource| standard.get(resource) * times[resource as usize]);
-        (self.below(3) > 0).then_some(quota)
+        (self.0.u64(..3) > 0).then_some(quota)
     }
 }
 
@@ -109,21 +102,21 @@ impl Scene {
 
     async fn act(&self, deed: Deed, random: &mut Random, name: &str) -> hexabase_app::Result<()> {
         let Stage { app, alice, .. } = &self.stage;
-        let id = &self.workspaces[usize::from(random.below(2) == 1)];
+        let id = &self.workspaces[random.0.usize(..2)];
         let living = projects::list(app, alice, id, None, MAX_PAGE).await?;
-        let one = |number: u64| {
-            let number = usize::try_from(number).unwrap_or_default() % living.len().max(1);
+        let mut one = || {
+            let number = random.0.usize(..living.len().max(1));
             living.get(number).map(|found| found.row.id.clone())
         };
-        let (chosen, place) = (one(random.below(64)), one(random.below(64)));
-        let parent = place.filter(|_| random.below(3) > 0);
+        let (chosen, place) = (one(), one());
+        let parent = place.filter(|_| random.0.u64(..3) > 0);
         match (deed, chosen) {
             (Deed::Create, _) => {
                 let request = ProjectRequest { name, quota: random.quota(false), parent, ..ProjectRequest::default() };
                 projects::create(app, alice, id, request).await.map(drop)
             }
             (Deed::ChoosePlan, _) => {
-                let plan = PLANS[usize::try_from(random.below(4)).unwrap_or_default()];
+                let plan = PLANS[random.0.usize(..PLANS.len())];
                 workspaces::change_plan(app, alice, id, plan.into()).await.map(drop)
             }
             (Deed::SetQuota, _) => {
@@ -163,7 +156,7 @@ impl Scene {
     }
 
     async fn write(&self, number: u64) -> Result<Tally> {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1));
+        let mut random = Random(fastrand::Rng::with_seed(number));
         let (mut tally, mut waited) = (Tally::new(), 0);
         let mut step = 0;
         while step < EDITS {

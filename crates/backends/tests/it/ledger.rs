@@ -23,22 +23,15 @@ const SCARCE: usize = 5;
 /// How often a writer may be told that the database is busy.
 const MOST_WAITS: u32 = 100;
 
-/// Marsaglia's xorshift: each writer makes the same edits in every run, in an order that no run has twice.
-struct Random(u64);
+/// Each writer makes the same edits in every run, in an order that no run has twice.
+struct Random(fastrand::Rng);
 
 impl Random {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-
     /// Little of everything but of one resource, of which it may be nearly all there is; and which that is.
     fn amounts(&mut self) -> (Resource, Amounts) {
-        let numbers: Vec<u64> = Resource::ALL.iter().map(|_| self.below(4)).collect();
-        let much = Resource::ALL[usize::try_from(self.below(8)).unwrap_or_default() % Resource::ALL.len()];
-        (much, but(&Amounts::of(|resource| numbers[resource as usize]), much, self.below(40)))
+        let numbers: Vec<u64> = Resource::ALL.iter().map(|_| self.0.u64(..4)).collect();
+        let much = Resource::ALL[self.0.usize(..Resource::ALL.len())];
+        (much, but(&Amounts::of(|resource| numbers[resource as usize]), much, self.0.u64(..40)))
     }
 }
 
@@ -102,7 +95,7 @@ async fn ledger(db: &impl Db, scope: &WorkspaceScope) -> Result<(Ledger<ProjectI
 /// Another size, another place, or one more project.
 async fn edit(store: &Store, scope: &WorkspaceScope, random: &mut Random) -> anyhow::Result<Judged> {
     let (much, amounts) = random.amounts();
-    let (kind, chosen, place) = (random.below(3), random.below(64), random.below(64));
+    let (kind, chosen, place) = (random.0.u64(..3), random.0.u64(..64), random.0.u64(..64));
     let tx = store.begin().await?;
     workspaces::lock(&tx, scope).await?;
     let (mut ledger, rows) = ledger(&tx, scope).await?;
@@ -157,7 +150,7 @@ async fn many_edits(engine: Engine, edits: u64, resources: usize) -> anyhow::Res
     for number in 0..WRITERS {
         let (store, scope) = (store.reconnect().await?, scope.clone());
         writers.push(tokio::spawn(async move {
-            let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number + 1));
+            let mut random = Random(fastrand::Rng::with_seed(number));
             let (mut done, mut short) = (0_u64, BTreeSet::new());
             let (mut left, mut waited) = (edits, 0);
             while left > 0 {
