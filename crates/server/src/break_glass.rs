@@ -16,7 +16,7 @@ use crate::run;
 /// What the operator says.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Id of the organisation.
+    /// Id of the organization.
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
     /// Verified address or id of the person who is to have access; they have signed in once before.
@@ -25,7 +25,7 @@ pub struct Arguments {
     /// For how long, in minutes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=MOST_MINUTES), required_unless_present = "end")]
     minutes: Option<i64>,
-    /// Why; the organisation reads it in its audit log.
+    /// Why; the organization reads it in its audit log.
     #[arg(long, value_name = "TEXT", required_unless_present = "end")]
     reason: Option<String>,
     /// End the access that the person has, before its time.

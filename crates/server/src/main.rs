@@ -56,13 +56,13 @@ enum Command {
     Plans(PlansCommand),
     /// List the nodes of the host that workspaces can have for themselves, and who has which.
     Nodes,
-    /// Set what all workspaces of an organisation may use together.
+    /// Set what all workspaces of an organization may use together.
     Quota(quota::Arguments),
     /// Show what is left of workspaces that are gone, in the database and on the host, and what becomes of it.
     Leftovers,
     /// Read the settings, name the first mistake, and stop.
     CheckConfig,
-    /// Let one of the platform's staff into an organisation for a short time, with a reason that its audit log shows.
+    /// Let one of the platform's staff into an organization for a short time, with a reason that its audit log shows.
     BreakGlass(break_glass::Arguments),
     /// Print the OpenAPI document of the API.
     Openapi,

@@ -16,7 +16,7 @@ use crate::{plans, run};
 /// What the operator says.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Id of the organisation; its audit log tells of it.
+    /// Id of the organization; its audit log tells of it.
     #[arg(long, value_name = "ID")]
     organization: OrganizationId,
     /// TOML file with the amounts, named as the limits of a plan.

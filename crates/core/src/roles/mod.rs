@@ -26,7 +26,7 @@ pub const MAX_BINDINGS: usize = 2_000;
 
 words! {
     /// What a person may do in an organisation.
-    OrganizationRole, "organisation role" {
+    OrganizationRole, "organization role" {
         /// Settings, people, billing, and every workspace's lifecycle.
         Admin = "admin",
         /// May be put into workspaces.
