@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::context::{App, OpContext};
 use crate::error::{Error, Result};
 use crate::operator::{self, Deed};
+use crate::quota::more_than_left;
 
 /// What an organisation may use, and how much of it is left.
 #[derive(Debug, Clone)]
@@ -59,12 +60,11 @@ pub(crate) async fn check(tx: &Tx, scope: &OrganizationScope, workspace: &Worksp
         None => ledger.reserve(workspace.clone(), None, asked),
     };
     edited.map_err(|refusal| match refusal {
-        Refusal::Short { resource, asked, most, .. } => Error::LimitReached(format!(
-            "{} of {resource}, which the plan {} gives, is more than the {} that can be had of the organization's quota; \
-             choose a smaller plan, delete another workspace, or ask the platform's operator for a larger quota",
-            resource.write(asked),
+        Refusal::Short { each, .. } => Error::LimitReached(format!(
+            "the plan {} gives too much: {} that can be had of the organization's quota; choose a smaller plan, delete another \
+             workspace, or ask the platform's operator for a larger quota",
             plan.id,
-            resource.write(most)
+            more_than_left(&each)
         )),
         _ => Error::internal("a workspace has given of its share"),
     })

@@ -8,7 +8,7 @@ use hexabase_core::names::ProjectName;
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::plans::Plan;
 use hexabase_core::quantity::{Bytes, Cpu, InvalidQuantity};
-use hexabase_core::quota::{Amounts, GivenOn, Ledger, Refusal, Resource, Share};
+use hexabase_core::quota::{Amounts, GivenOn, Ledger, Refusal, Resource, Share, TooMuch};
 use hexabase_reconcile::ProjectUsage;
 
 use crate::authz::{self, WorkspaceAction};
@@ -190,16 +190,16 @@ pub(crate) fn ledger(whole: &Amounts, living: &[Project]) -> Ledger<ProjectId> {
 pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Project]) -> Error {
     let name = |id: &ProjectId| living.iter().find(|project| project.id == *id).map(|project| project.name.as_str());
     match refusal {
-        Refusal::Short { from, resource, asked, most } => {
-            let (asked, most) = (resource.write(asked), resource.write(most));
+        Refusal::Short { from, each } => {
+            let each = more_than_left(&each);
             Error::LimitReached(match from.as_ref().and_then(name) {
                 Some(above) => format!(
-                    "{asked} of {resource} is more than the {most} that can be had of the share of the project {above}; \
-                     members of WSAdmins can raise that, or lower another one below it"
+                    "{each} that can be had of the share of the project {above}; members of WSAdmins can raise that, or lower \
+                     another one below it"
                 ),
                 None => format!(
-                    "{asked} of {resource} is more than the {most} that can be had of the plan {}; members of WSAdmins can \
-                     lower the share of another project, and an admin of the organization can choose a larger plan",
+                    "{each} that can be had of the plan {}; members of WSAdmins can lower the share of another project, and an \
+                     admin of the organization can choose a larger plan",
                     plan.id
                 ),
             })
@@ -214,6 +214,14 @@ pub(crate) fn refused(refusal: Refusal<ProjectId>, plan: &Plan, living: &[Projec
         Refusal::Unknown => Error::invalid("parent", "there is no such project in this workspace"),
         Refusal::Circle => Error::invalid("parent", "a project cannot stand below itself"),
     }
+}
+
+/// What more is asked for of than is left, to be followed by whose that is.
+pub(crate) fn more_than_left(each: &[TooMuch]) -> String {
+    let each = each.iter().map(|TooMuch { resource, asked, most }| {
+        format!("{} of {resource} is more than the {}", resource.write(*asked), resource.write(*most))
+    });
+    each.collect::<Vec<_>>().join(", and ")
 }
 
 /// What more is given of than there would be, to whom, and what to do about it. A share that is leaving with its project cannot be

@@ -65,7 +65,7 @@ type Judged = Result<(), Option<Resource>>;
 
 fn short_of(refusal: &Refusal<ProjectId>) -> Option<Resource> {
     match refusal {
-        Refusal::Short { resource, .. } => Some(*resource),
+        Refusal::Short { each, .. } => each.first().map(|one| one.resource),
         Refusal::InUse { each, .. } => each.first().map(|one| one.resource),
         Refusal::Unknown | Refusal::Circle => None,
     }

@@ -20,12 +20,8 @@ pub enum Refusal<K> {
     Short {
         /// Who; the whole when absent.
         from: Option<K>,
-        /// Of what.
-        resource: Resource,
-        /// How much was to be had afterwards.
-        asked: u64,
-        /// The most that could be had.
-        most: u64,
+        /// Everything of which that is so.
+        each: Vec<TooMuch>,
     },
     /// More than what was asked for is given on already.
     InUse {
@@ -38,6 +34,17 @@ pub enum Refusal<K> {
     Unknown,
     /// It would be given of itself.
     Circle,
+}
+
+/// What more was asked for of than there is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMuch {
+    /// Of what.
+    pub resource: Resource,
+    /// How much was to be had afterwards.
+    pub asked: u64,
+    /// The most that could be had.
+    pub most: u64,
 }
 
 /// What more is given on of than was asked for.
@@ -158,15 +165,17 @@ impl<K: Ord + Clone> Ledger<K> {
 
     /// Whether a holder of whose share somebody has `now` can let them have `asked`.
     fn check_enough(&self, from: Option<&K>, now: &Amounts, asked: &Amounts) -> Result<(), Refusal<K>> {
-        let left = self.left(from);
+        let (left, mut each) = (self.left(from), Vec::new());
         for resource in Resource::ALL.iter().copied() {
-            let (now, asked) = (now.get(resource), asked.get(resource));
-            if asked.saturating_sub(now) > left.get(resource) {
-                let most = now.saturating_add(left.get(resource));
-                return Err(Refusal::Short { from: from.cloned(), resource, asked, most });
+            let (now, asked, left) = (now.get(resource), asked.get(resource), left.get(resource));
+            if asked.saturating_sub(now) > left {
+                each.push(TooMuch { resource, asked, most: now.saturating_add(left) });
             }
         }
-        Ok(())
+        match each.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Short { from: from.cloned(), each }),
+        }
     }
 
     /// Whether a holder who has `now` can have `asked`, with what is given on.
@@ -206,7 +215,13 @@ mod tests {
     }
 
     fn short(from: Option<u32>, asked: u64, most: u64) -> Refusal<u32> {
-        Refusal::Short { from, resource: Resource::Cpu, asked: 1000 * asked, most: 1000 * most }
+        let (asked, most) = (pods(asked), pods(most));
+        let each = Resource::ALL.iter().copied().map(|resource| TooMuch {
+            resource,
+            asked: asked.get(resource),
+            most: most.get(resource),
+        });
+        Refusal::Short { from, each: each.collect() }
     }
 
     #[test]
@@ -224,6 +239,10 @@ mod tests {
         assert_eq!(ledger.reserve(4, Some(1), pods(5)), Err(short(Some(1), 5, 4)));
         assert_eq!(ledger.reserve(4, Some(9), pods(1)), Err(Refusal::Unknown));
         assert_eq!(ledger.resize(&3, pods(5)), Err(short(None, 5, 4)));
+        // Of what there is enough nothing is said.
+        let many = Amounts { pods: 9, ..pods(4) };
+        let each = vec![TooMuch { resource: Resource::Pods, asked: 9, most: 4 }];
+        assert_eq!(ledger.resize(&3, many), Err(Refusal::Short { from: None, each }));
         ledger.resize(&3, pods(4)).unwrap();
         assert_eq!(ledger.left(None), Amounts::NONE);
         assert_eq!(ledger.get(&4), None);

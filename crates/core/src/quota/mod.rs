@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::quantity::{Bytes, Cpu};
 use crate::words;
 
-pub use self::ledger::{GivenOn, Ledger, Refusal, Share};
+pub use self::ledger::{GivenOn, Ledger, Refusal, Share, TooMuch};
 
 words! {
     /// What plans and projects have an amount of.

@@ -92,6 +92,15 @@ async fn more_than_is_left_is_refused_with_the_limit_and_who_can_raise_it() -> R
     let web = shop.project("web", "3", None).await?;
     let refused = shop.try_project("api", Some("1500m"), None).await?;
     says(&refused, 409, "limit_reached", &["cpu", "1500m", "the 1 that", "plan standard", "WSAdmins", "an admin"]);
+    // Everything of which it is too much is named at once, and nothing else.
+    shop.change(&web, json!({ "quota": { "pods": 50 } })).await?.expect(200)?;
+    let body = json!({ "name": "api", "quota": { "cpu": "2", "pods": 2, "memory": "1Gi" } });
+    let refused = shop.alice.api.post(&format!("{}/projects", shop.path), &body).await?;
+    let words = &[
+        "2 of cpu is more than the 1, and 2 of pods is more than the 0 that can be had of the plan standard; members",
+    ];
+    says(&refused, 409, "limit_reached", words);
+    shop.change(&web, json!({ "quota": { "pods": 5 } })).await?.expect(200)?;
     let refused = shop.try_project("api", Some("5"), None).await?;
     assert_eq!(problem(&refused, 422, "invalid")["field"], "quota.cpu");
     let api = shop.project("api", "2", Some(&web)).await?;
