@@ -3,6 +3,7 @@
 //! A job is a row (kind, subject); it is given nothing but that and reads the rest. It never waits: it returns when it
 //! wants to run again. Every result is written in a transaction that first checks that the lease is still ours.
 
+mod behind;
 mod custom_roles;
 mod desired;
 mod expiry;

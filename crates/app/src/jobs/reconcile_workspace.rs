@@ -28,6 +28,8 @@ pub const KIND: &str = "reconcile-workspace";
 pub(super) const DRIFT: Duration = Duration::from_secs(30);
 /// After this long without becoming ready a workspace is called failed. It is still being tried.
 const PATIENCE_SECONDS: i64 = 600;
+/// For so long a step of a start is looked at as often as it asks for; none takes longer where all is well.
+const START_MILLIS: i64 = 60_000;
 /// How often a removal that does not end is looked at in the end.
 const SLOWEST: Duration = Duration::from_secs(60);
 /// How often, at least, what people hold up inside of a workspace is looked at.
@@ -80,7 +82,13 @@ async fn conclude(
     let after = follow_up(app, claim, row, wanted, observed).await?;
     nodes::tell(app, claim, row, own, observed.moved.as_ref()).await?;
     if row.receipt.is_none() && observed.is_done(WorkspaceStep::Access) {
-        note_inventory(app, host, claim, row).await?;
+        match note_inventory(app, host, claim, row).await {
+            // It is ready all the same, and the next look tries again.
+            Err(Error::Internal(cause)) => {
+                tracing::warn!(workspace.id = %row.id, error = %cause, "what it has on the host could not be written down");
+            }
+            noted => noted?,
+        }
     }
     // Last: what somebody waits for is stored.
     if let Some(unbound) = &observed.unbound {
@@ -122,17 +130,19 @@ async fn follow_up(
 }
 
 /// When to look again at what waits. What is inside of a workspace its people can hold up for ever, such as the count of a quota or a
-/// namespace: the longer that lasts the later, but for a project that was asked for a moment ago.
+/// namespace: the longer that lasts the later, but for a project that was asked for a moment ago. So is a control plane that takes
+/// longer than any start: many of them, as of a node that is lost, would leave the worker no time for the others.
 async fn pause(app: &App, row: &Workspace, observed: &Observed) -> Result<Duration> {
     let Some((step, _, after)) = observed.waiting() else { return Ok(DRIFT) };
-    if step < WorkspaceStep::Access {
-        return Ok(after);
-    }
+    let now = app.clock.now();
     let steps = workspace_steps::list_for_job(&app.store, &row.id).await?;
-    let begun = steps.iter().filter(|known| known.step == step).map(|known| known.started_at);
+    let mut begun = steps.iter().filter(|known| known.step == step).map(|known| known.started_at);
+    if step < WorkspaceStep::Access {
+        let late = begun.next().map_or(0, |begun| now.millis_since(begun) - START_MILLIS);
+        return Ok(pace(after, late).min(DRIFT.max(after)));
+    }
     let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
     let made = projects.iter().filter(|project| project.phase == ProjectPhase::Creating);
-    let now = app.clock.now();
     let since = begun.chain(made.map(|project| project.created_at)).max().unwrap_or(now);
     Ok(pace(after, now.millis_since(since)).min(HELD.max(after)))
 }

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::behind::Behind;
 use super::lease::renewed;
 use super::{
     keep_nodes, keep_spares, reconcile_workspace, refresh_tenant_keys, send_invitation_mail, sweep_host, sweep_store,
@@ -78,6 +79,7 @@ pub struct Worker {
     app: App,
     host: Option<Arc<Host>>,
     settings: WorkerSettings,
+    behind: Arc<Behind>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -89,7 +91,7 @@ impl std::fmt::Debug for Worker {
 impl Worker {
     /// A worker on `app` that may change `host`; without one it takes only jobs that need none.
     pub fn new(app: App, host: Option<Arc<Host>>, settings: WorkerSettings) -> Self {
-        Self { app, host, settings }
+        Self { app, host, settings, behind: Arc::default() }
     }
 
     /// What this worker can do; the rest waits for one that can. Only a worker with a host is known to reach what is on it.
@@ -187,22 +189,34 @@ impl Worker {
         let finish = match outcome {
             Ok(Outcome::Done) => Finish::Done,
             Ok(Outcome::Again(after)) => Finish::RunAgainAt(self.after(after)),
-            Err(error) => {
-                let after = backoff(claim.attempts, &claim.subject);
-                match &error {
-                    // As when people are quicker than the job: it looks again. Again and again it is no chance any more.
-                    Error::Overtaken if claim.attempts <= OVERTAKEN => {
-                        tracing::info!(retry_in_ms = after.as_millis(), "job was overtaken, and runs again");
-                    }
-                    error => tracing::warn!(error = %causes(error), retry_in_ms = after.as_millis(), "job failed"),
-                }
-                Finish::RetryAt { at: self.after(after), error: causes(&error) }
-            }
+            Err(error) => self.failed(&claim, &error),
         };
         if let Err(error) = self.finish(&claim, finish).await {
             tracing::warn!(%error, "a job's result could not be stored; it will run again");
         }
         self.app.bell.ring(hexabase_backends::bell::Topic { kind: claim.kind.clone(), subject: claim.subject.clone() });
+    }
+
+    /// When to try again.
+    fn failed(&self, claim: &Claim, error: &Error) -> Finish {
+        let now = self.app.clock.now();
+        if let Some(fence) = self.behind.left_by_nobody(&claim.subject, error, now) {
+            tracing::error!(
+                fence,
+                "the host was changed under a fence that the database does not know, and nobody works under it any more: did the \
+                 database lose its last writes? It goes on above that fence"
+            );
+            return Finish::RunAgainAbove { at: now, fence };
+        }
+        let after = backoff(claim.attempts, &claim.subject);
+        match error {
+            // As when people are quicker than the job: it looks again. Again and again it is no chance any more.
+            Error::Overtaken if claim.attempts <= OVERTAKEN => {
+                tracing::info!(retry_in_ms = after.as_millis(), "job was overtaken, and runs again");
+            }
+            error => tracing::warn!(error = %causes(error), retry_in_ms = after.as_millis(), "job failed"),
+        }
+        Finish::RetryAt { at: self.after(after), error: causes(error) }
     }
 
     async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
@@ -262,7 +276,15 @@ fn causes(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context as _;
+    use hexabase_reconcile::HostSettings;
+    use hexabase_testkit::kubernetes::FakeKubernetes;
+    use hexabase_testkit::on_both_engines;
+    use serde_json::json;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::jobs::stage::Stage;
 
     #[test]
     fn what_failed_together_is_tried_again_at_moments_of_its_own() {
@@ -273,6 +295,37 @@ mod tests {
             assert!(pauses.iter().all(|pause| *pause <= whole && *pause > whole * 3 / 4), "{pauses:?}");
             let different: std::collections::BTreeSet<_> = pauses.iter().collect();
             assert!(different.len() > 20, "{pauses:?}");
+        }
+    }
+
+    on_both_engines! {
+        async fn a_database_that_was_put_back_goes_on_above_the_hosts_fence_once_nobody_works_under_it(store: TestStore) {
+            let mut stage = Stage::set(&store).await?;
+            let clock = Clock::standing_at(stage.app.clock.now());
+            stage.app.clock = clock.clone();
+            let kubernetes = FakeKubernetes::start().await?;
+            let settings = HostSettings::new(Some(kubernetes.kubeconfig()), "helm".into(), "chart".into());
+            let host = Arc::new(Host::connect(settings).await?);
+            let worker = Worker::new(stage.app.clone(), Some(host), WorkerSettings::new("worker".to_owned()));
+            let path = format!("/api/v1/namespaces/hxb-{}", stage.id);
+            let organization = stage.row().await?.organization_id;
+            let labels = json!({ "app.kubernetes.io/managed-by": "hexabase", "hexabase.ai/workspace": stage.id.as_str(),
+                "hexabase.ai/organization": organization.as_str() });
+            let annotations = json!({ "hexabase.ai/fence": "5000", "hexabase.ai/owner": organization.as_str() });
+            let metadata = json!({ "name": format!("hxb-{}", stage.id), "labels": labels, "annotations": annotations });
+            kubernetes.put(&path, json!({ "metadata": metadata }));
+            let fence = || kubernetes.get(&path).map(|found| found["metadata"]["annotations"]["hexabase.ai/fence"].clone());
+            let mut claim = stage.claim.clone();
+            for minutes in 0..4 {
+                assert_eq!(fence(), Some(json!("5000")), "after {minutes} minutes");
+                assert!(claim.epoch < 10, "{claim:?}");
+                worker.run_one(claim).await;
+                clock.advance_seconds(60);
+                claim = worker.claim().await?.context("it is tried again")?;
+            }
+            assert_eq!(claim.epoch, 5_001);
+            worker.run_one(claim).await;
+            assert_eq!(fence(), Some(json!("5001")));
         }
     }
 }

@@ -40,6 +40,13 @@ pub enum Finish {
     Done,
     /// It went well as far as it goes now; look again then.
     RunAgainAt(Timestamp),
+    /// It was stopped by a higher number than its own which no claim of this database has: the next claim is above it.
+    RunAgainAbove {
+        /// When to look again.
+        at: Timestamp,
+        /// That number.
+        fence: i64,
+    },
     /// It failed; try again then.
     RetryAt {
         /// When.
@@ -188,8 +195,13 @@ pub async fn release_all(tx: &Tx, kinds: &[&str]) -> Result<u64, StoreError> {
 ///
 /// A job that was enqueued while it ran stays due, whatever `finish` says.
 pub async fn finish(tx: &Tx, claim: &Claim, finish: Finish) -> Result<(), StoreError> {
+    let mut epoch = claim.epoch;
     let (run_at, error) = match finish {
         Finish::Done => (None, None),
+        Finish::RunAgainAbove { at, fence } => {
+            epoch = epoch.max(fence);
+            (Some(at.as_micros()), None)
+        }
         Finish::RunAgainAt(at) => (Some(at.as_micros()), None),
         Finish::RetryAt { at, error } => (Some(at.as_micros()), Some(error)),
     };
@@ -199,6 +211,7 @@ pub async fn finish(tx: &Tx, claim: &Claim, finish: Finish) -> Result<(), StoreE
         .col_expr(job::Column::RunAt, next.into())
         .col_expr(job::Column::LeaseOwner, Expr::value(None::<String>))
         .col_expr(job::Column::LeaseExpiresAt, Expr::value(None::<i64>))
+        .col_expr(job::Column::LeaseEpoch, Expr::value(epoch))
         .col_expr(job::Column::LastError, Expr::value(error.clone()));
     if error.is_none() {
         update = update.col_expr(job::Column::Attempts, Expr::value(0i64));

@@ -144,6 +144,17 @@ on_both_engines! {
         }
     }
 
+    async fn a_job_goes_on_above_the_number_that_stopped_it_and_whoever_was_overtaken_does_not(store: TestStore) {
+        let (old, new) = lost_claim(&store).await?;
+        let above = |fence| Finish::RunAgainAbove { at: now(), fence };
+        assert!(matches!(finish(&store, &old, above(900)).await, Err(StoreError::Stale)));
+        finish(&store, &new, above(900)).await?;
+        let next = claim(&store, now()).await?.context("a job")?;
+        assert_eq!((next.epoch, next.attempts), (901, 1));
+        finish(&store, &next, above(5)).await?;
+        assert_eq!(claim(&store, now()).await?.context("a job")?.epoch, 902, "no number goes backwards");
+    }
+
     async fn enqueueing_twice_makes_one_job_at_the_earlier_moment(store: TestStore) {
         enqueue(&store, "ws-1", now().plus_seconds(20)).await?;
         enqueue(&store, "ws-1", now().plus_seconds(10)).await?;

@@ -161,9 +161,25 @@ on_both_engines! {
         assert_eq!(stage.run(&made).await?, HELD, "and no longer");
         assert_eq!(stage.run(&observed(None)).await?, DRIFT);
         assert_eq!(stage.run(&uncounted).await?, after, "it was over in between");
-        // What is not its people's to hold up is not kept waiting.
-        clock.advance_seconds(600);
-        assert_eq!(stage.run(&held(WorkspaceStep::ApiServer)).await?, after);
+    }
+
+    async fn a_start_is_looked_at_closely_for_a_minute_and_less_and_less_often_when_it_does_not_end(store: TestStore) {
+        let mut stage = Stage::set(&store).await?;
+        let clock = Clock::standing_at(stage.app.clock.now());
+        stage.app.clock = clock.clone();
+        let after = Duration::from_millis(250);
+        let mut starting = observed(None);
+        for status in starting.steps.iter_mut().filter(|status| status.step >= WorkspaceStep::ApiServer) {
+            status.progress = Progress::Wait { reason: "it is starting".to_owned(), after };
+        }
+        let mut looks = Vec::new();
+        for seconds in [0, 30, 30, 600, 6_000] {
+            clock.advance_seconds(seconds);
+            looks.push(stage.run(&starting).await?.as_millis());
+        }
+        assert_eq!(looks, [250, 250, 250, 15_000, 30_000]);
+        assert_eq!(stage.run(&observed(None)).await?, DRIFT);
+        assert_eq!(stage.run(&starting).await?, after, "another start");
     }
 
     async fn what_somebody_else_writes_into_a_control_plane_is_told_of_and_keeps_nobody_out(store: TestStore) {
