@@ -199,7 +199,7 @@ pub async fn finish(tx: &Tx, claim: &Claim, finish: Finish) -> Result<(), StoreE
     let (run_at, error) = match finish {
         Finish::Done => (None, None),
         Finish::RunAgainAbove { at, fence } => {
-            epoch = epoch.max(fence);
+            epoch = Ord::max(epoch, fence);
             (Some(at.as_micros()), None)
         }
         Finish::RunAgainAt(at) => (Some(at.as_micros()), None),
