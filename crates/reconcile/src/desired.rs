@@ -144,7 +144,7 @@ pub struct Authentication {
 /// A project as the database wants it: one namespace of the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredProject {
-    /// The project; its namespace carries it as a label, and only a namespace that does is touched.
+    /// The project; its namespace carries it as a label. One with another's, or that the platform did not make, is not touched.
     pub id: ProjectId,
     /// The namespace.
     pub name: ProjectName,
