@@ -81,7 +81,7 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
             ..finding(
                 "storage class",
                 classes.as_ref().map_err(Clone::clone).and_then(|classes| storage_class(classes, settings)),
-                "mark one storage class as the default, or name one in the settings",
+                "mark one storage class of the host as its default: the volumes of control planes are of that one",
             )
         },
         finding(
