@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::apply::Cluster;
+use crate::desired::OnHost;
 use crate::error::ReconcileError;
 use crate::exact::fights::Fights;
 use crate::helm::Chart;
@@ -37,8 +38,8 @@ pub struct Host {
     pub(crate) places_found: Mutex<Option<(Instant, Places)>>,
     /// Which storage classes claims may name, as it was found last, and when.
     pub(crate) classes_found: Mutex<Option<(Instant, Vec<String>)>>,
-    /// When everything on the host was applied last of workspaces whose control plane is starting.
-    pub(crate) starting: Mutex<HashMap<WorkspaceId, Instant>>,
+    /// What was applied to the host last of workspaces whose control plane is starting, all of it, and when.
+    pub(crate) starting: Mutex<HashMap<WorkspaceId, (Instant, OnHost)>>,
     /// Control planes that the host does not bind.
     pub(crate) unbindable: Refusals,
 }

@@ -54,6 +54,47 @@ impl DesiredWorkspace {
     pub(crate) fn pool(&self) -> Option<&str> {
         self.placement.dedicated.then_some(self.id.as_str())
     }
+
+    /// What of it is applied to the host.
+    pub(crate) fn on_host(&self) -> OnHost {
+        // All are named, so that whoever adds one says whether it belongs here. What differs with every look does not.
+        let Self {
+            id: _,
+            organization,
+            fence: _,
+            limits,
+            smaller,
+            kubernetes,
+            authentication,
+            proof: _,
+            cluster_roles: _,
+            custom_roles: _,
+            projects,
+            placement: Placement { dedicated, own: _, leaving: _, moves: _, insists: _, hurries: _ },
+        } = self;
+        OnHost {
+            organization: organization.clone(),
+            limits: limits.clone(),
+            smaller: smaller.clone(),
+            kubernetes: *kubernetes,
+            authentication: authentication.clone(),
+            projects: projects.clone(),
+            dedicated: *dedicated,
+        }
+    }
+}
+
+/// What of a workspace decides what is applied to the host for it: where two are equal, so is what is applied.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OnHost {
+    organization: Option<OrganizationId>,
+    limits: Limits,
+    smaller: Option<Limits>,
+    kubernetes: Option<KubernetesVersion>,
+    authentication: Authentication,
+    /// With what is of the tenant's inside only: to apply too often harms nobody.
+    projects: Vec<DesiredProject>,
+    dedicated: bool,
 }
 
 /// On which nodes of the host the pods of a workspace run, but for its control plane, whose nodes are always shared.
@@ -103,7 +144,7 @@ pub struct Authentication {
 /// A project as the database wants it: one namespace of the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredProject {
-    /// The project; its namespace carries it as a label, and only a namespace that does is touched.
+    /// The project; its namespace carries it as a label. One with another's, or that the platform did not make, is not touched.
     pub id: ProjectId,
     /// The namespace.
     pub name: ProjectName,

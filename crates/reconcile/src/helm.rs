@@ -15,8 +15,10 @@ use crate::manifest::Manifest;
 
 /// Rendering takes 0.2 s.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Renderings kept; there is one per workspace, and as long as it lives.
-const KEPT: usize = 512;
+/// Renderings kept; there is one per workspace, and as long as it lives. No two can share one in which only the name differs: the
+/// chart writes all values into a Secret in base64 and a hash of them on the pod, and the name is among them. So there have to be as
+/// many as a worker looks after; with fewer Helm runs over and over. Each takes some 40 KB.
+const KEPT: usize = 4_096;
 
 /// What to render.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +34,8 @@ pub(crate) struct Release {
 pub(crate) struct Chart {
     helm: PathBuf,
     path: PathBuf,
-    rendered: Mutex<HashMap<Release, Arc<Vec<Manifest>>>>,
+    /// The objects as JSON, which takes a fraction of the room that they do. Whoever asks needs a copy of its own in any case.
+    rendered: Mutex<HashMap<Release, Arc<str>>>,
 }
 
 impl Chart {
@@ -41,17 +44,23 @@ impl Chart {
     }
 
     /// The objects of a release, all in its namespace.
-    pub(crate) async fn render(&self, release: &Release) -> Result<Arc<Vec<Manifest>>, ReconcileError> {
-        if let Some(known) = self.rendered.lock().unwrap_or_else(PoisonError::into_inner).get(release) {
-            return Ok(Arc::clone(known));
+    pub(crate) async fn render(&self, release: &Release) -> Result<Vec<Manifest>, ReconcileError> {
+        let failed = |reason: String| ReconcileError::Rendering { reason };
+        let kept = self.rendered.lock().unwrap_or_else(PoisonError::into_inner).get(release).cloned();
+        if let Some(text) = kept {
+            return read(&text, &release.namespace).map_err(failed);
         }
         let text = self.template(release).await?;
-        let manifests =
-            Arc::new(parse(&text, &release.namespace).map_err(|reason| ReconcileError::Rendering { reason })?);
+        let manifests = parse(&text, &release.namespace).map_err(failed)?;
+        self.keep(release, &manifests);
+        Ok(manifests)
+    }
+
+    fn keep(&self, release: &Release, manifests: &[Manifest]) {
+        let objects: Vec<String> = manifests.iter().map(|manifest| manifest.json.to_string()).collect();
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut rendered, KEPT);
-        rendered.insert(release.clone(), Arc::clone(&manifests));
-        Ok(manifests)
+        rendered.insert(release.clone(), format!("[{}]", objects.join(",")).into());
     }
 
     /// Forgets what was rendered under this name: whoever bore it is going, and does not come back.
@@ -93,12 +102,23 @@ impl Chart {
     }
 }
 
-/// The objects in Helm's output. None may stand outside the namespace.
+/// The objects in Helm's output.
 fn parse(text: &str, namespace: &str) -> Result<Vec<Manifest>, String> {
     // As Helm's own parser does: a bare `n` or `off` is a text.
     let options = serde_saphyr::options! { strict_booleans: true };
     let documents: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())?;
+    checked(documents, namespace)
+}
+
+/// The objects as they were kept.
+fn read(text: &str, namespace: &str) -> Result<Vec<Manifest>, String> {
+    let documents: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    checked(documents, namespace)
+}
+
+/// The objects in these documents. None may stand outside the namespace.
+fn checked(documents: Vec<Value>, namespace: &str) -> Result<Vec<Manifest>, String> {
     let mut manifests = Vec::new();
     for document in documents.into_iter().filter(|document| !document.is_null()) {
         let manifest = Manifest::parse(document)?;
@@ -149,6 +169,26 @@ mod tests {
         host.remove(&removal).await.unwrap();
         let names: Vec<String> = host.chart.rendered.lock().unwrap().keys().map(|left| left.name.clone()).collect();
         assert_eq!(names, ["ws-of-another"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_rendered_once_comes_out_again_as_it_was_and_of_each_release_its_own() {
+        let chart = Chart::new("there-is-no-such-helm".into(), "chart".into());
+        let of = |name: &str| Release { namespace: "n".to_owned(), ..release(name) };
+        let text = |name: &str| {
+            format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: vc-{name}, namespace: n}}\ndata: {{a: \"YTog\\\"\", b: n}}\n---\n\
+                 apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}, namespace: n}}\nspec: {{replicas: 1, f: 0.5}}\n"
+            )
+        };
+        for name in ["a", "b"] {
+            chart.keep(&of(name), &parse(&text(name), "n").unwrap());
+        }
+        for name in ["a", "b"] {
+            assert_eq!(chart.render(&of(name)).await.unwrap(), parse(&text(name), "n").unwrap());
+        }
+        assert!(chart.render(&of("c")).await.is_err(), "nobody has rendered it, and nothing can");
+        assert!(chart.render(&Release { values: "{}".to_owned(), ..of("a") }).await.is_err());
     }
 
     #[test]

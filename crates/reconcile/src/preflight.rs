@@ -1,7 +1,6 @@
 //! Checks of the host and the tools before anything depends on them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::FutureExt;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -69,7 +68,7 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
     let finding = |check, result, remedy| Finding { check, result, caution: None, remedy };
     let classes = host.list(Kind::StorageClass, None, "").await.map_err(|error| error.to_string());
     let rendered = rendered(chart, settings, kube_version).await;
-    let brought = rendered.as_ref().map(|manifests| manifests.as_slice()).unwrap_or_default();
+    let brought = rendered.as_deref().unwrap_or_default();
     vec![
         finding("host Kubernetes", version.and_then(check_version), "use a host with Kubernetes 1.34 or later"),
         finding(
@@ -82,7 +81,7 @@ pub(crate) async fn run(host: &Cluster, chart: &Chart, settings: &HostSettings) 
             ..finding(
                 "storage class",
                 classes.as_ref().map_err(Clone::clone).and_then(|classes| storage_class(classes, settings)),
-                "mark one storage class as the default, or name one in the settings",
+                "mark one storage class of the host as its default: the volumes of control planes are of that one",
             )
         },
         finding(
@@ -174,7 +173,7 @@ fn storage_class(classes: &[DynamicObject], settings: &HostSettings) -> Result<S
     }
 }
 
-async fn rendered(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<Arc<Vec<Manifest>>, String> {
+async fn rendered(chart: &Chart, settings: &HostSettings, kube_version: String) -> Result<Vec<Manifest>, String> {
     let names =
         NOBODY.parse().map(|id| Names::of(&id)).map_err(|error: hexabase_core::ids::InvalidId| error.to_string())?;
     let labels = serde_json::Map::new();

@@ -102,7 +102,7 @@ impl Host {
         now: Timestamp,
     ) -> Result<Rest, ReconcileError> {
         let names = Names::of(&desired.id);
-        self.note_stopped(desired);
+        self.forget_applied(desired);
         let mut ledger = Ledger::default();
         let Some(rendering) = self.namespace(desired, &names, &mut ledger).await? else {
             let observed = ledger.finish();
@@ -170,6 +170,8 @@ impl Host {
             let running = workload::progress(host, names, Some(&pod)).await?;
             return Ok(ledger.record(WorkspaceStep::VirtualCluster, running).then_some(pod));
         }
+        // Of what is wanted now a part may be refused or waited for: then the host is as neither wish would have it.
+        self.forget_applied(desired);
         let control_plane = if runs { ControlPlane::Runs } else { ControlPlane::Rests };
         let (limits, counted) = settled_limits(self.limits(desired, names, control_plane).await)?;
         // While it does not run, what is counted is not all.
@@ -203,23 +205,25 @@ impl Host {
         Ok(pod.filter(|pod| runs || workload::is_ready(pod)))
     }
 
-    /// Whether everything on the host was applied a moment ago, and the control plane is starting since.
+    /// Whether everything on the host was applied a moment ago as it is wanted now, and the control plane is starting since.
     fn was_applied(&self, desired: &DesiredWorkspace) -> bool {
         let starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        starting.get(&desired.id).is_some_and(|moment| moment.elapsed() < START_HOLD)
+        let last = starting.get(&desired.id).filter(|(moment, _)| moment.elapsed() < START_HOLD);
+        last.is_some_and(|(_, applied)| *applied == desired.on_host())
     }
 
     fn note_applied(&self, desired: &DesiredWorkspace, pod: Option<&Pod>) {
         let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        starting.retain(|_, moment| moment.elapsed() < START_HOLD);
+        starting.retain(|_, (moment, _)| moment.elapsed() < START_HOLD);
         if pod.is_some_and(workload::is_ready) {
             starting.remove(&desired.id);
         } else {
-            starting.insert(desired.id.clone(), Instant::now());
+            starting.insert(desired.id.clone(), (Instant::now(), desired.on_host()));
         }
     }
 
-    fn note_stopped(&self, desired: &DesiredWorkspace) {
+    /// Has everything be applied with the next look.
+    fn forget_applied(&self, desired: &DesiredWorkspace) {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(&desired.id);
     }
 
@@ -360,10 +364,12 @@ async fn tenant_side(tenant: &Cluster, desired: &DesiredWorkspace, kubernetes_ta
 
 #[cfg(test)]
 mod tests {
+    use hexabase_core::projects::NetworkIsolation;
     use hexabase_testkit::kubernetes::FakeKubernetes;
     use serde_json::json;
 
     use super::*;
+    use crate::desired::{DesiredProject, Placement};
     use crate::labels::{OBJECT_NAME, OBJECT_NAMESPACE};
     use crate::settings::HostSettings;
 
@@ -385,8 +391,64 @@ mod tests {
         host.note_applied(&desired, Some(&pod("True")));
         assert!(!host.was_applied(&desired), "what is up is looked at as a whole each time");
         host.note_applied(&desired, None);
-        host.note_stopped(&desired);
+        host.forget_applied(&desired);
         assert!(!host.was_applied(&desired), "what was stopped is started by applying it");
+
+        host.note_applied(&desired, None);
+        let placement = Placement { insists: Some(Timestamp::from_seconds(1)), ..Placement::default() };
+        let again = DesiredWorkspace { fence: 8, proof: Some("a.b.c".into()), placement, ..desired.clone() };
+        assert!(host.was_applied(&again), "what differs with every look is nothing that is applied");
+        let placement = Placement { dedicated: true, ..Placement::default() };
+        for another in [
+            DesiredWorkspace { organization: None, ..desired.clone() },
+            DesiredWorkspace { limits: hexabase_core::plans::seed().remove(0).limits, ..desired.clone() },
+            DesiredWorkspace { smaller: Some(desired.limits.clone()), ..desired.clone() },
+            DesiredWorkspace { kubernetes: Some("v1.34.1".parse().unwrap()), ..desired.clone() },
+            DesiredWorkspace { projects: Vec::new(), ..desired.clone() },
+            DesiredWorkspace { placement, ..desired.clone() },
+        ] {
+            assert!(!host.was_applied(&another), "{another:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_control_plane_starts_the_same_wish_is_not_applied_anew_and_another_one_is_at_once() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap();
+        let desired = crate::golden::desired();
+        let names = Names::of(&desired.id);
+        let namespace = format!("/api/v1/namespaces/{}", names.namespace);
+        server.put(&namespace, json!({ "metadata": { "name": names.namespace } }));
+        let labels = json!({ "app": "vcluster", "release": names.name });
+        let metadata = json!({ "name": "control-plane-0", "namespace": names.namespace, "labels": labels });
+        server.put(&format!("{namespace}/pods/control-plane-0"), json!({ "metadata": metadata }));
+
+        host.note_applied(&desired, None);
+        let mut ledger = Ledger::default();
+        assert!(host.host_side(&desired, &names, None, &mut ledger).await.unwrap().is_none());
+        assert!(ledger.finish().has_done(WorkspaceStep::Authentication));
+        assert_eq!(server.writes(), 0);
+
+        let limits = hexabase_core::plans::seed().remove(0).limits;
+        let built = limits::build(&limits, &host.settings.endpoint, &names, &serde_json::Map::new());
+        let lower = DesiredWorkspace { limits, ..desired.clone() };
+        host.host_side(&lower, &names, None, &mut Ledger::default()).await.unwrap();
+        let quota = server.get(&format!("{namespace}/resourcequotas/{}", limits::NAME)).unwrap();
+        assert_eq!(quota["spec"]["hard"], built[0].json["spec"]["hard"]);
+        assert!(!host.was_applied(&desired), "the host has a part of what was wanted meanwhile");
+
+        host.note_applied(&desired, None);
+        let mut more = desired.clone();
+        more.projects.push(DesiredProject {
+            id: "prj-0123456789abcdefghj0".parse().unwrap(),
+            name: "bank".parse().unwrap(),
+            network: NetworkIsolation::Isolated,
+            ..desired.projects[0].clone()
+        });
+        host.host_side(&more, &names, None, &mut Ledger::default()).await.unwrap();
+        let policies = format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", names.namespace);
+        assert!(server.get(&format!("{policies}/hexabase-project-prj-0123456789abcdefghj0")).is_some());
     }
 
     #[tokio::test]

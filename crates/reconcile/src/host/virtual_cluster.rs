@@ -1,7 +1,6 @@
 //! Step 4: the virtual cluster's own objects, rendered from the chart and applied under our field manager.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -45,13 +44,12 @@ pub(crate) async fn render(
         kube_version: kube_version.to_owned(),
         values: values::build(settings, &desired.kubernetes_tag(settings), names, &own, desired.pool()).to_string(),
     };
-    Ok(label_all(&chart.render(&release).await?, own))
+    Ok(label_all(chart.render(&release).await?, own))
 }
 
 /// The chart's objects with our labels.
-fn label_all(rendered: &Arc<Vec<Manifest>>, mut labels: Map<String, Value>) -> Vec<Manifest> {
+fn label_all(mut manifests: Vec<Manifest>, mut labels: Map<String, Value>) -> Vec<Manifest> {
     labels.insert(PART.to_owned(), json!(PART_CHART));
-    let mut manifests = rendered.as_ref().clone();
     for manifest in &mut manifests {
         manifest.label(&labels);
     }

@@ -172,7 +172,8 @@ async fn one(
 enum Owner {
     /// It carries the project's label.
     Ours,
-    /// The platform made it, but somebody took the label off.
+    /// The platform made it, but somebody took the label off. What somebody else made after that was gone is none: Kubernetes notes
+    /// anew who wrote it, and only whoever writes in the platform's name is taken for the platform.
     Unlabelled,
     /// Somebody else's, or another project's.
     Other,
@@ -255,8 +256,9 @@ async fn remove(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> 
     let name = project.name.as_str();
     let gone = State { phase: ProjectPhase::Deleted, rights: Progress::Done, others: Progress::Done };
     let Some(found) = tenant.get(Kind::Namespace, None, name).await? else { return Ok(gone) };
-    // A namespace without the label may by now be meant for another project: it is left alone.
-    if owner(&found, project) != Owner::Ours {
+    // One that lost the label is no other project's: until this one is gone, none has its name. Left alone it would be the next
+    // one's, with everybody who had a right in it.
+    if owner(&found, project) == Owner::Other {
         return Ok(gone);
     }
     if found.metadata.deletion_timestamp.is_none() {

@@ -8,6 +8,7 @@ use hexabase_testkit::kubernetes::FakeKubernetes;
 use super::*;
 use crate::connection::Host;
 use crate::desired::{CustomRole, DesiredProject, ProjectGrant};
+use crate::labels::PROJECT;
 use crate::settings::HostSettings;
 use crate::tenant::{access, makers, projects};
 
@@ -226,6 +227,29 @@ async fn nobodys_finalizer_keeps_a_right_alive() {
     server.put(&path, object);
     projects::progress(&tenant, &[DesiredProject { present: false, ..project("shop") }]).await.unwrap();
     assert_eq!(server.get(&path), None);
+}
+
+#[tokio::test]
+async fn a_project_that_goes_takes_its_namespace_along_also_without_the_label_but_none_that_is_not_its_own() {
+    let (server, tenant) = tenant().await;
+    let (path, going) = ("/api/v1/namespaces/shop", [DesiredProject { present: false, ..project("shop") }]);
+    made(&server, &tenant, &[project("shop")]).await;
+    let mut object = server.get(path).unwrap();
+    assert!(object["metadata"]["labels"].as_object_mut().unwrap().remove(PROJECT).is_some());
+    object["metadata"]["managedFields"] = json!([{ "manager": MANAGER }]);
+    server.put(path, object);
+    assert_eq!(projects::progress(&tenant, &going).await.unwrap().phases[0].1, ProjectPhase::Deleting);
+    assert_eq!(server.get(path), None);
+    assert_eq!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")), None);
+    assert_eq!(projects::progress(&tenant, &going).await.unwrap().phases[0].1, ProjectPhase::Deleted);
+
+    let anothers = json!({ PROJECT: "prj-0123456789abcdefghj0" });
+    for (labels, manager) in [(json!({}), "kubectl-create"), (anothers, MANAGER)] {
+        let metadata = json!({ "name": "shop", "labels": labels, "managedFields": [{ "manager": manager }] });
+        server.put(path, json!({ "metadata": metadata }));
+        assert_eq!(projects::progress(&tenant, &going).await.unwrap().phases[0].1, ProjectPhase::Deleted);
+        assert!(server.get(path).is_some(), "{manager}");
+    }
 }
 
 #[tokio::test]
