@@ -21,7 +21,7 @@ words! {
 }
 
 words! {
-    /// Where a node stands that is kept for workspaces. One that was given back is free again.
+    /// Where a node stands that is kept for workspaces. One that was given back is forgotten until it is offered anew.
     NodeState, "state of a node" {
         /// Nobody's: kept empty until a workspace gets it.
         Free = "free",

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hexabase_backends::store::Tx;
 use hexabase_backends::store::host_nodes::{self, HostNode};
 use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::workspaces;
 use hexabase_core::ids::WorkspaceId;
 use hexabase_core::nodes::{NodeClass, NodeName};
+use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{Holder, Host, Progress, SeenNode};
 
 use super::worker::Outcome;
@@ -30,8 +32,14 @@ const SETTLING: Duration = Duration::from_secs(3);
 pub(super) async fn begin(app: &App) -> Result<()> {
     let now = app.clock.now();
     let tx = app.store.begin().await?;
-    jobs::enqueue(&tx, KIND, SUBJECT, now, now).await?;
+    look_soon(&tx, now).await?;
     Ok(tx.commit().await?)
+}
+
+/// Asks for a look at once, in the transaction that gives a node back: nobody else can have it before one has found it offered and
+/// empty.
+pub(super) async fn look_soon(tx: &Tx, now: Timestamp) -> Result<()> {
+    Ok(jobs::enqueue(tx, KIND, SUBJECT, now, now).await?)
 }
 
 pub(super) async fn run(app: &App, host: &Host, claim: &Claim) -> Result<Outcome> {

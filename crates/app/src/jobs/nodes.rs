@@ -12,6 +12,7 @@ use hexabase_core::time::Timestamp;
 use hexabase_reconcile::{FoundNodes, Host, Placement, Progress, Receipt, Removed, WantedNodes};
 use serde_json::{Value, json};
 
+use super::keep_nodes;
 use super::reconcile_workspace::{DRIFT, append, pace, sentence};
 use crate::context::{App, Change};
 use crate::error::{Error, Result};
@@ -289,13 +290,15 @@ async fn store(
     Ok(if moves { wanted.goal } else { wanted.placed })
 }
 
+/// Forgets the nodes, and has the host looked at: what is given back may be offered no more, or gone, or not empty.
 async fn give_back(app: &App, tx: &Tx, row: &Workspace, names: &[NodeName], now: Timestamp) -> Result<()> {
-    for name in names {
-        host_nodes::give_back(tx, &row.id, name, now).await?;
-    }
     if names.is_empty() {
         return Ok(());
     }
+    for name in names {
+        host_nodes::give_back(tx, &row.id, name).await?;
+    }
+    keep_nodes::look_soon(tx, now).await?;
     by_itself(app, tx, row, "workspace.nodes_returned", json!({ "nodes": names }))
 }
 

@@ -81,6 +81,10 @@ on_both_engines! {
         })
         .await?;
         assert_eq!(said(&stage, "own-0")?, (json!("free"), json!("free")));
+        eventually("the offer anew", async || {
+            Ok((nodes::get(&stage.app, &stage.alice, &stage.id).await?.available == 1).then_some(()))
+        })
+        .await?;
         eventually("no pool", async || Ok((pool(&stage, &stage.id) == json!("")).then_some(()))).await?;
         worker.stop().await?;
         let expected = [
@@ -157,6 +161,61 @@ on_both_engines! {
         })
         .await?;
         assert_eq!(said(&stage, "own-0")?.0, json!(has.as_str()));
+        worker.stop().await?;
+    }
+
+    async fn a_node_that_is_given_back_is_nobodys_where_it_is_offered_no_more_or_gone(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        offered(&stage, 2).await?;
+        let organization = organizations::list(&stage.app, &stage.alice).await?.remove(0).0.id;
+        let second = workspaces::create(&stage.app, &stage.alice, &organization, "bank", "premium").await?.workspace.id;
+        nodes::set(&stage.app, &stage.alice, &stage.id, 2).await?;
+        let worker = stage.work().await?;
+        let look = async |id: &WorkspaceId| nodes::get(&stage.app, &stage.alice, id).await;
+        eventually("both nodes", async || {
+            let found = look(&stage.id).await?.nodes;
+            Ok((found.len() == 2 && found.iter().all(|node| node.state == NodeState::Ready)).then_some(()))
+        })
+        .await?;
+        let mut node = stage.kubernetes.get(&at("own-0")).context("no node")?;
+        node["metadata"]["labels"].as_object_mut().context("no labels")?.remove(OFFER);
+        stage.kubernetes.put(&at("own-0"), node);
+        stage.kubernetes.remove(&at("own-1"));
+        nodes::set(&stage.app, &stage.alice, &stage.id, 0).await?;
+        eventually("the return", async || Ok(look(&stage.id).await?.nodes.is_empty().then_some(()))).await?;
+        assert_eq!(host_nodes::list_for_job(&stage.app.store).await?, []);
+        assert_eq!(said(&stage, "own-0")?, (Value::Null, Value::Null), "it is everybody's again");
+        nodes::set(&stage.app, &stage.alice, &second, 1).await?;
+        eventually("a sentence", async || {
+            let found = look(&second).await?;
+            assert_eq!(found.nodes, []);
+            Ok(found.message.is_some_and(|text| text.starts_with("0 of 1 nodes")).then_some(()))
+        })
+        .await?;
+        worker.stop().await?;
+    }
+
+    async fn a_node_that_is_given_back_can_be_had_once_nobodys_pod_is_on_it(store: TestStore) {
+        let stage = Stage::set(store).await?;
+        offered(&stage, 1).await?;
+        nodes::set(&stage.app, &stage.alice, &stage.id, 1).await?;
+        let worker = stage.work().await?;
+        let look = async || nodes::get(&stage.app, &stage.alice, &stage.id).await;
+        eventually("the node", async || {
+            Ok(look().await?.nodes.iter().any(|node| node.state == NodeState::Ready).then_some(()))
+        })
+        .await?;
+        let spec = json!({ "nodeName": "own-0", "containers": [] });
+        let pod = json!({ "metadata": { "name": "web", "namespace": "team" }, "spec": spec });
+        stage.kubernetes.put("/api/v1/namespaces/team/pods/web", pod);
+        nodes::set(&stage.app, &stage.alice, &stage.id, 0).await?;
+        eventually("the return", async || Ok(look().await?.nodes.is_empty().then_some(()))).await?;
+        worker.stop().await?;
+        assert_eq!(host_nodes::list_for_job(&stage.app.store).await?, []);
+        stage.kubernetes.remove("/api/v1/namespaces/team/pods/web");
+        // One that begins looks at once.
+        let worker = stage.work().await?;
+        eventually("the offer anew", async || Ok((look().await?.available == 1).then_some(()))).await?;
         worker.stop().await?;
     }
 

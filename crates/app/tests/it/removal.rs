@@ -53,7 +53,7 @@ on_both_engines! {
         let receipt = gone.receipt.unwrap_or_default();
         assert!(receipt["note"].as_str().is_some_and(|note| note.ends_with("was left alone")), "{receipt}");
         assert_eq!((&receipt["removed"], &receipt["returned"]), (&json!([]), &json!(["own-0"])));
-        assert_eq!(host_nodes::of_workspace_for_job(&stage.app.store, &stage.id).await?, []);
+        assert_eq!(host_nodes::list_for_job(&stage.app.store).await?, [], "nobody else is given what is not on the host");
     }
 
     async fn a_deletion_is_not_over_while_a_namespace_that_lost_its_marks_may_be_the_workspaces(store: TestStore) {

@@ -7,7 +7,6 @@ use hexabase_core::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select, Statement,
-    UpdateMany,
 };
 
 use super::column::{Table, time, time_opt};
@@ -133,17 +132,6 @@ pub async fn claim(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<Option<N
     Ok(Some(TABLE.parse("name", &name)?))
 }
 
-fn change(id: &WorkspaceId, name: &NodeName) -> UpdateMany<host_node::Entity> {
-    host_node::Entity::update_many()
-        .filter(host_node::Column::Name.eq(name.as_str()))
-        .filter(host_node::Column::WorkspaceId.eq(id.as_str()))
-}
-
-async fn changed(tx: &Tx, update: UpdateMany<host_node::Entity>) -> Result<(), StoreError> {
-    let updated = update.exec(tx.conn()).await?;
-    if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
-}
-
 /// Notes where a node of the workspace stands; [`StoreError::Stale`] when it is not its any more.
 pub async fn set_state(
     tx: &Tx,
@@ -153,30 +141,24 @@ pub async fn set_state(
     message: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let update = change(id, name)
+    let updated = host_node::Entity::update_many()
         .col_expr(host_node::Column::State, Expr::value(state.as_str()))
         .col_expr(host_node::Column::Message, Expr::value(message.map(str::to_owned)))
-        .col_expr(host_node::Column::ChangedAt, Expr::value(now.as_micros()));
-    changed(tx, update).await
-}
-
-/// Takes a node from the workspace that nothing of it is left on; [`StoreError::Stale`] when it is not its any more.
-pub async fn give_back(tx: &Tx, id: &WorkspaceId, name: &NodeName, now: Timestamp) -> Result<(), StoreError> {
-    changed(tx, freed(change(id, name), now)).await
-}
-
-/// Takes all of its nodes from a workspace that is gone.
-pub(super) async fn give_all_back(tx: &Tx, id: &WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
-    let update = host_node::Entity::update_many().filter(host_node::Column::WorkspaceId.eq(id.as_str()));
-    freed(update, now).exec(tx.conn()).await?;
-    Ok(())
-}
-
-fn freed(update: UpdateMany<host_node::Entity>, now: Timestamp) -> UpdateMany<host_node::Entity> {
-    update
-        .col_expr(host_node::Column::WorkspaceId, Expr::value(None::<String>))
-        .col_expr(host_node::Column::State, Expr::value(NodeState::Free.as_str()))
-        .col_expr(host_node::Column::Message, Expr::value(None::<String>))
-        .col_expr(host_node::Column::ClaimedAt, Expr::value(None::<i64>))
         .col_expr(host_node::Column::ChangedAt, Expr::value(now.as_micros()))
+        .filter(host_node::Column::Name.eq(name.as_str()))
+        .filter(host_node::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx.conn())
+        .await?;
+    if updated.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
+}
+
+/// Takes a node from the workspace that nothing of it is left on, and forgets it: whether it is still offered, and empty, only a look
+/// at the host can tell. [`StoreError::Stale`] when it is not its any more.
+pub async fn give_back(tx: &Tx, id: &WorkspaceId, name: &NodeName) -> Result<(), StoreError> {
+    let removed = host_node::Entity::delete_many()
+        .filter(host_node::Column::Name.eq(name.as_str()))
+        .filter(host_node::Column::WorkspaceId.eq(id.as_str()))
+        .exec(tx.conn())
+        .await?;
+    if removed.rows_affected > 0 { Ok(()) } else { Err(StoreError::Stale) }
 }

@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Statement}
 
 use super::column::{Table, signed};
 use super::db::{self, Connection, Db};
-use super::{StoreError, Tx, capped, host_nodes, organizations, projects, workspace_members, workspaces};
+use super::{StoreError, Tx, capped, organizations, projects, workspace_members, workspaces};
 use crate::entities::api_tokens::api_token;
 use crate::entities::operations::job;
 
@@ -38,15 +38,14 @@ const HANGING: [(&str, &str, &str); 11] = [
     ("refresh_tokens", "realm", ALL),
     ("client_confirmations", "realm", ALL),
     ("spare_workspaces", "id", ALL),
+    ("host_nodes", "workspace_id", ALL),
     (API_TOKENS, "workspace_id", "revoked_at IS NULL"),
     (PROJECTS, "workspace_id", "living_name IS NOT NULL"),
-    (HOST_NODES, "workspace_id", ALL),
 ];
 const ALL: &str = "1 = 1";
-/// Of these the rows stay: they are ended, and nodes are free again.
+/// Of these the rows stay: they are ended.
 const API_TOKENS: &str = "api_tokens";
 const PROJECTS: &str = "projects";
-const HOST_NODES: &str = "host_nodes";
 /// Where a workspace is named without the database knowing that it is one.
 const UNBOUND: [(&str, &str); 5] = [
     ("authorization_codes", "realm"),
@@ -117,9 +116,7 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
     let members = workspace_members::remove_all(tx, workspace).await?;
     let left_organization = organizations::leave_all(tx, &row.organization_id, &members).await?;
     let backend = tx.conn().get_database_backend();
-    for (table, column, which) in
-        HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS, HOST_NODES].contains(table))
-    {
+    for (table, column, which) in HANGING.iter().filter(|(table, ..)| ![API_TOKENS, PROJECTS].contains(table)) {
         let sql = format!("DELETE FROM {table} WHERE {column} = $1 AND {which}");
         let delete = Statement::from_sql_and_values(backend, sql, [workspace.as_str().into()]);
         tx.conn().execute_raw(delete).await?;
@@ -131,7 +128,6 @@ pub async fn remove(tx: &Tx, workspace: &WorkspaceId, fenced: &str, now: Timesta
         .exec(tx.conn())
         .await?;
     projects::set_all_deleted(tx, workspace, now).await?;
-    host_nodes::give_all_back(tx, workspace, now).await?;
     job::Entity::delete_many()
         .filter(job::Column::Subject.eq(workspace.as_str()))
         .filter(job::Column::Kind.ne(fenced))

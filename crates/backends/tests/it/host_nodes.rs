@@ -67,7 +67,7 @@ on_both_engines! {
         assert_eq!((owned, host_nodes::count_free(&*store).await?), (15, 0));
     }
 
-    async fn a_node_is_claimed_becomes_ready_drains_and_is_free_again(store: TestStore) {
+    async fn a_node_is_claimed_becomes_ready_drains_and_is_forgotten_until_it_is_offered_anew(store: TestStore) {
         let organization = add_organization(&store, "Ada").await?;
         let scope = add_workspace(&store, &organization, "shop").await?;
         let (id, other) = (scope.workspace(), add_workspace(&store, &organization, "bank").await?);
@@ -86,12 +86,18 @@ on_both_engines! {
         let tx = store.begin().await?;
         let foreign = host_nodes::set_state(&tx, other.workspace(), &name(0), NodeState::Ready, None, now()).await;
         assert!(is_stale(&foreign));
-        assert!(is_stale(&host_nodes::give_back(&tx, other.workspace(), &name(0), now()).await));
+        assert!(is_stale(&host_nodes::give_back(&tx, other.workspace(), &name(0)).await));
         assert!(!host_nodes::withdraw(&tx, &name(0)).await?);
         assert!(!host_nodes::offer(&tx, &name(0), now()).await?);
         assert_eq!(host_nodes::claim(&tx, other.workspace(), now()).await?, None);
         assert_eq!(host_nodes::list(&tx, &other).await?, []);
-        host_nodes::give_back(&tx, id, &name(0), now().plus_seconds(2)).await?;
+        host_nodes::give_back(&tx, id, &name(0)).await?;
+        assert!(is_stale(&host_nodes::give_back(&tx, id, &name(0)).await));
+        tx.commit().await?;
+        assert_eq!(host_nodes::list_for_job(&*store).await?, []);
+        assert_eq!(claim(&store, other.workspace(), true).await?, None, "it may be gone, or offered no more");
+        let tx = store.begin().await?;
+        assert!(host_nodes::offer(&tx, &name(0), now().plus_seconds(2)).await?);
         tx.commit().await?;
         let free = HostNode {
             name: name(0), workspace_id: None, state: NodeState::Free, message: None, claimed_at: None,
@@ -110,7 +116,8 @@ on_both_engines! {
         offer(&store, 2).await?;
         assert_eq!(claim(&store, id, true).await?, Some(name(0)));
         let tx = store.begin().await?;
-        host_nodes::give_back(&tx, id, &name(0), now().plus_seconds(1)).await?;
+        host_nodes::give_back(&tx, id, &name(0)).await?;
+        assert!(host_nodes::offer(&tx, &name(0), now().plus_seconds(1)).await?);
         tx.commit().await?;
         assert_eq!(claim(&store, id, true).await?, Some(name(1)));
         assert_eq!(claim(&store, id, true).await?, Some(name(0)));

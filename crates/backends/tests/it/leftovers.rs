@@ -100,7 +100,8 @@ on_both_engines! {
         };
         assert_eq!((revoked(&dead).await?, revoked(&good).await?), (true, false));
         assert_eq!(workspace_members::count(&*store, &living).await?, 1);
-        assert_eq!((host_nodes::list(&*store, &living).await?.len(), host_nodes::count_free(&*store).await?), (1, 1));
+        let nodes = host_nodes::list(&*store, &living).await?;
+        assert_eq!((nodes.len(), host_nodes::list_for_job(&*store).await?), (1, nodes));
         assert_eq!(service_account_tokens::list(&*store, &living, None).await?.len(), 1);
         // The number of the job that removed it goes on growing.
         let tx = store.begin().await?;

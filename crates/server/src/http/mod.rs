@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request id ► panic guard ► security headers ─┬─ /api/v1: body ≤ 1 MiB ► who is asking ► idempotency ► handler
-//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocol endpoints, ≤ 60 s
+//!                                              ├─ /oidc, /auth, /sign-in, /device, /invitation: pages and protocols: form ≤ 64 KiB, ≤ 60 s
 //!                                              └─ /k8s: the gateway, which has its own limits
 //! ```
 
@@ -69,6 +69,10 @@ pub use oidc::cluster_router;
 
 /// A page is answered after so long, whoever asks and however its body is spread: most are for those who are not signed in.
 const PAGE_TIME: Duration = Duration::from_secs(60);
+/// Longest body of a page or an issuer: it is held before it is known who sends it, and one connection sends many at once. The
+/// longest forms are those with a token, of 16 KiB at most, and a person's decision, which holds the query of an address: HTTP/2
+/// takes 16 KiB of that, which its escapes make three times as long. `Params` reads no longer one either.
+const MAX_FORM: usize = 64 << 10;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -167,7 +171,7 @@ pub fn router(state: ServerState, gateway_settings: GatewaySettings) -> Router {
         .merge(device::router())
         .merge(invitation_pages::router())
         .merge(oidc::router());
-    let pages = within(PAGE_TIME, pages);
+    let pages = within(PAGE_TIME, pages).layer(DefaultBodyLimit::max(MAX_FORM));
     let gateway = gateway::router(TokenAuthority::new(app.clone()), gateway_settings);
     Router::new()
         .nest("/api/v1", api)

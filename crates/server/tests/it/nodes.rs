@@ -116,7 +116,7 @@ async fn a_plan_with_fewer_nodes_than_the_workspace_still_has_is_refused() -> Re
     let refused = under(&alice, &workspace, "standard").await?;
     assert!(text(&problem(&refused, 409, "quota_in_use")["detail"]).contains("still has 1"));
     let tx = store.begin().await?;
-    host_nodes::give_back(&tx, &id, &name, now).await?;
+    host_nodes::give_back(&tx, &id, &name).await?;
     tx.commit().await?;
     let refused = under(&alice, &workspace, "standard").await?;
     assert!(text(&problem(&refused, 409, "quota_in_use")["detail"]).contains("still placed"));

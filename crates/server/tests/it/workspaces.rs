@@ -6,7 +6,7 @@ use hexabase_testkit::http::{Answer, Http};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Platform, items, pass, problem, text};
+use crate::support::{Person, Platform, exchange, items, oauth_error, pass, problem, shop, text};
 
 fn workspaces_of(person: &Person) -> String {
     format!("/api/v1/organizations/{}/workspaces", person.organization)
@@ -288,6 +288,32 @@ async fn a_body_over_one_mebibyte_is_refused() -> Result<()> {
     let chunks = (0..40).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1 << 15]));
     let endless = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
     problem(&post_text(&alice.api, &path, "application/json", endless).await?, 413, "too_large");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_form_over_64_kibibytes_is_refused_by_pages_and_issuers_whoever_sends_it() -> Result<()> {
+    let (platform, alice, workspace) = shop().await?;
+    let nobody = platform.nobody();
+    let form = "application/x-www-form-urlencoded";
+    let token = format!("/oidc/{workspace}/token");
+    for path in [token.as_str(), "/oidc/platform/authorize/decision", "/device", "/invitation"] {
+        for api in [&nobody, &alice.api] {
+            let refused = post_text(api, path, form, "a".repeat((64 << 10) + 1)).await?;
+            assert_eq!(refused.status, 413, "{path}: {}", refused.text);
+        }
+        // Without a length.
+        let chunks = (0..3).map(|_| Ok::<_, std::io::Error>(vec![b'a'; 1 << 15]));
+        let endless = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
+        let refused = post_text(&nobody, path, form, endless).await?;
+        assert_eq!(refused.status, 413, "{path}: {}", refused.text);
+        // Up to there it is read, and refused for what it says.
+        let read = post_text(&nobody, path, form, "a".repeat(64 << 10)).await?;
+        assert!([400, 401, 422].contains(&read.status), "{path}: {} {}", read.status, read.text);
+    }
+    // Longer than any token, which is what it is refused for.
+    let refused = exchange(&platform, &workspace, &"a".repeat(32 << 10)).await?;
+    assert_eq!((refused.status, oauth_error(&refused).as_str()), (400, "invalid_grant"));
     Ok(())
 }
 
