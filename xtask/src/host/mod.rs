@@ -262,7 +262,7 @@ pub(crate) fn layout() -> Result<layout::Layout> {
 pub(crate) fn down() -> Result<()> {
     let progress = Progress::new();
     let Some(_alone) = Lock::try_exclusive(&lock::path("use")?)? else {
-        bail!("a demo, a check or a bench is running on the host cluster: wait for its end, or end it");
+        bail!("a demo, a check, a soak or a bench is running on the host cluster: wait for its end, or end it");
     };
     for name in ["demo", "bench"] {
         // One that was broken off has left its file.
