@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::desired::{Authentication, CustomRole, DesiredProject, DesiredWorkspace, Placement, ProjectGrant};
 use crate::host::network;
-use crate::host::places::Places;
+use crate::host::places::{MetricsServer, Places};
 use crate::host::{admission, authentication, limits, namespace, policies, values};
 use crate::labels::{self, Names};
 use crate::manifest::Manifest;
@@ -84,6 +84,18 @@ pub(crate) fn desired() -> DesiredWorkspace {
     }
 }
 
+/// As the metrics server is by its own manifests.
+pub(crate) fn metrics() -> MetricsServer {
+    MetricsServer {
+        namespace: "kube-system".to_owned(),
+        service: "metrics-server".to_owned(),
+        port: 443,
+        addresses: vec![("10.96.0.44".parse().unwrap(), 443)],
+        selector: BTreeMap::from([("k8s-app".to_owned(), "metrics-server".to_owned())]),
+        ports: vec![10250],
+    }
+}
+
 fn settings() -> HostSettings {
     let mut settings = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
     settings.platform = vec![Peer::Namespace("hexabase".to_owned())];
@@ -100,6 +112,7 @@ fn files() -> Vec<(&'static str, String)> {
         dns: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
         nodes: vec!["10.0.0.5".parse().unwrap(), "11.0.0.7".parse().unwrap(), "2a00::7".parse().unwrap()],
         pods: vec!["10.244.0.0/24".to_owned()],
+        metrics: Some(metrics()),
     };
     let mut open = HostSettings::new(None, PathBuf::from("helm"), PathBuf::from("chart"));
     open.endpoint = EndpointMode::NodePort { address: "192.0.2.1".to_owned() };
@@ -138,11 +151,14 @@ fn files() -> Vec<(&'static str, String)> {
         ("authentication-secret.yaml", objects(&[described])),
         ("authentication.yaml", yaml(&authentication::configuration(&desired, "v1.35.4"))),
         ("authentication-old.yaml", yaml(&authentication::configuration(&plain, "v1.33.1"))),
-        ("values.yaml", yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, None))),
-        ("values-node-port.yaml", yaml(&values::build(&open, &open.kubernetes_tag, &names, &own, None))),
+        (
+            "values.yaml",
+            yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, None, Some(&metrics()))),
+        ),
+        ("values-node-port.yaml", yaml(&values::build(&open, &open.kubernetes_tag, &names, &own, None, None))),
         (
             "values-dedicated.yaml",
-            yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, dedicated.pool())),
+            yaml(&values::build(&settings, &settings.kubernetes_tag, &names, &own, dedicated.pool(), Some(&metrics()))),
         ),
         ("access.yaml", objects(&[roles, bindings].concat())),
         ("makers.yaml", objects(makers::build(makers::IN_BETA).as_flattened())),

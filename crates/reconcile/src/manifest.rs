@@ -50,6 +50,7 @@ kinds! {
     ClusterRoleBinding: "rbac.authorization.k8s.io", "v1", "clusterrolebindings", cluster;
     IngressClass: "networking.k8s.io", "v1", "ingressclasses", cluster;
     StorageClass: "storage.k8s.io", "v1", "storageclasses", cluster;
+    ApiService: "apiregistration.k8s.io", "v1", "apiservices", cluster, "APIService";
     PriorityClass: "scheduling.k8s.io", "v1", "priorityclasses", cluster;
     MutatingAdmissionPolicy:
         "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", cluster;

@@ -41,7 +41,8 @@ const KEPT: [Kind; 6] = [
     Kind::ValidatingAdmissionPolicyBinding,
 ];
 /// What else is done there. A role is made with rights that the worker does not have itself, and given to a control plane's account.
-const OTHERS: [(Kind, &str); 12] = [
+const OTHERS: [(Kind, &str); 13] = [
+    (Kind::ApiService, "get"),
     (Kind::Namespace, "create"),
     (Kind::Namespace, "patch"),
     (Kind::Namespace, "delete"),
@@ -177,7 +178,7 @@ async fn rendered(chart: &Chart, settings: &HostSettings, kube_version: String) 
     let names =
         NOBODY.parse().map(|id| Names::of(&id)).map_err(|error: hexabase_core::ids::InvalidId| error.to_string())?;
     let labels = serde_json::Map::new();
-    let values = values::build(settings, &settings.kubernetes_tag, &names, &labels, None).to_string();
+    let values = values::build(settings, &settings.kubernetes_tag, &names, &labels, None, None).to_string();
     let release = Release { name: names.name, namespace: names.namespace, kube_version, values };
     chart.render(&release).await.map_err(|error| error.to_string())
 }

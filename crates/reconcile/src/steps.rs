@@ -326,8 +326,9 @@ impl Host {
         let version = host.client.apiserver_version().await;
         let version =
             version.map_err(|error| ReconcileError::Unreachable { api: host.title, source: Box::new(error) })?;
+        let (version, metrics) = (version.git_version, self.places().await?.metrics);
         let manifests =
-            virtual_cluster::render(&self.chart, &self.settings, desired, names, &version.git_version).await?;
+            virtual_cluster::render(&self.chart, &self.settings, desired, names, &version, metrics.as_ref()).await?;
         virtual_cluster::apply(host, names, &manifests, rendering, power).await
     }
 }

@@ -12,32 +12,38 @@ use hexabase_reconcile::ReconcileError;
 
 use crate::error::Error;
 
-/// A worker that lives looks at everything of which it has a job at least once a minute.
+/// For so long a fence has to have stood still. A worker that lives raises it at every look, and looks at least once a minute.
 const STILL_MILLIS: i64 = 180_000;
+/// Attempts that lie further apart prove nothing of the time in between: this worker was stopped, or could not look either.
+const APART_MILLIS: i64 = 100_000;
 /// No fence gets there by counting: somebody wrote such a one by hand, and nothing could be counted on from it.
 const MOST: i64 = 1 << 53;
 
-/// The fences that stood in the way, by the subject of the job, and since when.
+/// The fences that stood in the way, by the subject of the job.
 #[derive(Default)]
-pub(super) struct Behind(Mutex<HashMap<String, (i64, Timestamp)>>);
+pub(super) struct Behind(Mutex<HashMap<String, Stop>>);
+
+#[derive(Clone, Copy)]
+struct Stop {
+    fence: i64,
+    first: Timestamp,
+    last: Timestamp,
+}
 
 impl Behind {
     /// The fence to go on above, if that is why the attempt failed and nobody works under it any more.
     pub(super) fn left_by_nobody(&self, subject: &str, error: &Error, now: Timestamp) -> Option<i64> {
-        let fence = fence_of(error)?;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Other workers take up some of the attempts, so that one is forgotten only after it was long not seen.
-        all.retain(|_, (_, since)| now.millis_since(*since) < 10 * STILL_MILLIS);
-        let (known, since) = *all.entry(subject.to_owned()).or_insert((fence, now));
-        if known != fence {
-            all.insert(subject.to_owned(), (fence, now));
-            return None;
+        all.retain(|_, stop| now.millis_since(stop.last) < APART_MILLIS);
+        // Whatever else kept this worker from looking may keep others from raising it.
+        let before = all.remove(subject);
+        let fence = fence_of(error).filter(|fence| *fence <= MOST)?;
+        let first = before.filter(|stop| stop.fence == fence).map_or(now, |stop| stop.first);
+        if now.millis_since(first) >= STILL_MILLIS {
+            return Some(fence);
         }
-        if fence > MOST || now.millis_since(since) < STILL_MILLIS {
-            return None;
-        }
-        all.remove(subject);
-        Some(fence)
+        all.insert(subject.to_owned(), Stop { fence, first, last: now });
+        None
     }
 }
 
@@ -66,21 +72,31 @@ mod tests {
         let (behind, start) = (Behind::default(), Timestamp::from_seconds(1_800_000_000));
         let ask =
             |subject: &str, found, seconds| behind.left_by_nobody(subject, &fenced(found), start.plus_seconds(seconds));
-        assert_eq!(ask("a", 5_000, 0), None);
-        assert_eq!(ask("a", 5_000, 170), None);
-        assert_eq!(ask("b", 9_000, 170), None);
+        for seconds in [0, 60, 120] {
+            assert_eq!(ask("a", 5_000, seconds), None);
+            assert_eq!(ask("b", 9_000 + seconds, seconds), None);
+        }
+        assert_eq!(ask("b", 9_120, 179), None, "another worker looked at it");
         assert_eq!(ask("a", 5_000, 180), Some(5_000));
-        assert_eq!(ask("b", 9_001, 350), None, "another worker looked at it");
-        assert_eq!(ask("b", 9_001, 500), None);
-        assert_eq!(ask("b", 9_001, 530), Some(9_001));
-        assert_eq!(ask("a", 5_000, 540), None, "that was another time");
+        assert_eq!(ask("a", 5_000, 181), None, "that was another time");
+    }
+
+    #[test]
+    fn only_time_counts_in_which_somebody_else_could_have_raised_it() {
+        let (behind, start) = (Behind::default(), Timestamp::from_seconds(1_800_000_000));
+        let ask = |error: &Error, seconds| behind.left_by_nobody("a", error, start.plus_seconds(seconds));
+        assert_eq!(ask(&fenced(5_000), 0), None);
+        assert_eq!(ask(&Error::Unavailable("the host does not answer".to_owned()), 60), None);
+        assert_eq!(ask(&fenced(5_000), 120), None);
+        assert_eq!(ask(&fenced(5_000), 180), None, "it did not answer anybody");
+        assert_eq!(ask(&fenced(5_000), 400), None, "this worker was stopped");
     }
 
     #[test]
     fn only_a_fence_counts_that_somebody_may_have_counted_to() {
         let (behind, start) = (Behind::default(), Timestamp::from_seconds(1_800_000_000));
-        for (error, seconds) in [(fenced(i64::MAX), 0), (fenced(i64::MAX), 600), (Error::Overtaken, 700)] {
-            assert_eq!(behind.left_by_nobody("a", &error, start.plus_seconds(seconds)), None);
+        for seconds in [0, 60, 120, 180, 240] {
+            assert_eq!(behind.left_by_nobody("a", &fenced(i64::MAX), start.plus_seconds(seconds)), None);
         }
     }
 }

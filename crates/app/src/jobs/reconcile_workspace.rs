@@ -138,7 +138,9 @@ async fn pause(app: &App, row: &Workspace, observed: &Observed) -> Result<Durati
     let steps = workspace_steps::list_for_job(&app.store, &row.id).await?;
     let mut begun = steps.iter().filter(|known| known.step == step).map(|known| known.started_at);
     if step < WorkspaceStep::Access {
-        let late = begun.next().map_or(0, |begun| now.millis_since(begun) - START_MILLIS);
+        // A start that moves on is none that does not end, however long it was kept from it: its message was written just now.
+        let moved = begun.next().map_or(now, |begun| begun.max(row.updated_at));
+        let late = now.millis_since(moved) - START_MILLIS;
         return Ok(pace(after, late).min(DRIFT.max(after)));
     }
     let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::jobs::{self, Claim, Finish};
+use hexabase_backends::store::workspaces::{self, Desired};
 use hexabase_reconcile::Host;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -189,7 +190,7 @@ impl Worker {
         let finish = match outcome {
             Ok(Outcome::Done) => Finish::Done,
             Ok(Outcome::Again(after)) => Finish::RunAgainAt(self.after(after)),
-            Err(error) => self.failed(&claim, &error),
+            Err(error) => self.failed(&claim, &error).await,
         };
         if let Err(error) = self.finish(&claim, finish).await {
             tracing::warn!(%error, "a job's result could not be stored; it will run again");
@@ -198,9 +199,11 @@ impl Worker {
     }
 
     /// When to try again.
-    fn failed(&self, claim: &Claim, error: &Error) -> Finish {
+    async fn failed(&self, claim: &Claim, error: &Error) -> Finish {
         let now = self.app.clock.now();
-        if let Some(fence) = self.behind.left_by_nobody(&claim.subject, error, now) {
+        if let Some(fence) = self.behind.left_by_nobody(&claim.subject, error, now)
+            && !self.is_to_go(&claim.subject).await
+        {
             tracing::error!(
                 fence,
                 "the host was changed under a fence that the database does not know, and nobody works under it any more: did the \
@@ -217,6 +220,15 @@ impl Worker {
             error => tracing::warn!(error = %causes(error), retry_in_ms = after.as_millis(), "job failed"),
         }
         Finish::RetryAt { at: self.after(after), error: causes(error) }
+    }
+
+    /// Whether the database wants the workspace deleted, or cannot be asked. It may have been wanted back since that was written.
+    async fn is_to_go(&self, subject: &str) -> bool {
+        let Ok(id) = subject.parse() else { return false };
+        match workspaces::load_for_job(&self.app.store, &id).await {
+            Ok(row) => row.is_some_and(|row| row.desired == Desired::Absent),
+            Err(_) => true,
+        }
     }
 
     async fn dispatch_renewed(&self, claim: &Claim) -> Result<Outcome> {
@@ -280,6 +292,7 @@ mod tests {
     use hexabase_reconcile::HostSettings;
     use hexabase_testkit::kubernetes::FakeKubernetes;
     use hexabase_testkit::on_both_engines;
+    use hexabase_testkit::store::TestStore;
     use serde_json::json;
 
     use super::*;
@@ -298,9 +311,18 @@ mod tests {
         }
     }
 
-    on_both_engines! {
-        async fn a_database_that_was_put_back_goes_on_above_the_hosts_fence_once_nobody_works_under_it(store: TestStore) {
-            let mut stage = Stage::set(&store).await?;
+    struct PutBack {
+        stage: Stage,
+        clock: Clock,
+        kubernetes: FakeKubernetes,
+        path: String,
+        worker: Worker,
+    }
+
+    impl PutBack {
+        /// A workspace whose namespace was changed under the fence 5000 since.
+        async fn set(store: &TestStore) -> anyhow::Result<Self> {
+            let mut stage = Stage::set(store).await?;
             let clock = Clock::standing_at(stage.app.clock.now());
             stage.app.clock = clock.clone();
             let kubernetes = FakeKubernetes::start().await?;
@@ -314,18 +336,43 @@ mod tests {
             let annotations = json!({ "hexabase.ai/fence": "5000", "hexabase.ai/owner": organization.as_str() });
             let metadata = json!({ "name": format!("hxb-{}", stage.id), "labels": labels, "annotations": annotations });
             kubernetes.put(&path, json!({ "metadata": metadata }));
-            let fence = || kubernetes.get(&path).map(|found| found["metadata"]["annotations"]["hexabase.ai/fence"].clone());
-            let mut claim = stage.claim.clone();
-            for minutes in 0..4 {
-                assert_eq!(fence(), Some(json!("5000")), "after {minutes} minutes");
-                assert!(claim.epoch < 10, "{claim:?}");
-                worker.run_one(claim).await;
-                clock.advance_seconds(60);
-                claim = worker.claim().await?.context("it is tried again")?;
+            Ok(Self { stage, clock, kubernetes, path, worker })
+        }
+
+        fn fence(&self) -> Option<i64> {
+            let found = self.kubernetes.get(&self.path)?;
+            found["metadata"]["annotations"]["hexabase.ai/fence"].as_str()?.parse().ok()
+        }
+
+        /// Attempts, a minute apart; gives the claim for the next one.
+        async fn attempts(&self, number: u32, first: Claim) -> anyhow::Result<Claim> {
+            let mut claim = first;
+            for _ in 0..number {
+                self.worker.run_one(claim).await;
+                self.clock.advance_seconds(60);
+                claim = self.worker.claim().await?.context("it is tried again")?;
             }
-            assert_eq!(claim.epoch, 5_001);
-            worker.run_one(claim).await;
-            assert_eq!(fence(), Some(json!("5001")));
+            Ok(claim)
+        }
+    }
+
+    on_both_engines! {
+        async fn a_database_that_was_put_back_goes_on_above_the_hosts_fence_once_nobody_works_under_it(store: TestStore) {
+            let scene = PutBack::set(&store).await?;
+            let claim = scene.attempts(3, scene.stage.claim.clone()).await?;
+            assert_eq!((claim.epoch, scene.fence()), (4, Some(5_000)));
+            let claim = scene.attempts(1, claim).await?;
+            assert!(claim.epoch > 1_000_000, "{claim:?}");
+            let epoch = claim.epoch;
+            scene.worker.run_one(claim).await;
+            assert_eq!(scene.fence(), Some(epoch));
+        }
+
+        async fn a_database_that_was_put_back_does_not_hurry_to_delete_what_may_be_wanted_back_since(store: TestStore) {
+            let scene = PutBack::set(&store).await?;
+            crate::workspaces::delete(&scene.stage.app, &scene.stage.alice, &scene.stage.id).await?;
+            let claim = scene.attempts(8, scene.stage.claim.clone()).await?;
+            assert_eq!((claim.epoch, scene.fence()), (9, Some(5_000)));
         }
     }
 }

@@ -17,6 +17,8 @@ use super::{Store, StoreError, Tx, capped};
 use crate::entities::operations::job;
 
 const TABLE: Table = Table("jobs");
+/// How far above a number that no claim of this database has the next one is: no job is claimed so often in years.
+const GAP: i64 = 1 << 24;
 
 /// The right to carry out one job, until its lease runs out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,8 @@ pub enum Finish {
     Done,
     /// It went well as far as it goes now; look again then.
     RunAgainAt(Timestamp),
-    /// It was stopped by a higher number than its own which no claim of this database has: the next claim is above it.
+    /// It was stopped by a higher number than its own which no claim of this database has: the next claim is far above it, so that
+    /// whoever had that one, and may live after all, does not come by the same numbers.
     RunAgainAbove {
         /// When to look again.
         at: Timestamp,
@@ -199,7 +202,7 @@ pub async fn finish(tx: &Tx, claim: &Claim, finish: Finish) -> Result<(), StoreE
     let (run_at, error) = match finish {
         Finish::Done => (None, None),
         Finish::RunAgainAbove { at, fence } => {
-            epoch = Ord::max(epoch, fence);
+            epoch = Ord::max(epoch, fence.saturating_add(GAP));
             (Some(at.as_micros()), None)
         }
         Finish::RunAgainAt(at) => (Some(at.as_micros()), None),

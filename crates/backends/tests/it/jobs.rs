@@ -150,9 +150,10 @@ on_both_engines! {
         assert!(matches!(finish(&store, &old, above(900)).await, Err(StoreError::Stale)));
         finish(&store, &new, above(900)).await?;
         let next = claim(&store, now()).await?.context("a job")?;
-        assert_eq!((next.epoch, next.attempts), (901, 1));
+        assert_eq!((next.epoch, next.attempts), (901 + (1 << 24), 1), "far above, as whoever has that one may live");
         finish(&store, &next, above(5)).await?;
-        assert_eq!(claim(&store, now()).await?.context("a job")?.epoch, 902, "no number goes backwards");
+        let last = claim(&store, now()).await?.context("a job")?;
+        assert_eq!(last.epoch, next.epoch + 1, "no number goes backwards");
     }
 
     async fn enqueueing_twice_makes_one_job_at_the_earlier_moment(store: TestStore) {

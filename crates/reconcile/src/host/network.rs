@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::apply::Cluster;
 use crate::desired::{Authentication, DesiredProject};
 use crate::error::ReconcileError;
-use crate::host::places::{DNS_LABEL, DNS_NAME, Places, is_in};
+use crate::host::places::{DNS_LABEL, DNS_NAME, MetricsServer, Places, is_in};
 use crate::labels::{Names, PROJECT, SYNCED_BY};
 use crate::manifest::{Kind, Manifest};
 use crate::settings::{EndpointMode, HostSettings, Peer};
@@ -79,6 +79,7 @@ pub(crate) fn build(
     }
     let mut out_of_control_plane = vec![json!({ "to": own }), host_dns()];
     out_of_control_plane.extend(places.api.iter().map(|(address, port)| to_address(*address, *port)));
+    out_of_control_plane.extend(places.metrics.iter().flat_map(to_metrics));
     out_of_control_plane.extend(to_issuer(settings, authentication));
 
     let policy = |name: &str, selector: &Value, ingress: Vec<Value>, egress: Vec<Value>| {
@@ -232,6 +233,19 @@ fn host_dns() -> Value {
 
 fn to_address(address: IpAddr, port: u16) -> Value {
     json!({ "to": [{ "ipBlock": { "cidr": network_of(address) } }], "ports": [{ "protocol": "TCP", "port": port }] })
+}
+
+/// By its Service and by its pods: which of the two is looked at, before or after it was translated, is up to who enforces the policies.
+fn to_metrics(metrics: &MetricsServer) -> Vec<Value> {
+    let mut rules: Vec<Value> = metrics.addresses.iter().map(|(address, port)| to_address(*address, *port)).collect();
+    // No port would be every port, and no label everybody.
+    if !metrics.ports.is_empty() && !metrics.selector.is_empty() {
+        let ports: Vec<Value> = metrics.ports.iter().map(|port| json!({ "protocol": "TCP", "port": port })).collect();
+        let mut pods = peer(&Peer::Namespace(metrics.namespace.clone()));
+        pods["podSelector"] = json!({ "matchLabels": metrics.selector });
+        rules.push(json!({ "to": [pods], "ports": ports }));
+    }
+    rules
 }
 
 /// The tenant API server fetches the issuer's discovery document and keys. Whatever is open to it is open to the workspace's

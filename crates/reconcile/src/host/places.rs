@@ -1,5 +1,6 @@
-//! Addresses of the host that network policies open or close: its API server, its DNS, its nodes.
+//! Addresses of the host that network policies open or close: its API server, its DNS, its nodes, its metrics server.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -14,6 +15,8 @@ use crate::manifest::Kind;
 /// The label of the host's DNS, on its Service, its endpoints and its pods.
 pub(crate) const DNS_LABEL: &str = "k8s-app";
 pub(crate) const DNS_NAME: &str = "kube-dns";
+/// What the host says of its resource metrics, if it has any.
+const METRICS: &str = "v1beta1.metrics.k8s.io";
 
 /// Where the host's own parts are. Sorted, so that the same host gives the same policies in whatever order it lists itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +29,23 @@ pub(crate) struct Places {
     pub(crate) nodes: Vec<IpAddr>,
     /// The networks from which the nodes' pods have their addresses, where Kubernetes gives them out.
     pub(crate) pods: Vec<String>,
+    /// What tells what pods use, if anything does.
+    pub(crate) metrics: Option<MetricsServer>,
+}
+
+/// The Service behind the host's `metrics.k8s.io`. Control planes ask it themselves what it can do; what pods use they ask of the host's
+/// API server. Without an answer no namespace of theirs can be deleted: Kubernetes first wants to know all that may be in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MetricsServer {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    pub(crate) port: u16,
+    /// The Service's own, and of its endpoints those that are no pods to network policies.
+    pub(crate) addresses: Vec<(IpAddr, u16)>,
+    /// By which labels the Service knows its pods.
+    pub(crate) selector: BTreeMap<String, String>,
+    /// On which ports its pods answer.
+    pub(crate) ports: Vec<u16>,
 }
 
 /// Reads them from the host.
@@ -46,7 +66,38 @@ pub(crate) async fn find(host: &Cluster) -> Result<Places, ReconcileError> {
     let dns = services.iter().flat_map(addresses).chain(slices.iter().flat_map(endpoints)).collect();
 
     let (nodes, pods) = nodes(host).await?;
-    Ok(Places { api: sorted(api), dns: sorted(dns), nodes: sorted(nodes), pods: sorted(pods) })
+    let metrics = metrics(host, &nodes).await?;
+    Ok(Places { api: sorted(api), dns: sorted(dns), nodes: sorted(nodes), pods: sorted(pods), metrics })
+}
+
+async fn metrics(host: &Cluster, nodes: &[IpAddr]) -> Result<Option<MetricsServer>, ReconcileError> {
+    let Some(found) = host.get(Kind::ApiService, None, METRICS).await? else { return Ok(None) };
+    let of_service = |field: &str| found.data["spec"]["service"][field].as_str();
+    let (Some(namespace), Some(name)) = (of_service("namespace"), of_service("name")) else { return Ok(None) };
+    // The default of Kubernetes' API.
+    let port = found.data["spec"]["service"]["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+
+    let service: Option<Service> = host.get_as(Kind::Service, Some(namespace), name).await?;
+    let slices = format!("kubernetes.io/service-name={name}");
+    let slices: Vec<EndpointSlice> = host.list_as(Kind::EndpointSlice, Some(namespace), &slices).await?;
+    let spec = service.as_ref().and_then(|service| service.spec.as_ref());
+    let selector = spec.and_then(|spec| spec.selector.clone()).unwrap_or_default();
+    let named =
+        spec.into_iter().flat_map(|spec| spec.ports.iter().flatten()).find(|known| known.port == i32::from(port));
+    let named = named.and_then(|known| known.name.as_deref()).unwrap_or_default();
+
+    let mut addresses: Vec<(IpAddr, u16)> = service.iter().flat_map(addresses).map(|address| (address, port)).collect();
+    let mut ports = Vec::new();
+    for slice in &slices {
+        let all = slice.ports.iter().flatten().filter(|known| known.name.as_deref().unwrap_or_default() == named);
+        let own: Vec<u16> = all.filter_map(|known| u16::try_from(known.port?).ok()).collect();
+        let bare = endpoints(slice).filter(|address| selector.is_empty() || nodes.contains(address));
+        addresses.extend(bare.flat_map(|address| own.iter().map(move |port| (address, *port))));
+        ports.extend(own);
+    }
+    let (namespace, service) = (namespace.to_owned(), name.to_owned());
+    let (addresses, ports) = (sorted(addresses), sorted(ports));
+    Ok(Some(MetricsServer { namespace, service, port, addresses, selector, ports }))
 }
 
 /// Addresses of the nodes, and networks of their pods.
@@ -146,10 +197,38 @@ mod tests {
         assert_eq!(found.dns, [ip("10.96.0.10"), ip("10.244.0.9")]);
         assert_eq!(found.nodes, [ip("10.0.0.7"), ip("11.0.0.7")]);
         assert_eq!(found.pods, ["10.244.0.0/24", "2a01:244::/64"]);
+        assert_eq!(found.metrics, None);
 
         server.refuse("GET", "/api/v1/nodes", 403);
         let refused = find(&host).await.unwrap_err().to_string();
         assert!(refused.starts_with("list nodes: "), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_answers_for_the_hosts_metrics_is_found_by_what_the_host_says_of_it() {
+        let server = FakeKubernetes::start().await.unwrap();
+        let node = json!({ "metadata": { "name": "one" }, "status": { "addresses": [{ "address": "10.0.0.7" }] } });
+        server.put("/api/v1/nodes/one", node);
+        let service = json!({ "namespace": "monitoring", "name": "adapter", "port": 8443 });
+        let registered = json!({ "metadata": {}, "spec": { "service": service } });
+        server.put("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io", registered);
+        let ports = json!([{ "name": "http", "port": 80 }, { "name": "https", "port": 8443 }]);
+        let spec = json!({ "clusterIPs": ["10.96.0.44"], "selector": { "app": "adapter" }, "ports": ports });
+        server.put("/api/v1/namespaces/monitoring/services/adapter", json!({ "metadata": {}, "spec": spec }));
+        let labels = json!({ "kubernetes.io/service-name": "adapter" });
+        let ports = json!([{ "name": "http", "port": 8080 }, { "name": "https", "port": 6443 }]);
+        // One of its pods has the network of its node.
+        let endpoints = json!([{ "addresses": ["10.244.0.9"] }, { "addresses": ["10.0.0.7"] }]);
+        let slice =
+            json!({ "metadata": { "labels": labels }, "addressType": "IPv4", "ports": ports, "endpoints": endpoints });
+        server.put("/apis/discovery.k8s.io/v1/namespaces/monitoring/endpointslices/x", slice);
+
+        let settings = HostSettings::new(Some(server.kubeconfig()), "helm".into(), "chart".into());
+        let host = Host::connect(settings).await.unwrap().cluster;
+        let found = find(&host).await.unwrap().metrics.unwrap();
+        assert_eq!((found.namespace.as_str(), found.service.as_str(), found.port), ("monitoring", "adapter", 8443));
+        assert_eq!(found.addresses, [(ip("10.0.0.7"), 6443), (ip("10.96.0.44"), 8443)]);
+        assert_eq!((found.selector["app"].as_str(), found.ports), ("adapter", vec![6443]));
     }
 
     #[test]

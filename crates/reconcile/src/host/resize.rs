@@ -286,7 +286,7 @@ mod tests {
     fn the_hosts_quota_counts_the_next_start_of_one_that_is_bound() {
         let settings = HostSettings::new(None, "helm".into(), "chart".into());
         let names = Names::of(&ID.parse().unwrap());
-        let values = values::build(&settings, &settings.kubernetes_tag, &names, &Map::new(), None);
+        let values = values::build(&settings, &settings.kubernetes_tag, &names, &Map::new(), None, None);
         let first = values.pointer("/controlPlane/distro/k8s/resources/limits/cpu");
         assert_eq!(first, Some(&json!(values::CPU.to_string())));
         assert_eq!(first, values.pointer("/controlPlane/statefulSet/resources/limits/cpu"));

@@ -4,6 +4,7 @@ use hexabase_core::plans::{CONTROL_PLANE_CPU_REQUEST, CONTROL_PLANE_STORAGE};
 use hexabase_core::quantity::{Bytes, Cpu};
 use serde_json::{Map, Value, json};
 
+use crate::host::places::MetricsServer;
 use crate::host::{admission, authentication, limits};
 use crate::labels::{NODE_POOL, Names, POOL_LABEL};
 use crate::settings::{EndpointMode, HostSettings};
@@ -22,7 +23,8 @@ const GO_MEMORY: &str = "1280MiB";
 /// Where the authentication configuration is mounted. A folder, so that changes arrive.
 const FOLDER: &str = "/etc/hexabase/authn";
 
-/// The values of one workspace, with the Kubernetes of this tag, whose pods run on the nodes of this pool, or on shared ones.
+/// The values of one workspace, with the Kubernetes of this tag, whose pods run on the nodes of this pool, or on shared ones, and are
+/// measured by this server of the host's.
 ///
 /// Every change restarts the control plane (vCluster puts a hash of the values on its pod), and the backing store must
 /// never change: it would start empty.
@@ -32,6 +34,7 @@ pub(crate) fn build(
     names: &Names,
     labels: &Map<String, Value>,
     pool: Option<&str>,
+    metrics: Option<&MetricsServer>,
 ) -> Value {
     let mut values = json!({
         "controlPlane": {
@@ -60,8 +63,7 @@ pub(crate) fn build(
         },
         // What it brings to the host would end with its Service: tenants' volumes, where somebody deletes that alone.
         "experimental": { "syncSettings": { "setOwner": false } },
-        // `kubectl top pods`, by the host's metrics; nodes are not the tenant's to see.
-        "integrations": { "metricsServer": { "enabled": true, "nodes": false, "pods": true } },
+        "integrations": { "metricsServer": metrics_server(metrics) },
         "logging": { "encoding": "json" },
         // The kubelets' own API stays out of reach.
         "networking": { "advanced": { "proxyKubelets": { "byHostname": false, "byIP": false } } },
@@ -167,6 +169,14 @@ fn stateful_set(settings: &HostSettings, labels: &Map<String, Value>) -> Value {
             },
         },
     })
+}
+
+/// `kubectl top pods`, by the host's metrics; nodes are not the tenant's to see. Where the host has none, the API for them would only
+/// never answer.
+fn metrics_server(metrics: Option<&MetricsServer>) -> Value {
+    let Some(metrics) = metrics else { return json!({ "enabled": false }) };
+    let service = json!({ "namespace": metrics.namespace, "name": metrics.service, "port": metrics.port });
+    json!({ "enabled": true, "nodes": false, "pods": true, "apiService": { "service": service } })
 }
 
 fn service_type(endpoint: &EndpointMode) -> &'static str {

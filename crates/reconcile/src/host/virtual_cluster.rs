@@ -8,6 +8,7 @@ use crate::apply::Cluster;
 use crate::desired::DesiredWorkspace;
 use crate::error::ReconcileError;
 use crate::helm::{Chart, Release};
+use crate::host::places::MetricsServer;
 use crate::host::values;
 use crate::labels::{self, Names, PART, PART_CHART, RENDERING, SYNCED_BY};
 use crate::manifest::{Kind, Manifest, label};
@@ -36,13 +37,15 @@ pub(crate) async fn render(
     desired: &DesiredWorkspace,
     names: &Names,
     kube_version: &str,
+    metrics: Option<&MetricsServer>,
 ) -> Result<Vec<Manifest>, ReconcileError> {
     let own = labels::of_workspace(&desired.id, desired.organization.as_ref());
+    let values = values::build(settings, &desired.kubernetes_tag(settings), names, &own, desired.pool(), metrics);
     let release = Release {
         name: names.name.clone(),
         namespace: names.namespace.clone(),
         kube_version: kube_version.to_owned(),
-        values: values::build(settings, &desired.kubernetes_tag(settings), names, &own, desired.pool()).to_string(),
+        values: values.to_string(),
     };
     Ok(label_all(chart.render(&release).await?, own))
 }

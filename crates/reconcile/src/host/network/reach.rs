@@ -113,6 +113,7 @@ impl Workspace {
             dns: all("host DNS").to_vec(),
             nodes: all("node").into_iter().chain(all("public node")).collect(),
             pods: ["10.244.0.0/16", "fd00:244::/32", "2a01:244::/32"].map(ToOwned::to_owned).to_vec(),
+            metrics: Some(crate::golden::metrics()),
         };
         let own = labels::of_workspace(&id, Some(&organization));
         let projects = [project("shop", NetworkIsolation::Open), project("bank", NetworkIsolation::Isolated)];
@@ -358,6 +359,30 @@ fn a_control_plane_reaches_the_issuer_wherever_that_is_and_nothing_beside_it() {
             let connection = Connection { from, to, protocol: "TCP", port };
             for blocks in BLOCKS {
                 assert_eq!(network.allows(&connection, blocks), wanted.contains(&name), "{url} to {name}, {blocks:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_control_plane_reaches_the_hosts_metrics_server_and_no_other_pod_of_a_workspace_does() {
+    let own = Workspace::new(0);
+    let [metrics, beside] = ["metrics-server", "coredns"].map(|app| pod("kube-system", &[("k8s-app", app)]));
+    let network = network(&own.policies());
+    let at = |address: &str| End { address: address.parse().unwrap(), pod: None };
+    let destinations = [
+        ("service", at("10.96.0.44"), 443),
+        ("pod", End { pod: Some(&metrics), ..at("10.244.9.4") }, 10250),
+        ("another port of the service", at("10.96.0.44"), 80),
+        ("another port of the pod", End { pod: Some(&metrics), ..at("10.244.9.4") }, 4443),
+        ("a pod beside it", End { pod: Some(&beside), ..at("10.244.9.5") }, 10250),
+    ];
+    for kind in KINDS {
+        for (name, to, port) in destinations {
+            let connection = Connection { from: own.end(kind, Family::V4), to, protocol: "TCP", port };
+            let wanted = kind == "control plane" && ["service", "pod"].contains(&name);
+            for blocks in BLOCKS {
+                assert_eq!(network.allows(&connection, blocks), wanted, "{kind} to {name}, {blocks:?}");
             }
         }
     }

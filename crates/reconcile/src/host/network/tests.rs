@@ -87,6 +87,7 @@ fn the_hosts_own_machines_and_pods_are_not_the_internet_wherever_they_stand() {
         nodes: vec![ip("10.0.0.7"), ip("11.0.0.7"), ip("2a00::7"), ip("fd00::7")],
         dns: vec![ip("11.1.0.9"), ip("10.96.0.10")],
         pods: vec!["10.244.0.0/24".to_owned(), "11.1.0.0/24".to_owned(), "2a01:244::/64".to_owned()],
+        metrics: None,
     };
     let internet = internet(&closed(&settings, &places));
     let excepted = |block: usize| internet[block]["ipBlock"]["except"].as_array().unwrap().clone();
