@@ -23,7 +23,6 @@ const MOST: i64 = 1 << 53;
 #[derive(Default)]
 pub(super) struct Behind(Mutex<HashMap<String, Stop>>);
 
-#[derive(Clone, Copy)]
 struct Stop {
     fence: i64,
     first: Timestamp,

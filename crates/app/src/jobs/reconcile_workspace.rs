@@ -135,13 +135,15 @@ async fn follow_up(
 async fn pause(app: &App, row: &Workspace, observed: &Observed) -> Result<Duration> {
     let Some((step, _, after)) = observed.waiting() else { return Ok(DRIFT) };
     let now = app.clock.now();
+    // A start that moves on is none that does not end, however long it was kept from it: its message was written just now.
+    if step < WorkspaceStep::Access && now.millis_since(row.updated_at) < START_MILLIS {
+        return Ok(after);
+    }
     let steps = workspace_steps::list_for_job(&app.store, &row.id).await?;
     let mut begun = steps.iter().filter(|known| known.step == step).map(|known| known.started_at);
     if step < WorkspaceStep::Access {
-        // A start that moves on is none that does not end, however long it was kept from it: its message was written just now.
         let moved = begun.next().map_or(now, |begun| begun.max(row.updated_at));
-        let late = now.millis_since(moved) - START_MILLIS;
-        return Ok(pace(after, late).min(DRIFT.max(after)));
+        return Ok(pace(after, now.millis_since(moved) - START_MILLIS).min(DRIFT.max(after)));
     }
     let projects = projects::list_for_job(&app.store, &row.id, None, MAX_PAGE).await?;
     let made = projects.iter().filter(|project| project.phase == ProjectPhase::Creating);

@@ -7,6 +7,7 @@ mod support;
 
 mod audit;
 mod bad_tokens;
+mod bodies;
 mod break_glass;
 mod canaries;
 mod events;
