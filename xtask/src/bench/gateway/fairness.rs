@@ -53,6 +53,7 @@ fn measure(_host: &Host, alice: &Person<'_>, progress: &Progress) -> Result<Vec<
         let came = flood.end()?;
         ensure!(came.is_a_flood(), "that was no flood: {came:?}; alone {without:.1} ms, beside {with:.1} ms");
         answers.add(&came);
+        progress.say(&format!("alone {without:.1} ms, beside {with:.1} ms"));
         ratios.push(with / without);
         alone.push(without);
         beside.push(with);
