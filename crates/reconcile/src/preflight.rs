@@ -41,11 +41,12 @@ const KEPT: [Kind; 6] = [
     Kind::ValidatingAdmissionPolicyBinding,
 ];
 /// What else is done there. A role is made with rights that the worker does not have itself, and given to a control plane's account.
-const OTHERS: [(Kind, &str); 13] = [
+const OTHERS: [(Kind, &str); 14] = [
     (Kind::ApiService, "get"),
     (Kind::Namespace, "create"),
     (Kind::Namespace, "patch"),
     (Kind::Namespace, "delete"),
+    (Kind::Node, "get"),
     (Kind::Node, "list"),
     (Kind::Node, "patch"),
     (Kind::PersistentVolume, "delete"),
