@@ -231,7 +231,7 @@ pub async fn delete_later(app: &App, ctx: &OpContext, id: &WorkspaceId, minutes:
 /// Takes a deletion back that has not begun: the workspace wakes, with everything and everybody it had.
 ///
 /// # Errors
-/// [`Error::Conflict`] when there is none, or its time is over.
+/// [`Error::Conflict`] when there is none, or its removal has begun.
 pub async fn restore(app: &App, ctx: &OpContext, id: &WorkspaceId) -> Result<WorkspaceDetails> {
     let tx = app.store.begin().await?;
     let scope = authz::workspace(&tx, ctx, id, WorkspaceAction::Restore).await?;

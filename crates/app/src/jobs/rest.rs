@@ -8,7 +8,7 @@ use hexabase_backends::store::jobs::{self, Claim};
 use hexabase_backends::store::workspaces::{self, Desired, Workspace};
 use hexabase_core::phases::WorkspacePhase;
 use hexabase_core::time::Timestamp;
-use hexabase_reconcile::{Host, Progress, Rest, Workloads};
+use hexabase_reconcile::{Host, Progress, ReconcileError, Rest, Workloads};
 use serde_json::{Value, json};
 
 use super::desired::wanted;
@@ -91,6 +91,13 @@ pub(super) async fn put_to_sleep(app: &App, host: &Host, claim: &Claim, row: Wor
 pub(super) async fn await_removal(app: &App, host: &Host, claim: &Claim, row: Workspace) -> Result<Outcome> {
     let left = row.removal_at.map_or(0, |at| at.millis_since(app.clock.now()));
     if left <= 0 {
+        // It may have been undone since, under a fence that the database does not know: then it still can be.
+        if let Err(cause @ ReconcileError::Fenced { .. }) =
+            host.claim(&row.id, Some(&row.organization_id), claim.epoch).await
+        {
+            store_failure(app, claim, &row, &sentence(&cause)).await?;
+            return Err(Error::internal(cause));
+        }
         let tx = app.store.begin().await?;
         jobs::hold(&tx, claim).await?;
         workspaces::begin_removal(&tx, &row.id, app.clock.now()).await?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hexabase_backends::store::StoreError;
 use hexabase_backends::store::jobs::{self, Claim, Finish};
-use hexabase_backends::store::workspaces::{self, Desired};
+use hexabase_backends::store::workspaces;
+use hexabase_core::phases::WorkspacePhase;
 use hexabase_reconcile::Host;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -201,8 +202,8 @@ impl Worker {
     /// When to try again.
     async fn failed(&self, claim: &Claim, error: &Error) -> Finish {
         let now = self.app.clock.now();
-        if let Some(fence) = self.behind.left_by_nobody(&claim.subject, error, now)
-            && !self.is_to_go(&claim.subject).await
+        if let Some(fence) = self.behind.left_by_nobody(claim, error, now)
+            && !self.may_be_wanted(&claim.subject).await
         {
             tracing::error!(
                 fence,
@@ -222,11 +223,11 @@ impl Worker {
         Finish::RetryAt { at: self.after(after), error: causes(error) }
     }
 
-    /// Whether the database wants the workspace deleted, or cannot be asked. It may have been wanted back since that was written.
-    async fn is_to_go(&self, subject: &str) -> bool {
+    /// Whether by the database the workspace is to be deleted but somebody may have undone that since, or the database cannot be asked.
+    async fn may_be_wanted(&self, subject: &str) -> bool {
         let Ok(id) = subject.parse() else { return false };
         match workspaces::load_for_job(&self.app.store, &id).await {
-            Ok(row) => row.is_some_and(|row| row.desired == Desired::Absent),
+            Ok(row) => row.is_some_and(|row| row.phase == WorkspacePhase::ToBeDeleted),
             Err(_) => true,
         }
     }
@@ -368,11 +369,25 @@ mod tests {
             assert_eq!(scene.fence(), Some(epoch));
         }
 
-        async fn a_database_that_was_put_back_does_not_hurry_to_delete_what_may_be_wanted_back_since(store: TestStore) {
+        async fn a_database_that_was_put_back_deletes_nothing_that_may_be_wanted_back_since(store: TestStore) {
             let scene = PutBack::set(&store).await?;
-            crate::workspaces::delete(&scene.stage.app, &scene.stage.alice, &scene.stage.id).await?;
+            let Stage { app, alice, id, .. } = &scene.stage;
+            crate::workspaces::delete_later(app, alice, id, 5).await?;
             let claim = scene.attempts(8, scene.stage.claim.clone()).await?;
             assert_eq!((claim.epoch, scene.fence()), (9, Some(5_000)));
+            let row = scene.stage.row().await?;
+            assert!(row.phase == WorkspacePhase::ToBeDeleted && row.removal_at < Some(scene.clock.now()), "{row:?}");
+            // Nobody undoes what is being deleted; and whoever wants it back now gets it back.
+            crate::workspaces::restore(app, alice, id).await?;
+            let claim = scene.attempts(5, claim).await?;
+            assert!(scene.fence() > Some(1_000_000), "{claim:?}");
+        }
+
+        async fn a_database_that_was_put_back_deletes_what_nobody_can_have_undone(store: TestStore) {
+            let scene = PutBack::set(&store).await?;
+            crate::workspaces::delete(&scene.stage.app, &scene.stage.alice, &scene.stage.id).await?;
+            let claim = scene.attempts(4, scene.stage.claim.clone()).await?;
+            assert!(claim.epoch > 1_000_000, "{claim:?}");
         }
     }
 }

@@ -259,7 +259,13 @@ async fn remove(tenant: &Cluster, project: &DesiredProject, rights: &Rights) -> 
     // One that lost the label is no other project's: until this one is gone, none has its name. Left alone it would be the next
     // one's, with everybody who had a right in it.
     if owner(&found, project) == Owner::Other {
-        return Ok(gone);
+        // Rights of ours that are left in it, as when the label was changed, are nobody's any more.
+        let ended = rights.make_true(tenant, Some(name), &[], &[]).await?;
+        return Ok(if ended == Progress::Done {
+            gone
+        } else {
+            State { phase: ProjectPhase::Deleting, rights: ended, ..gone }
+        });
     }
     if found.metadata.deletion_timestamp.is_none() {
         tenant.delete(Kind::Namespace, None, name, None).await?;

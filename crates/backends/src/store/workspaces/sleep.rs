@@ -126,7 +126,7 @@ pub async fn request_deletion_at(
     any(tx, update).await
 }
 
-/// Takes a deletion back whose time to undo it is not over and whose removal has not begun; `false` when there is none.
+/// Takes a deletion back whose removal has not begun; `false` when there is none. It begins at `removal_at`, unless the host refuses that.
 pub async fn undo_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> Result<bool, StoreError> {
     let id = scope.workspace();
     // One that never was ready goes on being made; all others wake.
@@ -135,8 +135,7 @@ pub async fn undo_deletion(tx: &Tx, scope: &WorkspaceScope, now: Timestamp) -> R
     let update = want_back(id, next.into(), now)
         .col_expr(workspace::Column::DeletingAt, Expr::value(None::<i64>))
         .col_expr(workspace::Column::RemovalAt, Expr::value(None::<i64>))
-        .filter(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str()))
-        .filter(workspace::Column::RemovalAt.gt(now.as_micros()));
+        .filter(workspace::Column::Phase.eq(WorkspacePhase::ToBeDeleted.as_str()));
     let undone = any(tx, update).await?;
     if undone {
         workspace_steps::forget(tx, id).await?;

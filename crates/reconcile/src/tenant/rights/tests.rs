@@ -243,12 +243,14 @@ async fn a_project_that_goes_takes_its_namespace_along_also_without_the_label_bu
     assert_eq!(server.get(&inside("shop", "rolebindings", "hexabase:edit:team")), None);
     assert_eq!(projects::progress(&tenant, &going).await.unwrap().phases[0].1, ProjectPhase::Deleted);
 
-    let anothers = json!({ PROJECT: "prj-0123456789abcdefghj0" });
+    let (anothers, team) = (json!({ PROJECT: "prj-0123456789abcdefghj0" }), "hexabase:edit:team");
     for (labels, manager) in [(json!({}), "kubectl-create"), (anothers, MANAGER)] {
         let metadata = json!({ "name": "shop", "labels": labels, "managedFields": [{ "manager": manager }] });
         server.put(path, json!({ "metadata": metadata }));
+        server.put(&inside("shop", "rolebindings", team), binding(team, json!({ "namespace": "shop" })));
         assert_eq!(projects::progress(&tenant, &going).await.unwrap().phases[0].1, ProjectPhase::Deleted);
         assert!(server.get(path).is_some(), "{manager}");
+        assert_eq!(server.get(&inside("shop", "rolebindings", team)), None, "nobody has a right of ours in it");
     }
 }
 
