@@ -22,8 +22,8 @@ async fn a_number_that_cannot_be_is_told_in_words_also_when_it_is_negative() {
         (&["project", "create", "web", "-w", "shop", "--pods", "-1"], "give a whole number from 0 on, such as 2"),
         (&["project", "create", "web", "-w", "shop", "--cpu", "-500m"], "is not an amount of CPU, such as 500m or 2"),
         (&["pod", "log", "web", "-w", "shop", "-n", "web", "--tail", "-1"], "give a whole number from 1 to 5000"),
-        (&["workspace", "sleep-rule", "shop", "--after", "-5m"], "write a time such as 90s, 5m or 1h"),
-        (&["workspace", "delete", "shop", "--grace", "-1h"], "write a time such as 90s, 5m or 1h"),
+        (&["workspace", "sleep-rule", "shop", "--after", "-5m"], "write a time such as 90s, 5m, 12h, 30d or 1d 12h"),
+        (&["workspace", "delete", "shop", "--grace", "-1h"], "write a time such as 90s, 5m, 12h, 30d or 1d 12h"),
     ] {
         let ended = home.hxb(arguments).await;
         assert_eq!((ended.code, ended.err.contains(told)), (2, true), "{arguments:?}: {ended:?}");
