@@ -377,7 +377,7 @@ mod tests {
             assert_eq!((claim.epoch, scene.fence()), (9, Some(5_000)));
             let row = scene.stage.row().await?;
             assert!(row.phase == WorkspacePhase::ToBeDeleted && row.removal_at < Some(scene.clock.now()), "{row:?}");
-            // Nobody undoes what is being deleted; and whoever wants it back now gets it back.
+            // Whoever wants it back now gets it back.
             crate::workspaces::restore(app, alice, id).await?;
             let claim = scene.attempts(5, claim).await?;
             assert!(scene.fence() > Some(1_000_000), "{claim:?}");

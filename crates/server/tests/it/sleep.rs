@@ -280,6 +280,11 @@ async fn a_deletion_can_be_undone_until_its_removal_begins() -> Result<()> {
     tenant.answers(&platform, &workspace).await?;
     api.get(&version(&workspace)).await?.expect(200)?;
 
+    // Nobody has begun with it yet, although its time is over.
+    alice.api.delete(&format!("{path}?grace_minutes=1")).await?.expect(202)?;
+    pass(&platform, 60);
+    assert_eq!(post(&alice, &workspace, "restore").await?["phase"], "waking");
+
     alice.api.delete(&format!("{path}?grace_minutes=1")).await?.expect(202)?;
     // It need not be waited for.
     assert_eq!(alice.api.delete(&path).await?.expect(202)?.json()?["phase"], "deleting");
